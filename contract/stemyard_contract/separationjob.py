@@ -1,0 +1,412 @@
+"""The SeparationJob resource, `stemyard.dev/v1alpha1`. Every change to it is additive and optional."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+GROUP: Final = "stemyard.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "SeparationJob"
+PLURAL: Final = "separationjobs"
+SINGULAR: Final = "separationjob"
+SHORT_NAME: Final = "sepjob"
+CATEGORY: Final = "stemyard"
+
+FIELD_MANAGER: Final = "stemyard-operator"
+"""Owner of `/status` in server-side apply."""
+LABEL_TRACK: Final = f"{GROUP}/track-id"
+LABEL_STAGE: Final = f"{GROUP}/stage"
+LABEL_RUN: Final = f"{GROUP}/run"
+LABEL_JOB: Final = f"{GROUP}/separationjob"
+"""On child Jobs and pods: the name of their SeparationJob."""
+LABEL_COMPONENT: Final = "app.kubernetes.io/component"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "stemyard-operator"
+
+DEFAULT_TTL_SECONDS: Final = 30 * 24 * 3600
+"""A completed separation is its own cache entry for 30 days."""
+
+
+class Stem(StrEnum):
+    """One part of a mix."""
+
+    VOCALS = "vocals"
+    INSTRUMENTAL = "instrumental"
+
+
+class Phase(StrEnum):
+    """One word for where a separation is, derived from its conditions."""
+
+    PENDING = "Pending"
+    FETCHING = "Fetching"
+    QUEUED = "Queued"
+    SEPARATING = "Separating"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+TERMINAL_PHASES: Final = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED})
+
+
+class ConditionType(StrEnum):
+    """What can be waited for with `kubectl wait --for=condition=`."""
+
+    ACCEPTED = "Accepted"
+    FETCHED = "Fetched"
+    ADMITTED = "Admitted"
+    SEPARATED = "Separated"
+    PUBLISHED = "Published"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+class Reason(StrEnum):
+    """Stable reasons of conditions that are not failures; failed conditions carry the failure code in CamelCase."""
+
+    VALID = "Valid"
+    INVALID = "Invalid"
+    WAITING = "Waiting"
+    RUNNING = "Running"
+    STARTING = "Starting"
+    RETRYING = "Retrying"
+    UNSCHEDULABLE = "Unschedulable"
+    IMAGE_PULL = "ImagePull"
+    CONCURRENCY_LIMIT = "ConcurrencyLimit"
+    SCHEDULED = "Scheduled"
+    SUCCEEDED = "Succeeded"
+    VERIFIED = "Verified"
+    CANCELLED = "Cancelled"
+
+
+class _Resource(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True, extra="forbid"
+    )
+
+    def dump(self) -> dict[str, Any]:
+        """Return the JSON form, camelCase, without absent fields."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _rule(rule: str, message: str, **more: str) -> dict[str, str]:
+    return {"rule": rule, "message": message, **more}
+
+
+class UploadSource(_Resource):
+    """A file uploaded through the API."""
+
+    id: Annotated[str, Field(min_length=36, max_length=36, pattern=r"^[0-9a-f-]{36}$")]
+    """Id that the upload was given."""
+    owner: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Id of the API key the upload belongs to."""
+
+
+class Source(_Resource):
+    """Where the audio comes from. Exactly one field is set."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                _rule(
+                    "[has(self.searchQuery), has(self.url), has(self.upload)].filter(given, given).size() == 1",
+                    "give exactly one of searchQuery, url, upload",
+                )
+            ]
+        }
+    )
+
+    search_query: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """Words to search a recording by, for example title and artist."""
+    url: Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s]+$")] | None = None
+    """Address of a media file or of a video page of an allowed site."""
+    upload: UploadSource | None = None
+    """A file uploaded through the API."""
+
+
+class Output(_Resource):
+    """How stems are encoded."""
+
+    format: Literal["mp3"] = "mp3"
+    """Container and codec."""
+    bitrate: Annotated[int, Field(json_schema_extra={"enum": [128, 192, 256, 320]})] = 320
+    """Kilobits per second."""
+
+
+class Claim(_Resource):
+    """One API key that asked for this track."""
+
+    key: Annotated[str, Field(min_length=1, max_length=64)]
+    """Id of the API key, never the key itself."""
+    metadata: Annotated[str, Field(max_length=1024)] | None = None
+    """Whatever the caller wants echoed, as JSON text."""
+
+
+class RetryPolicy(_Resource):
+    """How often a stage is tried again."""
+
+    limit: Annotated[int, Field(ge=0, le=10)] = 3
+    """Retries of each stage after its first attempt; disruptions do not count."""
+
+
+class Deadlines(_Resource):
+    """Seconds each part may take."""
+
+    fetch: Annotated[int, Field(ge=10, le=86400)] = 900
+    """Seconds one fetch pod may run."""
+    queue: Annotated[int, Field(ge=10, le=604800)] = 86400
+    """Seconds a fetched track may wait for room to be separated."""
+    start: Annotated[int, Field(ge=10, le=86400)] = 900
+    """Seconds a created pod may take until its container runs."""
+    separate: Annotated[int, Field(ge=10, le=86400)] = 3600
+    """Seconds one separate pod may run."""
+
+
+def _frozen(field: str) -> dict[str, str]:
+    """Return a transition rule for a field that may not change; it also holds where the field is absent."""
+    return _rule(
+        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        f"{field} cannot be changed; create another SeparationJob",
+    )
+
+
+_FROZEN_FIELDS: Final = ("source", "model", "stems", "output", "profile", "retryPolicy", "deadlines")
+
+
+class SeparationJobSpec(_Resource):
+    """What to separate. Immutable except `run`, `claims`, `cancel` and `ttlSecondsAfterFinished`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                *(_frozen(field) for field in _FROZEN_FIELDS),
+                _rule("self.run >= oldSelf.run", "run only grows"),
+                _rule(
+                    "!oldSelf.cancel || self.cancel || self.run > oldSelf.run",
+                    "a cancelled run stays cancelled; raise run to run again",
+                ),
+            ]
+        }
+    )
+
+    source: Source
+    """Where the audio comes from."""
+    model: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")] = "auto"
+    """Name of the separation model; `auto` is the one the deployment configured."""
+    stems: Annotated[
+        list[Stem], Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = [Stem.VOCALS, Stem.INSTRUMENTAL]
+    """Stems to publish."""
+    output: Output = Output()
+    """How stems are encoded."""
+    run: Annotated[int, Field(ge=1, le=99999)] = 1
+    """Grows to run the same separation again."""
+    claims: Annotated[
+        list[Claim],
+        Field(
+            max_length=64,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["key"]},
+        ),
+    ] = []
+    """Who asked for this track; written by the API."""
+    profile: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*$")] = "default"
+    """Named scheduling profile of the deployment: resources, GPU, node selection."""
+    cancel: bool = False
+    """True stops the current run."""
+    retry_policy: RetryPolicy = RetryPolicy()
+    """How often a stage is tried again."""
+    deadlines: Deadlines = Deadlines()
+    """Seconds each part may take."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = DEFAULT_TTL_SECONDS
+    """Seconds after which a finished SeparationJob and its artifacts are deleted."""
+
+
+class Condition(_Resource):
+    """A condition, as `meta/v1` defines it."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """What is true or not."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it is."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
+    """Why, one stable word."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """Why, for people."""
+    last_transition_time: datetime
+    """When the status last changed."""
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """Generation of the spec it was decided from."""
+
+
+class Candidate(_Resource):
+    """One recording that a search found."""
+
+    media_id: Annotated[str, Field(max_length=128)]
+    """Canonical id of the recording."""
+    title: Annotated[str, Field(max_length=256)] = ""
+    """Its title."""
+    channel: Annotated[str, Field(max_length=256)] | None = None
+    """Who published it."""
+    duration: float | None = None
+    """Seconds."""
+    score: float = 0.0
+    """How well it fits the query; the highest is taken."""
+    chosen: bool = False
+    """Whether this one was separated."""
+
+
+class SourceStatus(_Resource):
+    """What fetch found."""
+
+    title: Annotated[str, Field(max_length=256)] | None = None
+    """Title of the recording."""
+    artist: Annotated[str, Field(max_length=256)] | None = None
+    """Artist of the recording."""
+    channel: Annotated[str, Field(max_length=256)] | None = None
+    """Who published it."""
+    duration: float | None = None
+    """Seconds."""
+    media_id: Annotated[str, Field(max_length=128)] | None = None
+    """Canonical id of the recording."""
+    sha256: Annotated[str, Field(max_length=64)] | None = None
+    """SHA-256 of the decoded samples."""
+    mark_key: Annotated[str, Field(max_length=512)] | None = None
+    """Object key of the accepted `source.json`."""
+    mark_sha256: Annotated[str, Field(max_length=64)] | None = None
+    """SHA-256 of the accepted `source.json`."""
+    candidates: Annotated[list[Candidate], Field(max_length=10)] | None = None
+    """What a search found, best first."""
+
+
+class StemStatus(_Resource):
+    """One published stem."""
+
+    key: Annotated[str, Field(max_length=512)]
+    """Object key."""
+    bytes: Annotated[int, Field(ge=0)]
+    """Size of the file."""
+    sha256: Annotated[str, Field(max_length=64)]
+    """SHA-256 of the file."""
+    duration: float
+    """Seconds."""
+
+
+class ResultStatus(_Resource):
+    """What was published."""
+
+    stems: Annotated[dict[Stem, StemStatus], Field(max_length=8)]
+    """Published stems by name."""
+    manifest_key: Annotated[str, Field(max_length=512)]
+    """Object key of `manifest.json`."""
+    model: Annotated[str, Field(max_length=64)]
+    """Model that made it."""
+    model_digest: Annotated[str, Field(max_length=80)]
+    """Digest of the model's weights."""
+    real_time_factor: float
+    """Seconds spent per second of audio."""
+    device: Annotated[str, Field(max_length=128)]
+    """What it was computed on."""
+
+
+class FailureStatus(_Resource):
+    """Why the run failed."""
+
+    code: Annotated[str, Field(max_length=64)]
+    """Stable code of the failure table."""
+    stage: Annotated[str, Field(max_length=32)]
+    """Where it failed."""
+    message: Annotated[str, Field(max_length=1024)]
+    """A sentence for people."""
+    retryable: bool
+    """Whether running again may succeed without a change."""
+
+
+class AttemptsStatus(_Resource):
+    """Jobs made in this run."""
+
+    fetch: Annotated[int, Field(ge=0)] = 0
+    """Fetch Jobs."""
+    separate: Annotated[int, Field(ge=0)] = 0
+    """Separate Jobs."""
+    disruptions: Annotated[int, Field(ge=0)] = 0
+    """Attempts ended by disruptions, which do not count against the retry limit."""
+
+
+class SeparationJobStatus(_Resource):
+    """What is known; written by the operator only."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """Generation of the spec that was last acted on."""
+    run: Annotated[int, Field(ge=1)] | None = None
+    """Run that this status tells of."""
+    track_id: Annotated[str, Field(max_length=128)] | None = None
+    """Id that API clients know the track by."""
+    cache_key: Annotated[str, Field(max_length=64)] | None = None
+    """SHA-256 of what was asked for."""
+    phase: Phase | None = None
+    """Where the separation is, derived from the conditions."""
+    progress: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Percent done; coarse here, fine-grained in the API."""
+    stage: Annotated[str, Field(max_length=32)] | None = None
+    """Stage at work: fetch or separate."""
+    title: Annotated[str, Field(max_length=512)] | None = None
+    """Title of the recording; what was asked for until it is known."""
+    reason: Annotated[str, Field(max_length=64)] | None = None
+    """Why it waits or failed, one word."""
+    duration: Annotated[str, Field(max_length=32)] | None = None
+    """How long the run took, for people."""
+    job: Annotated[str, Field(max_length=63)] | None = None
+    """Kubernetes Job at work, or the last one."""
+    attempts: AttemptsStatus | None = None
+    """Jobs made in this run."""
+    retry_at: datetime | None = None
+    """When the next attempt is made, while waiting for one."""
+    queued_at: datetime | None = None
+    """When the audio was ready and waiting began."""
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = []
+    """Conditions by type."""
+    source: SourceStatus | None = None
+    """What fetch found."""
+    result: ResultStatus | None = None
+    """What was published."""
+    failure: FailureStatus | None = None
+    """Why the run failed."""
+    started_at: datetime | None = None
+    """When the first fetch pod of this run started."""
+    finished_at: datetime | None = None
+    """When this run ended."""
+
+
+def phase_of(conditions: Iterable[Condition]) -> Phase:
+    """Return the phase that a set of conditions amounts to."""
+    by_type = {condition.type: condition for condition in conditions}
+
+    def holds(kind: ConditionType) -> bool:
+        return kind in by_type and by_type[kind].status == "True"
+
+    if holds(ConditionType.COMPLETE):
+        return Phase.COMPLETED
+    if holds(ConditionType.FAILED):
+        cancelled = by_type[ConditionType.FAILED].reason == Reason.CANCELLED
+        return Phase.CANCELLED if cancelled else Phase.FAILED
+    if holds(ConditionType.FETCHED):
+        return Phase.SEPARATING if holds(ConditionType.ADMITTED) else Phase.QUEUED
+    return Phase.FETCHING if ConditionType.FETCHED in by_type else Phase.PENDING
+
+
+def display_query(source: Source) -> str:
+    """Return what was asked for, as people would say it."""
+    if source.upload is not None:
+        return f"upload {source.upload.id}"
+    return source.search_query or source.url or ""
