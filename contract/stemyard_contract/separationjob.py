@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 GROUP: Final = "stemyard.dev"
 VERSION: Final = "v1alpha1"
@@ -94,8 +95,8 @@ class _Resource(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _rule(rule: str, message: str, **more: str) -> dict[str, str]:
-    return {"rule": rule, "message": message, **more}
+def _rule(rule: str, message: str) -> JsonDict:
+    return {"rule": rule, "message": message}
 
 
 class UploadSource(_Resource):
@@ -167,7 +168,7 @@ class Deadlines(_Resource):
     """Seconds one separate pod may run."""
 
 
-def _frozen(field: str) -> dict[str, str]:
+def _frozen(field: str) -> JsonDict:
     """Return a transition rule for a field that may not change; it also holds where the field is absent."""
     return _rule(
         f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",

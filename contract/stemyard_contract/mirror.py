@@ -1,0 +1,172 @@
+"""The mirror: what Redis holds of each track, as keys and records. The SeparationJob stays the record of truth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Self
+
+from pydantic import Field
+
+from stemyard_contract.handover import Handed, WorkStage
+from stemyard_contract.identity import track_of
+from stemyard_contract.separationjob import (
+    TERMINAL_PHASES,
+    FailureStatus,
+    Phase,
+    SeparationJobSpec,
+    SeparationJobStatus,
+    Stem,
+    display_query,
+    phase_of,
+)
+
+PROGRESS_TTL_SECONDS: Final = 3600
+RECORD_GRACE_SECONDS: Final = 3600
+"""How much longer than its SeparationJob a record may live; a deletion removes it at once."""
+QUEUE_PHASES: Final = frozenset({Phase.PENDING, Phase.FETCHING, Phase.QUEUED})
+"""Phases that count as waiting in the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorKeys:
+    """Redis keys of one installation."""
+
+    install_id: str
+
+    def record(self, track: str) -> str:
+        """Key of a track's record: JSON of a MirrorRecord."""
+        return f"stemyard:{self.install_id}:track:{track}"
+
+    def version(self, track: str) -> str:
+        """Key of a hash with `uid`, `version` and `created` of the record, to refuse older ones."""
+        return f"stemyard:{self.install_id}:version:{track}"
+
+    def progress(self, track: str) -> str:
+        """Key of a track's newest progress: JSON of a ProgressRecord."""
+        return f"stemyard:{self.install_id}:progress:{track}"
+
+    @property
+    def queue(self) -> str:
+        """Sorted set of waiting tracks by creation time."""
+        return f"stemyard:{self.install_id}:queue"
+
+    @property
+    def tracks(self) -> str:
+        """Sorted set of all tracks by creation time."""
+        return f"stemyard:{self.install_id}:tracks"
+
+
+class ProgressRecord(Handed):
+    """Fine-grained progress of one pod; newer wins by `order`."""
+
+    uid: str
+    run: int
+    stage: WorkStage
+    attempt: int
+    sequence: int
+    progress: float = Field(ge=0, le=100)
+    """Percent of the whole separation."""
+    step: str
+    at: float
+    """Epoch seconds of the report."""
+
+    @property
+    def order(self) -> tuple[int, int, int, int]:
+        """Sort key within one uid: a later run, stage, attempt or report is newer."""
+        return (self.run, int(self.stage is WorkStage.SEPARATE), self.attempt, self.sequence)
+
+
+class MirrorRecord(Handed):
+    """One track as readers need it. Times are epoch seconds."""
+
+    track_id: str
+    namespace: str
+    name: str
+    uid: str
+    resource_version: int
+    created: float
+    """Creation of the resource; orders two resources of one name."""
+    generation: int
+    observed_generation: int
+    run: int
+    """Run asked for."""
+    status_run: int
+    """Run that phase, result and failure tell of."""
+    phase: Phase
+    query: str
+    model: str
+    cache_key: str | None = None
+    title: str | None = None
+    artist: str | None = None
+    channel: str | None = None
+    duration: float | None = None
+    stage: str | None = None
+    reason: str | None = None
+    progress: int = 0
+    """Coarse percent reached; the progress record is finer."""
+    started_at: float | None = None
+    ended_at: float | None = None
+    stem_keys: dict[Stem, str] = Field(default_factory=dict)
+    failure: FailureStatus | None = None
+    claims: list[str] = Field(default_factory=list)
+    cancel: bool = False
+    expires_at: float | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run that was asked for has ended."""
+        return self.status_run == self.run and self.phase in TERMINAL_PHASES
+
+    def supersedes(self, other: Self) -> bool:
+        """Whether this record is newer: by version within a uid, else by the resource's creation."""
+        if self.uid == other.uid:
+            return self.resource_version > other.resource_version
+        return self.created >= other.created
+
+
+def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
+    """Return the record of a SeparationJob as the API server gives it.
+
+    Raises:
+        pydantic.ValidationError: the resource does not have the form its CRD demands.
+    """
+    metadata = resource["metadata"]
+    spec = SeparationJobSpec.model_validate(resource["spec"])
+    status = SeparationJobStatus.model_validate(resource.get("status") or {})
+    source = status.source
+    created = datetime.fromisoformat(metadata["creationTimestamp"]).timestamp()
+    ended = _epoch(status.finished_at)
+    return MirrorRecord(
+        track_id=track_of(metadata["namespace"], metadata["name"], metadata.get("labels") or {}),
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=int(metadata["resourceVersion"]),
+        created=created,
+        generation=metadata.get("generation", 1),
+        observed_generation=status.observed_generation or 0,
+        run=spec.run,
+        status_run=status.run or spec.run,
+        phase=phase_of(status.conditions),
+        query=display_query(spec.source),
+        model=status.result.model if status.result else spec.model,
+        cache_key=status.cache_key,
+        title=source.title if source else None,
+        artist=source.artist if source else None,
+        channel=source.channel if source else None,
+        duration=source.duration if source else None,
+        stage=status.stage,
+        reason=status.reason,
+        progress=status.progress or 0,
+        started_at=_epoch(status.started_at),
+        ended_at=ended,
+        stem_keys={stem: artifact.key for stem, artifact in status.result.stems.items()} if status.result else {},
+        failure=status.failure,
+        claims=[claim.key for claim in spec.claims],
+        cancel=spec.cancel,
+        expires_at=ended + spec.ttl_seconds_after_finished if ended is not None else None,
+    )
+
+
+def _epoch(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment is not None else None
