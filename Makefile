@@ -1,0 +1,53 @@
+# Stemyard: every target says what it does; `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+CACHE := $(or $(STEMYARD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stemyard)
+UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
+RUN := $(UV) run --no-sync
+PYTEST := $(RUN) pytest
+CRD := charts/stemyard/files/crds/separationjobs.yaml
+
+.PHONY: help setup check format generate images test test-unit test-api-server test-cluster demo down
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+
+$(CACHE)/uv/bin/uv:
+	python3 -m venv $(CACHE)/uv 2>/dev/null || (apt-get update -qq && apt-get install -qq -y python3-venv && python3 -m venv $(CACHE)/uv)
+	$(CACHE)/uv/bin/pip install --quiet 'uv>=0.9'
+
+setup: $(UV) ## install the locked development environment into .venv (no torch)
+	@$(UV) sync --locked --quiet --extra api --extra operator --extra separator
+
+check: setup ## format, lint, types, import rules, generated files current
+	$(RUN) ruff format --check --quiet && $(RUN) ruff check --quiet
+	$(RUN) mypy && $(RUN) lint-imports --no-cache
+	$(RUN) python -m stemyard_contract.crd | diff -u $(CRD) - || (echo 'run `make generate`'; exit 1)
+
+format: setup ## rewrite the code in the house format
+	$(RUN) ruff check --fix --quiet ; $(RUN) ruff format --quiet
+
+generate: setup ## rewrite the files that are made from the types
+	$(RUN) python -m stemyard_contract.crd > $(CRD)
+
+images: setup ## build the images and, where a cluster runs, load them into it
+	$(RUN) python -m demo images
+
+test: check test-unit test-api-server test-cluster ## run everything, cheapest first
+
+test-unit: setup ## tests that need neither cluster nor network
+	$(PYTEST) -m 'not api_server and not cluster'
+
+test-api-server: setup ## tests against a real API server, started by the tests in seconds
+	python3 -m localcluster prepare --control-plane
+	$(PYTEST) -m api_server
+
+test-cluster: setup ## tests of the whole system on a real cluster
+	$(PYTEST) -m cluster
+
+demo: setup ## the whole system on a real cluster, then one separation (QUERY="artist title" where YouTube can be reached)
+	@$(RUN) python -m demo up
+
+down: ## stop the demo and its cluster; only caches stay
+	@python3 -m localcluster down && rm -f .demo.env
