@@ -1,0 +1,1 @@
+"""Separation engines: one protocol, one registry, one module per engine."""

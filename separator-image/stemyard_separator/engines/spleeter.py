@@ -1,0 +1,102 @@
+"""Spleeter's two-stem network on onnxruntime: the only module that knows that library."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from stemyard_contract.failures import FailureCode
+from stemyard_contract.models import Engine as EngineName
+from stemyard_contract.separationjob import Stem
+from stemyard_separator.engines.protocol import Samples, StemBlock, Track
+from stemyard_separator.engines.stft import Analysis, Spectra, Synthesis
+from stemyard_separator.errors import ModelError
+from stemyard_separator.models.folder import InstalledModel
+
+_FRAMES: Final = 512
+"""Frames the network was trained on; it sees the song in pieces of this length (11.9 s)."""
+_BINS: Final = 1024
+"""Lowest bins, up to 11 kHz: above them everything belongs to the instrumental."""
+
+
+class SpleeterEngine:
+    """Spleeter's network, loaded."""
+
+    def __init__(self, model: InstalledModel, threads: int) -> None:
+        self.name = EngineName.SPLEETER.value
+        self.digest = model.digest
+        self.device = "cpu"
+        self.versions = {"onnxruntime": str(onnxruntime.__version__), "numpy": np.__version__}
+        self._session = _open_session(model, threads)
+
+    def separate(self, mix: Iterable[Samples], track: Track) -> Iterator[StemBlock]:
+        """Yield vocals and instrumental, the latter being what the vocals leave of the mix."""
+        delay = _MixDelay(mix)
+        synthesis = Synthesis(track.samples)
+        for spectra in Analysis(delay.blocks(), track.samples, _FRAMES).chunks():
+            yield delay.stems(synthesis.add(self._masked(spectra)))
+        yield delay.stems(synthesis.finish())
+
+    def _masked(self, spectra: Spectra) -> Spectra:
+        low = spectra[:, :, :_BINS]
+        mask = self._mask(np.abs(low))
+        vocals = np.zeros_like(spectra)
+        np.multiply(low, mask, out=vocals[:, :, :_BINS])
+        return vocals
+
+    def _mask(self, magnitude: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        frames = magnitude.shape[1]
+        padded = np.zeros((1, 2, _FRAMES, _BINS), np.float32)
+        padded[0, :, :frames] = magnitude
+        try:
+            (mask,) = self._session.run(None, {self._session.get_inputs()[0].name: padded})
+        except Exception as error:  # the library's errors share no base class
+            raise _run_failure(error) from error
+        return np.asarray(mask[0, :, :frames], np.float32)
+
+
+class _MixDelay:
+    """Hands the mix to the analysis and keeps it until the vocals of the same samples come out."""
+
+    def __init__(self, mix: Iterable[Samples]) -> None:
+        self._mix = mix
+        self._waiting: deque[Samples] = deque()
+
+    def blocks(self) -> Iterator[Samples]:
+        for block in self._mix:
+            self._waiting.append(block)
+            yield block
+
+    def stems(self, vocals: Samples) -> StemBlock:
+        return {Stem.VOCALS: vocals, Stem.INSTRUMENTAL: self._take(vocals.shape[1]) - vocals}
+
+    def _take(self, count: int) -> Samples:
+        parts = [np.zeros((2, 0), np.float32)]
+        while count:
+            block = self._waiting.popleft()
+            parts.append(block[:, :count])
+            count -= parts[-1].shape[1]
+            if parts[-1].shape[1] < block.shape[1]:
+                self._waiting.appendleft(block[:, parts[-1].shape[1] :])
+        return np.concatenate(parts, axis=1)
+
+
+def _open_session(model: InstalledModel, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # encoders work while the network rests: threads that spin would take their cores
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library's errors share no base class
+        raise ModelError(FailureCode.MODEL_CORRUPT, f"onnxruntime cannot load {model.path.name}.") from error
+
+
+def _run_failure(error: Exception) -> ModelError:
+    if "allocate" in str(error) or isinstance(error, MemoryError):
+        return ModelError(FailureCode.OUT_OF_MEMORY)
+    return ModelError(FailureCode.SEPARATION_INVALID, f"The network failed: {type(error).__name__}.")

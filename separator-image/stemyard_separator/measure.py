@@ -1,0 +1,64 @@
+"""Measures 24-bit audio while it is written: length, peak, statistics of the mono mix, digest."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+FULL_SCALE: Final = 1 << 23
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """What `Meter` found; levels are relative to full scale."""
+
+    samples: int
+    peak: float
+    mean: float
+    standard_deviation: float
+    sha256: str
+
+
+class Meter:
+    """Takes (2, n) blocks of 24-bit samples.
+
+    Mean and deviation are merged block by block in float64 (Chan, Golub, LeVeque 1979), so they do not drift.
+    """
+
+    def __init__(self) -> None:
+        self._samples = 0
+        self._peak = 0
+        self._mean = 0.0
+        self._squares = 0.0
+        self._digest = hashlib.sha256()
+
+    def update(self, block: npt.NDArray[np.int32]) -> None:
+        """Take in the next samples."""
+        if not block.shape[1]:
+            return
+        self._peak = max(self._peak, int(block.max()), -int(block.min()))
+        self._merge(block.astype(np.float64).mean(axis=0) / FULL_SCALE)
+        interleaved = np.ascontiguousarray(block.T).astype("<i4", copy=False)
+        self._digest.update(interleaved.view(np.uint8).reshape(-1, 4)[:, :3].tobytes())
+
+    def _merge(self, mono: npt.NDArray[np.float64]) -> None:
+        mean = float(mono.mean())
+        squares = float(np.square(mono - mean).sum())
+        total = self._samples + mono.size
+        shift = mean - self._mean
+        self._squares += squares + shift * shift * self._samples * mono.size / total
+        self._mean += shift * mono.size / total
+        self._samples = total
+
+    def result(self) -> Measurements:
+        """Return what was measured so far."""
+        variance = self._squares / (self._samples - 1) if self._samples > 1 else 0.0
+        return Measurements(
+            samples=self._samples,
+            peak=self._peak / FULL_SCALE,
+            mean=self._mean,
+            standard_deviation=variance**0.5,
+            sha256=self._digest.hexdigest(),
+        )

