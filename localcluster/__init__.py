@@ -1,0 +1,1 @@
+"""A real Kubernetes on one machine: its servers compiled from Go modules, or kind where Docker's engine answers."""

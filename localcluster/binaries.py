@@ -1,0 +1,139 @@
+"""The programs compiled from Go modules, kept in the cache under a hash of their sources."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from localcluster import toolchain
+from localcluster.errors import CommandFailedError
+from localcluster.folders import Folders
+from localcluster.programs import run, search_path
+from localcluster.progress import Ticker, say
+
+SOURCES = Path(__file__).parent / "go"
+KUBERNETES = "v1.36.3"
+VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
+KIND = "sigs.k8s.io/kind@v0.33.0"
+_VERSION = "k8s.io/component-base/version"
+LINKER_FLAGS = f"-s -w -X {_VERSION}.gitVersion={KUBERNETES} -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=36"
+COMPILE_LIMIT = 3600.0
+
+
+def cache_key(sources: Path) -> str:
+    """Hash of everything that decides what the compiled programs are: module files, Go sources, flags, machine type."""
+    digest = hashlib.sha256(f"{LINKER_FLAGS}\0{os.uname().machine}\0".encode())
+    for path in sorted([sources / "go.mod", sources / "go.sum", *sources.rglob("*.go")]):
+        digest.update(f"{path.relative_to(sources)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def cluster_binaries(folders: Folders) -> Path:
+    """The folder with `node`, `coredns` and `pause`, compiled when it is not there (minutes on first use)."""
+    folder = folders.binaries / cache_key(SOURCES)
+    if not folder.exists():
+        with _one_at_a_time(folders), _landing(folder) as partial:
+            if partial is not None:
+                command = toolchain.go(folders)
+                # Sharing a folder with nothing else, `go build` names each program after its own.
+                arguments = ["build", "-v", "-trimpath", "-ldflags", LINKER_FLAGS, "-o", f"{partial}/", "./cmd/..."]
+                _compile("compiling Kubernetes", command, arguments, folders, SOURCES, {}, _packages(command))
+    return folder
+
+
+def go_program(package: str, folders: Folders) -> Path:
+    """A program of another module (`path@version`), installed by `go install` when it is not there."""
+    name = package.partition("@")[0].rpartition("/")[2]
+    folder = folders.binaries / f"{name}-{package.partition('@')[2]}"
+    if not folder.exists():
+        with _one_at_a_time(folders), _landing(folder) as partial:
+            if partial is not None:
+                arguments = ["install", "-v", "-trimpath", "-ldflags", "-s -w", package]
+                command = toolchain.go(folders)
+                _compile(f"compiling {name}", command, arguments, folders, Path("/"), {"GOBIN": str(partial)}, None)
+    return folder / name
+
+
+def download_modules(folders: Folders) -> None:
+    """Fetch the cluster's Go modules; network only, so it can run while something else uses the processors."""
+    run(
+        [toolchain.go(folders), "mod", "download"],
+        timeout=1800,
+        cwd=SOURCES,
+        env=toolchain.environment(toolchain.go(folders)),
+    )
+
+
+def _packages(command: Path) -> int:
+    listed = run([command, "list", "-deps", "./cmd/..."], timeout=600, cwd=SOURCES, env=toolchain.environment(command))
+    return len(listed.split())
+
+
+def _compile(
+    title: str,
+    command: Path,
+    arguments: Sequence[str],
+    folders: Folders,
+    cwd: Path,
+    env: dict[str, str],
+    total: int | None,
+) -> None:
+    log = folders.logs / f"{title.replace(' ', '-')}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "PATH": search_path(), **toolchain.environment(command), **env}
+    begun = time.monotonic()
+    with log.open("w") as sink:
+        process = subprocess.Popen(
+            ["nice", "-n", "5", str(command), *arguments],
+            cwd=cwd,
+            env=environment,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _watch(process, title, log, total)
+        finally:
+            process.kill()
+            process.wait()
+    if process.returncode != 0:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
+        raise CommandFailedError(f"{title} failed (log: {log})\n{tail}")
+    say(f"{title}: done in {time.monotonic() - begun:.0f} s")
+
+
+def _watch(process: subprocess.Popen[bytes], title: str, log: Path, total: int | None) -> None:
+    say(f"{title} ...")
+    ticker, begun = Ticker(title), time.monotonic()
+    while process.poll() is None:
+        elapsed = time.monotonic() - begun
+        if elapsed > COMPILE_LIMIT:
+            raise CommandFailedError(f"{title} did not end within {COMPILE_LIMIT / 60:.0f} minutes (log: {log})")
+        count = log.read_bytes().count(b"\n")
+        ticker.tick(f"{count}{f' of {total}' if total else ''} packages, {elapsed:.0f} s")
+        time.sleep(0.3)
+
+
+@contextmanager
+def _landing(folder: Path) -> Iterator[Path | None]:
+    # Another process may have compiled it while this one waited for its turn: then there is nothing to do.
+    if folder.exists():
+        yield None
+        return
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    partial.rename(folder)
+
+
+@contextmanager
+def _one_at_a_time(folders: Folders) -> Iterator[None]:
+    folders.binaries.mkdir(parents=True, exist_ok=True)
+    with (folders.binaries / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

