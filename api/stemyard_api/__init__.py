@@ -1,0 +1,1 @@
+"""The API: takes requests for separations, declares them as SeparationJobs and answers for their state."""

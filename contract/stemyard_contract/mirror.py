@@ -21,6 +21,8 @@ from stemyard_contract.separationjob import (
 )
 
 PROGRESS_TTL_SECONDS: Final = 3600
+ASKED_TTL_SECONDS: Final = 24 * 3600
+"""How long the mirror may lag behind what was asked for."""
 RECORD_GRACE_SECONDS: Final = 3600
 """How much longer than its SeparationJob a record may live; a deletion removes it at once."""
 QUEUE_PHASES: Final = frozenset({Phase.PENDING, Phase.FETCHING, Phase.QUEUED})
@@ -44,6 +46,10 @@ class MirrorKeys:
     def progress(self, track: str) -> str:
         """Key of a track's newest progress: JSON of a ProgressRecord."""
         return f"stemyard:{self.install_id}:progress:{track}"
+
+    def asked(self, track: str) -> str:
+        """Key of what the API last asked for: JSON of an AskedRecord. Written by the API only."""
+        return f"stemyard:{self.install_id}:asked:{track}"
 
     @property
     def queue(self) -> str:
@@ -74,6 +80,13 @@ class ProgressRecord(Handed):
     def order(self) -> tuple[int, int, int, int]:
         """Sort key within one uid: a later run, stage, attempt or report is newer."""
         return (self.run, int(self.stage is WorkStage.SEPARATE), self.attempt, self.sequence)
+
+
+class AskedRecord(Handed):
+    """What the API has just asked for, so that no reader takes the run before it for the answer."""
+
+    uid: str
+    run: int
 
 
 class MirrorRecord(Handed):
@@ -109,6 +122,9 @@ class MirrorRecord(Handed):
     stem_keys: dict[Stem, str] = Field(default_factory=dict)
     failure: FailureStatus | None = None
     claims: list[str] = Field(default_factory=list)
+    """Ids of the API keys that asked for it."""
+    metadata: dict[str, str] = Field(default_factory=dict)
+    """What each of them wants echoed, as JSON text."""
     cancel: bool = False
     expires_at: float | None = None
 
@@ -163,6 +179,7 @@ def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
         stem_keys={stem: artifact.key for stem, artifact in status.result.stems.items()} if status.result else {},
         failure=status.failure,
         claims=[claim.key for claim in spec.claims],
+        metadata={claim.key: claim.metadata for claim in spec.claims if claim.metadata is not None},
         cancel=spec.cancel,
         expires_at=ended + spec.ttl_seconds_after_finished if ended is not None else None,
     )

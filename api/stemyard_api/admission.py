@@ -1,0 +1,100 @@
+"""Admission: what a request that meets an existing track leads to. Pure rules; no client, no clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stemyard_api.errors import BeingDeletedError, NameConflictError
+from stemyard_api.submission import Order
+from stemyard_contract.identity import spec_cache_key
+from stemyard_contract.mirror import MirrorRecord, record_of
+from stemyard_contract.separationjob import Phase, SeparationJobSpec
+
+CLAIMS_LIMIT: Final = 64
+"""Claims a SeparationJob can hold; further keys are served without one."""
+
+Operation = dict[str, Any]
+"""One operation of a JSON patch (RFC 6902)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do about an existing track.
+
+    Attributes:
+        record: the track as it was found.
+        patch: what to write first; empty when it can be served as it is.
+        runs_again: whether the patch starts another run.
+    """
+
+    record: MirrorRecord
+    patch: list[Operation]
+    runs_again: bool
+
+
+def decide(resource: Mapping[str, Any], order: Order, default_model: str, now: float) -> Decision:
+    """Return what an order that meets this SeparationJob leads to.
+
+    Args:
+        resource: the SeparationJob as the API server gives it.
+        order: what is asked for.
+        default_model: what `auto` means here.
+        now: epoch seconds.
+
+    Raises:
+        BeingDeletedError: it is going away; the name is free in a moment.
+        NameConflictError: it has the track's name and means something else.
+    """
+    record = record_of(resource)
+    if resource["metadata"].get("deletionTimestamp"):
+        raise BeingDeletedError
+    spec = SeparationJobSpec.model_validate(resource["spec"])
+    if record.track_id != order.track_id or spec_cache_key(spec, default_model) != order.cache_key:
+        raise NameConflictError(f"The SeparationJob {record.name} exists and asks for something else.")
+    again = _runs_again(record, order.refresh, now)
+    changes = (_run_operations(record) if again else []) + _claim_operations(record, order)
+    return Decision(record, [_test("/metadata/uid", record.uid), *changes] if changes else [], again)
+
+
+def answers_from_mirror(record: MirrorRecord, order: Order, now: float) -> bool:
+    """Whether the mirrored record answers an order with nothing to write."""
+    return (
+        record.cache_key == order.cache_key
+        and order.key_id in record.claims
+        and not _runs_again(record, order.refresh, now)
+    )
+
+
+def is_hit(record: MirrorRecord) -> bool:
+    """Whether the track is completed, so that a request for it is answered at once."""
+    return record.finished and record.phase is Phase.COMPLETED
+
+
+def _runs_again(record: MirrorRecord, refresh: bool, now: float) -> bool:
+    if not record.finished:
+        return record.cancel
+    if record.phase is not Phase.COMPLETED or refresh:
+        return True
+    return record.expires_at is not None and record.expires_at <= now
+
+
+def _run_operations(record: MirrorRecord) -> list[Operation]:
+    # a failed test means that somebody else has already asked for the next run
+    return [
+        _test("/spec/run", record.run),
+        {"op": "replace", "path": "/spec/run", "value": record.run + 1},
+        {"op": "add", "path": "/spec/cancel", "value": False},
+    ]
+
+
+def _claim_operations(record: MirrorRecord, order: Order) -> list[Operation]:
+    if order.key_id in record.claims or len(record.claims) >= CLAIMS_LIMIT:
+        return []
+    claim = order.claim.dump()
+    if not record.claims:
+        return [{"op": "add", "path": "/spec/claims", "value": [claim]}]
+    return [{"op": "add", "path": "/spec/claims/-", "value": claim}]
+
+
+def _test(path: str, value: object) -> Operation:
+    return {"op": "test", "path": path, "value": value}

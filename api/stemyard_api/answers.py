@@ -1,0 +1,149 @@
+"""Answers: the JSON that clients get, field by field. The first fields of each are the seed's, to the letter."""
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+
+class Result(TypedDict, total=False):
+    """Where the stems are; one `<stem>_url` for each stem asked for."""
+
+    vocals_url: str
+    instrumental_url: str
+    track_id: str
+
+
+class Details(TypedDict, total=False):
+    """What is known about a track besides its state."""
+
+    phase: str
+    run: int
+    model: str
+    title: str
+    artist: str
+    channel: str
+    duration: float
+    metadata: dict[str, Any]
+    step: str
+    reason: str
+    expires_at: float
+
+
+class Accepted(TypedDict):
+    """202: the separation is under way."""
+
+    track_id: str
+    status: Literal["processing"]
+    message: str
+    created_at: NotRequired[float]
+    metadata: NotRequired[dict[str, Any]]
+
+
+class Cached(TypedDict):
+    """200: the separation was made before."""
+
+    status: Literal["completed"]
+    track_id: str
+    result: Result
+    processing_time: float
+    created_at: float
+    cached: Literal[True]
+    expires_at: NotRequired[float]
+    metadata: NotRequired[dict[str, Any]]
+
+
+class Processing(Details):
+    """A track that is waiting or being worked on. Times are epoch seconds."""
+
+    status: Literal["processing"]
+    track_id: str
+    created_at: float
+    started_at: float
+    progress: float
+
+
+class Completed(Details):
+    """A track whose stems are published. `expires_at` is when the links stop working."""
+
+    status: Literal["completed"]
+    track_id: str
+    created_at: float
+    started_at: float
+    ended_at: float
+    result: Result
+    progress: Literal[100]
+    processing_time: float
+
+
+class Failed(Details):
+    """A track whose last run failed or was cancelled."""
+
+    status: Literal["failed"]
+    track_id: str
+    created_at: float
+    started_at: float
+    ended_at: float
+    error: str
+    progress: Literal[0]
+    code: str
+    retryable: bool
+    last_progress: float
+
+
+class QueueInfo(TypedDict):
+    """Tracks that wait, oldest first; at most 1,000 ids, while `length` counts all."""
+
+    name: str
+    length: int
+    job_ids: list[str]
+
+
+class UploadSlot(TypedDict):
+    """Where to PUT a file; the request must carry exactly these headers."""
+
+    upload_id: str
+    url: str
+    headers: dict[str, str]
+    expires_at: float
+
+
+class ServiceStates(TypedDict):
+    """What is configured, and what answered when last probed."""
+
+    storage_operational: bool
+    storage_configured: bool
+    rate_limiting_operational: bool
+    rate_limiting_configured: bool
+    redis_operational: bool
+    redis_configured: bool
+    kubernetes_operational: bool
+
+
+class Health(TypedDict):
+    """How the service is: `healthy`, or `degraded` when a configured part does not answer."""
+
+    status: Literal["healthy", "degraded"]
+    timestamp: float
+    services: ServiceStates
+    version: str
+
+
+class ProblemField(TypedDict):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(TypedDict):
+    """An error, as RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool
+    error: str
+    errors: NotRequired[list[ProblemField]]
+    request_id: NotRequired[str]

@@ -1,0 +1,159 @@
+"""Errors: every way a request can fail, each with its stable code, and the document a client gets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, ClassVar, Self
+
+from stemyard_contract.failures import FAILURES, FailureCode
+
+PROBLEM_TYPE = "application/problem+json"
+"""Media type of RFC 9457."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
+class ApiError(Exception):
+    """A request that cannot be served. The class decides the code, and the code's row decides status and retry."""
+
+    code: ClassVar[FailureCode] = FailureCode.INTERNAL
+    retry_after: ClassVar[int | None] = None
+    """Seconds after which the same request may work."""
+
+    def __init__(self, detail: str | None = None, fields: Sequence[FieldError] = ()) -> None:
+        self.detail = detail or FAILURES[self.code].sentence
+        self.fields = tuple(fields)
+        super().__init__(self.detail)
+
+    @classmethod
+    def of(cls, field: str, message: str) -> Self:
+        """Return the error about one field of the request."""
+        return cls(f"{field}: {message}", [FieldError(field, message)])
+
+    @property
+    def status(self) -> int:
+        """HTTP status of the answer."""
+        return FAILURES[self.code].http_status
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers that belong to this error."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
+
+class UnauthenticatedError(ApiError):
+    """The request carries no valid API key."""
+
+    code = FailureCode.UNAUTHENTICATED
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """RFC 9110 wants a challenge with every 401."""
+        return {"WWW-Authenticate": 'Bearer realm="stemyard"'}
+
+
+class InvalidRequestError(ApiError):
+    """A field of the request cannot be used."""
+
+    code = FailureCode.INVALID_REQUEST
+
+
+class ModelNotEnabledError(ApiError):
+    """The model is unknown here."""
+
+    code = FailureCode.MODEL_NOT_ENABLED
+
+
+class SourceDisabledError(ApiError):
+    """The deployment turned this kind of source off."""
+
+    code = FailureCode.SOURCE_DISABLED
+
+
+class RequestTooLargeError(ApiError):
+    """The request, or the file it announces, is larger than the service accepts."""
+
+    code = FailureCode.REQUEST_TOO_LARGE
+
+
+class TrackNotFoundError(ApiError):
+    """No track has this id."""
+
+    code = FailureCode.TRACK_NOT_FOUND
+
+
+class UploadMissingError(ApiError):
+    """The upload's bytes have not arrived."""
+
+    code = FailureCode.UPLOAD_MISSING
+
+
+class UploadNotFoundError(ApiError):
+    """No upload of this key has this id."""
+
+    code = FailureCode.UPLOAD_NOT_FOUND
+
+
+class SourceGoneError(ApiError):
+    """Running again would need an upload that is no longer there."""
+
+    code = FailureCode.SOURCE_GONE
+
+
+class NameConflictError(ApiError):
+    """A resource that means something else has the track's name."""
+
+    code = FailureCode.NAME_CONFLICT
+
+
+class BeingDeletedError(ApiError):
+    """The track's resource is being deleted."""
+
+    code = FailureCode.BEING_DELETED
+    retry_after = 2
+
+
+class UnavailableError(ApiError):
+    """A part of the service does not answer."""
+
+    code = FailureCode.UNAVAILABLE
+    retry_after = 5
+
+
+class MisconfiguredError(ApiError):
+    """The deployment lacks something this request needs."""
+
+    code = FailureCode.INTERNAL_CONFIG
+
+
+def problem(error: ApiError, request_id: str | None = None) -> dict[str, Any]:
+    """Return the problem document of an error (RFC 9457), with the seed's `error` string."""
+    return problem_document(error.code, error.status, error.detail, request_id, error.fields)
+
+
+def problem_document(
+    code: FailureCode,
+    status: int,
+    detail: str,
+    request_id: str | None = None,
+    fields: Sequence[FieldError] = (),
+) -> dict[str, Any]:
+    """Return a problem document; `error` repeats the detail for clients that know only that field."""
+    document: Mapping[str, Any] = {
+        "type": f"urn:stemyard:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "retryable": FAILURES[code].retryable,
+        "error": detail,
+        "errors": [{"field": item.field, "message": item.message} for item in fields] or None,
+        "request_id": request_id,
+    }
+    return {key: value for key, value in document.items() if value is not None}

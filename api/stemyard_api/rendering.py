@@ -1,0 +1,165 @@
+"""Rendering: a track's record becomes the answer a client gets. Pure; the seed's field rules live here."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from stemyard_api.answers import Accepted, Cached, Completed, Details, Failed, Processing, Result
+from stemyard_contract.failures import FAILURES, FailureCode
+from stemyard_contract.mirror import MirrorRecord, ProgressRecord
+from stemyard_contract.separationjob import FailureStatus, Phase, Stem
+
+ACCEPTED_MESSAGE: Final = "Audio separation started"
+_MOST_WHILE_PROCESSING: Final = 99.0
+
+
+@dataclass(frozen=True, slots=True)
+class StemLinks:
+    """Links to a track's stems, and when they stop working (epoch seconds; None when nothing is known)."""
+
+    urls: Mapping[Stem, str]
+    expires_at: float | None = None
+
+
+def accepted(track_id: str, record: MirrorRecord | None, key_id: str) -> Accepted:
+    """Return the answer to a request that is being worked on."""
+    answer = Accepted(track_id=track_id, status="processing", message=ACCEPTED_MESSAGE)
+    if record is not None:
+        answer["created_at"] = record.created
+        if (metadata := _metadata(record, key_id)) is not None:
+            answer["metadata"] = metadata
+    return answer
+
+
+def cached(record: MirrorRecord, links: StemLinks, key_id: str) -> Cached:
+    """Return the answer to a request whose result exists."""
+    answer = Cached(
+        status="completed",
+        track_id=record.track_id,
+        result=_result(record, links),
+        processing_time=_processing_time(record),
+        created_at=record.created,
+        cached=True,
+    )
+    if links.expires_at is not None:
+        answer["expires_at"] = links.expires_at
+    if (metadata := _metadata(record, key_id)) is not None:
+        answer["metadata"] = metadata
+    return answer
+
+
+def processing(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -> Processing:
+    """Return the state of a track that waits or is worked on."""
+    newest = _of_this_run(record, progress)
+    answer = Processing(
+        status="processing",
+        track_id=record.track_id,
+        created_at=record.created,
+        started_at=_started_at(record) if record.status_run == record.run else record.created,
+        progress=min(newest.progress if newest else _coarse(record), _MOST_WHILE_PROCESSING),
+        **_details(record, key_id),
+    )
+    if newest is not None:
+        answer["step"] = newest.step
+    if record.reason:
+        answer["reason"] = record.reason
+    return answer
+
+
+def completed(record: MirrorRecord, links: StemLinks, key_id: str) -> Completed:
+    """Return the state of a track whose stems are published."""
+    answer = Completed(
+        status="completed",
+        track_id=record.track_id,
+        created_at=record.created,
+        started_at=_started_at(record),
+        ended_at=_ended_at(record),
+        result=_result(record, links),
+        progress=100,
+        processing_time=_processing_time(record),
+        **_details(record, key_id),
+    )
+    if links.expires_at is not None:
+        answer["expires_at"] = links.expires_at
+    return answer
+
+
+def failed(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -> Failed:
+    """Return the state of a track that failed or was cancelled."""
+    failure = _failure(record)
+    newest = _of_this_run(record, progress)
+    return Failed(
+        status="failed",
+        track_id=record.track_id,
+        created_at=record.created,
+        started_at=_started_at(record),
+        ended_at=_ended_at(record),
+        error=failure.message,
+        progress=0,
+        code=failure.code,
+        retryable=failure.retryable,
+        last_progress=newest.progress if newest else _coarse(record),
+        **_details(record, key_id),
+    )
+
+
+def _details(record: MirrorRecord, key_id: str) -> Details:
+    same_run = record.status_run == record.run
+    known: dict[str, Any] = {
+        "phase": record.phase if same_run else Phase.PENDING,
+        "run": record.run,
+        "model": record.model,
+        "title": record.title,
+        "artist": record.artist,
+        "channel": record.channel,
+        "duration": record.duration,
+        "metadata": _metadata(record, key_id),
+    }
+    return cast(Details, {key: value for key, value in known.items() if value is not None})
+
+
+def _metadata(record: MirrorRecord, key_id: str) -> dict[str, Any] | None:
+    """Return this key's metadata; another key's is nobody's business."""
+    text = record.metadata.get(key_id)
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _result(record: MirrorRecord, links: StemLinks) -> Result:
+    urls = {f"{stem}_url": links.urls[stem] for stem in Stem if stem in links.urls}
+    return cast(Result, {**urls, "track_id": record.track_id})
+
+
+def _failure(record: MirrorRecord) -> FailureStatus:
+    if record.failure is not None:
+        return record.failure
+    row = FAILURES[FailureCode.CANCELLED if record.phase is Phase.CANCELLED else FailureCode.INTERNAL]
+    return FailureStatus(code=row.code, stage=row.stage, message=row.sentence, retryable=row.retryable)
+
+
+def _of_this_run(record: MirrorRecord, progress: ProgressRecord | None) -> ProgressRecord | None:
+    if progress is None or progress.uid != record.uid or progress.run != record.run:
+        return None
+    return progress
+
+
+def _coarse(record: MirrorRecord) -> float:
+    return float(record.progress) if record.status_run == record.run else 0.0
+
+
+def _started_at(record: MirrorRecord) -> float:
+    return record.created if record.started_at is None else record.started_at
+
+
+def _ended_at(record: MirrorRecord) -> float:
+    return _started_at(record) if record.ended_at is None else record.ended_at
+
+
+def _processing_time(record: MirrorRecord) -> float:
+    return round(max(0.0, _ended_at(record) - _started_at(record)), 3)

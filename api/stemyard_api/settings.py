@@ -1,0 +1,146 @@
+"""Settings: what the API reads from its environment, checked once at start."""
+
+from typing import Annotated, Self
+
+from pydantic import AnyHttpUrl, Field, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from stemyard_contract.models import MODELS
+
+_URL = TypeAdapter(AnyHttpUrl)
+_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+
+_Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class SettingsError(ValueError):
+    """The environment does not make sense; the message names each variable and never repeats its value."""
+
+
+class Settings(BaseSettings):
+    """The API's settings; each field is the environment variable of the same name in upper case."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    stemyard_install_id: Annotated[str, Field(pattern=_NAME)]
+    """Id of the installation; first part of every object key and Redis key."""
+    stemyard_namespace: Annotated[str, Field(pattern=_NAME)]
+    """Namespace in which the API creates SeparationJobs."""
+    stemyard_insecure_dev: bool = False
+    """Lets the API start without a key; then everybody is the key `default`."""
+    api_secret_key: SecretStr | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] = 5500
+
+    redis_url: SecretStr | None = None
+    queue_names: _Names = ("default",)
+
+    cloudflare_account_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,64}$")] | None = None
+    cloudflare_api_token: SecretStr | None = None
+    """Accepted; rate limits by Cloudflare KV come with a later version."""
+    cloudflare_kv_namespace_id: str | None = None
+    r2_access_key_id: str | None = None
+    r2_secret_access_key: SecretStr | None = None
+    r2_bucket: Annotated[str, Field(min_length=3, max_length=63)] = "stemyard"
+    r2_public_domain: str | None = None
+    """Where the bucket is readable by everybody; then links are permanent."""
+    s3_endpoint_url: str | None = None
+    """Object store as pods reach it."""
+    s3_public_endpoint_url: str | None = None
+    """Object store as clients reach it; links for them are signed for this host."""
+    s3_region: str = "auto"
+
+    max_file_size_mb: Annotated[int, Field(ge=1, le=5 * 1024)] = 50
+    """MiB of an upload; one PUT takes at most 5 GiB."""
+    max_duration_seconds: Annotated[int, Field(ge=1)] = 3600
+    default_model: str = "spleeter-2stems"
+    enabled_models: _Names = ()
+    """Names of models that may be asked for; the default model alone when empty."""
+    youtube_enabled: bool = True
+
+    @field_validator("queue_names", "enabled_models", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("api_secret_key", "redis_url", "r2_secret_access_key", "cloudflare_api_token", mode="before")
+    @classmethod
+    def _trim(cls, value: object) -> object:
+        """Secrets that came through a file often end in a newline."""
+        return (value.strip() or None) if isinstance(value, str) else value
+
+    @field_validator("r2_public_domain", "s3_endpoint_url", "s3_public_endpoint_url")
+    @classmethod
+    def _base_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = value.strip()
+        url = url if "://" in url else f"https://{url}"
+        _URL.validate_python(url)
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _key_or_insecure(self) -> Self:
+        if self.api_secret_key is None and not self.stemyard_insecure_dev:
+            raise ValueError("API_SECRET_KEY is not set; set it, or STEMYARD_INSECURE_DEV=true to run without a key")
+        return self
+
+    @model_validator(mode="after")
+    def _models_exist(self) -> Self:
+        for name in self.models:
+            if name not in MODELS:
+                raise ValueError(f"ENABLED_MODELS and DEFAULT_MODEL know no {name!r}; choose from {sorted(MODELS)}")
+        if self.default_model not in self.models:
+            raise ValueError("DEFAULT_MODEL is not one of ENABLED_MODELS")
+        return self
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of models that may be asked for."""
+        return self.enabled_models or (self.default_model,)
+
+    @property
+    def queue_name(self) -> str:
+        """What `/queue/info` calls the queue."""
+        return self.queue_names[0] if self.queue_names else "default"
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Bytes an upload may have."""
+        return self.max_file_size_mb * 1024 * 1024
+
+    @property
+    def store_endpoint(self) -> str | None:
+        """Object store as pods reach it: given, or Cloudflare's for the account."""
+        if self.s3_endpoint_url is None and self.cloudflare_account_id:
+            return f"https://{self.cloudflare_account_id}.r2.cloudflarestorage.com"
+        return self.s3_endpoint_url
+
+    @property
+    def public_store_endpoint(self) -> str | None:
+        """Object store as clients reach it."""
+        return self.s3_public_endpoint_url or self.store_endpoint
+
+    @property
+    def storage_configured(self) -> bool:
+        """Whether there is an object store to talk to."""
+        return bool(self.store_endpoint and self.r2_access_key_id and self.r2_secret_access_key)
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process's environment.
+
+    Raises:
+        SettingsError: something is missing or wrong.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(item["loc"], item["msg"]) for item in error.errors())) from None
+
+
+def _explain(location: tuple[int | str, ...], message: str) -> str:
+    variable = ".".join(str(part) for part in location).upper()
+    text = message.removeprefix("Value error, ")
+    return f"{variable}: {text}" if variable else text

@@ -1,0 +1,206 @@
+"""Submission: the body of POST /separate-audio, checked and turned into the one resource it means."""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+from stemyard_api.errors import InvalidRequestError, ModelNotEnabledError, SourceDisabledError, UploadNotFoundError
+from stemyard_api.security import Principal
+from stemyard_api.settings import Settings
+from stemyard_api.upload_id import belongs_to
+from stemyard_contract.identity import check_query, normalise_url, resource_name, spec_cache_key, track_id, youtube_id
+from stemyard_contract.models import AUTO_MODEL, Model, resolve_model
+from stemyard_contract.separationjob import (
+    API_VERSION,
+    KIND,
+    LABEL_TRACK,
+    Claim,
+    Output,
+    SeparationJobSpec,
+    Source,
+    Stem,
+    UploadSource,
+)
+
+METADATA_LIMIT: Final = 1024
+"""Bytes of a caller's metadata as JSON."""
+URL_LIMIT: Final = 2048
+_SOURCE_FIELDS: Final = ("search_query", "url", "upload_id")
+
+
+def check_text(text: str) -> str:
+    """Return the text, if it can be stored.
+
+    Raises:
+        ValueError: it holds half a surrogate pair, which JSON can spell and UTF-8 cannot.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must be valid Unicode")
+    return text
+
+
+def _check_url(url: str) -> str:
+    url = url.strip()
+    if any(character.isspace() or not character.isprintable() for character in url):
+        raise ValueError("must not contain white space or control characters")
+    try:
+        parts = urlsplit(normalise_url(url))
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must start with http:// or https:// and name a host")
+    if "@" in parts.netloc:
+        raise ValueError("must not contain a user name or password")
+    return url
+
+
+def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(dump_metadata(metadata).encode())
+    except ValueError:
+        raise ValueError("must be plain JSON") from None
+    if size > METADATA_LIMIT:
+        raise ValueError(f"must take at most {METADATA_LIMIT} bytes as JSON; it takes {size}")
+    return metadata
+
+
+def dump_metadata(metadata: dict[str, Any]) -> str:
+    """Return the text form in which metadata is kept."""
+    return json.dumps(metadata, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+class SeparationRequest(BaseModel):
+    """What to separate. Exactly one of `search_query`, `url`, `upload_id`; unknown fields are ignored."""
+
+    model_config = ConfigDict(
+        extra="ignore",
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": [{"search_query": "Song Title Artist"}]},
+    )
+
+    search_query: Annotated[StrictStr, AfterValidator(check_text), AfterValidator(check_query)] | None = None
+    """Words to search a recording by, for example title and artist; at most 500 characters."""
+    url: Annotated[StrictStr, Field(min_length=8, max_length=URL_LIMIT), AfterValidator(_check_url)] | None = None
+    """Address of a media file or of a video page."""
+    upload_id: Annotated[StrictStr, Field(max_length=64)] | None = None
+    """A file uploaded through POST /uploads."""
+    model: Annotated[StrictStr, Field(min_length=1, max_length=64)] = AUTO_MODEL
+    """Separation model; `auto` is the one the service prefers."""
+    stems: Annotated[list[Stem], Field(min_length=1, max_length=8)] = [Stem.VOCALS, Stem.INSTRUMENTAL]
+    """Stems to publish."""
+    format: Literal["mp3"] = "mp3"
+    """Container and codec of the stems."""
+    bitrate: Annotated[StrictInt, Field(json_schema_extra={"enum": [128, 192, 256, 320]})] = 320
+    """Kilobits per second."""
+    metadata: Annotated[dict[str, Any], AfterValidator(_check_metadata)] | None = None
+    """Anything to be echoed with the track, to this API key only; at most 1 KiB as JSON."""
+    cache: Literal["use", "refresh"] = "use"
+    """`refresh` separates again even where a result exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A checked request: whose it is, what it means, and the identity that follows."""
+
+    key_id: str
+    spec: SeparationJobSpec
+    cache_key: str
+    refresh: bool
+
+    @property
+    def track_id(self) -> str:
+        """Id of the track asked for."""
+        return track_id(self.cache_key)
+
+    @property
+    def name(self) -> str:
+        """Name of the track's SeparationJob."""
+        return resource_name(self.track_id)
+
+    @property
+    def claim(self) -> Claim:
+        """This key's claim on the track."""
+        return self.spec.claims[0]
+
+    @property
+    def upload(self) -> UploadSource | None:
+        """The upload to be separated, where that is the source."""
+        return self.spec.source.upload
+
+    def manifest(self, namespace: str) -> dict[str, Any]:
+        """Return the SeparationJob to create, every default written out."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": self.name, "namespace": namespace, "labels": {LABEL_TRACK: self.track_id}},
+            "spec": self.spec.dump(),
+        }
+
+
+def order_of(request: SeparationRequest, principal: Principal, settings: Settings) -> Order:
+    """Return the order a request means.
+
+    Raises:
+        InvalidRequestError: not exactly one source, or a value that is not offered.
+        ModelNotEnabledError, SourceDisabledError, UploadNotFoundError: the deployment refuses it.
+    """
+    source = _source(request, principal, settings)
+    model = _model(request.model, settings)
+    spec = SeparationJobSpec(
+        source=source,
+        model=model.name,
+        stems=_stems(request.stems, model),
+        output=_output(request),
+        claims=[
+            Claim(key=principal.key_id, metadata=None if request.metadata is None else dump_metadata(request.metadata))
+        ],
+    )
+    key = spec_cache_key(spec, settings.default_model)
+    return Order(principal.key_id, spec, key, request.cache == "refresh")
+
+
+def _claim(request: SeparationRequest, principal: Principal) -> Claim:
+    metadata = None if request.metadata is None else dump_metadata(request.metadata)
+    return Claim(key=principal.key_id, metadata=metadata)
+
+
+def _source(request: SeparationRequest, principal: Principal, settings: Settings) -> Source:
+    given = [name for name in _SOURCE_FIELDS if getattr(request, name) is not None]
+    if len(given) != 1:
+        field = given[1] if given else _SOURCE_FIELDS[0]
+        raise InvalidRequestError.of(field, f"give exactly one of {', '.join(_SOURCE_FIELDS)}")
+    if request.upload_id is not None:
+        return Source(upload=_upload(request.upload_id, principal, settings))
+    if not settings.youtube_enabled and (request.url is None or youtube_id(request.url)):
+        raise SourceDisabledError("Searching and YouTube are turned off here; send a media URL or upload the file.")
+    return Source(search_query=request.search_query, url=request.url)
+
+
+def _upload(upload_id: str, principal: Principal, settings: Settings) -> UploadSource:
+    if not belongs_to(upload_id, settings.stemyard_install_id, principal.key_id):
+        raise UploadNotFoundError
+    return UploadSource(id=upload_id, owner=principal.key_id)
+
+
+def _model(name: str, settings: Settings) -> Model:
+    model = resolve_model(name, settings.default_model)
+    if model is None or model.name not in settings.models:
+        choice = ", ".join((AUTO_MODEL, *settings.models))
+        raise ModelNotEnabledError.of("model", f"{name!r} is not enabled here; choose from {choice}")
+    return model
+
+
+def _stems(stems: list[Stem], model: Model) -> list[Stem]:
+    missing = sorted(set(stems) - model.stems)
+    if missing:
+        raise InvalidRequestError.of("stems", f"{model.name} does not give {', '.join(missing)}")
+    return sorted(set(stems))
+
+
+def _output(request: SeparationRequest) -> Output:
+    if request.bitrate not in {128, 192, 256, 320}:
+        raise InvalidRequestError.of("bitrate", "must be one of 128, 192, 256, 320")
+    return Output(format=request.format, bitrate=request.bitrate)

@@ -1,0 +1,139 @@
+"""What a request that meets an existing track leads to."""
+
+from typing import Any
+
+import pytest
+
+from stemyard_api.admission import answers_from_mirror, decide, is_hit
+from stemyard_api.errors import BeingDeletedError, NameConflictError
+from stemyard_api.security import Principal
+from stemyard_api.submission import Order, SeparationRequest, order_of
+from stemyard_contract.mirror import record_of
+from tests.api import tracks
+from tests.api.settings_for_tests import settings
+
+NOW = 1767323100.0  # 2026-01-02T03:05:00Z, just after the tracks below ended
+MODEL = "spleeter-2stems"
+
+
+def order(key_id: str = "default", **body: Any) -> Order:
+    request = SeparationRequest.model_validate({"search_query": "Song", **body})
+    return order_of(request, Principal(key_id), settings())
+
+
+def resource(status: dict[str, Any] | None = None, spec: dict[str, Any] | None = None, **metadata: Any) -> Any:
+    manifest = order().manifest("stemyard")
+    manifest["spec"].update(spec or {})
+    return tracks.resource(manifest, status, **metadata)
+
+
+def claim(key: str) -> dict[str, str]:
+    return {"key": key}
+
+
+UID = {"op": "test", "path": "/metadata/uid", "value": "u1"}
+RERUN = [
+    {"op": "test", "path": "/spec/run", "value": 1},
+    {"op": "replace", "path": "/spec/run", "value": 2},
+    {"op": "add", "path": "/spec/cancel", "value": False},
+]
+
+
+@pytest.mark.parametrize("status", [{}, tracks.status_completed()])
+def test_a_track_of_this_key_is_served_as_it_is(status: dict[str, Any]) -> None:
+    decision = decide(resource(status), order(), MODEL, NOW)
+    assert (decision.patch, decision.runs_again) == ([], False)
+
+
+@pytest.mark.parametrize("status", [tracks.status_failed(), tracks.status_failed(cancelled=True)])
+def test_a_failed_or_cancelled_track_runs_again(status: dict[str, Any]) -> None:
+    decision = decide(resource(status), order(), MODEL, NOW)
+    assert decision.patch == [UID, *RERUN]
+    assert decision.runs_again
+
+
+def test_a_rerun_under_way_is_joined() -> None:
+    decision = decide(resource(tracks.status_failed(run=1), {"run": 2}), order(), MODEL, NOW)
+    assert decision.patch == []
+    assert not decision.record.finished
+
+
+def test_a_run_that_is_being_cancelled_is_replaced() -> None:
+    assert decide(resource(spec={"cancel": True}), order(), MODEL, NOW).patch == [UID, *RERUN]
+
+
+def test_refresh_runs_a_completed_track_again_and_joins_one_under_way() -> None:
+    assert decide(resource(tracks.status_completed()), order(cache="refresh"), MODEL, NOW).patch == [UID, *RERUN]
+    assert decide(resource(), order(cache="refresh"), MODEL, NOW).patch == []
+
+
+def test_an_expired_result_is_made_again() -> None:
+    later = NOW + 31 * 24 * 3600
+    assert decide(resource(tracks.status_completed()), order(), MODEL, later).patch == [UID, *RERUN]
+
+
+def test_another_key_adds_its_claim() -> None:
+    decision = decide(resource(tracks.status_completed()), order("studio", metadata={"a": 1}), MODEL, NOW)
+    added = {"op": "add", "path": "/spec/claims/-", "value": {"key": "studio", "metadata": '{"a":1}'}}
+    assert decision.patch == [UID, added]
+    assert not decision.runs_again
+
+
+def test_the_first_claim_makes_the_list() -> None:
+    bare = resource()
+    del bare["spec"]["claims"]
+    added = {"op": "add", "path": "/spec/claims", "value": [claim("default")]}
+    assert decide(bare, order(), MODEL, NOW).patch == [UID, added]
+
+
+def test_a_rerun_and_a_claim_are_one_patch() -> None:
+    decision = decide(resource(tracks.status_failed()), order("studio"), MODEL, NOW)
+    assert decision.patch == [UID, *RERUN, {"op": "add", "path": "/spec/claims/-", "value": claim("studio")}]
+
+
+def test_the_65th_key_is_served_without_a_claim() -> None:
+    full = [claim(f"key-{number}") for number in range(64)]
+    decision = decide(resource(tracks.status_completed(), {"claims": full}), order("studio"), MODEL, NOW)
+    assert decision.patch == []
+
+
+def test_a_resource_with_another_meaning_is_a_conflict() -> None:
+    with pytest.raises(NameConflictError):
+        decide(resource(spec={"source": {"searchQuery": "Another"}}), order(), MODEL, NOW)
+    with pytest.raises(NameConflictError):
+        decide(resource(labels={}), order(), MODEL, NOW)
+
+
+def test_auto_written_by_hand_means_the_default_model() -> None:
+    assert decide(resource(spec={"model": "auto"}), order(), MODEL, NOW).patch == []
+
+
+def test_a_resource_being_deleted_is_in_the_way_for_a_moment() -> None:
+    with pytest.raises(BeingDeletedError) as caught:
+        decide(resource(deletionTimestamp="2026-01-02T03:04:06Z"), order(), MODEL, NOW)
+    assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "2"})
+
+
+@pytest.mark.parametrize(
+    ("status", "spec", "key_id", "body", "answered"),
+    [
+        (tracks.status_completed(), {}, "default", {}, True),
+        ({}, {}, "default", {}, True),
+        (tracks.status_completed(), {}, "studio", {}, False),
+        (tracks.status_completed(), {}, "default", {"cache": "refresh"}, False),
+        (tracks.status_failed(), {}, "default", {}, False),
+        ({}, {"cancel": True}, "default", {}, False),
+    ],
+)
+def test_the_mirror_answers_when_nothing_is_to_be_written(
+    status: dict[str, Any], spec: dict[str, Any], key_id: str, body: dict[str, Any], answered: bool
+) -> None:
+    asked = order(key_id, **body)
+    record = record_of(resource({**status, "cacheKey": asked.cache_key}, spec))
+    assert answers_from_mirror(record, asked, NOW) is answered
+
+
+def test_the_mirror_does_not_answer_for_another_cache_key() -> None:
+    record = record_of(resource({**tracks.status_completed(), "cacheKey": "else"}))
+    assert is_hit(record)
+    assert not answers_from_mirror(record, order(), NOW)

@@ -1,0 +1,107 @@
+"""Every answer has the seed's fields with the seed's types, and exactly the fields we document."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stemyard_api import rendering
+from stemyard_api.rendering import StemLinks
+from stemyard_contract.handover import WorkStage
+from stemyard_contract.separationjob import Phase, Stem
+from tests.api import tracks
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "api"
+LINKS = StemLinks(
+    {Stem.VOCALS: "https://domain.com/vocals.mp3", Stem.INSTRUMENTAL: "https://domain.com/instrumental.mp3"},
+    1234567921.5 + 2592000,
+)
+SEPARATING = tracks.known(phase=Phase.SEPARATING)
+
+ANSWERS: dict[str, Any] = {
+    "accepted": rendering.accepted(tracks.TRACK, tracks.record(), "default"),
+    "cached": rendering.cached(tracks.completed(), LINKS, "default"),
+    "processing": rendering.processing(SEPARATING, tracks.progress(), "default"),
+    "completed": rendering.completed(tracks.completed(), LINKS, "default"),
+    "failed": rendering.failed(tracks.failed(), None, "default"),
+}
+
+
+def load(name: str) -> Any:
+    return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+def shape(value: Any) -> Any:
+    """Return the value with its leaves replaced by the names of their JSON types."""
+    if isinstance(value, dict):
+        return {key: shape(child) for key, child in value.items()}
+    return type(value).__name__
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answers_are_golden(name: str) -> None:
+    answer = json.loads(json.dumps(ANSWERS[name]))
+    assert answer == load(name)
+    assert shape(answer) == shape(load(name))
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answers_hold_all_that_the_seed_promises(name: str) -> None:
+    seed, answer = load(f"seed/{name}"), json.loads(json.dumps(ANSWERS[name]))
+    assert {key: shape(answer[key]) for key in seed} == shape(seed)
+    for constant in ("status", "message", "progress", "cached"):
+        if constant in seed:
+            assert answer[constant] == seed[constant]
+
+
+@pytest.mark.parametrize("phase", [Phase.PENDING, Phase.FETCHING, Phase.QUEUED, Phase.SEPARATING])
+def test_every_phase_before_the_end_is_processing(phase: Phase) -> None:
+    answer = rendering.processing(tracks.record(phase=phase), None, "default")
+    assert (answer["status"], answer["phase"]) == ("processing", phase)
+
+
+def test_started_at_is_never_null() -> None:
+    assert rendering.processing(tracks.record(), None, "default")["started_at"] == tracks.CREATED
+    assert rendering.failed(tracks.failed(started_at=None), None, "default")["started_at"] == tracks.CREATED
+
+
+def test_a_new_run_tells_nothing_of_the_old_one() -> None:
+    rerun = tracks.failed(run=2, progress=90)
+    answer = rendering.processing(rerun, tracks.progress(progress=80.0), "default")
+    assert (answer["progress"], answer["started_at"], answer["phase"]) == (0.0, tracks.CREATED, "Pending")
+    assert "step" not in answer
+
+
+@pytest.mark.parametrize("stale", [{"uid": "u0"}, {"run": 2}])
+def test_progress_of_another_run_or_resource_is_ignored(stale: dict[str, Any]) -> None:
+    answer = rendering.processing(SEPARATING, tracks.progress(**stale), "default")
+    assert answer["progress"] == 0.0
+
+
+def test_processing_never_shows_100() -> None:
+    assert rendering.processing(SEPARATING, tracks.progress(progress=100.0), "default")["progress"] == 99.0
+
+
+def test_cancelled_is_failed_with_its_code() -> None:
+    answer = rendering.failed(tracks.failed(phase=Phase.CANCELLED, failure=None), None, "default")
+    assert (answer["status"], answer["code"], answer["phase"]) == ("failed", "CANCELLED", "Cancelled")
+    assert answer["error"]
+    assert answer["progress"] == 0
+
+
+def test_last_progress_is_what_was_reached() -> None:
+    reached = tracks.progress(stage=WorkStage.FETCH, progress=7.5)
+    assert rendering.failed(tracks.failed(), reached, "default")["last_progress"] == 7.5
+
+
+def test_metadata_is_echoed_to_its_own_key_only() -> None:
+    assert rendering.completed(tracks.completed(), LINKS, "other")["metadata"] == {"secret": 1}
+    assert "metadata" not in rendering.completed(tracks.completed(), LINKS, "third")
+
+
+def test_only_the_stems_asked_for_are_linked() -> None:
+    links = StemLinks({Stem.VOCALS: "https://domain.com/v.mp3"})
+    answer = rendering.completed(tracks.completed(), links, "default")
+    assert answer["result"] == {"vocals_url": "https://domain.com/v.mp3", "track_id": tracks.TRACK}
+    assert "expires_at" not in answer

@@ -1,0 +1,143 @@
+"""A request body becomes one resource, or an error that names the field."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from stemyard_api.errors import (
+    ApiError,
+    InvalidRequestError,
+    ModelNotEnabledError,
+    SourceDisabledError,
+    UploadNotFoundError,
+)
+from stemyard_api.security import Principal
+from stemyard_api.submission import Order, SeparationRequest, order_of
+from stemyard_api.upload_id import mint_upload_id
+from stemyard_contract.identity import track_id
+from stemyard_contract.separationjob import LABEL_TRACK, SeparationJobSpec
+from tests.api.settings_for_tests import settings
+
+DEFAULT = Principal("default")
+
+
+def order(body: dict[str, Any], principal: Principal = DEFAULT, **changes: Any) -> Order:
+    return order_of(SeparationRequest.model_validate(body), principal, settings(**changes))
+
+
+def test_every_default_is_written_out() -> None:
+    made = order({"search_query": " Song Title  Artist "})
+    manifest = made.manifest("stemyard")
+    assert manifest["metadata"] == {
+        "name": f"sep-{made.track_id}",
+        "namespace": "stemyard",
+        "labels": {LABEL_TRACK: made.track_id},
+    }
+    assert made.track_id == track_id(made.cache_key)
+    spec = manifest["spec"]
+    assert spec["source"] == {"searchQuery": "Song Title  Artist"}
+    assert spec["model"] == "spleeter-2stems"
+    assert spec["stems"] == ["instrumental", "vocals"]
+    assert spec["output"] == {"format": "mp3", "bitrate": 320}
+    assert (spec["run"], spec["cancel"]) == (1, False)
+    assert spec["claims"] == [{"key": "default"}]
+    assert SeparationJobSpec.model_validate(spec) == made.spec
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"search_query": "song title artist"},
+        {"search_query": "“Song Title Artist”", "model": "spleeter-2stems"},
+        {"search_query": "Song Title Artist", "stems": ["vocals", "instrumental", "vocals"]},
+        {"search_query": "Song Title Artist", "metadata": {"a": 1}, "cache": "refresh", "url": None},
+        {"search_query": "Song Title Artist", "unknown": True},
+    ],
+)
+def test_requests_that_mean_the_same_are_one_track(same: dict[str, Any]) -> None:
+    assert order(same).track_id == order({"search_query": "Song Title Artist"}).track_id
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"search_query": "Artist Song Title"},
+        {"search_query": "Song Title Artist", "stems": ["vocals"]},
+        {"search_query": "Song Title Artist", "bitrate": 128},
+        {"url": "https://example.com/Song Title Artist".replace(" ", "%20")},
+    ],
+)
+def test_requests_that_mean_something_else_are_other_tracks(other: dict[str, Any]) -> None:
+    assert order(other).track_id != order({"search_query": "Song Title Artist"}).track_id
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"search_query": ""}, "search_query"),
+        ({"search_query": " \t\n"}, "search_query"),
+        ({"search_query": "x" * 501}, "search_query"),
+        ({"search_query": "a\x00b"}, "search_query"),
+        ({"search_query": "a\x9bb"}, "search_query"),
+        ({"search_query": 5}, "search_query"),
+        ({"search_query": "\ud83d"}, "search_query"),
+        ({"url": "ftp://example.com/a.mp3"}, "url"),
+        ({"url": "https:///a.mp3"}, "url"),
+        ({"url": "https://[::1/a.mp3"}, "url"),
+        ({"url": "https://host:99999/a.mp3"}, "url"),
+        ({"url": "https://user:secret@example.com/a.mp3"}, "url"),
+        ({"url": "https://example.com/a b.mp3"}, "url"),
+        ({"url": "https://example.com/" + "a" * 2048}, "url"),
+        ({"search_query": "a", "stems": []}, "stems"),
+        ({"search_query": "a", "stems": ["drums"]}, "stems"),
+        ({"search_query": "a", "format": "wma"}, "format"),
+        ({"search_query": "a", "bitrate": "320"}, "bitrate"),
+        ({"search_query": "a", "bitrate": True}, "bitrate"),
+        ({"search_query": "a", "metadata": [1]}, "metadata"),
+        ({"search_query": "a", "metadata": {"a": "x" * 1025}}, "metadata"),
+        ({"search_query": "a", "metadata": {"a": float("nan")}}, "metadata"),
+        ({"search_query": "a", "cache": "never"}, "cache"),
+        ({"search_query": "a", "model": None}, "model"),
+    ],
+)
+def test_bad_input_names_its_field(body: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        SeparationRequest.model_validate(body)
+    assert {error["loc"][0] for error in caught.value.errors()} == {field}
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "field"),
+    [
+        ({}, InvalidRequestError, "search_query"),
+        ({"search_query": "a", "url": "https://example.com/a.mp3"}, InvalidRequestError, "url"),
+        ({"search_query": "a", "bitrate": 321}, InvalidRequestError, "bitrate"),
+        ({"search_query": "a", "model": "demucs"}, ModelNotEnabledError, "model"),
+    ],
+)
+def test_bad_orders_name_their_field(body: dict[str, Any], error: type[ApiError], field: str) -> None:
+    with pytest.raises(error) as caught:
+        order(body)
+    assert [item.field for item in caught.value.fields] == [field]
+    assert caught.value.status == 422
+
+
+def test_an_upload_belongs_to_its_key() -> None:
+    upload_id = mint_upload_id("main", "default")
+    made = order({"upload_id": upload_id})
+    assert made.spec.dump()["source"] == {"upload": {"id": upload_id, "owner": "default"}}
+    with pytest.raises(UploadNotFoundError):
+        order({"upload_id": upload_id}, Principal("studio"))
+
+
+def test_youtube_can_be_turned_off() -> None:
+    for body in ({"search_query": "a"}, {"url": "https://youtu.be/abcdefghijk"}):
+        with pytest.raises(SourceDisabledError):
+            order(body, youtube_enabled=False)
+    assert order({"url": "https://example.com/a.mp3"}, youtube_enabled=False).spec.source.url
+
+
+def test_metadata_is_kept_as_text() -> None:
+    made = order({"search_query": "a", "metadata": {"ü": [1, None]}})
+    assert made.claim.metadata == '{"ü":[1,null]}'
