@@ -1,0 +1,73 @@
+"""Writes what is made from the chart's values: values.schema.json and the table in README.md."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from charts.described_values import Value, read_values
+from charts.values_schema import values_schema
+
+CHART: Final = Path(__file__).resolve().parent / "stemyard"
+_BEGIN: Final = "<!-- values: made by `python -m charts.generate` -->\n"
+_END: Final = "<!-- end of values -->\n"
+_LONG_DEFAULT: Final = 60
+
+
+def generated(chart: Path) -> Mapping[Path, str]:
+    """Return the generated files of a chart by path."""
+    values = read_values((chart / "values.yaml").read_text())
+    name = yaml.safe_load((chart / "Chart.yaml").read_text())["name"]
+    schema = values_schema(values, f"Values of the {name} chart")
+    readme = chart / "README.md"
+    return {
+        chart / "values.schema.json": json.dumps(schema, indent=2) + "\n",
+        readme: with_table(readme.read_text(), values),
+    }
+
+
+def with_table(readme: str, values: Iterable[Value]) -> str:
+    """Return the README with the table of values between its marks.
+
+    Raises:
+        ValueError: a mark is missing.
+    """
+    before, begin, rest = readme.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"README.md lacks the lines {_BEGIN!r} and {_END!r}")
+    return before + begin + _table(values) + end + after
+
+
+def _table(values: Iterable[Value]) -> str:
+    rows = [f"| `{leaf.name}` | {_default(leaf)} | {leaf.description} |\n" for top in values for leaf in top.leaves()]
+    return "\n| Value | Default | Meaning |\n|---|---|---|\n" + "".join(rows) + "\n"
+
+
+def _default(value: Value) -> str:
+    text = json.dumps(value.default)
+    return f"`{text}`" if len(text) <= _LONG_DEFAULT else "see `values.yaml`"
+
+
+def main() -> int:
+    """Write the files, or with `--check` say which are stale; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is stale")
+    check = parser.parse_args().check
+    stale = {path: text for path, text in generated(CHART).items() if not path.exists() or path.read_text() != text}
+    for path, text in stale.items():
+        if check:
+            sys.stderr.write(f"{path} is stale: run `python -m charts.generate`\n")
+        else:
+            path.write_text(text)
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+{{/* Parts of NetworkPolicies. */}}
+
+{{/* Address ranges that are not public, as a JSON list of those of one IP version. Takes a list: the root, "4" or "6". */}}
+{{- define "stemyard.privateCIDRs" -}}
+{{- $ranges := list "10.0.0.0/8" "172.16.0.0/12" "192.168.0.0/16" "100.64.0.0/10" "169.254.0.0/16" -}}
+{{- if eq (index . 1) "6" -}}
+{{- $ranges = list "fc00::/7" "fe80::/10" -}}
+{{- end -}}
+{{- range (index . 0).Values.clusterCIDRs -}}
+{{- if eq (contains ":" .) (eq (index $ 1) "6") -}}
+{{- $ranges = append $ranges . -}}
+{{- end -}}
+{{- end -}}
+{{- $ranges | uniq | toJson -}}
+{{- end }}
+
+{{/* Peers: every public address. */}}
+{{- define "stemyard.publicPeers" -}}
+- ipBlock:
+    cidr: 0.0.0.0/0
+    except: {{ include "stemyard.privateCIDRs" (list . "4") }}
+- ipBlock:
+    cidr: ::/0
+    except: {{ include "stemyard.privateCIDRs" (list . "6") }}
+{{- end }}
+
+{{/* Egress rule: the cluster's DNS. */}}
+{{- define "stemyard.toDns" -}}
+- to:
+    - namespaceSelector:
+        matchLabels: {kubernetes.io/metadata.name: {{ .Values.networkPolicy.dns.namespace }}}
+      podSelector:
+        matchLabels:
+          {{- toYaml .Values.networkPolicy.dns.podLabels | nindent 10 }}
+    {{- range .Values.networkPolicy.dns.cidrs }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+  ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+{{- end }}
+
+{{/* Peer: one component's pods, from any namespace. Takes a list: the root, the component. */}}
+{{- define "stemyard.componentPeer" -}}
+- namespaceSelector:
+    matchLabels: {kubernetes.io/metadata.name: {{ (index . 0).Release.Namespace }}}
+  podSelector:
+    matchLabels:
+      {{- include "stemyard.selectorLabels" . | nindent 6 }}
+{{- end }}
+
+{{/* Peer: the separator's pods in every watched namespace. */}}
+{{- define "stemyard.separatorPeer" -}}
+- namespaceSelector:
+    matchExpressions:
+      - {key: kubernetes.io/metadata.name, operator: In, values: {{ include "stemyard.watchNamespaces" . }}}
+  podSelector:
+    matchExpressions:
+      - {key: stemyard.dev/stage, operator: Exists}
+{{- end }}
+
+{{/* Egress rule: the object store. */}}
+{{- define "stemyard.toStore" -}}
+- to:
+    {{- if .Values.store.enabled }}
+    {{- include "stemyard.componentPeer" (list . "store") | nindent 4 }}
+    {{- else if .Values.objectStore.egressCIDRs }}
+    {{- range .Values.objectStore.egressCIDRs }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+    {{- else }}
+    {{- include "stemyard.publicPeers" . | nindent 4 }}
+    {{- end }}
+  ports:
+    - {port: {{ include "stemyard.storePodPort" . }}, protocol: TCP}
+{{- end }}
+
+{{/* Port of the object store as packets carry it: the pod's of the bundled one, else the endpoint's. */}}
+{{- define "stemyard.storePodPort" -}}
+{{- if .Values.store.enabled -}}
+7070
+{{- else -}}
+{{- $url := urlParse (include "stemyard.storeEndpoint" .) -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) -}}
+{{- end -}}
+{{- end }}
+
+{{/* Egress rule: Redis. */}}
+{{- define "stemyard.toRedis" -}}
+{{- if .Values.valkey.enabled -}}
+- to:
+    {{- include "stemyard.componentPeer" (list . "valkey") | nindent 4 }}
+  ports:
+    - {port: 6379, protocol: TCP}
+{{- else -}}
+- ports:
+    - {port: {{ .Values.redis.port }}, protocol: TCP}
+{{- end -}}
+{{- end }}
+
+{{/* Egress rule: the Kubernetes API. */}}
+{{- define "stemyard.toKubernetes" -}}
+- to:
+    {{- range .Values.networkPolicy.kubernetesApiCIDRs }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+  ports:
+    {{- range .Values.networkPolicy.kubernetesApiPorts }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+{{- end }}

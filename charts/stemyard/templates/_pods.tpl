@@ -1,0 +1,73 @@
+{{/* Parts of pods: images, security contexts, scheduling. */}}
+
+{{/* Reference of an image. Takes a list: the root, the image's values, the tag when none is given. */}}
+{{- define "stemyard.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- $repository := $image.repository -}}
+{{- with $root.Values.images.registry -}}
+{{- $parts := splitList "/" $repository -}}
+{{- $first := first $parts -}}
+{{- if and (gt (len $parts) 1) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) -}}
+{{- $repository = rest $parts | join "/" -}}
+{{- end -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository -}}
+{{- end -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository ($image.tag | default (index . 2)) -}}
+{{- end -}}
+{{- end }}
+
+{{/* What every pod of the chart has in common. Takes a list: the root, the component's values. */}}
+{{- define "stemyard.podBasics" -}}
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile:
+    type: RuntimeDefault
+{{- with (index . 0).Values.images.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with (index . 1).priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with (index . 1).nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with (index . 1).tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with (index . 1).affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Security context of every container. */}}
+{{- define "stemyard.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* Hash of rendered files, as a pod annotation that rolls the pods when one changes. Takes a list: the root, paths below templates/. */}}
+{{- define "stemyard.checksum" -}}
+{{- $root := index . 0 -}}
+{{- $text := "" -}}
+{{- range rest . -}}
+{{- $text = printf "%s\n%s" $text (include (print $root.Template.BasePath "/" .) $root) -}}
+{{- end -}}
+{{- $text | sha256sum -}}
+{{- end }}

@@ -1,0 +1,136 @@
+"""Makes values.schema.json from the commented values: types from the defaults, descriptions from the comments."""
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from charts.described_values import Value
+
+Schema = dict[str, Any]
+
+_NAME: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_CIDR: Final = {"type": "string", "pattern": r"^[0-9a-fA-F.:]+/[0-9]{1,3}$"}
+_CIDRS: Final = {"type": "array", "items": _CIDR, "uniqueItems": True}
+_PORT: Final = {"type": "integer", "minimum": 1, "maximum": 65535}
+_COUNT: Final = {"type": "integer", "minimum": 1}
+_STRINGS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
+_OBJECTS: Final = {"type": "array", "items": {"type": "object"}}
+_QUANTITIES: Final = {
+    "type": "object",
+    "additionalProperties": {"type": ["string", "number"], "pattern": r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"},
+}
+
+
+def _closed(properties: Mapping[str, Schema], required: Iterable[str] = ()) -> Schema:
+    schema: Schema = {"type": "object", "properties": dict(properties), "additionalProperties": False}
+    return {**schema, "required": list(required)} if required else schema
+
+
+_RESOURCES: Final = _closed({"requests": _QUANTITIES, "limits": _QUANTITIES, "claims": _OBJECTS})
+_GPU: Final = _closed(
+    {
+        "resource": {"type": "string", "description": "Extended resource of the GPU, such as nvidia.com/gpu."},
+        "count": {**_COUNT, "description": "How many of them a pod needs."},
+    },
+    ("resource",),
+)
+_PROFILE: Final = _closed(
+    {
+        "fetch": {**_closed({"resources": _RESOURCES}), "description": "The fetch stage."},
+        "separate": {**_closed({"resources": _RESOURCES, "gpu": _GPU}), "description": "The separate stage."},
+        "nodeSelector": {**_STRINGS, "description": "Node labels that the separate pod needs."},
+        "tolerations": {**_OBJECTS, "description": "Taints that the separate pod tolerates."},
+        "affinity": {"type": "object", "description": "Affinity of the separate pod."},
+        "priorityClassName": {"type": "string", "description": "Priority class of the pods."},
+        "runtimeClassName": {"type": "string", "description": "Runtime class of the separate pod."},
+        "queueName": {"type": "string", "description": "Kueue LocalQueue of the separate Job."},
+    }
+)
+_MOUNT: Final = _closed(
+    {
+        "name": {"type": "string", "pattern": f"^{_NAME}$", "description": "Name of the volume."},
+        "configMap": {"type": "string", "description": "Name of the ConfigMap."},
+        "mountPath": {"type": "string", "pattern": "^/", "description": "Where it is mounted."},
+    },
+    ("name", "configMap", "mountPath"),
+)
+_VARIABLES: Final = {
+    "type": "array",
+    "items": _closed(
+        {"name": {"type": "string"}, "value": {"type": "string"}, "valueFrom": {"type": "object"}}, ("name",)
+    ),
+}
+
+CONSTRAINTS: Final[Mapping[str, Schema]] = {
+    "fullnameOverride": {"pattern": f"^({_NAME})?$"},
+    "install.id": {"pattern": "^([a-z0-9][a-z0-9-]{2,62})?$"},
+    "images.pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
+    "images.*.repository": {"minLength": 1},
+    "images.*.digest": {"pattern": "^(sha256:[0-9a-f]{64})?$"},
+    "api.namespace": {"pattern": f"^({_NAME})?$"},
+    "api.secretKey": {"pattern": "^(.{16,})?$"},
+    "api.extraEnv": _VARIABLES,
+    "operator.extraEnv": _VARIABLES,
+    "operator.retry.*": _COUNT,
+    "operator.resyncSeconds": {"minimum": 10},
+    "watchNamespaces": {"items": {"type": "string", "pattern": f"^{_NAME}$"}},
+    "maxActive*": {"minimum": 1},
+    "maxActivePerNamespace": {"minimum": 0},
+    "profiles": {"type": "object", "additionalProperties": _PROFILE},
+    "limits.*": _COUNT,
+    "models.default": {"minLength": 1},
+    "fetch.extraVolumes": {"type": "array", "items": _MOUNT},
+    "fetch.extraEgress": _OBJECTS,
+    "objectStore.*ndpoint": {"pattern": "^(https?://[^/ ]+/?)?$"},
+    "objectStore.bucket": {"pattern": "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"},
+    "objectStore.egressCIDRs": _CIDRS,
+    "redis.url": {"pattern": "^(rediss?://.+)?$"},
+    "redis.port": _PORT,
+    "valkey.password": {"pattern": "^([A-Za-z0-9]{16,})?$"},
+    "valkey.maxMemory": {"pattern": "^[0-9]+(kb|mb|gb)$"},
+    "clusterCIDRs": _CIDRS,
+    "networkPolicy.apiFrom": _OBJECTS,
+    "networkPolicy.kubernetesApiCIDRs": {**_CIDRS, "minItems": 1},
+    "networkPolicy.kubernetesApiPorts": {"type": "array", "items": _PORT, "minItems": 1},
+    "networkPolicy.dns.cidrs": _CIDRS,
+    "*.replicas": {"minimum": 0},
+    "*.terminationGracePeriodSeconds": {"minimum": 1},
+    "*.service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
+    "*.service.port": _PORT,
+    "*.service.nodePort": {**_PORT, "type": ["integer", "null"]},
+    "*.persistence.size": {"pattern": "^[0-9]+(Mi|Gi|Ti)$"},
+    "*.resources": _RESOURCES,
+    "*.tolerations": _OBJECTS,
+    "*.affinity": {"type": "object", "additionalProperties": True},
+}
+"""What a default cannot tell, by name; `*` stands for any characters."""
+
+
+def values_schema(values: Iterable[Value], title: str) -> Schema:
+    """Return the JSON schema (draft 7) of a chart's values; what it does not name is refused."""
+    properties = {value.path[-1]: _schema(value) for value in values}
+    properties["global"] = {"type": "object", "description": "Values of a parent chart; none is used."}
+    return {"$schema": "http://json-schema.org/draft-07/schema#", "title": title, **_closed(properties)}
+
+
+def _schema(value: Value) -> Schema:
+    described: Schema = {"description": value.description}
+    if value.children:
+        return described | _closed({child.path[-1]: _schema(child) for child in value.children})
+    described |= _from_default(value.default)
+    for name, constraint in CONSTRAINTS.items():
+        if fnmatchcase(value.name, name):
+            described |= constraint
+    return described
+
+
+def _from_default(default: object) -> Schema:
+    if isinstance(default, bool):
+        return {"type": "boolean"}
+    if isinstance(default, int):
+        return {"type": "integer"}
+    if isinstance(default, list):
+        return {"type": "array", "items": {"type": "string"}}
+    if isinstance(default, dict):
+        return dict(_STRINGS)
+    return {"type": "string"}
