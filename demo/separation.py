@@ -99,9 +99,9 @@ def separate(
         SeparationError: it failed, or did not end in time.
         httpx.HTTPStatusError: the API refused the request.
     """
-    state = submit(service, request)
+    track_id = submit(service, request)["track_id"]
     shown = ""
-    for state in follow(service, state["track_id"], timeout_seconds):
+    for state in follow(service, track_id, timeout_seconds):
         if (line := progress_line(state)) != shown:
             show(line)
             shown = line

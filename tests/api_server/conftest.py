@@ -1,0 +1,50 @@
+"""One real API server for this folder's tests: etcd and kube-apiserver, started once, with the CRD installed."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from localcluster.control_plane import ControlPlane
+
+CRD_FILE = Path(__file__).parents[2] / "charts/stemyard/files/crds/separationjobs.yaml"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything below this folder needs an API server."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.api_server)
+
+
+def install_crd(plane: ControlPlane) -> None:
+    """Create the CRD as committed and wait until the API server serves it."""
+    crd = yaml.safe_load(CRD_FILE.read_text())
+    plane.api.apply(f"{CRDS}/{crd['metadata']['name']}", crd)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        conditions = plane.api.get(f"{CRDS}/{crd['metadata']['name']}")["status"]["conditions"] or []
+        by_type = {condition["type"]: condition for condition in conditions}
+        if by_type.get("Established", {}).get("status") == "True":
+            return
+        time.sleep(0.05)
+    pytest.fail(f"the CRD was not established: {conditions}")
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane with the CRD; tests keep apart by namespaces of their own."""
+    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
+        install_crd(plane)
+        yield plane
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> str:
+    """A fresh namespace for one test."""
+    name = f"t-{abs(hash(request.node.nodeid)):x}-{time.monotonic_ns():x}"[:60]
+    control_plane.api.post("/api/v1/namespaces", {"metadata": {"name": name}})
+    return name

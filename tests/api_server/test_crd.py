@@ -1,0 +1,168 @@
+"""A real API server accepts the CRD, keeps good SeparationJobs and refuses bad ones with a sentence that helps."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from localcluster.control_plane import ControlPlane
+from localcluster.errors import ApiRefusedError
+from stemyard_contract.separationjob import SeparationJobSpec
+
+GOOD: dict[str, Any] = {"source": {"searchQuery": "Queen - Bohemian Rhapsody"}}
+UPLOAD = {"id": "0b1f2f3e-0000-4000-8000-000000000000", "owner": "default"}
+
+
+def path(namespace: str, name: str = "") -> str:
+    return f"/apis/stemyard.dev/v1alpha1/namespaces/{namespace}/separationjobs" + (f"/{name}" if name else "")
+
+
+def manifest(spec: Any, name: str = "song") -> dict[str, Any]:
+    found = {"apiVersion": "stemyard.dev/v1alpha1", "kind": "SeparationJob", "metadata": {"name": name}}
+    return found if spec is None else {**found, "spec": spec}
+
+
+def create(plane: ControlPlane, namespace: str, spec: Any, name: str = "song") -> dict[str, Any]:
+    return plane.api.post(path(namespace), manifest(spec, name))
+
+
+def test_the_names_are_served(control_plane: ControlPlane) -> None:
+    resources = control_plane.api.get("/apis/stemyard.dev/v1alpha1")["resources"]
+    served = {resource["name"]: resource for resource in resources}
+    assert served["separationjobs"]["shortNames"] == ["sepjob"]
+    assert served["separationjobs"]["categories"] == ["stemyard"]
+    assert "separationjobs/status" in served
+
+
+def test_defaults_are_the_types_own(control_plane: ControlPlane, namespace: str) -> None:
+    stored = create(control_plane, namespace, GOOD)["spec"]
+    assert SeparationJobSpec.model_validate(stored) == SeparationJobSpec.model_validate(GOOD)
+    assert stored["run"] == 1
+    assert stored["cancel"] is False
+    assert stored["deadlines"]["separate"] == 3600
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        GOOD,
+        {"source": {"url": "https://example.com/song.mp3"}},
+        {"source": {"upload": UPLOAD}},
+        {**GOOD, "stems": ["vocals"], "output": {"format": "mp3", "bitrate": 128}, "profile": "gpu"},
+        {**GOOD, "claims": [{"key": f"key-{n}", "metadata": "{}"} for n in range(64)]},
+    ],
+)
+def test_good_ones_are_kept(control_plane: ControlPlane, namespace: str, spec: dict[str, Any]) -> None:
+    assert create(control_plane, namespace, spec)["metadata"]["uid"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        (None, "spec: Required value"),
+        ({}, "spec.source: Required value"),
+        ({"source": {}}, "exactly one of searchQuery, url, upload"),
+        ({"source": {"searchQuery": "a", "url": "https://example.com/a"}}, "exactly one of searchQuery, url, upload"),
+        ({"source": {"searchQuery": "a", "upload": UPLOAD}}, "exactly one of searchQuery, url, upload"),
+        ({"source": {"searchQuery": ""}}, "at least 1 chars long"),
+        ({"source": {"searchQuery": "x" * 501}}, "may not be more than 500"),
+        ({"source": {"url": "file:///etc/passwd"}}, "spec.source.url"),
+        ({"source": {"upload": {"id": "../../other", "owner": "default"}}}, "spec.source.upload.id"),
+        ({**GOOD, "stems": []}, "should have at least 1 items"),
+        ({**GOOD, "stems": ["vocals", "vocals"]}, "Duplicate value"),
+        ({**GOOD, "stems": ["kazoo"]}, "Unsupported value"),
+        ({**GOOD, "output": {"format": "exe"}}, "Unsupported value"),
+        ({**GOOD, "output": {"bitrate": 9000}}, "Unsupported value"),
+        ({**GOOD, "run": 0}, "spec.run"),
+        ({**GOOD, "claims": [{"key": "a"}, {"key": "a"}]}, "Duplicate value"),
+        ({**GOOD, "claims": [{"key": f"k{n}"} for n in range(65)]}, "must have at most 64 items"),
+        ({**GOOD, "claims": [{"key": "a", "metadata": "x" * 1025}]}, "may not be more than 1024"),
+        ({**GOOD, "retryPolicy": {"limit": 99}}, "spec.retryPolicy.limit"),
+        ({**GOOD, "model": "Nope!"}, "spec.model"),
+    ],
+)
+def test_bad_ones_are_refused(control_plane: ControlPlane, namespace: str, spec: Any, complaint: str) -> None:
+    with pytest.raises(ApiRefusedError) as refused:
+        create(control_plane, namespace, spec)
+    assert complaint in str(refused.value)
+
+
+def test_a_name_leaves_room_for_its_jobs(control_plane: ControlPlane, namespace: str) -> None:
+    create(control_plane, namespace, GOOD, "n" * 40)
+    with pytest.raises(ApiRefusedError, match="at most 40 characters"):
+        create(control_plane, namespace, GOOD, "n" * 41)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("source", {"searchQuery": "another"}),
+        ("model", "other"),
+        ("stems", ["vocals"]),
+        ("output", {"bitrate": 128}),
+        ("profile", "gpu"),
+        ("retryPolicy", {"limit": 1}),
+        ("deadlines", {"fetch": 60}),
+    ],
+)
+def test_what_decides_the_result_cannot_change(
+    control_plane: ControlPlane, namespace: str, field: str, value: Any
+) -> None:
+    create(control_plane, namespace, GOOD)
+    with pytest.raises(ApiRefusedError, match=f"{field} cannot be changed"):
+        control_plane.api.merge(path(namespace, "song"), {"spec": {field: value}})
+
+
+@pytest.mark.parametrize("field", ["model", "stems", "output", "profile", "retryPolicy", "deadlines"])
+def test_removing_a_field_is_setting_its_default(control_plane: ControlPlane, namespace: str, field: str) -> None:
+    """A removed field is defaulted again before the rules see it, so only a change of value is refused."""
+    create(control_plane, namespace, GOOD)
+    assert control_plane.api.merge(path(namespace, "song"), {"spec": {field: None}})["spec"][field] is not None
+
+
+@pytest.mark.parametrize("patch", [{"run": 2}, {"cancel": True}, {"claims": [{"key": "b"}]}])
+def test_what_may_change_changes(control_plane: ControlPlane, namespace: str, patch: dict[str, Any]) -> None:
+    create(control_plane, namespace, GOOD)
+    changed = control_plane.api.merge(path(namespace, "song"), {"spec": patch})["spec"]
+    assert {key: changed[key] for key in patch} == patch
+
+
+def test_run_only_grows_and_only_a_new_run_undoes_a_cancel(control_plane: ControlPlane, namespace: str) -> None:
+    create(control_plane, namespace, {**GOOD, "run": 2})
+    song = path(namespace, "song")
+    with pytest.raises(ApiRefusedError, match="run only grows"):
+        control_plane.api.merge(song, {"spec": {"run": 1}})
+    control_plane.api.merge(song, {"spec": {"cancel": True}})
+    with pytest.raises(ApiRefusedError, match="stays cancelled"):
+        control_plane.api.merge(song, {"spec": {"cancel": False}})
+    assert control_plane.api.merge(song, {"spec": {"cancel": False, "run": 3}})["spec"]["run"] == 3
+
+
+def test_status_is_a_subresource_with_every_field_declared(control_plane: ControlPlane, namespace: str) -> None:
+    create(control_plane, namespace, GOOD)
+    moment = "2026-01-02T03:04:05Z"
+    status = {
+        "observedGeneration": 1,
+        "run": 1,
+        "trackId": "t",
+        "phase": "Separating",
+        "progress": 40,
+        "conditions": [{"type": "Fetched", "status": "True", "reason": "Succeeded", "lastTransitionTime": moment}],
+        "source": {"title": "T", "candidates": [{"mediaId": "youtube:x", "title": "T", "score": 1.5, "chosen": True}]},
+        "attempts": {"fetch": 1, "separate": 1, "disruptions": 0},
+        "startedAt": moment,
+    }
+    song = path(namespace, "song")
+    stored = control_plane.api.merge(f"{song}/status", {"status": copy.deepcopy(status), "spec": {"run": 9}})
+    assert stored["spec"]["run"] == 1
+    assert stored["status"]["source"] == status["source"]
+    assert stored["status"]["attempts"] == status["attempts"]
+    wrong = {"status": {"phase": "Dancing"}}
+    with pytest.raises(ApiRefusedError, match="Unsupported value"):
+        control_plane.api.merge(f"{song}/status", wrong)
+
+
+def test_the_columns_are_printed(control_plane: ControlPlane, namespace: str) -> None:
+    crd = control_plane.api.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/separationjobs.stemyard.dev")
+    columns = crd["spec"]["versions"][0]["additionalPrinterColumns"]
+    assert [c["name"] for c in columns if not c.get("priority")] == ["Phase", "Progress", "Title", "Model", "Age"]
