@@ -45,7 +45,7 @@ class Folders:
 
 
 def folders_of(environment: Mapping[str, str]) -> Folders:
-    """The folders an environment asks for: STEMYARD_CACHE, STEMYARD_STATE, else the XDG base directories, else the home."""
+    """The folders an environment asks for: STEMYARD_CACHE, STEMYARD_STATE, else XDG base directories, else the home."""
     home = Path(environment.get("HOME") or "/root")
     cache = environment.get("STEMYARD_CACHE") or _under(environment.get("XDG_CACHE_HOME"), home / ".cache")
     state = environment.get("STEMYARD_STATE") or _under(environment.get("XDG_STATE_HOME"), home / ".local" / "state")

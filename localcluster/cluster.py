@@ -1,0 +1,207 @@
+"""The whole local cluster: brings it up from any state it may be in, says how it is, and takes it down without a trace."""
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from localcluster import addons, addresses, binaries
+from localcluster.addresses import Plan
+from localcluster.control_plane import ControlPlane
+from localcluster.daemon import Daemon, end, marked
+from localcluster.errors import ApiRefusedError, NotReadyError
+from localcluster.folders import Folders
+from localcluster.identities import Identities
+from localcluster.image_store import ImageStore
+from localcluster.kube_api import KubeApi
+from localcluster.node import Node
+from localcluster.node_config import NODE, PAUSE_IMAGE
+from localcluster.oci import Recipe, write_layout
+from localcluster.progress import say, step
+
+READY_LIMIT = 120.0
+API_PORT = 6443
+PROGRAM_IMAGES = {PAUSE_IMAGE: "pause", addons.DNS_IMAGE: "coredns"}
+
+
+@dataclass(frozen=True)
+class LocalCluster:
+    """The cluster of one state folder; a machine holds one at a time."""
+
+    folders: Folders
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig; there while the cluster is up."""
+        return Identities(self.folders.control_plane).admin
+
+    @property
+    def node_address(self) -> str:
+        """Where NodePorts answer, from this machine and from pods."""
+        return self._plan().node
+
+    @property
+    def images(self) -> ImageStore:
+        """The node's images."""
+        return ImageStore(self._node(Path("/")).room)
+
+    def up(self, gpus: int) -> None:
+        """Bring the cluster up; what is left of a broken one is removed first, a sound one is only completed.
+
+        Args:
+            gpus: how many imitated GPUs the node advertises.
+        """
+        programs = binaries.cluster_binaries(self.folders)
+        with self._alone():
+            if not self._sound():
+                self._clear()
+            with step("starting the control plane"):
+                control_plane = self._control_plane(programs)
+                control_plane.start()
+            node = self._node(programs)
+            with step("starting the node"):
+                node.prepare(self._plan(), control_plane.identities)
+                node.start_runtime()
+                self._load_program_images(programs)
+                node.start_servers()
+                self._wait_for_node(control_plane.api, node)
+            with step("completing the cluster"):
+                self._complete(control_plane.api, node, gpus)
+
+    def down(self) -> None:
+        """Stop everything and remove the state folder; safe when nothing runs."""
+        with self._alone():
+            self._clear()
+
+    def problems(self) -> list[str]:
+        """What keeps the cluster from being healthy, one sentence each; none when it is."""
+        if not self._plan_file.exists():
+            return ["The cluster is down; start it with `python3 -m localcluster up`."]
+        stopped = [
+            f"{daemon.name} is not running (log: {daemon.log})." for daemon in self._servers() if not daemon.pid()
+        ]
+        if stopped:
+            return stopped
+        api = Identities(self.folders.control_plane).api
+        if not api.is_ready():
+            return [f"The API server at {api.server} does not answer."]
+        return [] if _node_is_ready(api) else ["The node is not Ready; see `kubectl describe node`."]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        # Kept in the cache, because `down` removes the state folder.
+        self.folders.cache.mkdir(parents=True, exist_ok=True)
+        with (self.folders.cache / "cluster.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("another command is at work on the cluster; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @property
+    def _plan_file(self) -> Path:
+        return self.folders.state / "plan.json"
+
+    def _plan(self) -> Plan:
+        if not self._plan_file.exists():
+            self.folders.state.mkdir(parents=True, exist_ok=True)
+            self._plan_file.write_text(json.dumps(asdict(addresses.of_this_machine())))
+        return Plan(**json.loads(self._plan_file.read_text()))
+
+    def _control_plane(self, programs: Path) -> ControlPlane:
+        plan, node = self._plan(), self._node(programs)
+        # The API server listens on the node's own address, so the interface has to be there first.
+        node.make_network(plan)
+        return ControlPlane(
+            self.folders.control_plane,
+            controllers=True,
+            scheduler=True,
+            address=plan.node,
+            port=API_PORT,
+            services=plan.services,
+            service_address=plan.api,
+            program=programs / "node",
+        )
+
+    def _node(self, programs: Path) -> Node:
+        return Node(self.folders.node, programs)
+
+    def _servers(self) -> list[Daemon]:
+        above = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+        below = ("room", "containerd", "kubelet", "kube-proxy")
+        return [Daemon(name, (), self.folders.control_plane) for name in above] + [
+            Daemon(name, (), self.folders.node) for name in below
+        ]
+
+    def _sound(self) -> bool:
+        running = {daemon.name for daemon in self._servers() if daemon.pid()}
+        return {"etcd", "kube-apiserver", "room", "containerd"} <= running
+
+    def _clear(self) -> None:
+        if self.folders.state.exists():
+            say("removing what is there of the cluster")
+        end([pid for daemon in reversed(self._servers()) if (pid := daemon.pid()) and daemon.name != "room"], grace=2.0)
+        self._node(Path("/")).stop()
+        end(marked(self.folders.state), grace=0.5)
+        shutil.rmtree(self.folders.state, ignore_errors=True)
+        shutil.rmtree(self.folders.state, ignore_errors=False) if self.folders.state.exists() else None
+
+    def _load_program_images(self, programs: Path) -> None:
+        for name, program in PROGRAM_IMAGES.items():
+            layout = self.folders.archives / f"{program}-{programs.name}"
+            user = "0:0" if program == "coredns" else "65535:65535"
+            if not (layout / "index.json").exists():
+                path = f"/{program}"
+                write_layout(Recipe({path: programs / program}, (path,), user), layout)
+            self.images.load(layout, name)
+
+    def _wait_for_node(self, api: KubeApi, node: Node) -> None:
+        deadline = time.monotonic() + READY_LIMIT
+        while not _node_is_ready(api):
+            for daemon in node.daemons():
+                daemon.require()
+            if time.monotonic() > deadline:
+                raise NotReadyError(f"the node was not Ready within {READY_LIMIT:.0f} s (logs: {node.folder / 'logs'})")
+            time.sleep(0.2)
+
+    def _complete(self, api: KubeApi, node: Node, gpus: int) -> None:
+        for path, document in addons.dns(self._plan(), node.has_upstream_dns()).items():
+            api.apply(path, document)
+        api.apply(*addons.storage_class())
+        for number in range(addons.VOLUMES):
+            self._renew_volume(api, number)
+        api.merge(*addons.gpus(gpus))
+        self._wait_for_dns(api)
+
+    def _renew_volume(self, api: KubeApi, number: int) -> None:
+        # A volume whose claim is gone keeps its old data and takes no new claim: it is made anew.
+        folder = self.folders.state / "volumes" / f"{number:02d}"
+        path = f"/api/v1/persistentvolumes/local-{number:02d}"
+        with suppress(ApiRefusedError):
+            if api.get(path).get("status", {}).get("phase") in {"Released", "Failed"}:
+                api.delete(path)
+                shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o777)
+        api.apply(path, addons.volume(number, folder))
+
+    def _wait_for_dns(self, api: KubeApi) -> None:
+        deadline = time.monotonic() + READY_LIMIT
+        path = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
+        while not api.get(path).get("status", {}).get("readyReplicas"):
+            if time.monotonic() > deadline:
+                raise NotReadyError("the cluster's DNS was not ready; see `kubectl -n kube-system describe pods`")
+            time.sleep(0.3)
+
+
+def _node_is_ready(api: KubeApi) -> bool:
+    try:
+        conditions = api.get(f"/api/v1/nodes/{NODE}").get("status", {}).get("conditions", [])
+    except (ApiRefusedError, OSError):
+        return False
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

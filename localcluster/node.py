@@ -1,0 +1,122 @@
+"""The node: containerd, kubelet and kube-proxy in their room, with their files, network and control groups."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from localcluster import cgroups, network, node_config
+from localcluster.addresses import Plan
+from localcluster.daemon import Daemon, end, marked
+from localcluster.errors import CommandFailedError, MissingPrerequisiteError, NotReadyError
+from localcluster.identities import Identities
+from localcluster.kubeconfig import write
+from localcluster.room import Room
+
+READY_LIMIT = 90.0
+CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node.
+
+    Attributes:
+        folder: everything it keeps.
+        programs: folder of `node` and `pause`.
+    """
+
+    folder: Path
+    programs: Path
+
+    @property
+    def room(self) -> Room:
+        """Its namespaces."""
+        return Room(self.folder, self.programs / "pause")
+
+    def daemons(self) -> list[Daemon]:
+        """Its servers, in the order in which they are started."""
+        program = str(self.programs / "node")
+        config, kubelet_config = str(self.folder / "containerd.toml"), str(self.folder / "kubelet.json")
+        kubelet = [program, "kubelet", f"--config={kubelet_config}", f"--hostname-override={node_config.NODE}"]
+        lines = {
+            "containerd": ["containerd", "--config", config],
+            "kubelet": [*kubelet, f"--kubeconfig={self.folder / 'kubelet.kubeconfig'}", f"--node-ip={self._address()}"],
+            "kube-proxy": [program, "kube-proxy", f"--config={self.folder / 'kube-proxy.json'}"],
+        }
+        return [self.room.daemon(name, argv) for name, argv in lines.items()]
+
+    def make_network(self, plan: Plan) -> None:
+        """Give the machine the node's interface and rules, and remember what was there before."""
+        network.create(plan, self.folder / "switches.json")
+
+    def prepare(self, plan: Plan, identities: Identities) -> None:
+        """Write its configuration, make its control groups and open its room."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._configure(plan, identities)
+        cgroups.create()
+        self.room.open()
+
+    def start_runtime(self) -> None:
+        """Start containerd and wait until it answers."""
+        containerd = self.daemons()[0]
+        containerd.start()
+        socket = Path("/proc", str(self.room.process()), "root", node_config.CONTAINERD_SOCKET.lstrip("/"))
+        deadline = time.monotonic() + READY_LIMIT
+        while not (socket.exists() and self._answers()):
+            containerd.require()
+            if time.monotonic() > deadline:
+                raise NotReadyError(f"containerd did not answer within {READY_LIMIT:.0f} s (log: {containerd.log})")
+            time.sleep(0.1)
+
+    def start_servers(self) -> None:
+        """Start kubelet and kube-proxy."""
+        for daemon in self.daemons()[1:]:
+            daemon.start()
+
+    def stop(self) -> None:
+        """End everything on the node and remove what it made on the machine; safe when nothing is there."""
+        self.room.close()
+        end(marked(self.folder), grace=0.5)
+        network.remove(self.folder / "switches.json")
+        cgroups.remove()
+
+    def _configure(self, plan: Plan, identities: Identities) -> None:
+        kubelet = identities.client(f"system:node:{node_config.NODE}", ["system:nodes"])
+        proxy = identities.client("system:kube-proxy")
+        served = identities.authority.for_server("kubelet", [plan.node], [node_config.NODE])
+        machine = Path("/run/systemd/resolve/resolv.conf")
+        machine = machine if machine.exists() else Path("/etc/resolv.conf")
+        resolver = self.folder / "resolv.conf"
+        resolver.write_text(node_config.resolv_conf(machine.read_text() if machine.exists() else ""))
+        authority = identities.authority.certificate
+        files = {
+            "containerd.toml": node_config.containerd(self.folder, _cni_programs()),
+            "cni/10-stemyard.conflist": node_config.cni(plan, self.folder),
+            "kubelet.json": node_config.kubelet(plan, authority, served.certificate, served.key, resolver),
+            "kube-proxy.json": node_config.kube_proxy(plan, proxy),
+            "kubelet.kubeconfig": kubelet.read_text(),
+            "address": plan.node,
+        }
+        for name, content in files.items():
+            write(self.folder / name, content)
+
+    def has_upstream_dns(self) -> bool:
+        """Whether the machine has a name server that pods can reach."""
+        return bool((self.folder / "resolv.conf").read_text())
+
+    def _address(self) -> str:
+        return (self.folder / "address").read_text()
+
+    def _answers(self) -> bool:
+        try:
+            self.room.run(["ctr", "--address", node_config.CONTAINERD_SOCKET, "version"], timeout=10)
+        except CommandFailedError:
+            return False
+        return True
+
+
+def _cni_programs() -> Path:
+    for folder in CNI_FOLDERS:
+        if (folder / "ptp").exists() and (folder / "host-local").exists():
+            return folder
+    raise MissingPrerequisiteError("Install the CNI plugins (Debian: apt-get install containernetworking-plugins).")

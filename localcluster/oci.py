@@ -1,0 +1,130 @@
+"""OCI images as files: making one from a few programs, and packing one for a node without the blobs it has already."""
+
+import hashlib
+import io
+import json
+import os
+import platform
+import tarfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+NAME = "io.containerd.image.name"
+REFERENCE = "org.opencontainers.image.ref.name"
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a small image holds.
+
+    Attributes:
+        files: path in the image to the file on this machine; all are made executable.
+        entrypoint: the program it runs.
+        user: numeric `uid:gid` it runs as.
+        folders: empty folders, owned by the user.
+    """
+
+    files: Mapping[str, Path]
+    entrypoint: tuple[str, ...]
+    user: str = "65532:65532"
+    folders: tuple[str, ...] = ()
+    environment: tuple[str, ...] = field(default=("PATH=/usr/local/bin:/usr/bin:/bin",))
+
+
+def write_layout(recipe: Recipe, folder: Path) -> str:
+    """Write an image as an OCI layout folder and return its manifest's digest; the same files give the same digest."""
+    layer = _blob(folder, _layer(recipe))
+    config = {
+        "architecture": _MACHINES.get(platform.machine(), platform.machine()),
+        "os": "linux",
+        "config": {"Entrypoint": list(recipe.entrypoint), "User": recipe.user, "Env": list(recipe.environment)},
+        "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": CONFIG, **_blob(folder, json.dumps(config).encode())},
+        "layers": [{"mediaType": LAYER, **layer}],
+    }
+    described = {"mediaType": MANIFEST, **_blob(folder, json.dumps(manifest).encode())}
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [described]}))
+    return str(described["digest"])
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """The one manifest's descriptor in an OCI layout folder."""
+    descriptor: dict[str, Any] = json.loads((folder / "index.json").read_text())["manifests"][0]
+    return descriptor
+
+
+def pack(folder: Path, name: str, present: Collection[str], archive: Path) -> str:
+    """Pack a layout as an archive that `ctr images import` takes, leaving out blobs whose digests are `present`.
+
+    Returns:
+        The manifest's digest, `sha256:<hex>`.
+    """
+    descriptor = manifest_of(folder)
+    manifest = json.loads(_read(folder, descriptor["digest"]))
+    wanted = [descriptor["digest"], manifest["config"]["digest"]]
+    wanted += [layer["digest"] for layer in manifest["layers"] if layer["digest"] not in present]
+    named = {**descriptor, "annotations": {NAME: name, REFERENCE: name}}
+    with tarfile.open(archive, "w") as tar:
+        _add(tar, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+        _add(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": [named]}).encode())
+        for digest in dict.fromkeys(wanted):
+            tar.add(_path(folder, digest), f"blobs/sha256/{digest.partition(':')[2]}", recursive=False)
+    return str(descriptor["digest"])
+
+
+def _layer(recipe: Recipe) -> bytes:
+    content = io.BytesIO()
+    uid, gid = (int(part) for part in recipe.user.split(":"))
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in _parents([*recipe.files, *recipe.folders]):
+            _add_folder(tar, name, 0, 0)
+        for name in recipe.folders:
+            _add_folder(tar, name.strip("/"), uid, gid)
+        for name, source in sorted(recipe.files.items()):
+            _add(tar, name.strip("/"), source.read_bytes(), 0o755)
+    return content.getvalue()
+
+
+def _parents(names: list[str]) -> list[str]:
+    return sorted({str(parent) for name in names for parent in Path(name.strip("/")).parents} - {"."})
+
+
+def _add_folder(tar: tarfile.TarFile, name: str, uid: int, gid: int) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, 0o755, uid, gid
+    tar.addfile(entry)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), mode
+    tar.addfile(entry, io.BytesIO(content))
+
+
+def _blob(folder: Path, content: bytes) -> dict[str, Any]:
+    digest = hashlib.sha256(content).hexdigest()
+    path = _path(folder, f"sha256:{digest}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{digest}.{os.getpid()}")
+    partial.write_bytes(content)
+    partial.rename(path)
+    return {"digest": f"sha256:{digest}", "size": len(content)}
+
+
+def _read(folder: Path, digest: str) -> bytes:
+    return _path(folder, digest).read_bytes()
+
+
+def _path(folder: Path, digest: str) -> Path:
+    return folder / "blobs" / "sha256" / digest.partition(":")[2]
