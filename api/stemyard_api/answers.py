@@ -35,7 +35,7 @@ class Accepted(TypedDict):
     track_id: str
     status: Literal["processing"]
     message: str
-    created_at: NotRequired[float]
+    created_at: float
     metadata: NotRequired[dict[str, Any]]
 
 

@@ -22,13 +22,13 @@ class StemLinks:
     expires_at: float | None = None
 
 
-def accepted(track_id: str, record: MirrorRecord | None, key_id: str) -> Accepted:
+def accepted(record: MirrorRecord, key_id: str) -> Accepted:
     """Return the answer to a request that is being worked on."""
-    answer = Accepted(track_id=track_id, status="processing", message=ACCEPTED_MESSAGE)
-    if record is not None:
-        answer["created_at"] = record.created
-        if (metadata := _metadata(record, key_id)) is not None:
-            answer["metadata"] = metadata
+    answer = Accepted(
+        track_id=record.track_id, status="processing", message=ACCEPTED_MESSAGE, created_at=record.created
+    )
+    if (metadata := _metadata(record, key_id)) is not None:
+        answer["metadata"] = metadata
     return answer
 
 

@@ -1,0 +1,36 @@
+"""Starts the API: `python -m stemyard_api`."""
+
+import sys
+
+import uvicorn
+
+from stemyard_api.app import create_app
+from stemyard_api.logs import configure_logging
+from stemyard_api.settings import SettingsError, load_settings
+
+_DRAIN_SECONDS = 20
+"""How long requests under way may take after SIGTERM."""
+
+
+def main() -> int:
+    """Serve until told to stop; return the exit code."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        sys.stderr.write(f"stemyard-api cannot start: {error}\n")
+        return 2
+    configure_logging()
+    uvicorn.run(
+        create_app(settings),
+        host="0.0.0.0",  # noqa: S104 - a container's own network
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

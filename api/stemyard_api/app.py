@@ -1,0 +1,80 @@
+"""The app: puts routes, middleware and services together. `uvicorn --factory stemyard_api.app:create_app` serves it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import TypeAdapter
+
+from stemyard_api import health, problems, queue_info, separations, uploads
+from stemyard_api.answers import Problem
+from stemyard_api.logs import configure_logging
+from stemyard_api.middleware import stack
+from stemyard_api.security import DEFAULT_KEY_ID, Keyring
+from stemyard_api.services import open_services
+from stemyard_api.settings import Settings, load_settings
+
+_DESCRIPTION = "Ask for a song; get its vocals and instrumental."
+_SCHEMA_REFERENCE = "#/components/schemas/{model}"
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the app.
+
+    Args:
+        settings: those of the environment when None, and then logging is configured too.
+
+    Raises:
+        SettingsError: the environment does not make sense, or there is no API key.
+    """
+    if settings is None:
+        settings = load_settings()
+        configure_logging()
+    app = FastAPI(
+        title="Stemyard",
+        description=_DESCRIPTION,
+        version=version("stemyard"),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(settings),
+        middleware=stack(keyring_of(settings)),
+    )
+    problems.register(app)
+    for module in (separations, uploads, queue_info, health):
+        app.include_router(module.router)
+    _document_problems(app)
+    return app
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """Return the keys that open this API."""
+    secret = settings.api_secret_key
+    keys = {} if secret is None else {DEFAULT_KEY_ID: secret.get_secret_value()}
+    return Keyring(keys, open_to_all=settings.stemyard_insecure_dev)
+
+
+def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services(settings) as services:
+            app.state.services = services
+            yield
+
+    return lifespan
+
+
+def _document_problems(app: FastAPI) -> None:
+    """Put the problem document's schema, which responses refer to, into the OpenAPI document."""
+    make = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = make()
+        schema = TypeAdapter(Problem).json_schema(ref_template=_SCHEMA_REFERENCE)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas |= {**schema.pop("$defs", {}), "Problem": schema}
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

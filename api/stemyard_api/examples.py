@@ -1,0 +1,64 @@
+"""Examples: what the OpenAPI document shows of each answer; the first are the seed's."""
+
+from typing import Any, Final
+
+from stemyard_api.errors import PROBLEM_TYPE
+
+_TRACK: Final = "7a1e0f0e-8d0c-5b9f-9a55-0d7c6f1b2a34"
+_RESULT: Final = {
+    "vocals_url": "https://domain.com/vocals.mp3",
+    "instrumental_url": "https://domain.com/instrumental.mp3",
+    "track_id": _TRACK,
+}
+_BORN: Final = {"track_id": _TRACK, "created_at": 1234567890.0, "started_at": 1234567891.0}
+
+ACCEPTED: Final = {"track_id": _TRACK, "status": "processing", "message": "Audio separation started"}
+CACHED: Final = {
+    "status": "completed",
+    "track_id": _TRACK,
+    "result": _RESULT,
+    "processing_time": 30.5,
+    "created_at": 1234567890.0,
+    "cached": True,
+}
+JOB_STATES: Final = {
+    "processing": {"value": {"status": "processing", **_BORN, "progress": 42.5, "phase": "Separating"}},
+    "completed": {
+        "value": {"status": "completed", **_BORN, "ended_at": 1234567920.0, "result": _RESULT, "progress": 100}
+    },
+    "failed": {
+        "value": {
+            "status": "failed",
+            **_BORN,
+            "ended_at": 1234567895.0,
+            "error": "No recording matches this query.",
+            "code": "SOURCE_NOT_FOUND",
+            "retryable": False,
+            "progress": 0,
+        }
+    },
+}
+QUEUE_INFO: Final = {"name": "default", "length": 1, "job_ids": [_TRACK]}
+UPLOAD_SLOT: Final = {
+    "upload_id": "5f0c2b1d-77aa-8c3e-b1f0-6f6a2f6f9a10",
+    "url": "https://store.example.com/stemyard/main/uploads/default/5f0c2b1d/source?X-Amz-Signature=abc",
+    "headers": {"Content-Length": "4194304", "Content-Type": "audio/mpeg", "If-None-Match": "*"},
+    "expires_at": 1234568790.0,
+}
+
+_DESCRIPTIONS: Final = {
+    401: "The API key is missing or wrong",
+    403: "This kind of source is turned off",
+    404: "There is no such track or upload",
+    409: "It conflicts with what exists",
+    413: "It is larger than the service accepts",
+    422: "A field cannot be used",
+    500: "The service is not configured for this",
+    503: "A part of the service does not answer; see Retry-After",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses for errors with these statuses."""
+    content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}

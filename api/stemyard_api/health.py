@@ -1,0 +1,131 @@
+"""Health: what is configured and what answers, probed in the background so that no answer waits for it."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from stemyard_api.answers import Health, ServiceStates
+from stemyard_api.cluster import Cluster
+from stemyard_api.errors import UnavailableError
+from stemyard_api.objects import Objects
+from stemyard_api.settings import Settings
+from stemyard_api.store import Store
+
+PROBE_SECONDS: Final = 5.0
+"""Between two probes of one part: how old a reported state may be."""
+_TIMEOUT_SECONDS: Final = 4.0
+
+router = APIRouter(tags=["health"])
+
+
+@dataclass
+class Probe:
+    """Asks one part for a sign of life, again and again."""
+
+    check: Callable[[], Awaitable[None]] | None
+    operational: bool = False
+
+    async def once(self) -> None:
+        """Probe, and remember the outcome."""
+        if self.check is None:
+            return
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                await self.check()
+            self.operational = True
+        except (UnavailableError, TimeoutError):
+            self.operational = False
+
+    async def forever(self) -> None:
+        """Probe every few seconds, not in step with other processes."""
+        while True:
+            await self.once()
+            await asyncio.sleep(PROBE_SECONDS * random.uniform(0.8, 1.2))
+
+
+@dataclass(frozen=True, slots=True)
+class Prober:
+    """The probes of one process."""
+
+    redis: Probe
+    storage: Probe
+    kubernetes: Probe
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, store: Store | None, objects: Objects | None, cluster: Cluster) -> AsyncIterator["Prober"]:
+        """Probe for as long as the context lasts."""
+        prober = cls(
+            Probe(store.ping if store is not None else None),
+            Probe(objects.ping if objects is not None else None),
+            Probe(cluster.ping),
+        )
+        tasks = [asyncio.create_task(probe.forever()) for probe in (prober.redis, prober.storage, prober.kubernetes)]
+        try:
+            yield prober
+        finally:
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
+
+
+def states(settings: Settings, prober: Prober) -> ServiceStates:
+    """Return what is configured and what answered when last probed.
+
+    Rate limits are shared through Redis (or Cloudflare KV): they count as operational when Redis answers.
+    """
+    redis = settings.redis_url is not None
+    kv = settings.cloudflare_api_token is not None and settings.cloudflare_kv_namespace_id is not None
+    return ServiceStates(
+        storage_operational=prober.storage.operational,
+        storage_configured=settings.storage_configured,
+        rate_limiting_operational=prober.redis.operational,
+        rate_limiting_configured=redis or kv,
+        redis_operational=prober.redis.operational,
+        redis_configured=redis,
+        kubernetes_operational=prober.kubernetes.operational,
+    )
+
+
+def report(settings: Settings, prober: Prober, now: float) -> Health:
+    """Return the answer of /health; `degraded` when a configured part does not answer."""
+    services = states(settings, prober)
+    broken = (
+        (services["storage_configured"] and not services["storage_operational"])
+        or (services["redis_configured"] and not services["redis_operational"])
+        or not services["kubernetes_operational"]
+    )
+    return Health(
+        status="degraded" if broken else "healthy", timestamp=now, services=services, version=version("stemyard")
+    )
+
+
+@router.get("/health", summary="How the service is", responses={200: {"model": Health}})
+async def health(request: Request) -> JSONResponse:
+    """Health of the service and its parts. Always 200; needs no key."""
+    services = request.app.state.services
+    return JSONResponse(report(services.settings, services.prober, time.time()))
+
+
+@router.get("/livez", summary="Whether the process runs", include_in_schema=False)
+async def livez() -> JSONResponse:
+    """Liveness: the event loop answers."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/readyz", summary="Whether requests can be served", include_in_schema=False)
+async def readyz(request: Request) -> JSONResponse:
+    """Readiness: the mirror or the API server answers; with either, states can be read."""
+    prober: Prober = request.app.state.services.prober
+    ready = prober.redis.operational or prober.kubernetes.operational
+    return JSONResponse({"status": "ok" if ready else "unavailable"}, 200 if ready else 503)

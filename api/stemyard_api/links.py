@@ -1,0 +1,73 @@
+"""Links to a track's stems: permanent with a public domain, else signed once and kept for half their life."""
+
+import re
+from collections import OrderedDict
+from typing import Final
+from urllib.parse import quote
+
+from stemyard_api.errors import MisconfiguredError
+from stemyard_api.objects import LINK_SECONDS, Objects
+from stemyard_api.rendering import StemLinks
+from stemyard_contract.mirror import MirrorRecord
+from stemyard_contract.separationjob import Stem
+
+_KEPT_SECONDS: Final = LINK_SECONDS / 2
+_KEPT_TRACKS: Final = 10_000
+_NAME_LIMIT: Final = 80
+
+
+class Links:
+    """Makes links, and keeps signed ones in this process only: never in Redis, a SeparationJob or a log."""
+
+    def __init__(self, objects: Objects | None, public_domain: str | None) -> None:
+        self._objects = objects
+        self._public = public_domain
+        self._kept: OrderedDict[tuple[str, int], tuple[float, StemLinks]] = OrderedDict()
+
+    def of(self, record: MirrorRecord, now: float) -> StemLinks:
+        """Return the links to a completed track's stems.
+
+        Args:
+            record: the track.
+            now: epoch seconds.
+
+        Raises:
+            MisconfiguredError: there is neither a public domain nor a store to sign for.
+        """
+        if self._public is not None:
+            urls = {stem: f"{self._public}/{quote(key)}" for stem, key in record.stem_keys.items()}
+            return StemLinks(urls, record.expires_at)
+        identity = (record.uid, record.status_run)
+        signed_at, links = self._kept.get(identity, (float("-inf"), None))
+        if links is None or now - signed_at > _KEPT_SECONDS:
+            links = self._sign(record, now)
+            self._keep(identity, now, links)
+        return links
+
+    def _sign(self, record: MirrorRecord, now: float) -> StemLinks:
+        objects = self._objects
+        if objects is None:
+            raise MisconfiguredError("No object store is configured, so there are no links to the stems.")
+        urls = {stem: objects.sign_get(key, disposition(record, stem, key)) for stem, key in record.stem_keys.items()}
+        expiry = now + LINK_SECONDS
+        return StemLinks(urls, expiry if record.expires_at is None else min(expiry, record.expires_at))
+
+    def _keep(self, identity: tuple[str, int], now: float, links: StemLinks) -> None:
+        self._kept[identity] = (now, links)
+        self._kept.move_to_end(identity)
+        if len(self._kept) > _KEPT_TRACKS:
+            self._kept.popitem(last=False)
+
+
+def disposition(record: MirrorRecord, stem: Stem, key: str) -> str:
+    """Return the Content-Disposition that saves a stem as `<title>-<stem>.<ext>`, in both spellings of RFC 6266."""
+    name = f"{_safe(record.title or record.track_id)}-{stem}.{key.rpartition('.')[2]}"
+    plain = re.sub(r"[^A-Za-z0-9 ._()-]", "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _safe(title: str) -> str:
+    """Return a title that is a file name everywhere: no separators, no controls, no leading dot."""
+    visible = "".join(character if character.isprintable() else " " for character in title)
+    name = " ".join(re.sub(r'[\\/:*?"<>|]+', " ", visible).split()).strip(". ")
+    return name[:_NAME_LIMIT].rstrip(". ") or "track"

@@ -1,0 +1,185 @@
+"""Middleware: what happens to every request before and after its route; plain ASGI, in the order listed in `stack`."""
+
+import logging
+import re
+import time
+import uuid
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from stemyard_api.errors import ApiError, RequestTooLargeError, UnauthenticatedError
+from stemyard_api.problems import REQUEST_ID, problem_response
+from stemyard_api.security import Keyring, presented_key
+
+BODY_LIMIT: Final = 1024 * 1024
+"""Bytes of a request body; files do not pass through the API."""
+PRINCIPAL: Final = "stemyard.principal"
+"""Where the caller is kept in an ASGI scope."""
+PUBLIC_PATHS: Final = frozenset({"/health", "/livez", "/readyz", "/openapi.json"})
+"""Paths that need no key."""
+_PROBES: Final = frozenset({"/health", "/livez", "/readyz"})
+_REQUEST_ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SECURITY_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_HSTS: Final = "max-age=31536000"
+
+_access_log = logging.getLogger("stemyard_api.access")
+_log = logging.getLogger(__name__)
+
+
+def stack(keyring: Keyring) -> list[Middleware]:
+    """Return the middleware, outermost first."""
+    return [
+        Middleware(RequestContext),
+        Middleware(SecurityHeaders),
+        Middleware(LastResort),
+        Middleware(Authentication, keyring=keyring),
+        Middleware(BodyLimit),
+    ]
+
+
+class Layer:
+    """Wraps an app; subclasses handle requests, everything else passes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        await (self.handle if scope["type"] == "http" else self._app)(scope, receive, send)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        raise NotImplementedError
+
+
+class RequestContext(Layer):
+    """Gives every request an id, the caller's where it has a decent one, and logs its end."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        request_id = scope[REQUEST_ID] = _request_id(Headers(scope=scope).get("x-request-id"))
+        status, started = 0, time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            _log_access(scope, request_id, status, time.perf_counter() - started)
+
+
+class SecurityHeaders(Layer):
+    """Adds the headers that keep browsers from doing more with an answer than showing it."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers.setdefault("Strict-Transport-Security", _HSTS)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class LastResort(Layer):
+    """Answers 500 to whatever nobody expected, and keeps the reason in the log."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except Exception:
+            _log.exception("unexpected error", extra={"request_id": scope.get(REQUEST_ID)})
+            if started:
+                raise
+            await problem_response(ApiError(), scope)(scope, receive, send)
+
+
+class Authentication(Layer):
+    """Lets nobody past without a key, before a byte of the body is read."""
+
+    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
+        super().__init__(app)
+        self._keyring = keyring
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        app: ASGIApp = self._app
+        if scope["path"] not in PUBLIC_PATHS:
+            try:
+                scope[PRINCIPAL] = self._keyring.identify(presented_key(dict(scope["headers"])))
+            except UnauthenticatedError as error:
+                app = problem_response(error, scope)
+        await app(scope, receive, send)
+
+
+class BodyLimit(Layer):
+    """Refuses bodies that say they are too long, and stops reading those that turn out to be."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not announced.isdecimal() or int(announced) > BODY_LIMIT:
+            await problem_response(RequestTooLargeError(), scope)(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_within_limit() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > BODY_LIMIT:
+                # FastAPI lets only HTTPException through while it reads a body
+                raise HTTPException(413)
+            return message
+
+        await self._app(scope, receive_within_limit, send)
+
+
+def _request_id(given: str | None) -> str:
+    return given if given and _REQUEST_ID_FORM.fullmatch(given) else uuid.uuid4().hex
+
+
+def _log_access(scope: Scope, request_id: str, status: int, seconds: float) -> None:
+    principal = scope.get(PRINCIPAL)
+    _access_log.log(
+        logging.DEBUG if scope["path"] in _PROBES and status < 400 else logging.INFO,
+        "request",
+        extra={
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": status,
+            "milliseconds": round(seconds * 1000, 1),
+            "request_id": request_id,
+            "key_id": principal.key_id if principal is not None else None,
+        },
+    )

@@ -1,0 +1,112 @@
+"""Placement: gets an order its track, by creating it or by joining the one that exists. Create is the lock."""
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from stemyard_api.admission import answers_from_mirror, decide
+from stemyard_api.cluster import AlreadyExistsError, Cluster
+from stemyard_api.errors import MisconfiguredError, SourceGoneError, UnavailableError, UploadMissingError
+from stemyard_api.objects import Objects
+from stemyard_api.settings import Settings
+from stemyard_api.store import Reading, StoreUnavailableError
+from stemyard_api.submission import Order
+from stemyard_api.tracks import Tracks
+from stemyard_contract.identity import upload_key
+from stemyard_contract.mirror import AskedRecord, MirrorRecord, record_of
+
+_ATTEMPTS: Final = 8
+"""Rounds of read, decide, write; each lost round means that somebody else's write got through."""
+_PAUSE_SECONDS: Final = 0.1
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Places orders."""
+
+    settings: Settings
+    tracks: Tracks
+    cluster: Cluster
+    objects: Objects | None
+
+    async def place(self, order: Order, now: float) -> MirrorRecord:
+        """Return the track that answers an order, created, run again or joined as the rules say.
+
+        Args:
+            order: what is asked for.
+            now: epoch seconds.
+
+        Raises:
+            UploadMissingError, SourceGoneError: its upload is not there.
+            NameConflictError, BeingDeletedError: the name is not free.
+            UnavailableError: the API server does not answer.
+        """
+        reading = await self.tracks.mirrored(order.track_id) or Reading()
+        record = reading.current
+        if record is not None and answers_from_mirror(record, order, now):
+            return record
+        source_gone = not await self._source_present(order)
+        return await self._settle(order, reading, source_gone, now)
+
+    async def _settle(self, order: Order, reading: Reading, source_gone: bool, now: float) -> MirrorRecord:
+        exists = source_gone or reading.record is not None
+        for _ in range(_ATTEMPTS):
+            record = None if exists else await self._create(order, reading)
+            record = record or await self._join(order, source_gone, now)
+            if record is not None:
+                return record
+            exists = source_gone
+            await asyncio.sleep(random.uniform(0.0, _PAUSE_SECONDS))
+        raise UnavailableError("Too many requests for this track at once; try again.")
+
+    async def _create(self, order: Order, reading: Reading) -> MirrorRecord | None:
+        """Return the new track, or None when there is one already."""
+        try:
+            resource = await self.cluster.create(order.manifest(self.settings.stemyard_namespace))
+        except AlreadyExistsError:
+            return None
+        record = record_of(resource)
+        if reading != Reading():
+            # the mirror still tells of a resource that is gone
+            await self._note(record)
+        return record
+
+    async def _join(self, order: Order, source_gone: bool, now: float) -> MirrorRecord | None:
+        """Return the existing track with this order in it, or None when it went or changed meanwhile."""
+        resource = await self.cluster.read(order.name)
+        if resource is None:
+            if source_gone:
+                raise UploadMissingError
+            return None
+        decision = decide(resource, order, self.settings.default_model, now)
+        if decision.runs_again and source_gone:
+            raise SourceGoneError
+        if not decision.patch:
+            return decision.record
+        patched = await self.cluster.patch(order.name, decision.patch)
+        if patched is None:
+            return None
+        record = record_of(patched)
+        if decision.runs_again:
+            await self._note(record)
+        return record
+
+    async def _note(self, record: MirrorRecord) -> None:
+        if self.tracks.store is None:
+            return
+        try:
+            await self.tracks.store.note_asked(record.track_id, AskedRecord(uid=record.uid, run=record.run))
+        except StoreUnavailableError:
+            _log.warning("could not note a new run in the mirror", extra={"track_id": record.track_id})
+
+    async def _source_present(self, order: Order) -> bool:
+        if order.upload is None:
+            return True
+        if self.objects is None:
+            raise MisconfiguredError("No object store is configured, so there are no uploads.")
+        key = upload_key(self.settings.stemyard_install_id, order.upload.owner, order.upload.id)
+        return await self.objects.exists(key)

@@ -1,0 +1,75 @@
+"""Problems: every error leaves as problem+json (RFC 9457), and none says more than it should."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+
+from stemyard_api.errors import (
+    PROBLEM_TYPE,
+    ApiError,
+    FieldError,
+    InvalidRequestError,
+    problem,
+    problem_document,
+)
+from stemyard_contract.failures import FAILURES, FailureCode
+
+REQUEST_ID: Final = "stemyard.request_id"
+"""Where the request id is kept in an ASGI scope."""
+_CODES: Final = {
+    400: FailureCode.INVALID_REQUEST,
+    404: FailureCode.NOT_FOUND,
+    405: FailureCode.METHOD_NOT_ALLOWED,
+    413: FailureCode.REQUEST_TOO_LARGE,
+}
+
+
+def problem_response(error: ApiError, scope: Scope) -> Response:
+    """Return the response that tells of an error."""
+    document = problem(error, scope.get(REQUEST_ID))
+    return Response(json.dumps(document), error.status, error.headers, PROBLEM_TYPE)
+
+
+def register(app: FastAPI) -> None:
+    """Let the app answer its errors as problems."""
+
+    @app.exception_handler(ApiError)
+    async def _api_error(request: Request, error: ApiError) -> Response:
+        return problem_response(error, request.scope)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        return problem_response(invalid_request(error.errors()), request.scope)
+
+    @app.exception_handler(HTTPException)
+    async def _http_error(request: Request, error: HTTPException) -> Response:
+        code = _CODES.get(error.status_code, FailureCode.INTERNAL)
+        document = problem_document(code, error.status_code, FAILURES[code].sentence, request.scope.get(REQUEST_ID))
+        return Response(json.dumps(document), error.status_code, error.headers, PROBLEM_TYPE)
+
+
+def invalid_request(errors: Sequence[Any]) -> InvalidRequestError:
+    """Return the error for what validation found; it names fields and never repeats their values."""
+    fields = [FieldError(_field(item["loc"]), _message(item)) for item in errors]
+    return InvalidRequestError("; ".join(f"{item.field}: {item.message}" for item in fields), fields)
+
+
+def _field(location: Sequence[object]) -> str:
+    path = [str(part) for part in location if part != "body"]
+    return ".".join(path) if path and not path[0].isdigit() else "body"
+
+
+def _message(item: dict[str, Any]) -> str:
+    if item["type"] == "value_error":
+        return str(item["ctx"]["error"])
+    if item["type"] == "json_invalid":
+        return "must be valid JSON"
+    if item["type"] in {"model_attributes_type", "missing"} and item["loc"] == ("body",):
+        return "must be a JSON object, sent with Content-Type: application/json"
+    return str(item["msg"])

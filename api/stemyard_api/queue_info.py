@@ -1,0 +1,52 @@
+"""Queue: which tracks wait, from the mirror, or from the SeparationJobs when the mirror does not answer."""
+
+from typing import Final
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from stemyard_api.answers import QueueInfo
+from stemyard_api.cluster import Cluster
+from stemyard_api.examples import QUEUE_INFO, problems
+from stemyard_api.services import PrincipalDep, ServicesDep
+from stemyard_api.store import Store, StoreUnavailableError
+from stemyard_contract.mirror import QUEUE_PHASES, record_of
+
+IDS_LIMIT: Final = 1000
+"""Ids in one answer; `length` counts all."""
+
+router = APIRouter(tags=["queue"])
+
+
+@router.get(
+    "/queue/info",
+    summary="Which tracks wait",
+    responses={
+        200: {"model": QueueInfo, "content": {"application/json": {"example": QUEUE_INFO}}},
+        **problems(401, 503),
+    },
+)
+async def queue_info(services: ServicesDep, _principal: PrincipalDep) -> JSONResponse:
+    """Tracks that are pending, being fetched or queued, oldest first."""
+    length, ids = await waiting(services.store, services.cluster)
+    return JSONResponse(QueueInfo(name=services.settings.queue_name, length=length, job_ids=ids))
+
+
+async def waiting(store: Store | None, cluster: Cluster) -> tuple[int, list[str]]:
+    """Return how many tracks wait and the ids of the oldest.
+
+    Raises:
+        UnavailableError: neither the mirror nor the API server answers.
+    """
+    if store is not None:
+        try:
+            return await store.queue(IDS_LIMIT)
+        except StoreUnavailableError:
+            pass
+    records = [record_of(item) async for item in cluster.items()]
+    queued = sorted(
+        (record.created, record.track_id)
+        for record in records
+        if not record.finished and (record.phase in QUEUE_PHASES or record.status_run != record.run)
+    )
+    return len(queued), [track for _, track in queued[:IDS_LIMIT]]

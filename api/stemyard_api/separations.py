@@ -1,0 +1,72 @@
+"""Separations: asks for one, and tells how it stands."""
+
+import time
+
+from fastapi import APIRouter, Path
+from fastapi.responses import JSONResponse
+
+from stemyard_api import rendering
+from stemyard_api.admission import is_hit
+from stemyard_api.answers import Accepted, Cached, Completed, Failed, Processing
+from stemyard_api.examples import ACCEPTED, CACHED, JOB_STATES, problems
+from stemyard_api.security import Principal
+from stemyard_api.services import PrincipalDep, Services, ServicesDep
+from stemyard_api.submission import SeparationRequest, order_of
+from stemyard_api.tracks import Track
+from stemyard_contract.separationjob import Phase
+
+router = APIRouter(tags=["separations"])
+
+
+@router.post(
+    "/separate-audio",
+    summary="Ask for a separation",
+    responses={
+        200: {"model": Cached, "description": "Made before", "content": {"application/json": {"example": CACHED}}},
+        202: {"model": Accepted, "description": "Under way", "content": {"application/json": {"example": ACCEPTED}}},
+        **problems(401, 403, 404, 409, 413, 422, 503),
+    },
+)
+async def separate_audio(body: SeparationRequest, services: ServicesDep, principal: PrincipalDep) -> JSONResponse:
+    """Separate a song into stems, once: the same request again is answered with the same track.
+
+    200 with `cached: true` when the result exists, else 202; follow it with `GET /job/{track_id}`.
+    """
+    now = time.time()
+    order = order_of(body, principal, services.settings)
+    record = await services.placement.place(order, now)
+    location = {"Location": f"/job/{record.track_id}"}
+    if is_hit(record):
+        links = services.links.of(record, now)
+        return JSONResponse(rendering.cached(record, links, principal.key_id), 200, location)
+    return JSONResponse(rendering.accepted(record, principal.key_id), 202, location)
+
+
+@router.get(
+    "/job/{track_id}",
+    summary="How a separation stands",
+    responses={
+        200: {
+            "model": Processing | Completed | Failed,
+            "description": "Its state; a failed separation is 200 too",
+            "content": {"application/json": {"examples": JOB_STATES}},
+        },
+        **problems(401, 404, 503),
+    },
+)
+async def job(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    track_id: str = Path(description="Id from POST /separate-audio", max_length=256),
+) -> JSONResponse:
+    """State of a track: `processing`, `completed` or `failed`."""
+    return JSONResponse(_state(await services.tracks.find(track_id), services, principal))
+
+
+def _state(track: Track, services: Services, principal: Principal) -> Processing | Completed | Failed:
+    record, key_id = track.record, principal.key_id
+    if not record.finished:
+        return rendering.processing(record, track.progress, key_id)
+    if record.phase is Phase.COMPLETED:
+        return rendering.completed(record, services.links.of(record, time.time()), key_id)
+    return rendering.failed(record, track.progress, key_id)

@@ -1,0 +1,81 @@
+"""Services: the clients and rules of one API process, made at start and closed at its end."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader
+
+from stemyard_api.cluster import Cluster, connect
+from stemyard_api.health import Prober
+from stemyard_api.links import Links
+from stemyard_api.middleware import PRINCIPAL
+from stemyard_api.objects import Objects
+from stemyard_api.placement import Placement
+from stemyard_api.security import Principal
+from stemyard_api.settings import Settings
+from stemyard_api.store import Store
+from stemyard_api.tracks import Tracks
+from stemyard_contract.mirror import MirrorKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What routes work with."""
+
+    settings: Settings
+    cluster: Cluster
+    store: Store | None
+    objects: Objects | None
+    tracks: Tracks
+    placement: Placement
+    links: Links
+    prober: Prober
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Open everything for as long as the context lasts.
+
+    Raises:
+        NoClusterError: nothing says where the Kubernetes cluster is.
+    """
+    cluster = await connect(settings.stemyard_namespace)
+    store = _store(settings)
+    objects = Objects(settings) if settings.storage_configured else None
+    tracks = Tracks(store, cluster, settings.stemyard_namespace)
+    placement = Placement(settings, tracks, cluster, objects)
+    links = Links(objects, settings.r2_public_domain)
+    try:
+        async with Prober.running(store, objects, cluster) as prober:
+            yield Services(settings, cluster, store, objects, tracks, placement, links, prober)
+    finally:
+        await cluster.close()
+        if store is not None:
+            await store.close()
+        if objects is not None:
+            objects.close()
+
+
+def _store(settings: Settings) -> Store | None:
+    if settings.redis_url is None:
+        return None
+    return Store(settings.redis_url.get_secret_value(), MirrorKeys(settings.stemyard_install_id))
+
+
+def _services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+# the middleware has already checked the key; this puts it into the OpenAPI document
+_API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="The service's API key.")
+
+
+def _principal(request: Request, _key: Annotated[str | None, Security(_API_KEY)]) -> Principal:
+    return cast(Principal, request.scope[PRINCIPAL])
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+PrincipalDep = Annotated[Principal, Depends(_principal)]

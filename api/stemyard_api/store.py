@@ -1,0 +1,120 @@
+"""The store: reads the mirror in Redis, and notes there what was last asked for. The only importer of redis."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisError
+
+from stemyard_api.errors import UnavailableError
+from stemyard_contract.mirror import ASKED_TTL_SECONDS, AskedRecord, MirrorKeys, MirrorRecord, ProgressRecord
+
+TIMEOUT_SECONDS: Final = 0.5
+"""Of one Redis call. The SeparationJob answers instead, so waiting longer gains nothing."""
+PAUSE_SECONDS: Final = 1.0
+"""How long Redis is left alone after it failed."""
+_CONNECTIONS: Final = 64
+
+_log = logging.getLogger(__name__)
+_Model = TypeVar("_Model", bound=BaseModel)
+_Answer = TypeVar("_Answer")
+
+
+class StoreUnavailableError(UnavailableError):
+    """Redis does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the mirror says about a track; each part may be missing."""
+
+    record: MirrorRecord | None = None
+    progress: ProgressRecord | None = None
+    asked: AskedRecord | None = None
+
+    @property
+    def current(self) -> MirrorRecord | None:
+        """The record, unless it is of a resource that was replaced since; a run asked for since is in it."""
+        if self.record is None or self.asked is None:
+            return self.record
+        if self.asked.uid != self.record.uid:
+            return None
+        if self.asked.run <= self.record.run:
+            return self.record
+        return self.record.model_copy(update={"run": self.asked.run, "cancel": False})
+
+
+class Store:
+    """Redis, as the API uses it. Every method raises StoreUnavailableError when it does not answer."""
+
+    def __init__(self, url: str, keys: MirrorKeys) -> None:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=TIMEOUT_SECONDS,
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            retry=Retry(ExponentialWithJitterBackoff(cap=0.1, base=0.02), retries=1),
+        )
+        self._redis = Redis.from_pool(pool)
+        self._keys = keys
+        self._paused_until = 0.0
+
+    async def read(self, track: str) -> Reading:
+        """Return what the mirror says about a track, in one call."""
+        names = [self._keys.record(track), self._keys.progress(track), self._keys.asked(track)]
+        record, progress, asked = await self._call(lambda: self._redis.mget(names))
+        return Reading(_parse(MirrorRecord, record), _parse(ProgressRecord, progress), _parse(AskedRecord, asked))
+
+    async def note_asked(self, track: str, asked: AskedRecord) -> None:
+        """Note what was asked for, so that readers do not take an older record for its answer."""
+        key = self._keys.asked(track)
+        await self._call(lambda: self._redis.set(key, asked.dump(), ex=ASKED_TTL_SECONDS))
+
+    async def queue(self, limit: int) -> tuple[int, list[str]]:
+        """Return how many tracks wait, and the ids of the oldest."""
+
+        async def ask() -> list[object]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.zcard(self._keys.queue)
+                pipeline.zrange(self._keys.queue, 0, limit - 1)
+                return await pipeline.execute()
+
+        length, members = await self._call(ask)
+        return int(str(length)), [member.decode() for member in members]  # type: ignore[attr-defined]
+
+    async def ping(self) -> None:
+        """Ask Redis for a sign of life, even while it is left alone."""
+        self._paused_until = 0.0
+        await self._call(self._redis.ping)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose(close_connection_pool=True)
+
+    async def _call(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        if time.monotonic() < self._paused_until:
+            raise StoreUnavailableError
+        try:
+            return await ask()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
+            _log.warning("Redis does not answer", extra={"cause": type(error).__name__})
+            raise StoreUnavailableError from error
+
+
+def _parse(model: type[_Model], text: bytes | str | None) -> _Model | None:
+    """Return the record, or None where there is none, or one that another version wrote."""
+    if text is None:
+        return None
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        _log.warning("unreadable record in the mirror", extra={"record": model.__name__, "errors": error.error_count()})
+        return None

@@ -1,0 +1,75 @@
+"""Tracks: one track's state, from the mirror first and from its SeparationJob when the mirror has no answer."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from stemyard_api.cluster import Cluster
+from stemyard_api.errors import TrackNotFoundError, UnavailableError
+from stemyard_api.store import Reading, Store, StoreUnavailableError
+from stemyard_contract.identity import resource_name
+from stemyard_contract.mirror import MirrorRecord, ProgressRecord, record_of
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NAMED: Final = re.compile(r"(?P<namespace>[a-z0-9-]{1,63})\.(?P<name>[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A track's record, and its newest progress where there is some."""
+
+    record: MirrorRecord
+    progress: ProgressRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """Reads tracks."""
+
+    store: Store | None
+    cluster: Cluster
+    namespace: str
+
+    async def find(self, track_id: str) -> Track:
+        """Return a track.
+
+        Raises:
+            TrackNotFoundError: there is none of this id.
+            UnavailableError: nobody who could know answers.
+        """
+        place = _place(track_id, self.namespace)
+        if place is None:
+            raise TrackNotFoundError
+        reading = await self.mirrored(track_id)
+        if reading is not None and reading.current is not None:
+            return Track(reading.current, reading.progress)
+        if place == "":
+            # another namespace's: only the mirror may know
+            raise UnavailableError if reading is None and self.store is not None else TrackNotFoundError
+        record = await self._recorded(place)
+        if record is None or record.track_id != track_id:
+            raise TrackNotFoundError
+        return Track(record, reading.progress if reading is not None else None)
+
+    async def mirrored(self, track_id: str) -> Reading | None:
+        """Return what the mirror says, or None when it cannot be asked."""
+        if self.store is None:
+            return None
+        try:
+            return await self.store.read(track_id)
+        except StoreUnavailableError:
+            return None
+
+    async def _recorded(self, name: str) -> MirrorRecord | None:
+        resource = await self.cluster.read(name)
+        return None if resource is None else record_of(resource)
+
+
+def _place(track_id: str, namespace: str) -> str | None:
+    """Return the name of a track's resource in this namespace, "" for one elsewhere, None when it is no track id."""
+    if _UUID.fullmatch(track_id):
+        return resource_name(track_id)
+    named = _NAMED.fullmatch(track_id)
+    if named is None:
+        return None
+    return named["name"] if named["namespace"] == namespace else ""
