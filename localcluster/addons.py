@@ -1,4 +1,4 @@
-"""What a new cluster is given at once: DNS, a default StorageClass with volumes, and the imitated GPUs; pure documents."""
+"""What a new cluster is given at once: DNS, a default StorageClass with volumes, imitated GPUs; pure documents."""
 
 from pathlib import Path
 from typing import Any

@@ -36,7 +36,7 @@ class Plan:
 
     @property
     def node(self) -> str:
-        """Address of the node on its own interface: NodePorts and the API server answer here, for the host and for pods."""
+        """Address of the node on its own interface: NodePorts and the API server answer here."""
         return str(Network(self.pods)[-2])
 
     @property

@@ -13,7 +13,7 @@ from pathlib import Path
 from localcluster import toolchain
 from localcluster.errors import CommandFailedError
 from localcluster.folders import Folders
-from localcluster.programs import run, search_path
+from localcluster.programs import run, search_path, tie
 from localcluster.progress import Ticker, say
 
 SOURCES = Path(__file__).parent / "go"
@@ -89,7 +89,7 @@ def _compile(
     begun = time.monotonic()
     with log.open("w") as sink:
         process = subprocess.Popen(
-            ["nice", "-n", "5", str(command), *arguments],
+            [*tie(), "nice", "-n", "5", str(command), *arguments],
             cwd=cwd,
             env=environment,
             stdout=sink,

@@ -1,4 +1,4 @@
-"""The whole local cluster: brings it up from any state it may be in, says how it is, and takes it down without a trace."""
+"""The whole local cluster: brings it up from any state, says how it is, and takes it down without a trace."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""The node's place in the machine's network: an interface for its address, masquerading for pods, and the kernel's switches."""
+"""The node's place in the machine's network: an interface for its address, masquerading for pods, kernel switches."""
 
 import contextlib
 import json

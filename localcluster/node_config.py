@@ -45,7 +45,7 @@ def containerd(folder: Path, cni_programs: Path) -> str:
 
 
 def cni(plan: Plan, folder: Path) -> str:
-    """The pod network: a routed pair of interfaces per pod, so that all traffic between pods passes kube-proxy's rules."""
+    """The pod network: a routed pair of interfaces per pod, so that all traffic passes kube-proxy's rules."""
     ranges = [[{"subnet": plan.pod_range}]]
     ipam = {
         "type": "host-local",
@@ -58,7 +58,7 @@ def cni(plan: Plan, folder: Path) -> str:
 
 
 def kubelet(plan: Plan, authority: Path, certificate: Path, key: Path, resolv_conf: Path) -> str:
-    """kubelet's configuration: cgroup v1 or v2, any disk fill, images never collected (no registry could give them back)."""
+    """kubelet's configuration: cgroup v1 or v2, and images are never collected: no registry could give them back."""
     document = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",

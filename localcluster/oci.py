@@ -39,23 +39,18 @@ class Recipe:
 
 def write_layout(recipe: Recipe, folder: Path) -> str:
     """Write an image as an OCI layout folder and return its manifest's digest; the same files give the same digest."""
-    layer = _blob(folder, _layer(recipe))
-    config = {
-        "architecture": _MACHINES.get(platform.machine(), platform.machine()),
-        "os": "linux",
-        "config": {"Entrypoint": list(recipe.entrypoint), "User": recipe.user, "Env": list(recipe.environment)},
-        "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
-    }
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": {"mediaType": CONFIG, **_blob(folder, json.dumps(config).encode())},
-        "layers": [{"mediaType": LAYER, **layer}],
-    }
-    described = {"mediaType": MANIFEST, **_blob(folder, json.dumps(manifest).encode())}
-    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [described]}))
-    return str(described["digest"])
+    return _write(recipe, _blob(folder, _layer(recipe)), folder)
+
+
+def write_layout_of_tar(recipe: Recipe, tar: Path, folder: Path) -> str:
+    """Write an image whose one layer is a ready tar file, which is moved into the layout."""
+    with tar.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    layer = {"digest": f"sha256:{digest}", "size": tar.stat().st_size}
+    place = _path(folder, f"sha256:{digest}")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    tar.rename(place)
+    return _write(recipe, layer, folder)
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -81,6 +76,37 @@ def pack(folder: Path, name: str, present: Collection[str], archive: Path) -> st
         for digest in dict.fromkeys(wanted):
             tar.add(_path(folder, digest), f"blobs/sha256/{digest.partition(':')[2]}", recursive=False)
     return str(descriptor["digest"])
+
+
+def prune(folder: Path) -> None:
+    """Delete the blobs of an OCI layout that its one image does not use."""
+    descriptor = manifest_of(folder)
+    manifest = json.loads(_read(folder, descriptor["digest"]))
+    used = {descriptor["digest"], manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
+    for blob in (folder / "blobs" / "sha256").iterdir():
+        if f"sha256:{blob.name}" not in used:
+            blob.unlink()
+
+
+def _write(recipe: Recipe, layer: dict[str, Any], folder: Path) -> str:
+    run_as = {"Entrypoint": list(recipe.entrypoint), "User": recipe.user, "Env": list(recipe.environment)}
+    config = {
+        "architecture": _MACHINES.get(platform.machine(), platform.machine()),
+        "os": "linux",
+        "config": {key: value for key, value in run_as.items() if value},
+        "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": CONFIG, **_blob(folder, json.dumps(config).encode())},
+        "layers": [{"mediaType": LAYER, **layer}],
+    }
+    described = {"mediaType": MANIFEST, **_blob(folder, json.dumps(manifest).encode())}
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    # Written last: a layout without it counts as not there.
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [described]}))
+    return str(described["digest"])
 
 
 def _layer(recipe: Recipe) -> bytes:

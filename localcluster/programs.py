@@ -31,6 +31,7 @@ def run(
     cwd: Path | None = None,
     log: Path | None = None,
     text: str | None = None,
+    tied: bool = False,
 ) -> str:
     """Run a program to its end and return what it printed.
 
@@ -41,11 +42,12 @@ def run(
         cwd: folder to run in.
         log: file that receives all output instead; the answer is then empty.
         text: what the program reads on standard input.
+        tied: the program is killed when this process is.
 
     Raises:
         CommandFailedError: it is not there, ended with an error, or ran past the limit.
     """
-    argv = [str(argument) for argument in arguments]
+    argv = [*(tie() if tied else ()), *(str(argument) for argument in arguments)]
     environment = {**os.environ, "PATH": search_path(), **(env or {})}
     try:
         if log is None:
@@ -55,6 +57,11 @@ def run(
         raise CommandFailedError(f"{argv[0]} is not installed") from error
     except subprocess.TimeoutExpired as error:
         raise CommandFailedError(f"{argv[0]} did not end within {timeout:.0f} s") from error
+
+
+def tie() -> list[str]:
+    """The start of a command line whose program is killed when the thread that starts it ends, however it ends."""
+    return ["setpriv", "--pdeathsig", "KILL"] if find("setpriv") else []
 
 
 def succeeds(arguments: Sequence[str | Path], *, timeout: float) -> bool:

@@ -1,4 +1,4 @@
-"""The node's room: mount and process namespaces that end with one signal, and take every mount and process in them along."""
+"""The node's room: mount and process namespaces that end with one signal and take everything in them along."""
 
 import contextlib
 import os

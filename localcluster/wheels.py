@@ -24,15 +24,17 @@ def installed(requirement: str, root: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
     run(
-        [*_installer(), "--no-deps", "--target", partial, "--python-version", "3.11", *_ONLY_WHEELS, requirement],
+        [*_installer(root), "--no-deps", "--target", partial, "--python-version", "3.11", *_ONLY_WHEELS, requirement],
         timeout=TIMEOUT,
     )
     partial.rename(folder)
     return folder
 
 
-def _installer() -> list[str]:
-    uv = find("uv")
+def _installer(root: Path) -> list[str]:
+    # `make setup` keeps a uv of its own beside our folder where the machine has none.
+    own = root.parent / "uv" / "bin" / "uv"
+    uv = find("uv") or (own if own.exists() else None)
     if uv is not None and succeeds([uv, "--version"], timeout=20):
         return [str(uv), "pip", "install", "--quiet", "--python", sys.executable]
     if succeeds([sys.executable, "-m", "pip", "--version"], timeout=20):

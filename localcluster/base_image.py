@@ -1,0 +1,61 @@
+"""The base of every image built here: Debian with Python and certificates, made from Debian's own packages."""
+
+import re
+import shutil
+from pathlib import Path
+
+from localcluster import packages
+from localcluster.builder import Builder
+from localcluster.folders import Folders
+from localcluster.oci import Recipe, write_layout_of_tar
+from localcluster.programs import run
+from localcluster.progress import step
+
+SUITE = "bookworm"
+TAG = f"localhost/stemyard/base:{SUITE}"
+INCLUDED = ("ca-certificates", "python3", "python3-venv")
+LIMIT = 1800.0
+SOURCES = Path("/etc/apt")
+
+
+def ensure(folders: Folders) -> str:
+    """The base image's name, after making it when the builder has none (two minutes, mostly downloads)."""
+    packages.ensure(folders)
+    builder = Builder(folders)
+    layout = folders.archives / f"base-{SUITE}"
+    if not (layout / "index.json").exists():
+        with step("making the base image"):
+            _make(folders, layout)
+    if not builder.knows(TAG):
+        builder.take(layout, TAG)
+    return TAG
+
+
+def mirror_of(sources: str) -> str:
+    """The Debian mirror in deb822 sources (sources.list(5)), or an empty text: debootstrap then takes its default."""
+    found = re.search(r"^URIs: *(\S+/debian)/?\s*$", sources, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _make(folders: Folders, layout: Path) -> None:
+    root, tar = folders.cache / "build" / "base", folders.cache / "build" / "base.tar"
+    shutil.rmtree(root, ignore_errors=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    packed = f"tar --numeric-owner --sort=name --one-file-system -C {root} -cf {tar} ."
+    mirror = mirror_of("\n".join(path.read_text() for path in SOURCES.glob("sources.list*/*.sources")))
+    bootstrap = f"debootstrap --variant=minbase --include={','.join(INCLUDED)} {SUITE} {root} {mirror}"
+    # One private mount namespace: what debootstrap mounts in there cannot outlive it.
+    script = f"{bootstrap} && rm -rf {root}/var/cache/apt/archives/*.deb {root}/var/lib/apt/lists/* && {packed}"
+    run(
+        ["unshare", "--mount", "--", "sh", "-euc", script],
+        timeout=LIMIT, log=folders.logs / "base-image.log", tied=True,
+    )  # fmt: skip
+    config = Recipe(
+        files={}, entrypoint=(), user="", environment=("PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
+    )
+    partial = layout.with_name(layout.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    write_layout_of_tar(config, tar, partial)
+    shutil.rmtree(layout, ignore_errors=True)
+    partial.rename(layout)
+    shutil.rmtree(root, ignore_errors=True)

@@ -1,0 +1,113 @@
+"""The provider for machines where Docker's engine answers: kind for the cluster, Docker for the images."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from localcluster import addons, support_images, tools
+from localcluster.builder import Build
+from localcluster.errors import CommandFailedError
+from localcluster.folders import Folders
+from localcluster.programs import find, run
+from localcluster.progress import step
+
+NAME = "stemyard"
+NODE_PORTS = (30550, 30900)
+LIMIT = 3600.0
+
+
+def configuration() -> str:
+    """kind's cluster configuration: one node whose NodePorts of the demo answer on this machine's loopback."""
+    mappings = [
+        {"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1", "protocol": "TCP"}
+        for port in NODE_PORTS
+    ]
+    nodes = [{"role": "control-plane", "extraPortMappings": mappings}]
+    return json.dumps({"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": nodes}, indent=1)
+
+
+@dataclass(frozen=True)
+class KindProvider:
+    """A kind cluster called `stemyard`."""
+
+    folders: Folders
+
+    def prepare(self) -> None:
+        """Find kind, or compile it."""
+        self._kind()
+
+    def up(self, gpus: int) -> None:
+        """Create the cluster unless it is there, write its kubeconfig, and advertise imitated GPUs."""
+        if NAME not in self._clusters():
+            config = self.folders.state / "kind.json"
+            config.parent.mkdir(parents=True, exist_ok=True)
+            config.write_text(configuration())
+            with step("creating the kind cluster"):
+                self._run(
+                    [str(self._kind()), "create", "cluster", "--name", NAME, "--config", str(config), "--wait", "180s"]
+                )
+        self._run([str(self._kind()), "export", "kubeconfig", "--name", NAME, "--kubeconfig", str(self.kubeconfig())])
+        patch = json.dumps(addons.gpus(gpus)[1])
+        node = f"{NAME}-control-plane"
+        self._kubectl("patch", "node", node, "--subresource=status", "--type=merge", "--patch", patch)
+
+    def down(self) -> None:
+        """Delete the cluster unless there is none."""
+        if NAME in self._clusters():
+            self._run([str(self._kind()), "delete", "cluster", "--name", NAME, "--kubeconfig", str(self.kubeconfig())])
+        for path in (self.kubeconfig(), self.folders.state / "kind.json"):
+            path.unlink(missing_ok=True)
+
+    def problems(self) -> list[str]:
+        """Whether the cluster is there and its node Ready."""
+        if NAME not in self._clusters():
+            return ["The cluster is down; start it with `python3 -m localcluster up`."]
+        try:
+            self._kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=1s")
+        except CommandFailedError as error:
+            return [f"The node is not Ready: {str(error).splitlines()[-1]}"]
+        return []
+
+    def kubeconfig(self) -> Path:
+        """A kubeconfig of its own: the user's is left alone."""
+        return self.folders.state / "kind.kubeconfig"
+
+    def node_address(self) -> str:
+        """The loopback address: kind maps the demo's NodePorts there."""
+        return "127.0.0.1"
+
+    def base_image(self) -> str:
+        """None of ours: Docker reaches the public one the Dockerfile names."""
+        return ""
+
+    def build_image(self, build: Build) -> str:
+        """Build with Docker and hand the image to the node when the cluster is up."""
+        arguments = [item for name, value in build.arguments.items() for item in ("--build-arg", f"{name}={value}")]
+        target = ["--target", build.target] if build.target else []
+        with step(f"building {build.tag}"):
+            command = ["docker", "build", "--file", str(build.file), "--tag", build.tag, *target, *arguments]
+            self._run([*command, str(build.context)])
+        if NAME in self._clusters():
+            self._run([str(self._kind()), "load", "docker-image", build.tag, "--name", NAME])
+        return self._run(["docker", "image", "inspect", "--format", "{{.Id}}", build.tag]).strip()
+
+    def load_image(self, archive: Path) -> str:
+        """Hand an archived image to the node."""
+        return self._run([str(self._kind()), "load", "image-archive", str(archive), "--name", NAME]).strip()
+
+    def support_images(self) -> dict[str, str]:
+        """The public images; the node pulls them when they are used."""
+        return {"STEMYARD_S3_IMAGE": support_images.PUBLIC_S3, "STEMYARD_VALKEY_IMAGE": support_images.PUBLIC_VALKEY}
+
+    def _clusters(self) -> list[str]:
+        return self._run([str(self._kind()), "get", "clusters"]).split()
+
+    def _kind(self) -> Path:
+        return find("kind") or tools.path_of("kind", self.folders)
+
+    def _kubectl(self, *arguments: str) -> str:
+        kubectl = find("kubectl") or tools.path_of("kubectl", self.folders)
+        return self._run([str(kubectl), "--kubeconfig", str(self.kubeconfig()), *arguments])
+
+    def _run(self, command: list[str]) -> str:
+        return run(command, timeout=LIMIT)

@@ -1,0 +1,101 @@
+"""The provider for machines without Docker: our own cluster, buildah, and images packed from programs."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from localcluster import base_image, binaries, oci, packages, steps, support_images, tools
+from localcluster.builder import Build, Builder
+from localcluster.cluster import LocalCluster
+from localcluster.errors import NotReadyError
+from localcluster.folders import Folders
+from localcluster.progress import say
+
+
+@dataclass(frozen=True)
+class LocalProvider:
+    """A cluster compiled from Go modules."""
+
+    folders: Folders
+
+    def prepare(self) -> None:
+        """Compile, install packages, make the base image and fetch tools, the network's work beside the processors'."""
+        # Compiling keeps the processors busy from first to last; whatever mostly waits for the network runs beside it.
+        compiling = steps.in_turn(
+            lambda: binaries.cluster_binaries(self.folders),
+            lambda: tools.path_of("versitygw", self.folders),
+        )
+        steps.together(compiling, self.base_image, lambda: tools.path_of("valkey-server", self.folders))
+
+    def up(self, gpus: int) -> None:
+        """Bring the cluster up and give it every image built here."""
+        cluster = LocalCluster(self.folders)
+        steps.together(lambda: packages.ensure(self.folders), lambda: binaries.cluster_binaries(self.folders))
+        cluster.up(gpus)
+        for name, layout in self._built().items():
+            cluster.images.load(Path(layout), name)
+
+    def down(self) -> None:
+        """Remove the cluster and everything it made outside the cache."""
+        LocalCluster(self.folders).down()
+
+    def problems(self) -> list[str]:
+        """What keeps the cluster from being healthy."""
+        return LocalCluster(self.folders).problems()
+
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return LocalCluster(self.folders).kubeconfig
+
+    def node_address(self) -> str:
+        """The node's own address, good for this machine and for pods."""
+        return LocalCluster(self.folders).node_address
+
+    def base_image(self) -> str:
+        """The base image made from Debian's packages."""
+        return base_image.ensure(self.folders)
+
+    def build_image(self, build: Build) -> str:
+        """Build with buildah; the image is loaded now, or by `up` when the cluster is down."""
+        packages.ensure(self.folders)
+        layout = Builder(self.folders).build(build)
+        self._remember(build.tag, layout)
+        return self._load(layout, build.tag)
+
+    def load_image(self, archive: Path) -> str:
+        """Load an `oci-archive:` file.
+
+        Raises:
+            NotReadyError: the cluster is down.
+        """
+        if not self._is_up():
+            raise NotReadyError("the cluster is down; start it with `python3 -m localcluster up`")
+        return LocalCluster(self.folders).images.load_archive(archive.absolute())
+
+    def support_images(self) -> dict[str, str]:
+        """Pack the images from their programs and load them."""
+        for name, layout in support_images.layouts(self.folders).items():
+            self._remember(name, layout)
+            self._load(layout, name)
+        return {"STEMYARD_S3_IMAGE": support_images.S3, "STEMYARD_VALKEY_IMAGE": support_images.VALKEY}
+
+    def _load(self, layout: Path, name: str) -> str:
+        if self._is_up():
+            return LocalCluster(self.folders).images.load(layout, name)
+        say(f"{name} will be in the cluster after `up`")
+        return str(oci.manifest_of(layout)["digest"])
+
+    def _is_up(self) -> bool:
+        return not self.problems()
+
+    @property
+    def _index(self) -> Path:
+        return self.folders.archives / "built.json"
+
+    def _built(self) -> dict[str, str]:
+        known: dict[str, str] = json.loads(self._index.read_text()) if self._index.exists() else {}
+        return {name: layout for name, layout in known.items() if (Path(layout) / "index.json").exists()}
+
+    def _remember(self, name: str, layout: Path) -> None:
+        self.folders.archives.mkdir(parents=True, exist_ok=True)
+        self._index.write_text(json.dumps(self._built() | {name: str(layout)}, indent=1))

@@ -1,0 +1,73 @@
+"""What this machine is and has: the facts on which the kind of cluster and the advice of `doctor` depend."""
+
+import os
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from localcluster.programs import find, succeeds
+
+# Program, and Debian's package that has it.
+PROGRAMS = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "nft": "nftables",
+    "ip": "iproute2",
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "openssl": "openssl",
+    "unshare": "util-linux",
+    "mount": "mount",
+}
+FILES = {
+    "/usr/lib/cni/ptp": "containernetworking-plugins",
+    "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
+    "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
+}
+DOCKER_LIMIT = 10.0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One machine.
+
+    Attributes:
+        system: kernel name, `Linux` or `Darwin`.
+        root: whether this process may do everything.
+        docker_answers: whether Docker's engine answers; a client without an engine does not count.
+        has_apt: whether missing system packages can be installed.
+        missing_packages: Debian packages whose programs are not there.
+        kernel: release as (major, minor).
+    """
+
+    system: str
+    root: bool
+    docker_answers: bool
+    has_apt: bool
+    missing_packages: tuple[str, ...]
+    kernel: tuple[int, int]
+
+
+def facts() -> Facts:
+    """The facts of this machine, now."""
+    release = re.match(r"(\d+)\.(\d+)", platform.release())
+    return Facts(
+        system=platform.system(),
+        root=os.geteuid() == 0,
+        docker_answers=docker_answers(),
+        has_apt=find("apt-get") is not None,
+        missing_packages=missing_packages(),
+        kernel=(int(release[1]), int(release[2])) if release else (0, 0),
+    )
+
+
+def docker_answers() -> bool:
+    """Whether Docker's engine answers."""
+    return find("docker") is not None and succeeds(["docker", "info"], timeout=DOCKER_LIMIT)
+
+
+def missing_packages() -> tuple[str, ...]:
+    """Debian packages that a cluster needs and that are not there."""
+    programs = [package for program, package in PROGRAMS.items() if find(program) is None]
+    return tuple(programs + [package for path, package in FILES.items() if not Path(path).exists()])

@@ -1,0 +1,67 @@
+"""Debian's packages: installed without starting any service that comes with them."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from localcluster.errors import CommandFailedError, MissingPrerequisiteError
+from localcluster.folders import Folders
+from localcluster.machine import missing_packages
+from localcluster.programs import find, run
+from localcluster.progress import say, step
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+LIMIT = 900.0
+ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive"}
+_WAIT = ("-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3")
+
+
+def ensure(folders: Folders) -> None:
+    """Install the packages a cluster needs and the machine lacks.
+
+    Raises:
+        MissingPrerequisiteError: there is no apt-get; the message lists what is missing.
+        CommandFailedError: apt-get failed.
+    """
+    folders.cache.mkdir(parents=True, exist_ok=True)
+    with (folders.cache / "packages.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        missing = missing_packages()
+        if not missing:
+            return
+        if find("apt-get") is None:
+            raise MissingPrerequisiteError(f"Install these programs: {', '.join(missing)}.")
+        with step(f"installing {' '.join(missing)}"):
+            _install(missing)
+
+
+def _install(packages: tuple[str, ...]) -> None:
+    try:
+        run(["apt-get", *_WAIT, "update", "-qq"], timeout=LIMIT, env=ENVIRONMENT)
+    except CommandFailedError as error:
+        # One broken source of several must not keep the packages of the others away.
+        say(f"apt-get update had errors, going on: {str(error).splitlines()[-1]}")
+    fresh = find("containerd") is None
+    with _no_services():
+        run(
+            ["apt-get", *_WAIT, "install", "-y", "-qq", "--no-install-recommends", *packages],
+            timeout=LIMIT,
+            env=ENVIRONMENT,
+        )
+    if fresh and Path("/run/systemd/system").exists():
+        run(["systemctl", "disable", "--now", "containerd"], timeout=60)
+
+
+@contextmanager
+def _no_services() -> Iterator[None]:
+    # Debian's own hook against services that start while their package is installed (invoke-rc.d(8)).
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink(missing_ok=True)

@@ -1,0 +1,45 @@
+"""Images of others that the demo needs and no registry gives here: the S3 server and Valkey, from their programs."""
+
+import re
+from pathlib import Path
+
+from localcluster import tools
+from localcluster.folders import Folders
+from localcluster.oci import Recipe, write_layout
+from localcluster.programs import run
+
+S3 = f"localhost/stemyard/versitygw:{tools.VERSITYGW}"
+VALKEY = f"localhost/stemyard/valkey:{tools.VALKEY}"
+# The same programs where a registry can be reached.
+PUBLIC_S3 = f"docker.io/versity/versitygw:{tools.VERSITYGW}"
+PUBLIC_VALKEY = f"docker.io/valkey/valkey:{tools.VALKEY}"
+
+
+def layouts(folders: Folders) -> dict[str, Path]:
+    """The OCI layout of each support image by its name, made when absent."""
+    return {S3: _s3(folders), VALKEY: _valkey(folders)}
+
+
+def libraries(listing: str) -> list[Path]:
+    """The shared libraries in what ldd(1) prints, with the dynamic loader."""
+    return [Path(path) for path in re.findall(r"(/\S+) \(0x", listing)]
+
+
+def _s3(folders: Folders) -> Path:
+    program = tools.path_of("versitygw", folders)
+    recipe = Recipe({"/usr/local/bin/versitygw": program}, ("/usr/local/bin/versitygw",), folders=("/data", "/tmp"))
+    return _written(recipe, folders.archives / f"versitygw-{tools.VERSITYGW}")
+
+
+def _valkey(folders: Folders) -> Path:
+    programs = {f"/usr/local/bin/{name}": tools.path_of(name, folders) for name in ("valkey-server", "valkey-cli")}
+    needed = libraries(run(["ldd", *programs.values()], timeout=20))
+    files = programs | {str(library): library.resolve() for library in needed}
+    recipe = Recipe(files, ("/usr/local/bin/valkey-server",), folders=("/data", "/tmp"))
+    return _written(recipe, folders.archives / f"valkey-{tools.VALKEY}")
+
+
+def _written(recipe: Recipe, layout: Path) -> Path:
+    if not (layout / "index.json").exists():
+        write_layout(recipe, layout)
+    return layout
