@@ -47,8 +47,8 @@ async def connect(namespace: str) -> "Cluster":
     """
     configuration = client.Configuration()
     try:
-        if os.environ.get("KUBECONFIG"):
-            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        if kubeconfig := os.environ.get("KUBECONFIG"):
+            await config.load_kube_config(kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     except (config.ConfigException, OSError) as error:

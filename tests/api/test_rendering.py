@@ -20,7 +20,7 @@ LINKS = StemLinks(
 SEPARATING = tracks.known(phase=Phase.SEPARATING)
 
 ANSWERS: dict[str, Any] = {
-    "accepted": rendering.accepted(tracks.TRACK, tracks.record(), "default"),
+    "accepted": rendering.accepted(tracks.record(), "default"),
     "cached": rendering.cached(tracks.completed(), LINKS, "default"),
     "processing": rendering.processing(SEPARATING, tracks.progress(), "default"),
     "completed": rendering.completed(tracks.completed(), LINKS, "default"),
