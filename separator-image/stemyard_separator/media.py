@@ -92,7 +92,7 @@ class SourceMedia:
         if broken > good:
             raise _undecodable("Most of its audio is damaged.")
 
-    def _packets(self) -> Iterator[Packet[AudioStream]]:
+    def _packets(self) -> "Iterator[Packet[AudioStream]]":
         try:
             for packet in self._file.demux(self._file.streams.audio[0]):
                 if packet.pos is not None and packet.pos > 0:
@@ -229,3 +229,9 @@ def stated_samples(path: Path) -> int:
         if stream.duration is None or stream.time_base is None:
             return 0
         return round(stream.duration * stream.time_base * SAMPLE_RATE)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of what decodes and encodes."""
+    codec = ".".join(str(part) for part in av.library_versions["libavcodec"])
+    return {"av": av.__version__, "libavcodec": codec, "soxr": soxr.__version__}

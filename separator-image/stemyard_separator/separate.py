@@ -1,0 +1,147 @@
+"""The separate stage: audio in, stems out, manifest last."""
+
+import math
+import time
+from importlib.metadata import version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from pydantic import ValidationError
+
+from stemyard_contract.failures import FailureCode
+from stemyard_contract.handover import AUDIO_FILE, SOURCE_MARK_FILE, Manifest, MarkReference, SourceMark, StemFile
+from stemyard_separator.cores import granted_cores
+from stemyard_separator.engines.protocol import Engine, Track
+from stemyard_separator.engines.registry import load_engine
+from stemyard_separator.errors import ConfigurationError, PublishError
+from stemyard_separator.logs import log
+from stemyard_separator.media import library_versions, read_flac
+from stemyard_separator.render import Renderer, Rendering, gain_for
+from stemyard_separator.stage import Stage
+from stemyard_separator.store import LocalFile
+
+_MARK_LIMIT: Final = 1 << 20
+_READ, _LOADED, _SEPARATED = 0.02, 0.04, 0.97
+"""Shares of the stage's progress by which the audio is here, the model is loaded, the stems are encoded."""
+_CONTENT_TYPES: Final = MappingProxyType({"mp3": "audio/mpeg"})
+
+
+class Stopwatch:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def lap(self, step: str) -> None:
+        """Book the time since the last call on `step`."""
+        now = time.monotonic()
+        self.seconds[step] = round(now - self._since, 3)
+        self._since = now
+
+
+def separate(stage: Stage) -> MarkReference:
+    """Separate the audio that fetch left and publish the stems; return the manifest's place.
+
+    Raises:
+        StageError: whatever the failure table has for this stage.
+    """
+    watch = Stopwatch()
+    stage.reporter.update("download", 0.0)
+    source = _read_source(stage)
+    watch.lap("download")
+    stage.reporter.update("load", _READ)
+    engine = _load(stage)
+    watch.lap("load")
+    rendering = render_track(stage, engine, source)
+    watch.lap("separate")
+    stage.reporter.update("upload", _SEPARATED)
+    kind = _CONTENT_TYPES[stage.assignment.output.format]
+    files = {stem: LocalFile(path, kind) for stem, path in rendering.files.items()}
+    stage.store.upload(list(files.values()))
+    watch.lap("upload")
+    log("separated", samples=source.samples, gain=round(rendering.gain, 4), timings=watch.seconds)
+    stems = {stem: _stem_file(file, source) for stem, file in files.items()}
+    return stage.commit(_manifest(stage, source, engine, rendering, watch).model_copy(update={"stems": stems}))
+
+
+def render_track(stage: Stage, engine: Engine, source: SourceMark) -> Rendering:
+    """Separate and encode the fetched FLAC in the stage's folder."""
+    scale = 2.0**source.exponent
+    track = Track(source.samples, source.mean * scale, source.standard_deviation * scale)
+    mix = read_flac(stage.folder / AUDIO_FILE, source.exponent)
+    assignment = stage.assignment
+    renderer = Renderer(stage.folder, assignment.stems, assignment.output, source.samples)
+    return renderer.render(
+        engine.separate(mix, track),
+        gain_for(source.peak * scale),
+        lambda done: stage.reporter.update("separate", _LOADED + (_SEPARATED - _LOADED) * done),
+    )
+
+
+def _load(stage: Stage) -> Engine:
+    threads = stage.settings.threads or granted_cores()
+    engine = load_engine(stage.assignment.model, stage.settings.model_dir, threads)
+    log("loaded", model=stage.assignment.model, digest=engine.digest, device=engine.device, threads=threads)
+    return engine
+
+
+def _read_source(stage: Stage) -> SourceMark:
+    """Bring mark and audio here, checking that they are what the operator accepted."""
+    fetched = stage.assignment.fetched
+    if fetched is None:
+        raise ConfigurationError("The Assignment does not say what was fetched.")
+    path = stage.folder / SOURCE_MARK_FILE
+    stored = stage.store.fetch(SOURCE_MARK_FILE, path, _MARK_LIMIT, _mismatch("The source mark is gone."))
+    if stored.sha256 != fetched.sha256:
+        raise _mismatch("The source mark is not the one that was accepted.")
+    mark = _parsed(path)
+    audio = mark.audio
+    found = stage.store.fetch(AUDIO_FILE, stage.folder / AUDIO_FILE, audio.bytes, _mismatch("The audio is gone."))
+    if found.sha256 != audio.sha256:
+        raise _mismatch("The audio is not what its mark says.")
+    return mark
+
+
+def _parsed(path: Path) -> SourceMark:
+    try:
+        return SourceMark.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise _mismatch("The source mark cannot be read.") from None
+
+
+def _mismatch(detail: str) -> PublishError:
+    return PublishError(FailureCode.ARTIFACT_MISMATCH, detail)
+
+
+def _stem_file(file: LocalFile, source: SourceMark) -> StemFile:
+    stored = file.stored()
+    return StemFile(
+        file=stored.file,
+        bytes=stored.bytes,
+        sha256=stored.sha256,
+        samples=source.samples,
+        duration_seconds=source.duration_seconds,
+    )
+
+
+def _manifest(stage: Stage, source: SourceMark, engine: Engine, rendering: Rendering, watch: Stopwatch) -> Manifest:
+    assignment = stage.assignment
+    return Manifest(
+        uid=assignment.uid,
+        run=assignment.run,
+        pod_uid=stage.settings.pod_uid,
+        stems={},
+        source_audio_sha256=source.audio_sha256,
+        media=source.media,
+        engine=engine.name,
+        model=assignment.model,
+        model_digest=engine.digest,
+        device=engine.device,
+        output=assignment.output,
+        gain_db=round(20 * math.log10(rendering.gain), 4),
+        real_time_factor=round(watch.seconds["separate"] / source.duration_seconds, 5),
+        timings=watch.seconds,
+        versions={"stemyard": version("stemyard"), **library_versions(), **engine.versions},
+    )

@@ -1,0 +1,42 @@
+"""Settings of the process, from its environment."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from stemyard_contract.handover import DESK_TOKEN_PATH, TERMINATION_MESSAGE_PATH
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Settings(BaseSettings):
+    """Environment variables `STEMYARD_<FIELD>`; all have defaults that fit the pod the operator makes."""
+
+    model_config = SettingsConfigDict(env_prefix="STEMYARD_", frozen=True)
+
+    assignment: str = ""
+    """The Assignment, as JSON."""
+    pod_uid: str = ""
+    """uid of the pod, from the downward API."""
+    token_path: Path = Path(DESK_TOKEN_PATH)
+    """The projected token shown at the desk."""
+    termination_path: Path = Path(TERMINATION_MESSAGE_PATH)
+    """Where the Outcome is left."""
+    work_dir: Path = Path("/work")
+    """A writable folder; everything in it may be lost."""
+    model_dir: Path = Path("/models")
+    """Folder of model weights with their `models.json`; only read."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of the network; by default as many as the cores granted."""
+    fetch_allowed_cidrs: Annotated[tuple[Network, ...], NoDecode] = ()
+    """Networks that direct links may lead to although they are not public, comma-separated. For tests."""
+    youtube_deadline_seconds: Annotated[float, Field(gt=0)] = 600
+    """Seconds one search and download may take."""
+
+    @field_validator("fetch_allowed_cidrs", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

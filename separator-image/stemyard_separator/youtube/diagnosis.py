@@ -1,0 +1,132 @@
+"""What a yt-dlp error means: the one table from its exceptions and sentences to failure codes."""
+
+import errno
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from yt_dlp.cookies import CookieLoadError
+from yt_dlp.networking.exceptions import HTTPError, RequestError
+from yt_dlp.utils import (
+    ContentTooShortError,
+    DownloadError,
+    ExtractorError,
+    GeoRestrictedError,
+    PostProcessingError,
+    UnavailableVideoError,
+    UserNotLive,
+)
+
+from stemyard_contract.failures import FailureCode
+from stemyard_separator.errors import StageError, redact
+
+_C = FailureCode
+_SENTENCES: Final = (
+    (r"not a bot|captcha", _C.SOURCE_BOT_CHECK),
+    (r"rate-?limited|HTTP Error 429|Too Many Requests|try again later", _C.SOURCE_RATE_LIMITED),
+    (r"DRM", _C.SOURCE_DRM),
+    (r"Private video", _C.SOURCE_UNAVAILABLE),
+    (r"confirm your age|age-restricted|inappropriate for some users", _C.SOURCE_AGE_RESTRICTED),
+    (r"members-only|Join this channel|requires payment|Sign in|log ?in|cookies", _C.SOURCE_LOGIN_REQUIRED),
+    (r"in your country|in your location|geo.?restrict", _C.SOURCE_GEO_BLOCKED),
+    (r"live event will begin|Premieres in|is not currently live|live stream recording", _C.SOURCE_LIVE),
+    (
+        r"unavailable|Private video|has been removed|terminated|does not exist|HTTP Error (404|410)",
+        _C.SOURCE_UNAVAILABLE,
+    ),
+    (r"challenge solving failed|Unable to extract|Failed to parse", _C.EXTRACTOR_BROKEN),
+    (r"HTTP Error 403|Requested format is not available|Only images are available", _C.SOURCE_FORBIDDEN),
+    (r"ffmpeg|ffprobe", _C.INTERNAL_CONFIG),
+    (r"Connection|Unable to download|Incomplete", _C.SOURCE_NETWORK),
+)
+_PATTERNS: Final = tuple((re.compile(pattern, re.IGNORECASE), code) for pattern, code in _SENTENCES)
+_STATUSES: Final = {
+    401: _C.SOURCE_LOGIN_REQUIRED,
+    403: _C.SOURCE_FORBIDDEN,
+    404: _C.SOURCE_UNAVAILABLE,
+    410: _C.SOURCE_UNAVAILABLE,
+    429: _C.SOURCE_RATE_LIMITED,
+    451: _C.SOURCE_GEO_BLOCKED,
+}
+_NOISE: Final = re.compile(
+    r"^(ERROR: )?(\[[\w:+]+\] )?([\w-]{11}: )*|; please report this issue.*| Use --.*", re.DOTALL
+)
+_DETAIL_LIMIT: Final = 200
+
+
+def diagnose(error: BaseException, warnings: Sequence[str] = ()) -> tuple[FailureCode, str]:
+    """Return the failure code of an error raised by yt-dlp, and a short sentence.
+
+    Args:
+        error: the outermost exception.
+        warnings: what yt-dlp warned of before; they tell a broken extractor from a refused download.
+    """
+    chain = list(_chain(error))
+    for each in chain:
+        if isinstance(each, StageError):
+            return each.code, each.detail
+    return _code(chain, warnings), _sentence(error)
+
+
+def _code(chain: Sequence[BaseException], warnings: Sequence[str]) -> FailureCode:
+    text = "\n".join(str(each) for each in chain)
+    by_type = _code_by_type(chain)
+    if by_type is not None:
+        return by_type
+    for pattern, code in _PATTERNS:
+        if pattern.search(text):
+            return _with_warnings(code, warnings)
+    if any(isinstance(each, ExtractorError) and each.expected for each in chain):
+        return _C.SOURCE_UNAVAILABLE
+    return _C.EXTRACTOR_BROKEN
+
+
+def _with_warnings(code: FailureCode, warnings: Sequence[str]) -> FailureCode:
+    """A missing format is the extractor's fault where it said so before."""
+    if code is _C.SOURCE_FORBIDDEN and any("challenge solving failed" in warning for warning in warnings):
+        return _C.EXTRACTOR_BROKEN
+    return code
+
+
+def _code_by_type(chain: Sequence[BaseException]) -> FailureCode | None:
+    for each in reversed(chain):
+        match each:
+            case GeoRestrictedError():
+                return _C.SOURCE_GEO_BLOCKED
+            case UserNotLive():
+                return _C.SOURCE_LIVE
+            case HTTPError():
+                return _STATUSES.get(each.status, _C.SOURCE_NETWORK if each.status >= 500 else _C.SOURCE_UNAVAILABLE)
+            case RequestError() | ContentTooShortError():
+                return _C.SOURCE_NETWORK
+            case CookieLoadError() | PostProcessingError():
+                return _C.INTERNAL_CONFIG
+            case UnavailableVideoError():
+                return _C.INTERNAL_IO
+            case OSError() if each.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO):
+                return _C.INTERNAL_IO
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and everything it was made from, outermost first."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop(0)
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        if isinstance(each, DownloadError) and each.exc_info:
+            waiting.append(each.exc_info[1])
+        if isinstance(each, ExtractorError):
+            waiting.append(each.cause)
+        waiting.append(each.__cause__)
+
+
+def _sentence(error: BaseException) -> str:
+    """Return the first line of an error's message without yt-dlp's decoration."""
+    text = _NOISE.sub("", redact(str(error)))
+    line = next((part.strip() for part in text.splitlines() if part.strip()), type(error).__name__)
+    return line[:_DETAIL_LIMIT]

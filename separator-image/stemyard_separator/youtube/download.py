@@ -1,0 +1,162 @@
+"""The only module that knows yt-dlp: searches, checks and downloads. It runs in a process of its own."""
+
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from yt_dlp import YoutubeDL
+
+from stemyard_contract.failures import FailureCode
+from stemyard_contract.handover import MediaMetadata
+from stemyard_contract.separationjob import Candidate
+from stemyard_separator.errors import SourceError
+from stemyard_separator.youtube.exchange import Done, Request, Step
+from stemyard_separator.youtube.scoring import LIVE_STATES, rank
+
+EXTRACTORS: Final = ("youtube", "youtube:search")
+"""Exact names; without the list, yt-dlp would read any address of any site."""
+SEARCH_SIZE: Final = 5
+_SEARCH_SHARE: Final = 0.2
+_KEPT_WARNINGS: Final = 20
+Info = Mapping[str, Any]
+Tell = Callable[[Step], None]
+
+
+class Warnings:
+    """A logger for yt-dlp that keeps the first warnings and prints nothing."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+
+    def debug(self, message: str) -> None:
+        """Drop it."""
+
+    def warning(self, message: str) -> None:
+        """Keep it: it may explain a later error."""
+        if len(self.kept) < _KEPT_WARNINGS:
+            self.kept.append(message)
+
+    def error(self, message: str) -> None:
+        """Drop it: the exception says the same."""
+
+
+def fetch(request: Request, warnings: Warnings, tell: Tell) -> Done:
+    """Find the recording that was asked for and download its audio.
+
+    Raises:
+        SourceError: for what is checked here.
+        Exception: whatever yt-dlp raises; `diagnosis` knows what it means.
+    """
+    candidates: list[Candidate] = []
+    video = request.video
+    if video is None:
+        tell(Step(step="search", fraction=0.0))
+        candidates = rank(request.query or "", _search(request, warnings), request.longest_seconds)
+        video = candidates[0].media_id.removeprefix("youtube:")
+    tell(Step(step="download", fraction=_SEARCH_SHARE))
+    info = _download(video, request, warnings, tell)
+    return Done(path=_downloaded_path(info, request), media=_metadata(info), candidates=candidates)
+
+
+def _search(request: Request, warnings: Warnings) -> list[Info]:
+    options = _options(request, warnings) | {"extract_flat": True, "skip_download": True}
+    with YoutubeDL(options) as downloader:
+        # never yt-dlp's default_search: it would take a query that looks like an address for one
+        result = downloader.extract_info(f"ytsearch{SEARCH_SIZE}:{request.query}", download=False)
+    return list((result or {}).get("entries") or [])
+
+
+def _download(video: str, request: Request, warnings: Warnings, tell: Tell) -> Info:
+    options = _options(request, warnings) | {
+        "match_filter": lambda info, *, incomplete: _check(info, request),
+        "progress_hooks": [lambda state: _watch(state, request, tell)],
+    }
+    with YoutubeDL(options) as downloader:
+        info = downloader.extract_info(f"https://www.youtube.com/watch?v={video}")
+        return dict(info or {})
+
+
+def _options(request: Request, warnings: Warnings) -> dict[str, Any]:
+    return {
+        "quiet": True,
+        "noprogress": True,
+        "color": "never",
+        "logger": warnings,
+        "cachedir": False,
+        "allowed_extractors": list(EXTRACTORS),
+        "format": "bestaudio/best",
+        "noplaylist": True,
+        "fixup": "never",
+        "outtmpl": "%(id)s.%(ext)s",
+        "paths": {"home": request.folder},
+        "restrictfilenames": True,
+        "overwrites": True,
+        "socket_timeout": 15,
+        "retries": 3,
+        "fragment_retries": 3,
+        "file_access_retries": 1,
+        "extractor_retries": 1,
+        "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), _pause),
+        "http_chunk_size": 10 << 20,
+        "max_filesize": request.most_bytes,
+        "sleep_interval_requests": 0.5,
+        "geo_bypass": False,
+    }
+
+
+def _pause(n: int) -> float:
+    """Return the seconds before retry `n`, the name yt-dlp calls it by."""
+    return float(min(8.0, 2.0 ** (n - 1)) * random.uniform(0.5, 1.5))
+
+
+def _check(info: Info, request: Request) -> None:
+    """Refuse by raising: a reason that is returned would be lost."""
+    if info.get("is_live") or info.get("live_status") in LIVE_STATES:
+        raise SourceError(FailureCode.SOURCE_LIVE)
+    duration = info.get("duration")
+    if duration is not None and duration > request.longest_seconds:
+        detail = f"It lasts {duration:g} s; at most {request.longest_seconds:g} s are accepted."
+        raise SourceError(FailureCode.SOURCE_TOO_LONG, detail)
+
+
+def _watch(state: Info, request: Request, tell: Tell) -> None:
+    received = state.get("downloaded_bytes") or 0
+    expected = state.get("total_bytes") or state.get("total_bytes_estimate") or 0
+    if max(received, state.get("total_bytes") or 0) > request.most_bytes:
+        raise _too_large(request)
+    if expected:
+        share = min(1.0, received / expected)
+        tell(Step(step="download", fraction=_SEARCH_SHARE + (1 - _SEARCH_SHARE) * share))
+
+
+def _too_large(request: Request) -> SourceError:
+    return SourceError(FailureCode.SOURCE_TOO_LARGE, f"At most {request.most_bytes / 2**20:g} MiB are accepted.")
+
+
+def _downloaded_path(info: Info, request: Request) -> str:
+    """Return where the audio is.
+
+    yt-dlp gives no path, and no error, for a file whose announced length is over `max_filesize`.
+    """
+    downloads = info.get("requested_downloads") or [{}]
+    path = downloads[0].get("filepath")
+    if not path:
+        raise _too_large(request)
+    size = Path(path).stat().st_size
+    if size > request.most_bytes:
+        raise _too_large(request)
+    if not size:
+        raise SourceError(FailureCode.SOURCE_NETWORK, "The download is empty.")
+    return str(path)
+
+
+def _metadata(info: Info) -> MediaMetadata:
+    artists = info.get("artists") or ([info["artist"]] if info.get("artist") else [])
+    return MediaMetadata(
+        title=info.get("track") or info.get("title"),
+        artist=", ".join(str(artist) for artist in artists) or None,
+        channel=info.get("channel") or info.get("uploader"),
+        media_id=f"youtube:{info['id']}",
+        webpage_url=info.get("webpage_url"),
+    )

@@ -1,0 +1,52 @@
+"""What the process that runs yt-dlp is asked, on its standard input, and what it answers, line by line."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from stemyard_contract.failures import FailureCode
+from stemyard_contract.handover import MediaMetadata
+from stemyard_contract.separationjob import Candidate
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Request(_Line):
+    """Search for `query`, or take `video`; download its audio into `folder`."""
+
+    query: str | None = None
+    video: str | None = None
+    folder: str
+    most_bytes: int
+    longest_seconds: float
+
+
+class Step(_Line):
+    """How far it is."""
+
+    kind: Literal["step"] = "step"
+    step: str
+    fraction: float
+
+
+class Done(_Line):
+    """The audio is in `path`."""
+
+    kind: Literal["done"] = "done"
+    path: str
+    media: MediaMetadata
+    candidates: list[Candidate]
+
+
+class Failed(_Line):
+    """There is no audio, and why."""
+
+    kind: Literal["failed"] = "failed"
+    code: FailureCode
+    detail: str
+
+
+Line = Annotated[Step | Done | Failed, Field(discriminator="kind")]
+LINES: TypeAdapter[Step | Done | Failed] = TypeAdapter(Line)

@@ -1,0 +1,87 @@
+"""Runs yt-dlp in a process without this one's secrets, within a deadline, and ends it with this one."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from stemyard_contract.failures import FailureCode
+from stemyard_separator.errors import SourceError
+from stemyard_separator.logs import log_failure
+from stemyard_separator.signals import owned_process
+from stemyard_separator.youtube.exchange import LINES, Done, Failed, Request, Step
+
+_NOTES_LIMIT: Final = 2000
+_WITHHELD: Final = ("STEMYARD_ASSIGNMENT", "STEMYARD_POD_UID", "STEMYARD_TOKEN_PATH")
+Watch = Callable[[str, float], None]
+
+
+def run_youtube(request: Request, deadline_seconds: float, watch: Watch) -> Done:
+    """Fetch a recording; return where it is and what is known of it.
+
+    Raises:
+        SourceError: with the code that yt-dlp's failure means; SOURCE_NETWORK past the deadline.
+    """
+    command = [sys.executable, "-m", "stemyard_separator.youtube"]
+    notes = Path(request.folder, "downloader.log")
+    with notes.open("w") as errors:
+        process = subprocess.Popen(  # noqa: S603 - a fixed command
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=_environment(Path(request.folder)),
+            start_new_session=True,
+            text=True,
+        )
+    with owned_process(process):
+        timer = threading.Timer(deadline_seconds, process.kill)
+        timer.start()
+        try:
+            done = _answer(process, request, watch)
+            if done is None:
+                raise _silent_end(process.wait(), notes)
+            return done
+        finally:
+            timer.cancel()
+
+
+def _answer(process: subprocess.Popen[str], request: Request, watch: Watch) -> Done | None:
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
+    process.stdin.write(request.model_dump_json())
+    process.stdin.close()
+    for text in process.stdout:
+        match _parsed(text):
+            case Step(step=step, fraction=fraction):
+                watch(step, fraction)
+            case Failed(code=code, detail=detail):
+                raise SourceError(code, detail)
+            case Done() as done:
+                return done
+    return None
+
+
+def _parsed(text: str) -> Step | Done | Failed:
+    try:
+        return LINES.validate_json(text)
+    except ValidationError:
+        raise SourceError(FailureCode.EXTRACTOR_BROKEN, "The downloader gave no readable answer.") from None
+
+
+def _silent_end(status: int, notes: Path) -> SourceError:
+    log_failure("downloader ended", status=status, errors=notes.read_text(errors="replace")[-_NOTES_LIMIT:])
+    if status == -signal.SIGKILL:
+        return SourceError(FailureCode.SOURCE_NETWORK, "The download took too long and was stopped.")
+    return SourceError(FailureCode.EXTRACTOR_BROKEN, f"The downloader ended with status {status}.")
+
+
+def _environment(folder: Path) -> Mapping[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
+    # the JavaScript runtime wants a home it may write to
+    return kept | {"HOME": str(folder), "DENO_DIR": str(folder / ".deno"), "TMPDIR": str(folder)}

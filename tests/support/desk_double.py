@@ -1,0 +1,104 @@
+"""A desk and a store for the separator's tests: speaks the desk's protocol and keeps what is put, in order."""
+
+import hashlib
+import json
+import secrets
+import threading
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from stemyard_contract.handover import DESK_LINKS_PATH, DESK_PROGRESS_PATH, Link, Links, LinksRequest, Progress
+from tests.support.http_server import Exchange, HttpServer
+
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.test.token"
+PREFIX = "install/room/track/token/"
+SIGNATURE = "X-Amz-Signature=feedfacefeedface"
+
+
+@dataclass
+class Fault:
+    """Answers `status` to the next `times` requests whose path holds `path`; -1 times means always."""
+
+    path: str
+    status: int
+    times: int = -1
+
+
+@dataclass
+class DeskDouble:
+    """Files are kept by their logical name."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    progress: list[Progress] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    _issued: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> Self:
+        self._server = HttpServer(self._route).__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._server.__exit__(kind, error, at)
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    def json(self, name: str) -> dict[str, Any]:
+        content = json.loads(self.files[name])
+        assert isinstance(content, dict)
+        return content
+
+    def sha256(self, name: str) -> str:
+        return hashlib.sha256(self.files[name]).hexdigest()
+
+    def _route(self, exchange: Exchange) -> None:
+        with self._lock:
+            fault = next((each for each in self.faults if each.path in exchange.path and each.times), None)
+            if fault is not None:
+                fault.times -= 1
+        body = exchange.body()
+        if fault is not None:
+            return exchange.answer(fault.status)
+        if exchange.command == "POST":
+            return self._desk(exchange, body)
+        return self._store(exchange, body)
+
+    def _desk(self, exchange: Exchange, body: bytes) -> None:
+        if exchange.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return exchange.answer(401)
+        if exchange.route_path == DESK_PROGRESS_PATH:
+            self.progress.append(Progress.model_validate_json(body))
+            return exchange.answer(204)
+        if exchange.route_path != DESK_LINKS_PATH:
+            return exchange.answer(404)
+        return exchange.answer(200, self._links(LinksRequest.model_validate_json(body)).dump().encode())
+
+    def _links(self, request: LinksRequest) -> Links:
+        links = []
+        for file in request.files:
+            signed = {"Content-Type": file.content_type} if file.content_type else {}
+            nonce = secrets.token_hex(8)
+            self._issued[nonce] = {"file": file.file, "method": file.method, "bytes": file.bytes, "headers": signed}
+            url = f"{self.url}/store/{file.file}?nonce={nonce}&{SIGNATURE}"
+            links.append(Link(file=file.file, method=file.method, key=PREFIX + file.file, url=url, headers=signed))
+        return Links(links=links)
+
+    def _store(self, exchange: Exchange, body: bytes) -> None:
+        nonce = exchange.path.partition("nonce=")[2].partition("&")[0]
+        issued = self._issued.get(nonce)
+        if issued is None or exchange.command != issued["method"]:
+            return exchange.answer(403)
+        if exchange.command == "GET":
+            content = self.files.get(issued["file"])
+            return exchange.answer(404) if content is None else exchange.answer(200, content)
+        lengths_agree = len(body) == issued["bytes"] == int(exchange.headers["Content-Length"])
+        if not lengths_agree or any(exchange.headers.get(name) != value for name, value in issued["headers"].items()):
+            return exchange.answer(403)
+        with self._lock:
+            self.files[issued["file"]] = body
+            self.order.append(issued["file"])
+        return exchange.answer(200)

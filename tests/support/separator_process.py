@@ -1,0 +1,99 @@
+"""Runs the separator as its pod would: a process with an Assignment in its environment."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stemyard_contract.handover import Assignment, Limits, MarkReference, Outcome, SourceMark, WorkStage, parse_outcome
+from stemyard_contract.separationjob import Output, Source, Stem
+from tests.support.desk_double import PREFIX, TOKEN, DeskDouble
+from tests.support.spleeter_model import model_folder
+
+UID = "5a0e7a53-92b3-4a2c-8a3d-1f7f7f6f0a01"
+POD_UID = "0c7c8c1e-6f40-4df7-8ab3-d4b3b2a40b02"
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that is over."""
+
+    exit_code: int
+    outcome: Outcome | None
+    output: str
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.output.splitlines()]
+
+
+def assignment(
+    desk: DeskDouble,
+    source: Source | None = None,
+    *,
+    max_bytes: int = 50 * MEBIBYTE,
+    max_seconds: float = 3600,
+    youtube_enabled: bool = True,
+    model: str = "spleeter-2stems",
+    stems: tuple[Stem, ...] = (Stem.VOCALS, Stem.INSTRUMENTAL),
+    bitrate: int = 320,
+) -> Assignment:
+    """Return an Assignment to fetch `source`, or, without one, to separate what the desk's store holds."""
+    given = source or Source(url="http://fetched.invalid/")
+    fetched = MarkReference(key=f"{PREFIX}source.json", sha256=desk.sha256("source.json")) if source is None else None
+    return Assignment(
+        stage=WorkStage.FETCH if source is not None else WorkStage.SEPARATE,
+        uid=UID,
+        name="sep-test",
+        namespace="stemyard",
+        track_id="8b7bdb39-6a52-5a02-b5b7-000000000001",
+        run=1,
+        source=given,
+        model=model,
+        stems=list(stems),
+        output=Output(bitrate=bitrate),
+        limits=Limits(max_bytes=max_bytes, max_duration_seconds=max_seconds),
+        desk_url=desk.url,
+        youtube_enabled=youtube_enabled,
+        fetched=fetched,
+    )
+
+
+def start(given: Assignment | None, folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start a separator whose files are in `folder`."""
+    (folder / "work").mkdir(parents=True, exist_ok=True)
+    (folder / "token").write_text(TOKEN)
+    variables = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("STEMYARD_")},
+        "STEMYARD_ASSIGNMENT": given.dump() if given else "",
+        "STEMYARD_POD_UID": POD_UID,
+        "STEMYARD_TOKEN_PATH": str(folder / "token"),
+        "STEMYARD_TERMINATION_PATH": str(folder / "termination-log"),
+        "STEMYARD_WORK_DIR": str(folder / "work"),
+        "STEMYARD_MODEL_DIR": str(model_folder()),
+        "STEMYARD_FETCH_ALLOWED_CIDRS": "127.0.0.1/32",
+        "YTDLP_NO_PLUGINS": "1",
+        **environment,
+    }
+    command = [sys.executable, "-m", "stemyard_separator"]
+    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run(given: Assignment | None, folder: Path, **environment: str) -> Ended:
+    """Run a separator to its end."""
+    process = start(given, folder, **environment)
+    output, _ = process.communicate(timeout=300)
+    return ended(process, output, folder)
+
+
+def ended(process: "subprocess.Popen[str]", output: str, folder: Path) -> Ended:
+    """Return what a process that is over left behind."""
+    path = folder / "termination-log"
+    return Ended(process.returncode, parse_outcome(path.read_text()) if path.exists() else None, output)
+
+
+def fetched_mark(desk: DeskDouble) -> SourceMark:
+    return SourceMark.model_validate_json(desk.files["source.json"])
