@@ -21,7 +21,8 @@ def corefile(upstream: bool) -> str:
     forward = "  forward . /etc/resolv.conf\n" if upstream else ""
     return (
         ".:53 {\n  errors\n  health :8080\n  ready :8181\n"
-        "  kubernetes cluster.local in-addr.arpa ip6.arpa {\n    pods insecure\n    fallthrough in-addr.arpa ip6.arpa\n  }\n"
+        "  kubernetes cluster.local in-addr.arpa ip6.arpa {\n"
+        "    pods insecure\n    fallthrough in-addr.arpa ip6.arpa\n  }\n"
         f"{forward}  cache 30\n}}\n"
     )
 

@@ -14,6 +14,13 @@ from localcluster.progress import step
 SUITE = "bookworm"
 TAG = f"localhost/stemyard/base:{SUITE}"
 INCLUDED = ("ca-certificates", "python3", "python3-venv")
+RECIPE = Recipe(
+    files={},
+    entrypoint=(),
+    user="",
+    folders=INCLUDED,
+    environment=("PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",),
+)
 LIMIT = 1800.0
 SOURCES = Path("/etc/apt")
 
@@ -22,11 +29,11 @@ def ensure(folders: Folders) -> str:
     """The base image's name, after making it when the builder has none (two minutes, mostly downloads)."""
     packages.ensure(folders)
     builder = Builder(folders)
-    layout = folders.archives / f"base-{SUITE}"
+    layout = folders.archives / f"base-{SUITE}-{RECIPE.key}"
     if not (layout / "index.json").exists():
         with step("making the base image"):
             _make(folders, layout)
-    if not builder.knows(TAG):
+    if not builder.knows(f"localhost/{layout.name}"):
         builder.take(layout, TAG)
     return TAG
 
@@ -50,12 +57,9 @@ def _make(folders: Folders, layout: Path) -> None:
         ["unshare", "--mount", "--", "sh", "-euc", script],
         timeout=LIMIT, log=folders.logs / "base-image.log", tied=True,
     )  # fmt: skip
-    config = Recipe(
-        files={}, entrypoint=(), user="", environment=("PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
-    )
     partial = layout.with_name(layout.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    write_layout_of_tar(config, tar, partial)
+    write_layout_of_tar(RECIPE, tar, partial)
     shutil.rmtree(layout, ignore_errors=True)
     partial.rename(layout)
     shutil.rmtree(root, ignore_errors=True)

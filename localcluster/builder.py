@@ -51,8 +51,10 @@ class Builder:
             if not path.exists():
                 raise LocalClusterError(f"{path} does not exist")
         with self._storage(), step(f"building {wanted.tag}"):
-            self._buildah(self._bud(wanted), log=self.folders.logs / f"build-{_plain(wanted.tag)}.log")
-            return self._export(wanted.tag)
+            identity = self.folders.cache / "build" / f"{_plain(wanted.tag)}.id"
+            log = self.folders.logs / f"build-{_plain(wanted.tag)}.log"
+            self._buildah([*self._bud(wanted), f"--iidfile={identity}", str(wanted.context)], log=log)
+            return self._export(wanted.tag, identity.read_text().strip())
 
     def take(self, layout: Path, tag: str) -> None:
         """Make an image of an OCI layout known to the builder under `tag`, for use as a base."""
@@ -77,11 +79,14 @@ class Builder:
         target = [f"--target={wanted.target}"] if wanted.target else []
         return [
             "build", "--isolation=chroot", "--layers", "--format=oci", *target, *arguments, *bound,
-            f"--file={wanted.file}", f"--tag={wanted.tag}", str(wanted.context),
+            f"--file={wanted.file}", f"--tag={wanted.tag}",
         ]  # fmt: skip
 
-    def _export(self, tag: str) -> Path:
+    def _export(self, tag: str, identity: str) -> Path:
         layout = self.folders.archives / _plain(tag)
+        # An image's id is the digest of its configuration: the layout may hold this very image from an earlier build.
+        if (layout / "index.json").exists() and oci.configuration_of(layout) == identity:
+            return layout
         # The folder may hold an older image of that name: its layers are reused, its index is not.
         (layout / "index.json").unlink(missing_ok=True)
         self._buildah(["push", "--quiet", "--disable-compression", tag, f"oci:{layout}"])

@@ -20,7 +20,7 @@ from localcluster.image_store import ImageStore
 from localcluster.kube_api import KubeApi
 from localcluster.node import Node
 from localcluster.node_config import NODE, PAUSE_IMAGE
-from localcluster.oci import Recipe, write_layout
+from localcluster.oci import Recipe, layout_of
 from localcluster.progress import say, step
 
 READY_LIMIT = 120.0
@@ -153,12 +153,11 @@ class LocalCluster:
 
     def _load_program_images(self, programs: Path) -> None:
         for name, program in PROGRAM_IMAGES.items():
-            layout = self.folders.archives / f"{program}-{programs.name}"
+            path = f"/{program}"
+            # CoreDNS listens on port 53, which its capability allows only to root.
             user = "0:0" if program == "coredns" else "65535:65535"
-            if not (layout / "index.json").exists():
-                path = f"/{program}"
-                write_layout(Recipe({path: programs / program}, (path,), user), layout)
-            self.images.load(layout, name)
+            recipe = Recipe({path: programs / program}, (path,), user)
+            self.images.load(layout_of(recipe, program, self.folders.archives), name)
 
     def _wait_for_node(self, api: KubeApi, node: Node) -> None:
         deadline = time.monotonic() + READY_LIMIT

@@ -7,7 +7,7 @@ import os
 import platform
 import tarfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 NAME = "io.containerd.image.name"
 REFERENCE = "org.opencontainers.image.ref.name"
+# Grows when images of the same recipe come to be written differently.
+FORMAT = 2
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -34,12 +36,26 @@ class Recipe:
     entrypoint: tuple[str, ...]
     user: str = "65532:65532"
     folders: tuple[str, ...] = ()
-    environment: tuple[str, ...] = field(default=("PATH=/usr/local/bin:/usr/bin:/bin",))
+    environment: tuple[str, ...] = ("PATH=/usr/local/bin:/usr/bin:/bin",)
+
+    @property
+    def key(self) -> str:
+        """Changes when the image would: a hash of this recipe, its files' sizes and times, and how it is written."""
+        files = [(path.stat().st_size, path.stat().st_mtime_ns) for _, path in sorted(self.files.items())]
+        return hashlib.sha256(f"{FORMAT} {self!r} {files}".encode()).hexdigest()[:12]
 
 
 def write_layout(recipe: Recipe, folder: Path) -> str:
     """Write an image as an OCI layout folder and return its manifest's digest; the same files give the same digest."""
     return _write(recipe, _blob(folder, _layer(recipe)), folder)
+
+
+def layout_of(recipe: Recipe, name: str, archives: Path) -> Path:
+    """The layout folder of a recipe below `archives`, written when it is not there."""
+    folder = archives / f"{name}-{recipe.key}"
+    if not (folder / "index.json").exists():
+        write_layout(recipe, folder)
+    return folder
 
 
 def write_layout_of_tar(recipe: Recipe, tar: Path, folder: Path) -> str:
@@ -57,6 +73,11 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     """The one manifest's descriptor in an OCI layout folder."""
     descriptor: dict[str, Any] = json.loads((folder / "index.json").read_text())["manifests"][0]
     return descriptor
+
+
+def configuration_of(folder: Path) -> str:
+    """The digest of the one image's configuration in an OCI layout folder, which is the image's id."""
+    return str(json.loads(_read(folder, manifest_of(folder)["digest"]))["config"]["digest"])
 
 
 def pack(folder: Path, name: str, present: Collection[str], archive: Path) -> str:
@@ -95,6 +116,8 @@ def _write(recipe: Recipe, layer: dict[str, Any], folder: Path) -> str:
         "os": "linux",
         "config": {key: value for key, value in run_as.items() if value},
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+        # Builders that add layers count the history's entries against the layers.
+        "history": [{"created_by": "localcluster"}],
     }
     manifest = {
         "schemaVersion": 2,

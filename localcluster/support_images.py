@@ -5,7 +5,7 @@ from pathlib import Path
 
 from localcluster import tools
 from localcluster.folders import Folders
-from localcluster.oci import Recipe, write_layout
+from localcluster.oci import Recipe, layout_of
 from localcluster.programs import run
 
 S3 = f"localhost/stemyard/versitygw:{tools.VERSITYGW}"
@@ -28,7 +28,7 @@ def libraries(listing: str) -> list[Path]:
 def _s3(folders: Folders) -> Path:
     program = tools.path_of("versitygw", folders)
     recipe = Recipe({"/usr/local/bin/versitygw": program}, ("/usr/local/bin/versitygw",), folders=("/data", "/tmp"))
-    return _written(recipe, folders.archives / f"versitygw-{tools.VERSITYGW}")
+    return layout_of(recipe, "versitygw", folders.archives)
 
 
 def _valkey(folders: Folders) -> Path:
@@ -36,10 +36,4 @@ def _valkey(folders: Folders) -> Path:
     needed = libraries(run(["ldd", *programs.values()], timeout=20))
     files = programs | {str(library): library.resolve() for library in needed}
     recipe = Recipe(files, ("/usr/local/bin/valkey-server",), folders=("/data", "/tmp"))
-    return _written(recipe, folders.archives / f"valkey-{tools.VALKEY}")
-
-
-def _written(recipe: Recipe, layout: Path) -> Path:
-    if not (layout / "index.json").exists():
-        write_layout(recipe, layout)
-    return layout
+    return layout_of(recipe, "valkey", folders.archives)
