@@ -1,0 +1,1 @@
+"""The operator: turns SeparationJobs into Jobs and keeps their status, one decision at a time."""

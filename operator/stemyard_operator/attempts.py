@@ -1,0 +1,85 @@
+"""What an attempt at a stage came to, and when the next one is due. Pure."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from stemyard_contract.failures import FAILURES, FailureCode, failure_of_exit_code
+from stemyard_contract.handover import WorkStage
+from stemyard_operator.observed import Job, Pod
+from stemyard_operator.profiles import StageProfile
+from stemyard_operator.settings import Settings
+
+OOM_KILLED: Final = "OOMKilled"
+"""Kubernetes' word for a container that outgrew its memory; the next attempt gets more."""
+DISRUPTION_LIMIT: Final = 20
+"""Disruptions of one run after which it ends as `DISRUPTED`."""
+_MEMORY_GROWTH: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt that came to nothing."""
+
+    code: FailureCode
+    message: str = ""
+    cause: str = ""
+    """Kubernetes' own reason where that matters for the next attempt."""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the failure table allows another attempt."""
+        return FAILURES[self.code].retryable
+
+
+def failure_of(job: Job, pods: Sequence[Pod]) -> Failed:
+    """Return why a Job that ended without a commit mark failed: by its pod's Outcome, else by what Kubernetes says."""
+    pod = last_pod(pods)
+    if pod is None:
+        return Failed(FailureCode.JOB_LOST)
+    if pod.terminated == OOM_KILLED:
+        return Failed(FailureCode.OUT_OF_MEMORY, "The worker was killed for want of memory.", OOM_KILLED)
+    if pod.outcome is not None and pod.outcome.code is not None:
+        return Failed(pod.outcome.code, pod.outcome.message or "")
+    if pod.reason == "DeadlineExceeded":
+        late = FailureCode.FETCH_DEADLINE if job.stage is WorkStage.FETCH else FailureCode.SEPARATE_DEADLINE
+        return Failed(late)
+    if pod.reason == "Evicted":
+        return Failed(FailureCode.EVICTED)
+    if job.ended == "Complete" or pod.exit_code == 0:
+        return Failed(FailureCode.ARTIFACT_MISMATCH, "The worker ended well, but its files are not as it says.")
+    return Failed(failure_of_exit_code(pod.exit_code or 0).code)
+
+
+def last_pod(pods: Sequence[Pod]) -> Pod | None:
+    """Return the pod that has the last word: one that was not disrupted and got furthest."""
+    return max(pods, key=lambda pod: (not pod.disrupted, pod.exit_code is not None, pod.running), default=None)
+
+
+def next_memory(profile: StageProfile, before: Job | None, cause: str) -> int | None:
+    """Return the bytes of memory of the next attempt: more when the last one was killed for want of it."""
+    largest = profile.largest_memory
+    if before is None or before.memory is None or largest is None:
+        return profile.memory
+    return min(largest, int(before.memory * _MEMORY_GROWTH)) if cause == OOM_KILLED else before.memory
+
+
+def outgrown(profile: StageProfile, job: Job | None, failed: Failed) -> bool:
+    """Return whether the attempt was killed for want of memory with all the profile allows."""
+    if failed.cause != OOM_KILLED or job is None or job.memory is None or profile.largest_memory is None:
+        return False
+    return job.memory >= profile.largest_memory
+
+
+def retry_at(now: datetime, uid: str, job_name: str, attempt: int, settings: Settings) -> datetime:
+    """Return when the attempt after this one is due.
+
+    Exponential, bounded, and spread over the upper half of its span by a hash instead of chance: the same world
+    always gives the same decision, and different separations still do not retry in step.
+    """
+    span = min(settings.retry_max_seconds, settings.retry_base_seconds * 2 ** min(attempt - 1, 30))
+    digest = hashlib.sha256(f"{uid}\n{job_name}".encode()).digest()
+    share = int.from_bytes(digest[:4]) / 2**32
+    return now + timedelta(seconds=span * (0.5 + share / 2))

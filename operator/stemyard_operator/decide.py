@@ -1,0 +1,123 @@
+"""The one decision: what to do next about one separation, from all that is known of it. Pure."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from stemyard_contract.failures import FailureCode, Stage
+from stemyard_contract.handover import WorkStage
+from stemyard_contract.separationjob import ConditionType, Phase, Reason, phase_of
+from stemyard_operator.admission import refusal
+from stemyard_operator.decision import Decision
+from stemyard_operator.leftovers import objects_of_result, objects_of_source
+from stemyard_operator.observed import Observed, live_jobs
+from stemyard_operator.settings import Settings
+from stemyard_operator.stages import advance, stopping
+from stemyard_operator.status import accept_source, complete, ended, first_status, holds, set_condition
+from stemyard_operator.turn import HOLD_SECONDS, Turn
+
+LEFTOVER_SECONDS: Final = 24 * 3600
+"""Age at which source audio and upload of a failed or cancelled run go."""
+_LEFTOVER_WINDOW: Final = 3600
+
+
+def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:
+    """Return the next step of one separation.
+
+    The same world always gives the same decision, and carrying a decision out twice does what carrying it out once
+    does: a crash anywhere between is repaired by deciding again.
+    """
+    separation = observed.separation
+    if separation.deleting:
+        return Decision()
+    if ended(separation):
+        return _after_the_end(observed, now, settings)
+    others = [job for job in live_jobs(observed.jobs) if job.run != separation.spec.run]
+    waiting = stopping(observed, others, now)
+    if waiting is not None:
+        return waiting
+    current = separation.status.run == separation.spec.run
+    status = separation.status.model_copy(deep=True) if current else first_status(separation, settings.default_model)
+    return _at_work(Turn(observed, now, settings, status))
+
+
+def _after_the_end(observed: Observed, now: datetime, settings: Settings) -> Decision:
+    separation = observed.separation
+    status, spec = separation.status, separation.spec
+    stop = tuple(job for job in live_jobs(observed.jobs) if job.deleted_at is None)
+    since = (now - (status.finished_at or now)).total_seconds()
+    left = spec.ttl_seconds_after_finished - since
+    if left <= 0:
+        return Decision(stop=stop, delete=True)
+    until_leftovers = LEFTOVER_SECONDS - since
+    if phase_of(status.conditions) is Phase.COMPLETED or until_leftovers <= -_LEFTOVER_WINDOW:
+        return Decision(stop=stop, again_in=left)
+    if until_leftovers > 0:
+        return Decision(stop=stop, again_in=min(left, until_leftovers))
+    return Decision(remove=objects_of_source(spec, status, settings.stemyard_install_id), stop=stop, again_in=left)
+
+
+def _at_work(turn: Turn) -> Decision:
+    turn.note_start()
+    cancelled = _cancelled(turn)
+    if cancelled is not None:
+        return cancelled
+    refused = _refused(turn)
+    if refused is not None:
+        return refused
+    if not holds(turn.status, ConditionType.FETCHED):
+        step = advance(turn, WorkStage.FETCH)
+        if step is not None:
+            return step
+        _fetched(turn)
+    return advance(turn, WorkStage.SEPARATE) or _published(turn)
+
+
+def _cancelled(turn: Turn) -> Decision | None:
+    """Return the steps of a cancellation; a run whose separate Job has ended well is past it."""
+    if not turn.spec.cancel:
+        return None
+    jobs = turn.observed.of_stage(WorkStage.SEPARATE)
+    if jobs and jobs[-1].ended == "Complete" and turn.status.retry_at is None:
+        return None
+    waiting = stopping(turn.observed, live_jobs(turn.observed.jobs), turn.now)
+    return waiting or turn.end(FailureCode.CANCELLED, turn.status.stage or Stage.CONTROL)
+
+
+def _refused(turn: Turn) -> Decision | None:
+    if holds(turn.status, ConditionType.ACCEPTED):
+        return None
+    refused = refusal(turn.spec, turn.settings)
+    if refused is None:
+        set_condition(turn.status, ConditionType.ACCEPTED, "True", Reason.VALID, turn.now)
+        return None
+    code, message = refused
+    set_condition(turn.status, ConditionType.ACCEPTED, "False", Reason.INVALID, turn.now, message)
+    return turn.end(code, Stage.REQUEST, message)
+
+
+def _fetched(turn: Turn) -> None:
+    """Take over what fetch found. Waiting began when its Job ended, or now where that is not known."""
+    found = turn.observed.source
+    if found is None:
+        raise AssertionError("fetch is done only when its mark was found")
+    jobs = turn.observed.of_stage(WorkStage.FETCH)
+    ended_at = jobs[-1].ended_at if jobs else None
+    queued_at = ended_at or turn.now - timedelta(seconds=HOLD_SECONDS)
+    accept_source(turn.status, found, turn.now, queued_at)
+
+
+def _published(turn: Turn) -> Decision:
+    """End the run well. The source goes first, and only once a write has kept what is known of it."""
+    found = turn.observed.manifest
+    if found is None:
+        raise AssertionError("separate is done only when its manifest was found")
+    stored = turn.separation.status
+    if stored.run != turn.spec.run or not holds(stored, ConditionType.FETCHED):
+        turn.works(WorkStage.SEPARATE, Reason.RUNNING)
+        return turn.step(0)
+    remove = (
+        *objects_of_result(stored),
+        *objects_of_source(turn.spec, turn.status, turn.settings.stemyard_install_id),
+    )
+    complete(turn.status, found, turn.now)
+    return turn.step(turn.spec.ttl_seconds_after_finished, remove=remove)

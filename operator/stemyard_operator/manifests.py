@@ -1,0 +1,248 @@
+"""Builds the Jobs of a separation as raw JSON. Pure: nothing is looked up, nothing is sent."""
+
+from typing import Any, Final
+
+from stemyard_contract.handover import (
+    ASSIGNMENT_VARIABLE,
+    DESK_AUDIENCE,
+    DESK_TOKEN_PATH,
+    POD_UID_VARIABLE,
+    Assignment,
+    Limits,
+    MarkReference,
+    WorkStage,
+)
+from stemyard_contract.identity import job_name
+from stemyard_contract.models import Flavour
+from stemyard_contract.separationjob import (
+    API_VERSION,
+    KIND,
+    LABEL_COMPONENT,
+    LABEL_JOB,
+    LABEL_MANAGED_BY,
+    LABEL_RUN,
+    LABEL_STAGE,
+    LABEL_TRACK,
+    MANAGED_BY,
+)
+from stemyard_operator.admission import model_of
+from stemyard_operator.decision import Creation
+from stemyard_operator.observed import Separation
+from stemyard_operator.profiles import Placement, StageProfile
+from stemyard_operator.settings import Settings
+from stemyard_operator.workspace import fetch_workspace, mebibytes, separate_workspace
+
+JOB_LABELS: Final = {LABEL_MANAGED_BY: MANAGED_BY}
+"""Labels by which the operator watches its Jobs."""
+JOB_TTL_SECONDS: Final = 3600
+_USER: Final = 65532
+_GRACE_SECONDS: Final = 10
+_TOKEN_SECONDS: Final = 3600
+_TMP: Final = "64Mi"
+_CONTAINER: Final = "separator"
+
+
+def build_job(
+    separation: Separation,
+    stage: WorkStage,
+    attempt: int,
+    settings: Settings,
+    memory: int | None = None,
+    fetched: MarkReference | None = None,
+) -> Creation:
+    """Return the Job of one attempt at a stage.
+
+    Args:
+        separation: for whom; its spec was admitted.
+        stage: what to do.
+        attempt: counts the Jobs of this stage and run, from 1.
+        settings: the deployment.
+        memory: bytes the container may use, None for what the profile says.
+        fetched: commit mark of the source, for separate.
+    """
+    spec = separation.spec
+    name = job_name(separation.name, separation.uid, stage, spec.run, attempt)
+    labels = {
+        **JOB_LABELS,
+        LABEL_COMPONENT: "separator",
+        LABEL_STAGE: stage,
+        LABEL_RUN: str(spec.run),
+        LABEL_JOB: separation.name,
+        LABEL_TRACK: separation.track_id[:63].rstrip("-._"),
+    }
+    manifest = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "namespace": separation.namespace,
+            "labels": labels,
+            "ownerReferences": [_owner(separation)],
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            "ttlSecondsAfterFinished": JOB_TTL_SECONDS,
+            "podFailurePolicy": {
+                "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            "podReplacementPolicy": "Failed",
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": _pod(separation, stage, settings, memory, fetched),
+            },
+        },
+    }
+    return Creation(stage=stage, name=name, manifest=manifest)
+
+
+def _owner(separation: Separation) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": separation.name,
+        "uid": separation.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _pod(
+    separation: Separation, stage: WorkStage, settings: Settings, memory: int | None, fetched: MarkReference | None
+) -> dict[str, Any]:
+    spec = separation.spec
+    profile = settings.profiles[spec.profile]
+    deadline = spec.deadlines.fetch if stage is WorkStage.FETCH else spec.deadlines.separate
+    return {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": deadline,
+        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "serviceAccountName": settings.separator_service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(separation, stage, settings, memory, fetched)],
+        "volumes": _volumes(separation, stage, settings),
+        **_placement(profile.placement(stage)),
+        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
+    }
+
+
+def _placement(placement: Placement) -> dict[str, Any]:
+    return {key: value for key, value in placement.model_dump(by_alias=True).items() if value and key in _PLACED}
+
+
+_PLACED: Final = frozenset({"nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName"})
+
+
+def _container(
+    separation: Separation, stage: WorkStage, settings: Settings, memory: int | None, fetched: MarkReference | None
+) -> dict[str, Any]:
+    flavour = Flavour.CPU if stage is WorkStage.FETCH else model_of(separation.spec, settings).flavour
+    profile = settings.profiles[separation.spec.profile].stage(stage)
+    return {
+        "name": _CONTAINER,
+        "image": settings.image(flavour),
+        "imagePullPolicy": settings.image_pull_policy,
+        "env": _environment(separation, stage, settings, fetched),
+        "resources": _resources(profile, memory, _workspace(separation, stage, settings)),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "File",
+        "volumeMounts": _mounts(stage, settings),
+    }
+
+
+def _environment(
+    separation: Separation, stage: WorkStage, settings: Settings, fetched: MarkReference | None
+) -> list[dict[str, Any]]:
+    values = {
+        ASSIGNMENT_VARIABLE: assignment(separation, stage, settings, fetched).dump(),
+        "STEMYARD_WORK_DIR": "/work",
+        "STEMYARD_MODEL_DIR": "/models",
+        "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir
+        **settings.separator_extra_env,
+    }
+    pod_uid = {"name": POD_UID_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
+    return [*({"name": name, "value": value} for name, value in values.items()), pod_uid]
+
+
+def assignment(
+    separation: Separation, stage: WorkStage, settings: Settings, fetched: MarkReference | None
+) -> Assignment:
+    """Return all that the separator is told."""
+    spec = separation.spec
+    return Assignment(
+        stage=stage,
+        uid=separation.uid,
+        name=separation.name,
+        namespace=separation.namespace,
+        track_id=separation.track_id,
+        run=spec.run,
+        source=spec.source,
+        model=model_of(spec, settings).name,
+        stems=spec.stems,
+        output=spec.output,
+        limits=Limits(max_bytes=settings.max_bytes, max_duration_seconds=settings.max_duration_seconds),
+        desk_url=settings.desk_url.rstrip("/"),
+        youtube_enabled=settings.youtube_enabled,
+        fetched=fetched if stage is WorkStage.SEPARATE else None,
+    )
+
+
+def _workspace(separation: Separation, stage: WorkStage, settings: Settings) -> int:
+    if stage is WorkStage.FETCH:
+        return fetch_workspace(settings.max_bytes, settings.max_duration_seconds)
+    source = separation.status.source
+    seconds = source.duration if source and source.duration is not None else settings.max_duration_seconds
+    return separate_workspace(seconds, len(separation.spec.stems))
+
+
+def _resources(profile: StageProfile, memory: int | None, workspace: int) -> dict[str, Any]:
+    requests, limits = dict(profile.resources.requests), dict(profile.resources.limits)
+    disk = mebibytes(workspace)
+    requests.setdefault("ephemeral-storage", disk)
+    limits.setdefault("ephemeral-storage", disk)
+    if memory is not None and memory != profile.memory:
+        requests["memory"] = limits["memory"] = mebibytes(memory)
+    if profile.gpu is not None:
+        requests[profile.gpu.resource] = limits[profile.gpu.resource] = str(profile.gpu.count)
+    return {"requests": requests, "limits": limits}
+
+
+def _mounts(stage: WorkStage, settings: Settings) -> list[dict[str, Any]]:
+    mounts: list[dict[str, Any]] = [
+        {"name": "work", "mountPath": "/work"},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own emptyDir
+        {"name": "desk-token", "mountPath": DESK_TOKEN_PATH.rpartition("/")[0], "readOnly": True},
+    ]
+    if stage is WorkStage.SEPARATE and settings.model_claim:
+        mounts.append({"name": "models", "mountPath": "/models", "readOnly": True})
+    if stage is WorkStage.FETCH:
+        mounts += [{"name": v.name, "mountPath": v.mount_path, "readOnly": True} for v in settings.fetch_volumes]
+    return mounts
+
+
+def _volumes(separation: Separation, stage: WorkStage, settings: Settings) -> list[dict[str, Any]]:
+    token = {"audience": DESK_AUDIENCE, "expirationSeconds": _TOKEN_SECONDS, "path": DESK_TOKEN_PATH.rpartition("/")[2]}
+    volumes: list[dict[str, Any]] = [
+        {"name": "work", "emptyDir": {"sizeLimit": mebibytes(_workspace(separation, stage, settings))}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": _TMP}},
+        {"name": "desk-token", "projected": {"sources": [{"serviceAccountToken": token}]}},
+    ]
+    if stage is WorkStage.SEPARATE and settings.model_claim:
+        claim = {"claimName": settings.model_claim, "readOnly": True}
+        volumes.append({"name": "models", "persistentVolumeClaim": claim})
+    if stage is WorkStage.FETCH:
+        volumes += [{"name": v.name, "configMap": {"name": v.config_map}} for v in settings.fetch_volumes]
+    return volumes

@@ -1,0 +1,147 @@
+"""Scheduling profiles: the resources and the placement that a deployment gives each stage, by name."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from stemyard_contract.handover import WorkStage
+from stemyard_operator.errors import ConfigurationError
+
+_SUFFIXES: Final = {
+    "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
+}  # fmt: skip
+_QUANTITY: Final = re.compile(r"^(\d+(?:\.\d+)?)(k|M|G|T|Ki|Mi|Gi|Ti)?$")
+_GROWTH: Final = 2
+"""Default of `maxMemory` over the memory limit."""
+
+
+def quantity_bytes(quantity: str) -> int:
+    """Return the bytes of a Kubernetes quantity such as `512Mi`.
+
+    Raises:
+        ValueError: it is not a whole or decimal number with a byte suffix.
+    """
+    match = _QUANTITY.match(quantity)
+    if match is None:
+        raise ValueError(f"{quantity!r} is not a quantity of bytes such as 512Mi")
+    return int(float(match[1]) * _SUFFIXES[match[2] or ""])
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+
+class Resources(_Settings):
+    """Resources of one container, as Kubernetes writes them."""
+
+    requests: dict[str, str] = Field(default_factory=dict)
+    limits: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("requests", "limits", mode="before")
+    @classmethod
+    def _numbers_are_quantities(cls, value: object) -> object:
+        return {name: str(amount) for name, amount in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _memory_can_be_read(self) -> Self:
+        for amounts in (self.requests, self.limits):
+            if "memory" in amounts:
+                quantity_bytes(amounts["memory"])
+        return self
+
+
+class Gpu(_Settings):
+    """Extended resource that a stage asks for, such as one `nvidia.com/gpu`."""
+
+    resource: Annotated[str, Field(min_length=1)] = "nvidia.com/gpu"
+    count: Annotated[int, Field(ge=1)] = 1
+
+
+class Placement(_Settings):
+    """Where pods may run and how urgent they are; passed through to the pod."""
+
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: list[dict[str, Any]] = Field(default_factory=list)
+    affinity: dict[str, Any] = Field(default_factory=dict)
+    priority_class_name: str = ""
+    runtime_class_name: str = ""
+
+
+class StageProfile(Placement):
+    """Resources of one stage, and its placement where that differs from the profile's."""
+
+    resources: Resources = Resources()
+    gpu: Gpu | None = None
+    max_memory: str | None = None
+    """Memory that an attempt may get after others were killed for want of it; default: twice the memory limit."""
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes of memory of the first attempt, None where the profile sets no limit."""
+        limit = self.resources.limits.get("memory")
+        return quantity_bytes(limit) if limit else None
+
+    @property
+    def largest_memory(self) -> int | None:
+        """Bytes of memory that no attempt exceeds."""
+        if self.max_memory:
+            return quantity_bytes(self.max_memory)
+        return self.memory * _GROWTH if self.memory else None
+
+
+class Profile(Placement):
+    """One named profile. Its own placement is that of separate; fetch has only what `fetch` says."""
+
+    fetch: StageProfile = StageProfile()
+    separate: StageProfile = StageProfile()
+    queue_name: str = ""
+
+    @model_validator(mode="after")
+    def _queues_are_not_known_yet(self) -> Self:
+        if self.queue_name:
+            raise ValueError("queueName is not supported by this version; leave it empty")
+        return self
+
+    def stage(self, stage: WorkStage) -> StageProfile:
+        """Return the resources of a stage."""
+        return self.fetch if stage is WorkStage.FETCH else self.separate
+
+    def placement(self, stage: WorkStage) -> Placement:
+        """Return where a stage's pods may run: what the stage says, else, for separate, what the profile says."""
+        own = self.stage(stage)
+        if stage is WorkStage.FETCH:
+            return own
+        chosen = {name: getattr(own, name) or getattr(self, name) for name in Placement.model_fields}
+        return Placement.model_validate(chosen)
+
+
+class _File(_Settings):
+    profiles: Annotated[dict[str, Profile], Field(min_length=1)]
+
+
+DEFAULT_PROFILES: Final = {
+    "default": Profile(
+        fetch=StageProfile(resources=Resources(requests={"cpu": "250m", "memory": "512Mi"}, limits={"memory": "1Gi"})),
+        separate=StageProfile(resources=Resources(requests={"cpu": "1", "memory": "2Gi"}, limits={"memory": "4Gi"})),
+    )
+}
+"""What holds when the deployment names no profiles file."""
+
+
+def load_profiles(path: Path | None) -> dict[str, Profile]:
+    """Return the profiles of a YAML or JSON file `{"profiles": {name: profile}}`.
+
+    Raises:
+        ConfigurationError: the file is not there or not of that form; the message names file and field.
+    """
+    if path is None:
+        return dict(DEFAULT_PROFILES)
+    try:
+        return _File.model_validate(yaml.safe_load(path.read_text())).profiles
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise ConfigurationError(f"PROFILES_FILE {path}: {error}") from error

@@ -1,0 +1,166 @@
+"""The operator's settings: environment variables read once, at start."""
+
+import json
+import socket
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic.alias_generators import to_camel
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from stemyard_contract.models import MODELS, Flavour
+from stemyard_operator.errors import ConfigurationError
+from stemyard_operator.profiles import Profile, load_profiles
+
+_MIB: Final = 1024 * 1024
+
+Words = Annotated[tuple[str, ...], NoDecode]
+"""Words separated by commas."""
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class FetchVolume(BaseModel):
+    """A ConfigMap that fetch pods mount read-only."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+    name: str
+    config_map: str
+    mount_path: str
+
+
+class Settings(BaseSettings):
+    """Everything a deployment can set. Field names are the environment variables, in lower case."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    # who and where this replica is
+    pod_name: str = Field(default_factory=socket.gethostname)
+    pod_namespace: str = "default"
+    watch_namespaces: Words = ()
+    lease_name: str = "stemyard-operator"
+    health_port: int = 8086
+    desk_port: int = 8085
+    desk_url: str = "http://stemyard-desk:8085"
+    """Base URL at which separators reach the desk."""
+
+    # the installation
+    stemyard_install_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    redis_url: str | None = None
+    cloudflare_account_id: str | None = None
+    r2_access_key_id: str = ""
+    r2_secret_access_key: Annotated[str, Field(repr=False)] = ""
+    r2_bucket: str = "stemyard"
+    s3_endpoint_url: str | None = None
+    s3_region: str = "auto"
+
+    # what is accepted
+    max_file_size_mb: Annotated[int, Field(gt=0)] = 50
+    max_duration_seconds: Seconds = 3600
+    default_model: str = "spleeter-2stems"
+    enabled_models: Words = ()
+    youtube_enabled: bool = True
+
+    # what is run
+    separator_image_cpu: str = "ghcr.io/stemyard/separator:latest-cpu"
+    separator_image_cuda: str = "ghcr.io/stemyard/separator:latest-cuda"
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: Words = ()
+    separator_service_account: str = "stemyard-separator"
+    model_claim: str = ""
+    separator_extra_env: dict[str, str] = Field(default_factory=dict)
+    separator_fetch_volumes_file: Path | None = None
+    profiles_file: Path | None = None
+
+    # how much, how often
+    max_active: Annotated[int, Field(ge=1)] = 1
+    max_active_fetch: Annotated[int, Field(ge=1)] = 4
+    max_active_per_namespace: Annotated[int, Field(ge=0)] = 0
+    retry_base_seconds: Seconds = 10
+    retry_max_seconds: Seconds = 300
+    resync_seconds: Seconds = 120
+    workers: Annotated[int, Field(ge=1, le=64)] = 8
+
+    @field_validator("watch_namespaces", "enabled_models", "image_pull_secrets", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+    @cached_property
+    def profiles(self) -> dict[str, Profile]:
+        """Scheduling profiles by name.
+
+        Raises:
+            ConfigurationError: the profiles file cannot be used.
+        """
+        return load_profiles(self.profiles_file)
+
+    @cached_property
+    def fetch_volumes(self) -> tuple[FetchVolume, ...]:
+        """ConfigMaps that fetch pods mount.
+
+        Raises:
+            ConfigurationError: the file that lists them cannot be used.
+        """
+        path = self.separator_fetch_volumes_file
+        if path is None:
+            return ()
+        try:
+            return TypeAdapter(tuple[FetchVolume, ...]).validate_python(json.loads(path.read_text()))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"SEPARATOR_FETCH_VOLUMES_FILE {path}: {error}") from error
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Namespaces whose SeparationJobs are served."""
+        return self.watch_namespaces or (self.pod_namespace,)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that may be used."""
+        return self.enabled_models or (self.default_model,)
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of encoded input that fetch takes in."""
+        return self.max_file_size_mb * _MIB
+
+    @property
+    def namespace_limit(self) -> int:
+        """Separate Jobs that may run at once in one namespace."""
+        return self.max_active_per_namespace or self.max_active
+
+    @property
+    def endpoint_url(self) -> str | None:
+        """Endpoint of the object store that pods use, None for AWS itself."""
+        if self.s3_endpoint_url:
+            return self.s3_endpoint_url.rstrip("/")
+        account = self.cloudflare_account_id
+        return f"https://{account}.r2.cloudflarestorage.com" if account else None
+
+    def image(self, flavour: Flavour) -> str:
+        """Return the separator image of a flavour."""
+        return self.separator_image_cuda if flavour is Flavour.CUDA else self.separator_image_cpu
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process, its files read and everything checked.
+
+    Raises:
+        ConfigurationError: a variable or file cannot be used; the message names it.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, at['loc'])).upper()}: {at['msg']}" for at in error.errors())
+        raise ConfigurationError(f"settings: {wrong}") from error
+    unknown = sorted(set(settings.models) - set(MODELS))
+    if unknown or settings.default_model not in settings.models:
+        raise ConfigurationError(
+            f"ENABLED_MODELS: {', '.join(settings.models)}; every one, and DEFAULT_MODEL {settings.default_model}, "
+            f"must be among {', '.join(sorted(MODELS))}, and the default must be enabled"
+        )
+    _ = settings.profiles, settings.fetch_volumes
+    return settings

@@ -1,0 +1,232 @@
+"""One stage of a run, fetch or separate: start an attempt, watch it, and judge how it ended. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from stemyard_contract.failures import FAILURES, FailureCode
+from stemyard_contract.handover import MarkReference, WorkStage
+from stemyard_contract.identity import job_name
+from stemyard_contract.separationjob import ConditionType, Reason
+from stemyard_operator.attempts import (
+    DISRUPTION_LIMIT,
+    OOM_KILLED,
+    Failed,
+    failure_of,
+    last_pod,
+    next_memory,
+    outgrown,
+    retry_at,
+)
+from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, ReadPods, ask
+from stemyard_operator.manifests import build_job
+from stemyard_operator.observed import PULL_REASONS, Job, Observed, Pod
+from stemyard_operator.status import STAGE_CONDITION, camel, set_condition
+from stemyard_operator.turn import HOLD_SECONDS, LOOK_SECONDS, TICK_SECONDS, Turn
+
+_STOP_LOOK_SECONDS: Final = 2
+_STUCK_SECONDS: Final = 40
+"""A Job that is still being deleted after this is looked at: its node may be dead."""
+_GRACE_MARGIN: Final = timedelta(seconds=5)
+_ROOM_SECONDS: Final = 60
+
+
+def stopping(observed: Observed, jobs: Sequence[Job], now: datetime) -> Decision | None:
+    """Return the step that stops these Jobs, or None once none of them can run pods any longer."""
+    stuck = [job for job in jobs if _stuck(job, now) and job.uid not in observed.pods]
+    if stuck:
+        return ask(*(ReadPods(job) for job in stuck))
+    running = [job for job in jobs if not _past_grace(observed, job, now)]
+    if not running:
+        return None
+    return Decision(stop=tuple(job for job in running if job.deleted_at is None), again_in=_STOP_LOOK_SECONDS)
+
+
+def _stuck(job: Job, now: datetime) -> bool:
+    return job.deleted_at is not None and now - job.deleted_at > timedelta(seconds=_STUCK_SECONDS)
+
+
+def _past_grace(observed: Observed, job: Job, now: datetime) -> bool:
+    """Return whether a Job that does not go away can no longer have pods at work."""
+    pods = observed.pods.get(job.uid)
+    if pods is None or not _stuck(job, now):
+        return False
+    return all(pod.gone_at is not None and pod.gone_at + _GRACE_MARGIN < now for pod in pods)
+
+
+def advance(turn: Turn, stage: WorkStage) -> Decision | None:
+    """Return the next step of a stage, or None when its commit mark was found: the stage is done."""
+    jobs = turn.observed.of_stage(stage)
+    last = jobs[-1] if jobs else None
+    if (turn.observed.source if stage is WorkStage.FETCH else turn.observed.manifest) is not None:
+        if last is not None:
+            turn.record(stage, last.name, last.attempt)
+        return None
+    recorded, failed = turn.recorded(stage), turn.status.retry_at is not None
+    overtaken = [job for job in jobs if job.live and (job is not last or (failed and job.attempt == recorded))]
+    waiting = stopping(turn.observed, overtaken, turn.now)
+    if waiting is not None:
+        return waiting
+    if last is not None and (last.attempt > recorded or (last.attempt == recorded and not failed)):
+        return _watch(turn, stage, last)
+    if recorded and not failed:
+        return _lost(turn, stage, recorded)
+    return _start(turn, stage, last, recorded + 1)
+
+
+def _lost(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
+    """Judge a Job that was recorded and is not there: only its mark could speak for it."""
+    name = job_name(turn.separation.name, turn.separation.uid, stage, turn.spec.run, attempt)
+    if name not in turn.observed.absent:
+        return ask(ConfirmAbsent(name))
+    if stage not in turn.observed.looked:
+        return ask(LookForMark(stage))
+    return _failed(turn, stage, attempt, None, Failed(FailureCode.JOB_LOST))
+
+
+def _start(turn: Turn, stage: WorkStage, before: Job | None, attempt: int) -> Decision:
+    """Start an attempt as soon as it is due and there is room; a mark that is already there saves it."""
+    due = turn.status.retry_at
+    if due is not None and due > turn.now:
+        return turn.step((due - turn.now).total_seconds())
+    hint = _earlier_source(turn, stage)
+    if stage not in turn.observed.room and hint is None:
+        return _wait_for_room(turn, stage)
+    if stage not in turn.observed.looked:
+        return ask(LookForMark(stage, hint, any_run=hint is not None))
+    if hint is not None:
+        turn.status.source = None
+        return _start_afresh(turn, stage)
+    return _create(turn, stage, before, attempt)
+
+
+def _start_afresh(turn: Turn, stage: WorkStage) -> Decision:
+    """Fetch again: what an earlier run fetched is gone."""
+    if stage not in turn.observed.room:
+        return _wait_for_room(turn, stage)
+    return _create(turn, stage, None, 1)
+
+
+def _earlier_source(turn: Turn, stage: WorkStage) -> MarkReference | None:
+    """Return the mark of an earlier run's source, which spares this run its fetch."""
+    source = turn.status.source
+    if stage is not WorkStage.FETCH or source is None or not source.mark_key or not source.mark_sha256:
+        return None
+    return MarkReference(key=source.mark_key, sha256=source.mark_sha256)
+
+
+def _wait_for_room(turn: Turn, stage: WorkStage) -> Decision:
+    if stage is WorkStage.FETCH:
+        turn.status.reason = Reason.CONCURRENCY_LIMIT
+        return turn.step(_ROOM_SECONDS, waits_for=stage)
+    late = _queue_deadline(turn)
+    if late <= turn.now:
+        return turn.end(FailureCode.QUEUE_DEADLINE, stage)
+    turn.waits(stage, Reason.CONCURRENCY_LIMIT, "Waiting for others to be separated.")
+    return turn.step(min(_ROOM_SECONDS, (late - turn.now).total_seconds()), waits_for=stage)
+
+
+def _queue_deadline(turn: Turn) -> datetime:
+    since = turn.status.queued_at or turn.now
+    return since + timedelta(seconds=turn.spec.deadlines.queue)
+
+
+def _create(turn: Turn, stage: WorkStage, before: Job | None, attempt: int) -> Decision:
+    profile = turn.settings.profiles.get(turn.spec.profile)
+    if profile is None:
+        return turn.end(FailureCode.INVALID_REQUEST, stage, f"There is no profile {turn.spec.profile} any more.")
+    memory = next_memory(profile.stage(stage), before, turn.status.reason or "")
+    source = turn.status.source
+    fetched = (
+        MarkReference(key=source.mark_key, sha256=source.mark_sha256)
+        if stage is WorkStage.SEPARATE and source and source.mark_key and source.mark_sha256
+        else None
+    )
+    creation = build_job(turn.drafted, stage, attempt, turn.settings, memory, fetched)
+    if creation.name in turn.observed.foreign:
+        return turn.end(FailureCode.NAME_CONFLICT, stage, f"A Job named {creation.name} belongs to something else.")
+    turn.record(stage, creation.name, attempt)
+    turn.status.retry_at = None
+    turn.waits_at_first(stage)
+    turn.patience = HOLD_SECONDS if stage is WorkStage.SEPARATE else 0
+    return turn.step(HOLD_SECONDS, create=creation)
+
+
+def _watch(turn: Turn, stage: WorkStage, job: Job) -> Decision:
+    """Follow the attempt that is at work, or judge it."""
+    turn.record(stage, job.name, job.attempt)
+    turn.status.retry_at = None
+    if not job.live:
+        return _judge(turn, stage, job)
+    if turn.observed.disruptions >= DISRUPTION_LIMIT:
+        return turn.end(FailureCode.DISRUPTED, stage, stop=(job,) if job.deleted_at is None else ())
+    if job.deleted_at is not None:
+        gone = stopping(turn.observed, [job], turn.now)
+        return gone or _failed(turn, stage, job.attempt, job, Failed(FailureCode.JOB_LOST))
+    if job.ready:
+        turn.works(stage, Reason.RUNNING)
+        return turn.step(TICK_SECONDS)
+    age = (turn.now - job.created).total_seconds()
+    if age < HOLD_SECONDS:
+        turn.waits_at_first(stage)
+        turn.patience = HOLD_SECONDS - age if stage is WorkStage.SEPARATE else 0
+        return turn.step(HOLD_SECONDS - age)
+    if job.uid not in turn.observed.pods:
+        return ask(ReadPods(job))
+    return _starting(turn, stage, job, last_pod(turn.observed.pods[job.uid]))
+
+
+def _judge(turn: Turn, stage: WorkStage, job: Job) -> Decision:
+    """Judge an attempt that has ended: by its mark, else by why it failed."""
+    pods = turn.observed.pods.get(job.uid)
+    if pods is None:
+        return ask(ReadPods(job))
+    pod = last_pod(pods)
+    if stage not in turn.observed.looked:
+        return ask(LookForMark(stage, pod.outcome.mark if pod and pod.outcome else None))
+    return _failed(turn, stage, job.attempt, job, failure_of(job, pods))
+
+
+def _starting(turn: Turn, stage: WorkStage, job: Job, pod: Pod | None) -> Decision:
+    """Say why a pod does not run yet, and give it up when it is too late."""
+    scheduled = pod.scheduled_at if pod else None
+    if pod is not None and pod.running:
+        turn.works(stage, Reason.RUNNING)
+        return turn.step(LOOK_SECONDS)
+    if stage is WorkStage.SEPARATE and scheduled is None:
+        late = _queue_deadline(turn)
+        if late <= turn.now:
+            return turn.end(FailureCode.QUEUE_DEADLINE, stage, stop=(job,))
+    elif (scheduled or job.created) + timedelta(seconds=turn.spec.deadlines.start) <= turn.now:
+        return _failed(turn, stage, job.attempt, job, Failed(FailureCode.START_DEADLINE, _why(pod)))
+    if pod is None or scheduled is None:
+        stuck = bool(pod and pod.unschedulable)
+        turn.waits(stage, Reason.UNSCHEDULABLE if stuck else Reason.WAITING, pod.unschedulable if pod else "")
+    else:
+        turn.works(stage, Reason.IMAGE_PULL if pod.waiting in PULL_REASONS else Reason.STARTING, _why(pod))
+    return turn.step(LOOK_SECONDS)
+
+
+def _why(pod: Pod | None) -> str:
+    if pod is None:
+        return ""
+    return ": ".join(part for part in (pod.waiting, pod.waiting_message) if part) or pod.unschedulable
+
+
+def _failed(turn: Turn, stage: WorkStage, attempt: int, job: Job | None, failed: Failed) -> Decision:
+    """Account for an attempt that came to nothing: another one later, or the end of the run."""
+    name = job_name(turn.separation.name, turn.separation.uid, stage, turn.spec.run, attempt)
+    turn.record(stage, name, attempt)
+    stop = (job,) if job is not None and job.live and job.deleted_at is None else ()
+    profile = turn.settings.profiles.get(turn.spec.profile)
+    hopeless = profile is not None and outgrown(profile.stage(stage), job, failed)
+    sentence = failed.message or FAILURES[failed.code].sentence
+    if failed.retryable and attempt <= turn.spec.retry_policy.limit and not hopeless:
+        due = retry_at(turn.now, turn.separation.uid, name, attempt, turn.settings)
+        turn.status.retry_at = due
+        turn.waits(stage, Reason.RETRYING, f"Attempt {attempt} failed with {failed.code}: {sentence}")
+        turn.status.reason = OOM_KILLED if failed.cause == OOM_KILLED else camel(failed.code)
+        return turn.step((due - turn.now).total_seconds(), stop=stop)
+    kind: ConditionType = STAGE_CONDITION[stage]
+    set_condition(turn.status, kind, "False", camel(failed.code), turn.now, sentence)
+    return turn.end(failed.code, stage, failed.message, stop=stop)

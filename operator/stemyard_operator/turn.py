@@ -1,0 +1,175 @@
+"""The draft of one decision about a run at work: the status as it will be, and whether it is worth a write. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from stemyard_contract.failures import FailureCode
+from stemyard_contract.handover import WorkStage
+from stemyard_contract.separationjob import (
+    AttemptsStatus,
+    ConditionType,
+    Reason,
+    SeparationJobSpec,
+    SeparationJobStatus,
+)
+from stemyard_operator.decision import Creation, Decision
+from stemyard_operator.leftovers import objects_of_result
+from stemyard_operator.observed import Job, Observed, Separation
+from stemyard_operator.settings import Settings
+from stemyard_operator.status import fail, holds, set_condition, settle
+
+HOLD_SECONDS: Final = 5
+"""A wait shorter than this is not worth a write."""
+TICK_SECONDS: Final = 30
+"""Progress is written no more often than this."""
+LOOK_SECONDS: Final = 10
+"""How often a pod that does not start is looked at."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """What a decision is made from, and the status it is making."""
+
+    observed: Observed
+    now: datetime
+    settings: Settings
+    status: SeparationJobStatus
+    patience: float = 0
+    """Seconds for which the write may wait, since a new pod's news will replace it."""
+
+    @property
+    def separation(self) -> Separation:
+        """The SeparationJob as it is stored."""
+        return self.observed.separation
+
+    @property
+    def drafted(self) -> Separation:
+        """The SeparationJob as it will be."""
+        return replace(self.separation, status=self.status)
+
+    @property
+    def spec(self) -> SeparationJobSpec:
+        """What is asked for."""
+        return self.separation.spec
+
+    @property
+    def attempts(self) -> AttemptsStatus:
+        """Jobs made in this run, as far as recorded."""
+        if self.status.attempts is None:
+            self.status.attempts = AttemptsStatus()
+        return self.status.attempts
+
+    def recorded(self, stage: WorkStage) -> int:
+        """Return how many Jobs of a stage are recorded."""
+        return self.attempts.fetch if stage is WorkStage.FETCH else self.attempts.separate
+
+    def record(self, stage: WorkStage, name: str, attempt: int) -> None:
+        """Record the Job that is at work."""
+        self.status.stage, self.status.job = stage, name
+        counts = {"fetch": attempt} if stage is WorkStage.FETCH else {"separate": attempt}
+        self.status.attempts = self.attempts.model_copy(update=counts)
+
+    def waits(self, stage: WorkStage, reason: str, message: str = "") -> None:
+        """Say that a stage has not got onto a node yet, and why."""
+        kind = ConditionType.FETCHED if stage is WorkStage.FETCH else ConditionType.ADMITTED
+        set_condition(self.status, kind, "False", reason, self.now, message)
+        self.status.reason = reason
+
+    def waits_at_first(self, stage: WorkStage) -> None:
+        """Say that a stage waits for its pod, unless more is known already."""
+        kind = ConditionType.FETCHED if stage is WorkStage.FETCH else ConditionType.ADMITTED
+        known = next((one for one in self.status.conditions if one.type == kind), None)
+        if known is None or known.reason in _BEFORE_ITS_POD:
+            self.waits(stage, Reason.STARTING if stage is WorkStage.FETCH else Reason.WAITING)
+            self.status.reason = None
+
+    def works(self, stage: WorkStage, reason: str, message: str = "") -> None:
+        """Say that a stage is on a node, and how it goes there."""
+        if stage is WorkStage.SEPARATE:
+            set_condition(self.status, ConditionType.ADMITTED, "True", Reason.SCHEDULED, self.now)
+            set_condition(self.status, ConditionType.SEPARATED, "False", reason, self.now, message)
+        else:
+            set_condition(self.status, ConditionType.FETCHED, "False", reason, self.now, message)
+        self.status.reason = None if reason in _CALM else reason
+
+    def note_start(self) -> None:
+        """Take the start of the run from its first pod."""
+        own = [self.observed.pods.get(job.uid, ()) for job in self.observed.jobs if job.run == self.spec.run]
+        starts = [pod.started_at for pods in own for pod in pods if pod.started_at is not None]
+        if self.status.started_at is None and starts:
+            self.status.started_at = min(starts)
+
+    def end(self, code: FailureCode, stage: str, message: str = "", stop: tuple[Job, ...] = ()) -> Decision:
+        """Return the decision that ends the run with a failure; objects of the run before go."""
+        fail(self.status, code, stage, self.now, message)
+        return self.step(remove=objects_of_result(self.separation.status), stop=stop)
+
+    def step(
+        self,
+        again_in: float | None = None,
+        *,
+        create: Creation | None = None,
+        remove: tuple[str, ...] = (),
+        stop: tuple[Job, ...] = (),
+        waits_for: WorkStage | None = None,
+    ) -> Decision:
+        """Return the decision, with the status only where it is worth a write now."""
+        self._take_progress()
+        settle(self.status, self.separation)
+        hold = self._hold()
+        write = hold <= 0 and self._worth_writing()
+        if hold > 0 and (again_in is None or hold < again_in):
+            again_in = hold
+        return Decision(
+            remove=remove,
+            create=create,
+            status=self.status if write else None,
+            stop=stop,
+            waits_for=waits_for,
+            again_in=again_in,
+        )
+
+    def _take_progress(self) -> None:
+        if self.observed.progress is not None:
+            self.status.progress = max(self.status.progress or 0, min(99, int(self.observed.progress)))
+        if self.observed.disruptions > self.attempts.disruptions:
+            update = {"disruptions": self.observed.disruptions}
+            self.status.attempts = self.attempts.model_copy(update=update)
+
+    def _hold(self) -> float:
+        """Return how many seconds a write may still wait for news that would replace it."""
+        if self.status.finished_at or self.status.retry_at or holds(self.status, ConditionType.ADMITTED):
+            return 0
+        if self.patience > 0:
+            return self.patience
+        stored = self.separation.status if self.separation.status.run == self.spec.run else SeparationJobStatus()
+        if holds(self.status, ConditionType.FETCHED) and not holds(stored, ConditionType.FETCHED):
+            return self._left(self.status.queued_at)
+        known = {condition.type for condition in self.status.conditions}
+        return self._left(self.separation.created) if ConditionType.FETCHED not in known else 0
+
+    def _left(self, since: datetime | None) -> float:
+        return (since + timedelta(seconds=HOLD_SECONDS) - self.now).total_seconds() if since else 0
+
+    def _worth_writing(self) -> bool:
+        before, after = self.separation.status.dump(), self.status.dump()
+        if _essence(before) != _essence(after):
+            return True
+        return before != after and self.observed.quiet_seconds >= TICK_SECONDS
+
+
+_CALM: Final = frozenset({str(Reason.STARTING), str(Reason.RUNNING)})
+_BEFORE_ITS_POD: Final = frozenset({str(Reason.CONCURRENCY_LIMIT), str(Reason.RETRYING)})
+_SOFT: Final = ("progress", "startedAt", "observedGeneration", "message", "reason")
+
+
+def _essence(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is worth a write at once; the rest waits for the next tick."""
+    hard = {key: value for key, value in status.items() if key not in {*_SOFT, "conditions"}}
+    conditions = {
+        one["type"]: (one["status"], "" if one["reason"] in _CALM else one["reason"])
+        for one in status.get("conditions", [])
+    }
+    return {**hard, "conditions": conditions}

@@ -1,0 +1,494 @@
+"""Decisions on the way from a new SeparationJob to its end, fault by fault."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from stemyard_contract.failures import FailureCode
+from stemyard_contract.handover import Outcome, WorkStage
+from stemyard_contract.separationjob import Phase
+from stemyard_operator.observed import job_of
+from tests.operator.world import SPEC, START, World, settings
+
+FETCH, SEPARATE = WorkStage
+
+
+def fetched(world: World) -> World:
+    """Bring a world to where fetch has ended well and the separate Job exists."""
+    world.settle()
+    world.run(world.job(FETCH))
+    world.wait(3)
+    world.succeed(world.job(FETCH))
+    world.settle()
+    return world
+
+
+def separating(world: World) -> World:
+    fetched(world)
+    world.run(world.job(SEPARATE))
+    world.settle()
+    return world
+
+
+def conditions(world: World) -> dict[str, tuple[str, str]]:
+    return {one.type: (one.status, one.reason) for one in world.separation.status.conditions}
+
+
+def failure(world: World) -> str | None:
+    found = world.separation.status.failure
+    return found.code if found else None
+
+
+def test_the_whole_way_takes_three_writes() -> None:
+    world = separating(World())
+    world.wait(20)
+    key = world.succeed(world.job(SEPARATE))
+    world.settle()
+    assert [write.phase for write in world.writes] == [Phase.FETCHING, Phase.SEPARATING, Phase.COMPLETED]
+    status = world.separation.status
+    assert len(world.created) == 2
+    assert status.result is not None
+    assert status.result.manifest_key == key
+    assert {stem.key for stem in status.result.stems.values()} <= set(world.objects)
+    assert (status.title, status.progress, status.reason, status.duration) == ("The Song", 100, None, "23s")
+    assert status.started_at == START
+    assert all(value == "True" for kind, (value, _) in conditions(world).items()), conditions(world)
+
+
+def test_first_write_comes_with_the_fetch_job() -> None:
+    world = World()
+    decision = world.step()
+    assert decision.create is not None
+    assert decision.status is not None
+    assert decision.status.phase is Phase.FETCHING
+    assert decision.status.job == decision.create.name
+    assert decision.status.attempts is not None
+    assert decision.status.attempts.fetch == 1
+
+
+def test_source_and_upload_go_when_the_run_completes() -> None:
+    upload = {"id": "0b1f2f3e-0000-4000-8000-000000000000", "owner": "default"}
+    world = World(spec={"source": {"upload": upload}})
+    sent = f"install-1/uploads/default/{upload['id']}/source"
+    world.objects[sent] = b"song"
+    separating(world)
+    assert sent in world.objects
+    world.succeed(world.job(SEPARATE))
+    world.settle()
+    assert world.phase() is Phase.COMPLETED
+    assert sent not in world.objects
+    assert not [key for key in world.objects if "/work/" in key]
+    assert len([key for key in world.objects if "/stems/" in key]) == 3
+    assert world.separation.status.source is not None
+    assert world.separation.status.source.mark_key is None
+    assert world.separation.status.source.artist == "The Band"
+
+
+def test_queued_is_written_only_when_the_wait_is_long() -> None:
+    world = World()
+    world.settle()
+    world.run(world.job(FETCH))
+    world.room.discard(SEPARATE)
+    world.succeed(world.job(FETCH))
+    world.settle()
+    assert world.phase() is Phase.FETCHING
+    assert world.again_in == pytest.approx(5)
+    world.wait(5)
+    world.settle()
+    assert world.phase() is Phase.QUEUED
+    assert world.separation.status.reason == "ConcurrencyLimit"
+    assert world.decide().waits_for is SEPARATE
+    world.room.add(SEPARATE)
+    world.settle()
+    world.run(world.job(SEPARATE))
+    world.settle()
+    assert world.phase() is Phase.SEPARATING
+    assert [write.phase for write in world.writes] == [Phase.FETCHING, Phase.QUEUED, Phase.SEPARATING]
+
+
+def test_no_fetch_room_is_pending() -> None:
+    world = World(room=set())
+    world.settle()
+    assert world.writes == []
+    world.wait(6)
+    world.settle()
+    assert world.phase() is Phase.PENDING
+    assert world.separation.status.reason == "ConcurrencyLimit"
+
+
+def test_queue_deadline() -> None:
+    world = World(spec={**SPEC, "deadlines": {"queue": 60}})
+    world.settle()
+    world.room.discard(SEPARATE)
+    world.succeed(world.job(FETCH))
+    world.wait(61)
+    world.settle()
+    assert failure(world) == FailureCode.QUEUE_DEADLINE
+
+
+@pytest.mark.parametrize(
+    ("spec", "config", "code", "words"),
+    [
+        ({"model": "demucs-9"}, {}, "MODEL_NOT_ENABLED", "spleeter-2stems"),
+        ({"profile": "gigantic"}, {}, "INVALID_REQUEST", "default"),
+        ({"source": {"searchQuery": "a song"}}, {"youtube_enabled": False}, "SOURCE_DISABLED", "upload"),
+    ],
+)
+def test_what_cannot_be_served_fails_at_once(
+    spec: dict[str, Any], config: dict[str, Any], code: str, words: str
+) -> None:
+    world = World(spec={**SPEC, **spec}, config=settings(**config))
+    world.settle()
+    assert failure(world) == code
+    assert words in (world.separation.status.failure.message if world.separation.status.failure else "")
+    assert conditions(world)["Accepted"][0] == "False"
+    assert world.created == []
+
+
+def test_retries_are_bounded_and_spaced() -> None:
+    world = World(spec={**SPEC, "retryPolicy": {"limit": 2}})
+    waits = []
+    for attempt in (1, 2, 3):
+        world.settle()
+        world.end(world.job(FETCH, attempt), "Failed", message=Outcome(stage=FETCH, code="SOURCE_NETWORK").dump())
+        world.settle()
+        due = world.separation.status.retry_at
+        if due is not None:
+            assert world.phase() is Phase.FETCHING
+            assert world.separation.status.reason == "SourceNetwork"
+            waits.append((due - world.now).total_seconds())
+            world.now = due + timedelta(seconds=1)
+    assert len(world.created) == 3
+    assert failure(world) == FailureCode.SOURCE_NETWORK
+    assert 5 <= waits[0] <= 10
+    assert 10 <= waits[1] <= 20
+
+
+def test_what_cannot_help_is_not_tried_again() -> None:
+    world = World()
+    world.settle()
+    world.end(world.job(FETCH), "Failed", message=Outcome(stage=FETCH, code="SOURCE_DRM", message="DRM!").dump())
+    world.settle()
+    assert failure(world) == FailureCode.SOURCE_DRM
+    assert world.separation.status.failure is not None
+    assert world.separation.status.failure.message == "DRM!"
+    assert world.separation.status.failure.stage == "fetch"
+    assert len(world.created) == 1
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        ({"exit_code": 47}, "SourceNetwork"),
+        ({"exit_code": 1}, "PodFailed"),
+        ({"exit_code": 137, "pod_reason": "DeadlineExceeded"}, "FetchDeadline"),
+        ({"exit_code": 137, "pod_reason": "Evicted"}, "Evicted"),
+        ({"exit_code": 137, "reason": "OOMKilled"}, "OOMKilled"),
+    ],
+)
+def test_why_a_job_failed(ending: dict[str, Any], code: str) -> None:
+    world = World()
+    world.settle()
+    world.end(world.job(FETCH), "Failed", **ending)
+    world.settle()
+    assert world.separation.status.reason == code
+    assert world.separation.status.retry_at is not None
+
+
+def memory(job: dict[str, Any]) -> int | None:
+    typed = job_of(job)
+    return typed.memory if typed else None
+
+
+def test_out_of_memory_gets_more_up_to_the_limit() -> None:
+    world = fetched(World(spec={**SPEC, "retryPolicy": {"limit": 5}}))
+    sizes = []
+    for attempt in range(1, 10):
+        sizes.append(memory(world.job(SEPARATE, attempt)))
+        world.run(world.job(SEPARATE, attempt))
+        world.settle()
+        world.end(world.job(SEPARATE, attempt), "Failed", exit_code=137, reason="OOMKilled")
+        world.settle()
+        if world.phase() is Phase.FAILED:
+            break
+        world.wait(400)
+        world.settle()
+    gib = 2**30
+    assert sizes == [4 * gib, 6 * gib, 8 * gib]
+    assert failure(world) == FailureCode.OUT_OF_MEMORY
+
+
+def test_a_mark_spares_the_retry() -> None:
+    world = World()
+    world.settle()
+    world.succeed(world.job(FETCH), outcome=False)
+    world.job(FETCH)["status"]["conditions"][0]["type"] = "Failed"
+    world.settle()
+    assert world.created[-1].endswith("-s1-1")
+
+
+def test_a_lost_job_is_a_failed_attempt() -> None:
+    world = World()
+    world.settle()
+    world.vanish(world.job(FETCH))
+    world.settle()
+    assert world.separation.status.reason == "JobLost"
+    world.wait(11)
+    world.settle()
+    assert world.created[-1].endswith("-f1-2")
+
+
+def test_a_lost_job_with_a_mark_is_a_success() -> None:
+    world = separating(World())
+    world.succeed(world.job(SEPARATE))
+    world.vanish(world.job(SEPARATE))
+    world.settle()
+    assert world.phase() is Phase.COMPLETED
+
+
+@pytest.mark.parametrize("spoil", ["size", "absent", "digest", "pod", "run"])
+def test_a_manifest_that_does_not_hold_is_not_believed(spoil: str) -> None:
+    world = separating(World())
+    key = world.succeed(world.job(SEPARATE))
+    stem = next(k for k in world.objects if k.endswith("vocals.mp3"))
+    if spoil == "size":
+        world.objects[stem] += b"x"
+    elif spoil == "absent":
+        del world.objects[stem]
+    elif spoil == "digest":
+        world.objects[key] += b" "
+    else:
+        text = world.objects.pop(key).decode()
+        uid = world.pods[world.job(SEPARATE)["metadata"]["uid"]][0]["metadata"]["uid"]
+        wrong = text.replace(uid, "another-pod") if spoil == "pod" else text.replace('"run":1', '"run":2')
+        assert wrong != text
+        world.objects[key] = wrong.encode()
+    world.settle()
+    assert world.phase() is Phase.QUEUED
+    assert world.separation.status.reason == "ArtifactMismatch"
+
+
+def test_cancel_stops_the_jobs_first() -> None:
+    world = separating(World())
+    world.spec["cancel"] = True
+    world.settle()
+    assert world.phase() is Phase.SEPARATING
+    assert "deletionTimestamp" in world.job(SEPARATE)["metadata"]
+    world.vanish(world.job(SEPARATE))
+    world.settle()
+    assert world.phase() is Phase.CANCELLED
+    assert failure(world) == FailureCode.CANCELLED
+    writes = len(world.writes)
+    world.wait(1000)
+    world.settle()
+    assert len(world.writes) == writes
+
+
+def test_cancel_of_a_job_on_a_dead_node_ends_when_its_grace_is_over() -> None:
+    world = separating(World())
+    world.spec["cancel"] = True
+    world.settle()
+    pod = world.pods[world.job(SEPARATE)["metadata"]["uid"]][0]
+    pod["metadata"]["deletionTimestamp"] = "2026-11-22T12:00:20Z"
+    world.wait(10)
+    world.settle()
+    assert world.phase() is Phase.SEPARATING
+    world.wait(60)
+    world.settle()
+    assert world.phase() is Phase.CANCELLED
+
+
+def test_cancel_after_publication_is_too_late() -> None:
+    world = separating(World())
+    world.succeed(world.job(SEPARATE))
+    world.spec["cancel"] = True
+    world.settle()
+    assert world.phase() is Phase.COMPLETED
+
+
+def test_rerun_replaces_the_result_only_at_its_end() -> None:
+    world = separating(World())
+    first = world.succeed(world.job(SEPARATE))
+    world.settle()
+    world.spec["run"] = 2
+    world.settle()
+    assert world.phase() is Phase.FETCHING
+    assert first in world.objects
+    assert world.separation.status.result is not None
+    world.succeed(world.job(FETCH))
+    world.settle()
+    second = world.succeed(world.job(SEPARATE))
+    world.settle()
+    assert world.phase() is Phase.COMPLETED
+    assert first not in world.objects
+    assert second in world.objects
+    assert world.separation.status.result.manifest_key == second
+
+
+def test_rerun_after_cancel_skips_fetch() -> None:
+    world = separating(World())
+    world.spec["cancel"] = True
+    world.settle()
+    world.vanish(world.job(SEPARATE))
+    world.settle()
+    world.spec.update(run=2, cancel=False)
+    world.settle()
+    assert world.created[-1].endswith("-s2-1")
+    assert world.live(FETCH) == []
+    world.run(world.job(SEPARATE))
+    world.settle()
+    world.succeed(world.job(SEPARATE))
+    world.settle()
+    assert world.phase() is Phase.COMPLETED
+    assert world.separation.status.started_at is not None
+
+
+def test_rerun_fetches_again_when_the_source_is_gone() -> None:
+    world = separating(World())
+    world.end(world.job(SEPARATE), "Failed", message=Outcome(stage=SEPARATE, code="MODEL_MISSING").dump())
+    world.settle()
+    assert failure(world) == FailureCode.MODEL_MISSING
+    world.objects.clear()
+    world.spec["run"] = 2
+    world.settle()
+    assert world.created[-1].endswith("-f2-1")
+
+
+def test_rerun_stops_the_jobs_of_the_run_before() -> None:
+    world = separating(World())
+    world.spec["run"] = 2
+    world.settle()
+    assert len(world.created) == 2
+    world.vanish(world.job(SEPARATE, run=1))
+    world.settle()
+    assert len(world.created) == 3
+
+
+def test_ttl() -> None:
+    world = separating(World(spec={**SPEC, "ttlSecondsAfterFinished": 100}))
+    world.succeed(world.job(SEPARATE))
+    world.settle()
+    world.wait(99)
+    world.settle()
+    assert not world.deleted
+    assert world.again_in == pytest.approx(1)
+    world.wait(1)
+    world.settle()
+    assert world.deleted
+
+
+def test_leftovers_of_a_failed_run_go_after_a_day() -> None:
+    world = separating(World())
+    world.end(world.job(SEPARATE), "Failed", message=Outcome(stage=SEPARATE, code="MODEL_MISSING").dump())
+    world.settle()
+    assert [key for key in world.objects if "/work/" in key]
+    assert world.again_in == pytest.approx(24 * 3600)
+    world.wait(24 * 3600)
+    world.step()
+    assert not [key for key in world.objects if "/work/" in key]
+
+
+def pending(world: World, stage: WorkStage, **status: Any) -> None:
+    world.pod(world.job(stage), phase="Pending", **status)
+
+
+UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no GPU"}]
+SCHEDULED = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-22T12:00:00Z"}]
+
+
+def test_a_pod_without_a_node_is_queued_with_the_schedulers_words() -> None:
+    world = fetched(World())
+    pending(world, SEPARATE, conditions=UNSCHEDULABLE)
+    world.wait(6)
+    world.settle()
+    assert world.phase() is Phase.QUEUED
+    admitted = next(one for one in world.separation.status.conditions if one.type == "Admitted")
+    assert (admitted.reason, admitted.message) == ("Unschedulable", "no GPU")
+
+
+def test_an_image_that_cannot_be_pulled_is_said_and_given_up() -> None:
+    world = World(spec={**SPEC, "retryPolicy": {"limit": 0}, "deadlines": {"start": 60}})
+    world.settle()
+    waiting = [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]
+    pending(world, FETCH, conditions=SCHEDULED, containerStatuses=waiting)
+    world.wait(6)
+    world.settle()
+    assert conditions(world)["Fetched"] == ("False", "ImagePull")
+    assert world.separation.status.reason == "ImagePull"
+    world.wait(60)
+    world.settle()
+    assert failure(world) == FailureCode.START_DEADLINE
+    assert "deletionTimestamp" in world.job(FETCH)["metadata"]
+    assert world.separation.status.failure is not None
+    assert "no such image" in world.separation.status.failure.message
+
+
+def test_a_start_deadline_is_retried_once_the_job_is_gone() -> None:
+    world = World(spec={**SPEC, "deadlines": {"start": 60}})
+    world.settle()
+    pending(world, FETCH, conditions=SCHEDULED)
+    world.wait(61)
+    world.settle()
+    assert world.separation.status.reason == "StartDeadline"
+    world.wait(12)
+    world.settle()
+    assert len(world.created) == 1
+    world.vanish(world.job(FETCH))
+    world.settle()
+    assert world.created[-1].endswith("-f1-2")
+
+
+def test_disruptions_do_not_count_but_are_bounded() -> None:
+    world = separating(World())
+    world.disruptions = 3
+    world.settle()
+    status = world.separation.status
+    assert status.attempts is not None
+    assert (status.attempts.separate, status.attempts.disruptions) == (1, 3)
+    world.disruptions = 20
+    world.settle()
+    assert failure(world) == FailureCode.DISRUPTED
+    assert "deletionTimestamp" in world.job(SEPARATE)["metadata"]
+
+
+def test_progress_is_written_at_most_every_thirty_seconds() -> None:
+    world = separating(World())
+    writes = len(world.writes)
+    for second in range(61):
+        world.progress = 10 + second
+        world.settle()
+        world.wait(1)
+    assert len(world.writes) - writes == 2
+    assert world.separation.status.progress == 70
+
+
+def test_a_job_of_somebody_else_ends_the_run() -> None:
+    world = World()
+    name = world.decide().create
+    assert name is not None
+    world.foreign.add(name.name)
+    world.settle()
+    assert failure(world) == FailureCode.NAME_CONFLICT
+
+
+def test_nothing_is_done_for_one_that_is_being_deleted() -> None:
+    world = World()
+    resource = world.resource
+    assert job_of({**resource, "spec": {}, "metadata": {"name": "x", "namespace": "y"}}) is None
+
+
+@pytest.mark.parametrize("crash", range(5))
+def test_a_crash_within_any_step_changes_nothing(crash: int) -> None:
+    """Stop after each effect of each decision, decide anew, and end in the same place with two Jobs."""
+    for crashing in range(8):
+        world = World()
+        for number in range(12):
+            world.step(crash_after=crash if number == crashing else None)
+            for name in list(world.jobs):
+                typed = job_of(world.jobs[name])
+                if typed is not None and typed.live and number % 2:
+                    world.succeed(world.jobs[name])
+            world.wait(1)
+        assert world.phase() is Phase.COMPLETED, (crash, crashing)
+        assert len(world.created) == 2

@@ -1,0 +1,172 @@
+"""Whatever happens to Jobs, pods, objects and the operator itself, decisions keep their promises."""
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from stemyard_contract.failures import FailureCode
+from stemyard_contract.handover import Outcome, WorkStage
+from stemyard_contract.separationjob import TERMINAL_PHASES, Phase
+from stemyard_operator.observed import job_of
+from tests.operator.world import SPEC, World, stamp
+
+FETCH, SEPARATE = WorkStage
+FAILURES = [
+    {"message": Outcome(stage=FETCH, code=FailureCode.SOURCE_NETWORK).dump()},
+    {"message": Outcome(stage=FETCH, code=FailureCode.SOURCE_DRM).dump()},
+    {"exit_code": 137, "reason": "OOMKilled"},
+    {"exit_code": 1},
+    {"pod_reason": "DeadlineExceeded"},
+    {"pod_reason": "Evicted"},
+]
+LIMIT = 2
+
+
+class Separations(RuleBasedStateMachine):
+    """The world plays against the operator; the operator may crash within any step."""
+
+    @initialize()
+    def begin(self) -> None:
+        deadlines = {"fetch": 900, "queue": 600, "start": 120, "separate": 900}
+        spec: dict[str, Any] = {**SPEC, "retryPolicy": {"limit": LIMIT}, "deadlines": deadlines}
+        self.world = World(spec=spec)
+        self.final: dict[int, Phase] = {}
+
+    def jobs(self, *, live: bool = True) -> list[dict[str, Any]]:
+        typed = [(raw, job_of(raw)) for raw in self.world.jobs.values()]
+        return [raw for raw, job in typed if job is not None and job.live is live]
+
+    @rule(crash=st.none() | st.integers(0, 4))
+    def operator_steps(self, crash: int | None) -> None:
+        decision = self.world.step(crash_after=crash)
+        if decision.create is not None and decision.create.stage is SEPARATE:
+            status = self.world.separation.status
+            reference = job_of({**decision.create.manifest, "metadata": {
+                **decision.create.manifest["metadata"], "uid": "u", "resourceVersion": "1",
+                "creationTimestamp": stamp(self.world.now)}})  # fmt: skip
+            assert reference is not None
+            assert reference.fetched is not None
+            assert status.run is not None
+
+    @rule()
+    def operator_settles(self) -> None:
+        self.world.settle()
+
+    @rule(seconds=st.sampled_from([1, 6, 31, 130, 700, 4000]))
+    def time_passes(self, seconds: int) -> None:
+        self.world.wait(seconds)
+
+    @precondition(lambda self: self.jobs())
+    @rule(data=st.data())
+    def pod_starts(self, data: st.DataObject) -> None:
+        self.world.run(data.draw(st.sampled_from(self.jobs())))
+
+    @precondition(lambda self: self.jobs())
+    @rule(data=st.data(), outcome=st.booleans())
+    def job_succeeds(self, data: st.DataObject, outcome: bool) -> None:
+        self.world.succeed(data.draw(st.sampled_from(self.jobs())), outcome=outcome)
+
+    @precondition(lambda self: self.jobs())
+    @rule(data=st.data(), how=st.sampled_from(FAILURES))
+    def job_fails(self, data: st.DataObject, how: dict[str, Any]) -> None:
+        self.world.end(data.draw(st.sampled_from(self.jobs())), "Failed", **how)
+
+    @precondition(lambda self: self.jobs(live=False))
+    @rule(data=st.data())
+    def ended_job_is_collected(self, data: st.DataObject) -> None:
+        self.world.vanish(data.draw(st.sampled_from(self.jobs(live=False))))
+
+    @precondition(lambda self: any("deletionTimestamp" in job["metadata"] for job in self.jobs()))
+    @rule()
+    def deleted_jobs_are_gone(self) -> None:
+        for job in self.jobs():
+            if "deletionTimestamp" in job["metadata"]:
+                self.world.vanish(job)
+
+    @precondition(lambda self: self.world.separation.status.job in self.world.jobs)
+    @rule()
+    def recorded_job_is_deleted_by_somebody(self) -> None:
+        self.world.vanish(self.world.jobs[self.world.separation.status.job or ""])
+
+    @rule(pods=st.integers(0, 25))
+    def nodes_are_drained(self, pods: int) -> None:
+        self.world.disruptions = pods
+
+    @rule(stage=st.sampled_from(WorkStage))
+    def room_changes(self, stage: WorkStage) -> None:
+        self.world.room ^= {stage}
+
+    @rule()
+    def user_cancels(self) -> None:
+        self.world.spec["cancel"] = True
+
+    @precondition(lambda self: self.world.spec.get("run", 1) < 4)
+    @rule()
+    def user_runs_again(self) -> None:
+        self.world.spec.update(run=self.world.spec.get("run", 1) + 1, cancel=False)
+        self.world.disruptions = 0
+
+    @precondition(lambda self: self.world.objects)
+    @rule(data=st.data())
+    def object_is_lost(self, data: st.DataObject) -> None:
+        if self.world.phase() not in TERMINAL_PHASES:
+            del self.world.objects[data.draw(st.sampled_from(sorted(self.world.objects)))]
+
+    @invariant()
+    def never_two_live_jobs_of_a_stage(self) -> None:
+        """A Job that is being deleted and has no pod cannot get one any more."""
+        for stage in WorkStage:
+            jobs = [self.world.jobs[name]["metadata"] for name in self.world.live(stage)]
+            able = [job for job in jobs if "deletionTimestamp" not in job or self.world.pods.get(job["uid"])]
+            assert len(able) <= 1
+
+    @invariant()
+    def a_terminal_phase_is_final_within_its_run(self) -> None:
+        status = self.world.separation.status
+        if status.run is None or status.phase is None:
+            return
+        if status.run in self.final:
+            assert status.phase is self.final[status.run]
+        elif status.phase in TERMINAL_PHASES:
+            self.final[status.run] = status.phase
+            assert status.finished_at is not None
+
+    @invariant()
+    def a_completed_run_has_its_stems(self) -> None:
+        status = self.world.separation.status
+        if status.phase is Phase.COMPLETED:
+            assert status.result is not None
+            assert all(stem.key in self.world.objects for stem in status.result.stems.values())
+
+    @invariant()
+    def attempts_are_bounded(self) -> None:
+        made = Counter(name.rpartition("-")[0] for name in set(self.world.created))
+        assert all(count <= LIMIT + 1 for count in made.values()), made
+
+    def teardown(self) -> None:
+        """Left alone, with all Jobs ending well, every run ends."""
+        if not hasattr(self, "world"):
+            return
+        self.world.room = set(WorkStage)
+        for _ in range(60):
+            self.world.settle()
+            self.a_terminal_phase_is_final_within_its_run()
+            status = self.world.separation.status
+            if status.phase in TERMINAL_PHASES and status.run == self.world.spec.get("run", 1):
+                return
+            for job in self.jobs():
+                if "deletionTimestamp" in job["metadata"]:
+                    self.world.vanish(job)
+                else:
+                    self.world.succeed(job)
+            self.world.wait(max(1.0, self.world.again_in or 0))
+        raise AssertionError(f"it never ends: {self.world.separation.status}")
+
+
+TestSeparations = Separations.TestCase
+TestSeparations.settings = settings(
+    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)

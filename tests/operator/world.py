@@ -1,0 +1,305 @@
+"""A small world for decisions: one SeparationJob, its Jobs, pods and objects, kept as plain data and a clock."""
+
+import hashlib
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from stemyard_contract.handover import Manifest, MarkReference, Outcome, SourceMark, StemFile, StoredFile, WorkStage
+from stemyard_contract.identity import job_name, object_prefix, object_token
+from stemyard_contract.separationjob import API_VERSION, KIND, Output, Phase, SeparationJobStatus, Stem
+from stemyard_operator.decide import decide
+from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, ReadPods
+from stemyard_operator.marks import files, home, verified
+from stemyard_operator.observed import FoundManifest, FoundSource, Observed, Separation, job_of, pod_of, separation_of
+from stemyard_operator.settings import Settings
+
+START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+INSTALL = "install-1"
+UID = "3f0c8a6e-1111-4222-8333-944455556666"
+NAME = "song"
+NAMESPACE = "music"
+SPEC: dict[str, Any] = {"source": {"url": "https://example.com/song.mp3"}}
+
+
+def settings(**changes: Any) -> Settings:
+    """Settings as a test wants them, whatever the environment says."""
+    return Settings(**{"stemyard_install_id": INSTALL, "pod_namespace": NAMESPACE, **changes})
+
+
+def stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass
+class World:
+    """What the API server and the object store would hold."""
+
+    spec: dict[str, Any] = field(default_factory=lambda: dict(SPEC))
+    config: Settings = field(default_factory=settings)
+    now: datetime = START
+    status: dict[str, Any] = field(default_factory=dict)
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pods: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    objects: dict[str, bytes] = field(default_factory=dict)
+    room: set[WorkStage] = field(default_factory=lambda: set(WorkStage))
+    foreign: set[str] = field(default_factory=set)
+    progress: float | None = None
+    disruptions: int = 0
+    deleted: bool = False
+    writes: list[SeparationJobStatus] = field(default_factory=list)
+    created: list[str] = field(default_factory=list)
+    last_write: datetime | None = None
+    again_in: float | None = None
+    numbers: Any = field(default_factory=lambda: itertools.count(100))
+
+    # what is seen
+
+    @property
+    def resource(self) -> dict[str, Any]:
+        metadata = {
+            "name": NAME,
+            "namespace": NAMESPACE,
+            "uid": UID,
+            "resourceVersion": str(next(self.numbers)),
+            "generation": 1,
+            "creationTimestamp": stamp(START),
+        }
+        return {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": metadata,
+            "spec": self.spec,
+            "status": self.status,
+        }
+
+    @property
+    def separation(self) -> Separation:
+        return separation_of(self.resource)
+
+    def phase(self) -> Phase | None:
+        return self.separation.status.phase
+
+    def observed(self, **answers: Any) -> Observed:
+        typed = [job_of(job) for job in self.jobs.values()]
+        quiet = (self.now - self.last_write).total_seconds() if self.last_write else float("inf")
+        return Observed(
+            separation=self.separation,
+            jobs=tuple(job for job in typed if job is not None),
+            room=frozenset(self.room),
+            progress=self.progress,
+            disruptions=self.disruptions,
+            quiet_seconds=quiet,
+            **answers,
+        )
+
+    # what the operator does
+
+    def decide(self) -> Decision:
+        """Decide, answering questions as reconcile does."""
+        answers: dict[str, Any] = {"pods": {}, "looked": frozenset(), "absent": frozenset()}
+        answers["foreign"] = frozenset(self.foreign)
+        for _ in range(8):
+            decision = decide(self.observed(**answers), self.now, self.config)
+            if not decision.questions:
+                return decision
+            for question in decision.questions:
+                self._answer(question, answers)
+        raise AssertionError(f"questions without end: {decision.questions}")
+
+    def _answer(self, question: LookForMark | ReadPods | ConfirmAbsent, answers: dict[str, Any]) -> None:
+        match question:
+            case ReadPods(job):
+                answers["pods"] = {
+                    **answers["pods"],
+                    job.uid: tuple(pod_of(pod) for pod in self.pods.get(job.uid, [])),
+                }
+            case ConfirmAbsent(name):
+                assert name not in self.jobs, "the projection is the truth here"
+                answers["absent"] |= {name}
+            case LookForMark(stage):
+                answers["looked"] |= {stage}
+                found = self.find(question)
+                if isinstance(found, FoundSource):
+                    answers["source"] = found
+                elif isinstance(found, FoundManifest):
+                    answers["manifest"] = found
+
+    def find(self, question: LookForMark) -> FoundSource | FoundManifest | None:
+        separation = self.separation
+        prefix = home(separation, question.stage, INSTALL)
+        keys = [question.reference.key] if question.reference else sorted(self.objects)
+        for key in keys:
+            content = self.objects.get(key)
+            if content is None or not key.startswith(prefix) or not key.endswith(question.stage.mark_file):
+                continue
+            found = verified(content, key, question, separation, INSTALL)
+            if found and all(len(self.objects.get(k, b"")) == size for k, size in files(found).items()):
+                return found
+        return None
+
+    def step(self, crash_after: int | None = None) -> Decision:
+        """Decide once and carry it out, in the order that reconcile does; a crash stops after so many effects."""
+        decision = self.decide()
+        for effect in (self._remove, self._create, self._write, self._stop, self._delete)[:crash_after]:
+            effect(decision)
+        self.again_in = decision.again_in
+        return decision
+
+    def _remove(self, decision: Decision) -> None:
+        for target in decision.remove:
+            for key in [key for key in self.objects if key == target or (target[-1] == "/" and key.startswith(target))]:
+                del self.objects[key]
+
+    def _create(self, decision: Decision) -> None:
+        if decision.create is None:
+            return
+        manifest: Mapping[str, Any] = decision.create.manifest
+        assert decision.create.name not in self.jobs, "a Job is never made twice"
+        self.created.append(decision.create.name)
+        number = next(self.numbers)
+        metadata = {
+            **manifest["metadata"],
+            "uid": f"job-{number}",
+            "resourceVersion": str(number),
+            "creationTimestamp": stamp(self.now),
+        }
+        self.jobs[decision.create.name] = {**manifest, "metadata": metadata, "status": {}}
+
+    def _write(self, decision: Decision) -> None:
+        if decision.status is not None:
+            self.status = decision.status.dump()
+            self.writes.append(decision.status)
+            self.last_write = self.now
+
+    def _stop(self, decision: Decision) -> None:
+        for job in decision.stop:
+            if job.name in self.jobs:
+                self.jobs[job.name]["metadata"]["deletionTimestamp"] = stamp(self.now)
+
+    def _delete(self, decision: Decision) -> None:
+        self.deleted = self.deleted or decision.delete
+
+    def settle(self, rounds: int = 20) -> None:
+        """Decide until nothing changes any more at this moment."""
+        for _ in range(rounds):
+            before = (self.status, len(self.created))
+            decision = self.step()
+            acted = decision.create or decision.stop or decision.delete or decision.remove
+            if not acted and before == (self.status, len(self.created)) and decision.again_in != 0:
+                return
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    # what happens to Jobs
+
+    def job(self, stage: WorkStage, attempt: int = 1, run: int | None = None) -> dict[str, Any]:
+        return self.jobs[job_name(NAME, UID, stage, run or self.spec.get("run", 1), attempt)]
+
+    def live(self, stage: WorkStage) -> list[str]:
+        typed = [job_of(job) for job in self.jobs.values()]
+        return [job.name for job in typed if job and job.live and job.stage is stage]
+
+    def pod(self, job: dict[str, Any], **status: Any) -> dict[str, Any]:
+        """Give a Job its pod, or change that."""
+        pods = self.pods.setdefault(job["metadata"]["uid"], [])
+        if not pods:
+            uid = f"pod-{next(self.numbers)}"
+            pods.append({"metadata": {"name": f"{job['metadata']['name']}-x", "uid": uid}, "status": {}})
+        pods[0]["status"].update(status)
+        return pods[0]
+
+    def run(self, job: dict[str, Any]) -> None:
+        """Start the pod of a Job."""
+        self.pod(
+            job,
+            phase="Running",
+            conditions=[{"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(self.now)}],
+            containerStatuses=[{"state": {"running": {"startedAt": stamp(self.now)}}}],
+        )
+        job["status"] = {"active": 1, "ready": 1}
+
+    def succeed(self, job: dict[str, Any], *, outcome: bool = True) -> str:
+        """End a Job well: its mark and files are stored. Returns the key of the mark."""
+        typed = job_of(job)
+        assert typed is not None
+        pod_uid = self.pod(job)["metadata"]["uid"]
+        key, content, beside = mark_of(self.separation, typed.stage, typed.run, pod_uid)
+        self.objects.update(beside)
+        self.objects[key] = content
+        reference = MarkReference(key=key, sha256=hashlib.sha256(content).hexdigest())
+        message = Outcome(stage=typed.stage, mark=reference).dump() if outcome else ""
+        self.end(job, "Complete", exit_code=0, reason="Completed", message=message)
+        return key
+
+    def end(self, job: dict[str, Any], how: str, *, pod_reason: str = "", message: str = "", **terminated: Any) -> None:
+        """End a Job and its pod."""
+        before = (self.pod(job)["status"].get("containerStatuses") or [{}])[0].get("state", {})
+        state = {
+            "startedAt": before.get("running", {}).get("startedAt", stamp(self.now)),
+            "exitCode": terminated.get("exit_code", 1),
+            "reason": terminated.get("reason", "Error"),
+            "message": message,
+        }
+        phase = "Succeeded" if how == "Complete" else "Failed"
+        self.pod(job, phase=phase, reason=pod_reason, containerStatuses=[{"state": {"terminated": state}}])
+        condition = {"type": how, "status": "True", "lastTransitionTime": stamp(self.now), "reason": "x"}
+        job["status"] = {"conditions": [condition]}
+
+    def vanish(self, job: dict[str, Any]) -> None:
+        """Take a Job and its pods away."""
+        del self.jobs[job["metadata"]["name"]]
+        self.pods.pop(job["metadata"]["uid"], None)
+
+
+def mark_of(
+    separation: Separation, stage: WorkStage, run: int, pod_uid: str, install: str = INSTALL
+) -> tuple[str, bytes, dict[str, bytes]]:
+    """Return key and bytes of the mark that a pod would write, and the files beside it."""
+    token = object_token(separation.uid, run, pod_uid, stage.room)
+    prefix = object_prefix(install, stage.room, separation.track_id, token)
+    if stage is WorkStage.FETCH:
+        audio = b"fLaC" * 100
+        mark: SourceMark | Manifest = SourceMark(
+            uid=separation.uid,
+            run=run,
+            pod_uid=pod_uid,
+            audio=StoredFile(file="audio.flac", bytes=len(audio), sha256=hashlib.sha256(audio).hexdigest()),
+            samples=441_000,
+            exponent=1,
+            peak=0.4,
+            mean=0.0,
+            standard_deviation=0.1,
+            audio_sha256="a" * 64,
+            media={"title": "The Song", "artist": "The Band"},
+            received_bytes=1000,
+        )
+        return prefix + stage.mark_file, mark.dump().encode(), {prefix + "audio.flac": audio}
+    beside = {prefix + f"{stem}.mp3": stem.encode() * 50 for stem in separation.spec.stems}
+    mark = Manifest(
+        uid=separation.uid,
+        run=run,
+        pod_uid=pod_uid,
+        stems={
+            Stem(stem): StemFile(
+                file=f"{stem}.mp3",
+                bytes=len(stem.encode() * 50),
+                sha256=hashlib.sha256(stem.encode() * 50).hexdigest(),
+                samples=441_000,
+                duration_seconds=10.0,
+            )
+            for stem in separation.spec.stems
+        },
+        source_audio_sha256="a" * 64,
+        engine="spleeter",
+        model="spleeter-2stems",
+        model_digest="sha256:" + "b" * 64,
+        device="cpu",
+        output=Output(),
+        gain_db=-1.0,
+        real_time_factor=0.1,
+    )
+    return prefix + stage.mark_file, mark.dump().encode(), beside
