@@ -1,5 +1,6 @@
 """Tracks in every state, as the API server, the mirror and the desk tell of them."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stemyard_contract.handover import WorkStage
@@ -84,7 +85,14 @@ def condition(kind: str, status: str, reason: str = "Because") -> dict[str, str]
     return {"type": kind, "status": status, "reason": reason, "lastTransitionTime": "2026-01-02T03:04:06Z"}
 
 
-def status_completed(run: int = 1, track: str = TRACK) -> dict[str, Any]:
+ENDED = datetime(2026, 1, 2, 3, 4, 36, tzinfo=UTC)
+
+
+def _times(ended: datetime) -> dict[str, str]:
+    return {"startedAt": (ended - timedelta(seconds=30)).isoformat(), "finishedAt": ended.isoformat()}
+
+
+def status_completed(run: int = 1, track: str = TRACK, ended: datetime = ENDED) -> dict[str, Any]:
     """The status an operator writes when both stems are published."""
     stems = {
         stem: {"key": f"main/stems/{track}/tok/{stem}.mp3", "bytes": 9, "sha256": "0" * 64, "duration": 1.0}
@@ -93,8 +101,7 @@ def status_completed(run: int = 1, track: str = TRACK) -> dict[str, Any]:
     return {
         "run": run,
         "conditions": [condition("Complete", "True")],
-        "startedAt": "2026-01-02T03:04:06Z",
-        "finishedAt": "2026-01-02T03:04:36Z",
+        **_times(ended),
         "source": {"title": "Song/Title", "artist": "Artist", "duration": 1.0},
         "result": {
             "stems": stems,
@@ -114,8 +121,7 @@ def status_failed(run: int = 1, *, cancelled: bool = False) -> dict[str, Any]:
     return {
         "run": run,
         "conditions": [condition("Failed", "True", reason)],
-        "startedAt": "2026-01-02T03:04:06Z",
-        "finishedAt": "2026-01-02T03:04:36Z",
+        **_times(ENDED),
         **({} if cancelled else {"failure": failure}),
     }
 

@@ -1,0 +1,55 @@
+"""The process: it refuses to start in a sentence, answers on its port, and ends when told to."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.servers import api_process
+
+ENVIRONMENT = {"STEMYARD_INSTALL_ID": "main", "STEMYARD_NAMESPACE": "stemyard"}
+
+
+def run(environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    command = [sys.executable, "-m", "stemyard_api"]
+    return subprocess.run(
+        command, cwd=folder, env={**kept, **environment}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_it_refuses_to_start_without_a_key(tmp_path: Path) -> None:
+    ended = run({**ENVIRONMENT, "REDIS_URL": "redis://:hunter2@cache:6379"}, tmp_path)
+    assert ended.returncode == 2
+    assert "API_SECRET_KEY is not set" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "hunter2" not in ended.stderr + ended.stdout
+
+
+def test_it_refuses_to_start_without_a_cluster(tmp_path: Path) -> None:
+    ended = run({**ENVIRONMENT, "API_SECRET_KEY": "k"}, tmp_path)
+    assert ended.returncode != 0
+    assert "no Kubernetes cluster" in ended.stdout
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_it_answers_on_its_port_and_ends_on_sigterm(nowhere: str, tmp_path: Path, insecure: bool) -> None:
+    key = {"STEMYARD_INSECURE_DEV": "true"} if insecure else {}
+    with api_process(tmp_path, {**ENVIRONMENT, **key}, "" if insecure else "hunter2") as api:
+        response = httpx.get(f"{api.url}/nothing?token=hunter2", headers={"X-API-Key": "hunter2"})
+        assert response.status_code == 404
+        assert "server" not in response.headers
+        assert httpx.get(f"{api.url}/nothing").status_code == (404 if insecure else 401)
+        api.server.stop(signal.SIGTERM)
+        lines = [json.loads(line) for line in api.server.log.read_text().splitlines()]
+    accesses = [line for line in lines if line["logger"] == "stemyard_api.access"]
+    assert [(line["path"], line["status"]) for line in accesses] == [
+        ("/nothing", 404),
+        ("/nothing", 404 if insecure else 401),
+    ]
+    assert not any("hunter2" in json.dumps(line) for line in lines)
