@@ -13,7 +13,7 @@ from localcluster import addons, addresses, binaries
 from localcluster.addresses import Plan
 from localcluster.control_plane import ControlPlane
 from localcluster.daemon import Daemon, end, marked
-from localcluster.errors import ApiRefusedError, NotReadyError
+from localcluster.errors import ApiRefusedError, LocalClusterError, NotReadyError
 from localcluster.folders import Folders
 from localcluster.identities import Identities
 from localcluster.image_store import ImageStore
@@ -57,20 +57,16 @@ class LocalCluster:
         """
         programs = binaries.cluster_binaries(self.folders)
         with self._alone():
-            if not self._sound():
+            if self._node(programs).room.process() is None:
                 self._clear()
-            with step("starting the control plane"):
-                control_plane = self._control_plane(programs)
-                control_plane.start()
-            node = self._node(programs)
-            with step("starting the node"):
-                node.prepare(self._plan(), control_plane.identities)
-                node.start_runtime()
-                self._load_program_images(programs)
-                node.start_servers()
-                self._wait_for_node(control_plane.api, node)
-            with step("completing the cluster"):
-                self._complete(control_plane.api, node, gpus)
+                self._bring_up(programs, gpus)
+                return
+            try:
+                self._bring_up(programs, gpus)
+            except LocalClusterError as error:
+                say(f"what is there of the cluster cannot be completed: {error}")
+                self._clear()
+                self._bring_up(programs, gpus)
 
     def down(self) -> None:
         """Stop everything and remove the state folder; safe when nothing runs."""
@@ -90,6 +86,20 @@ class LocalCluster:
         if not api.is_ready():
             return [f"The API server at {api.server} does not answer."]
         return [] if _node_is_ready(api) else ["The node is not Ready; see `kubectl describe node`."]
+
+    def _bring_up(self, programs: Path, gpus: int) -> None:
+        with step("starting the control plane"):
+            control_plane = self._control_plane(programs)
+            control_plane.start()
+        node = self._node(programs)
+        with step("starting the node"):
+            node.prepare(self._plan(), control_plane.identities)
+            node.start_runtime()
+            self._load_program_images(programs)
+            node.start_servers()
+            self._wait_for_node(control_plane.api, node)
+        with step("completing the cluster"):
+            self._complete(control_plane.api, node, gpus)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -138,18 +148,14 @@ class LocalCluster:
             Daemon(name, (), self.folders.node) for name in below
         ]
 
-    def _sound(self) -> bool:
-        running = {daemon.name for daemon in self._servers() if daemon.pid()}
-        return {"etcd", "kube-apiserver", "room", "containerd"} <= running
-
     def _clear(self) -> None:
         if self.folders.state.exists():
             say("removing what is there of the cluster")
         end([pid for daemon in reversed(self._servers()) if (pid := daemon.pid()) and daemon.name != "room"], grace=2.0)
         self._node(Path("/")).stop()
         end(marked(self.folders.state), grace=0.5)
-        shutil.rmtree(self.folders.state, ignore_errors=True)
-        shutil.rmtree(self.folders.state, ignore_errors=False) if self.folders.state.exists() else None
+        if self.folders.state.exists():
+            shutil.rmtree(self.folders.state)
 
     def _load_program_images(self, programs: Path) -> None:
         for name, program in PROGRAM_IMAGES.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from localcluster.daemon import Daemon, start_time
 from localcluster.errors import NotReadyError
-from localcluster.programs import run
+from localcluster.programs import run, tie
 
 # Folders that containerd and kubelet write to by fixed path: inside the room they are folders of our own.
 PRIVATE = (
@@ -87,7 +87,8 @@ class Room:
 
     def daemon(self, name: str, argv: list[str]) -> Daemon:
         """A program that runs inside the room."""
-        return Daemon(name, [*self._enter(), *argv], self.folder)
+        # nsenter waits outside for what it started inside: neither may outlive the other.
+        return Daemon(name, [*self._enter(), *tie(), *argv], self.folder)
 
     def run(self, argv: list[str | Path], timeout: float) -> str:
         """Run a program inside the room to its end and return what it printed."""
