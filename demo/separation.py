@@ -1,5 +1,6 @@
 """A REST client that asks for one separation, shows its progress and waits for the links."""
 
+import mimetypes
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +37,8 @@ def upload(service: Service, file: Path) -> str:
         httpx.HTTPStatusError: the API or the object store refused it.
     """
     body = file.read_bytes()
-    described = {"filename": file.name, "size": len(body), "content_type": "audio/mpeg"}
+    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    described = {"filename": file.name, "size": len(body), "content_type": kind}
     with service.client() as client:
         slot = client.post("/uploads", json=described).raise_for_status().json()
     httpx.put(slot["url"], content=body, headers=slot["headers"], timeout=_TIMEOUT).raise_for_status()

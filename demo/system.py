@@ -1,0 +1,141 @@
+"""Brings the whole system up on this machine's cluster: compile, build, start, install."""
+
+import os
+import subprocess
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from charts.helm import Release, merge, read_values
+from charts.install import install, uninstall
+from demo.images import IMAGES, ROOT, build
+from demo.separation import Service
+from localcluster import cli, steps, tools
+from localcluster.folders import here
+from localcluster.provider import Provider
+
+DEMO_VALUES: Final = ROOT / "charts/stemyard/values-demo.yaml"
+INSTALL_SECONDS: Final = 300
+
+Say = Callable[[str], None]
+
+
+class CommandError(RuntimeError):
+    """The system could not be used; the message says which command failed and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where the chart is installed, and what differs from the demo's values."""
+
+    name: str = "stemyard"
+    tag: str = "dev"
+    api_port: int = 30550
+    store_port: int = 30900
+    gpus: int = 4
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A running installation, as people and tests use it."""
+
+    service: Service
+    kubeconfig: Path
+    namespace: str
+    node_address: str
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 330) -> str:
+        """Run kubectl in the installation's namespace and return what it prints.
+
+        Raises:
+            CommandError: kubectl failed; the message is its own.
+        """
+        done = self._kubectl(arguments, stdin, timeout)
+        if done.returncode != 0:
+            raise CommandError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def kubectl_error(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl where it has to fail, and return its complaint.
+
+        Raises:
+            CommandError: kubectl did not fail.
+        """
+        done = self._kubectl(arguments, stdin, 60)
+        if done.returncode == 0:
+            raise CommandError(f"kubectl {' '.join(arguments)} was expected to fail: {done.stdout}")
+        return done.stderr
+
+    def _kubectl(
+        self, arguments: tuple[str, ...], stdin: str | None, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        program = str(tools.path_of("kubectl", here()))
+        return subprocess.run(
+            [program, "--kubeconfig", str(self.kubeconfig), "--namespace", self.namespace, *arguments],
+            input=stdin, capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+
+
+def prepare(provider: Provider, tag: str, say: Say) -> dict[str, str]:
+    """Compile what must be compiled while the images are built; return the images' digests."""
+    digests: dict[str, str] = {}
+    steps.together(provider.prepare, lambda: digests.update(build(provider, tag, say)))
+    return digests
+
+
+def bring_up(wanted: Installation, say: Say) -> System:
+    """Do everything that is needed until the installation serves; what is there already is kept.
+
+    Raises:
+        LocalClusterError: the cluster could not be started.
+        InstallError: the chart did not become ready.
+    """
+    provider = cli.provider(here())
+    digests = prepare(provider, wanted.tag, say)
+    provider.up(wanted.gpus)
+    support = provider.support_images()
+    os.environ["KUBECONFIG"] = str(provider.kubeconfig())
+    release = _release(wanted, provider.node_address(), digests, support)
+    say(f"installing {release.name}")
+    install(release, say, timeout=INSTALL_SECONDS)
+    return running(wanted)
+
+
+def running(wanted: Installation) -> System:
+    """Return an installation that is up, with its API key read from its Secret."""
+    provider = cli.provider(here())
+    address = provider.node_address()
+    system = System(Service("", ""), provider.kubeconfig(), wanted.name, address)
+    encoded = system.kubectl("get", "secret", f"{wanted.name}-api", "-o", "jsonpath={.data.API_SECRET_KEY}")
+    service = Service(f"http://{address}:{wanted.api_port}", b64decode(encoded).decode())
+    return System(service, system.kubeconfig, system.namespace, address)
+
+
+def take_down(wanted: Installation) -> None:
+    """Uninstall from a cluster that stays."""
+    os.environ["KUBECONFIG"] = str(cli.provider(here()).kubeconfig())
+    uninstall(Release(wanted.name, wanted.name))
+
+
+def _release(wanted: Installation, address: str, digests: Mapping[str, str], support: Mapping[str, str]) -> Release:
+    ports = {
+        "api": {"service": {"nodePort": wanted.api_port}},
+        "store": {"service": {"nodePort": wanted.store_port}},
+        "objectStore": {"publicEndpoint": f"http://{address}:{wanted.store_port}"},
+    }
+    images = {image.chart_name: {"repository": image.repository(), "tag": wanted.tag} for image in IMAGES}
+    images |= {"store": _image(support["STEMYARD_S3_IMAGE"]), "valkey": _image(support["STEMYARD_VALKEY_IMAGE"])}
+    # A rebuilt image keeps its tag: the digest in the pods' annotations is what makes a Deployment roll.
+    rolled = {part: {"podAnnotations": {"stemyard.dev/image": digests[part]}} for part in ("api", "operator")}
+    values = read_values([DEMO_VALUES])
+    for more in (ports, {"images": images}, rolled, wanted.values):
+        values = merge(values, more)
+    return Release(wanted.name, wanted.name, values=values)
+
+
+def _image(reference: str) -> dict[str, str]:
+    repository, _, tag = reference.rpartition(":")
+    return {"repository": repository, "tag": tag}

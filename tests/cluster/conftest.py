@@ -1,0 +1,145 @@
+"""The whole system on a real cluster, brought up once for this folder's tests and taken down after them."""
+
+import json
+import os
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.separation import Service
+from demo.system import Installation, bring_up, take_down
+from demo.system import System as Running
+from localcluster import cli
+from localcluster.folders import here
+from localcluster.progress import say
+from tests.support.audio import CLIP
+
+PLUGIN = Path(__file__).parents[1] / "support/youtube_plugin"
+MEDIA_PORT = 8000
+NAME = "stemyard-test"
+MEDIA_URL = f"http://media.{NAME}.svc.cluster.local:{MEDIA_PORT}"
+KEEP = "STEMYARD_KEEP_CLUSTER"
+"""Set it to leave the system running after the tests, so that the next run starts in seconds."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything below this folder needs the system."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+
+
+@dataclass(frozen=True, slots=True)
+class System(Running):
+    """The running system, and the server that stands in for the internet."""
+
+    media_url: str = MEDIA_URL
+
+    def resource_of(self, track_id: str) -> dict[str, Any]:
+        """The SeparationJob of a track that was asked for through the API."""
+        return dict(json.loads(self.kubectl("get", "sepjob", f"sep-{track_id}", "-o", "json")))
+
+
+def values(*, crds: bool) -> dict[str, Any]:
+    """What differs from the demo: the media server may be downloaded from, and yt-dlp finds it in YouTube's place."""
+    return {
+        "crds": {"enabled": crds},
+        "maxActive": 2,
+        "operator": {"retry": {"baseSeconds": 2, "maxSeconds": 5}},
+        "separator": {
+            "extraEnv": {
+                # Service addresses are private, as the guard of fetch rightly says.
+                "STEMYARD_FETCH_ALLOWED_CIDRS": "10.96.0.0/12",
+                "STEMYARD_FAKE_YOUTUBE_URL": MEDIA_URL,
+                "YTDLP_NO_PLUGINS": "",
+                "PYTHONPATH": "/plugins",
+            }
+        },
+        "fetch": {
+            "extraVolumes": [
+                {"name": "plugin", "configMap": "youtube-plugin", "mountPath": "/plugins/yt_dlp_plugins/extractor"}
+            ],
+            "extraEgress": [{"ports": [{"protocol": "TCP", "port": MEDIA_PORT}]}],
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def system() -> Iterator[System]:
+    provider = cli.provider(here())
+    found_running = not provider.problems()
+    installation = Installation(NAME, "test", 30551, 30901, values=values(crds=not found_running))
+    try:
+        running = bring_up(installation, say)
+        found = System(
+            Service(running.service.url, running.service.api_key),
+            running.kubeconfig,
+            running.namespace,
+            running.node_address,
+        )
+        serve_media(found)
+        yield found
+    finally:
+        if not os.environ.get(KEEP):
+            take_down_all(installation, cluster_too=not found_running)
+
+
+def take_down_all(installation: Installation, *, cluster_too: bool) -> None:
+    """Leave the machine as it was found."""
+    if cluster_too:
+        cli.provider(here()).down()
+    else:
+        take_down(installation)
+
+
+def serve_media(system: System) -> None:
+    """Start the pod that serves media, and give fetch pods the plugin that looks for YouTube there."""
+    files = {"media.py": Path(__file__).with_name("media.py"), "clip.mp3": CLIP}
+    plugin = {path.name: path for path in (PLUGIN / "yt_dlp_plugins/extractor").glob("*.py")}
+    for manifest in (config_map("media", files), config_map("youtube-plugin", plugin), *media_server()):
+        system.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    system.kubectl("wait", "--for=condition=Ready", "--timeout=120s", "pod/media")
+
+
+def config_map(name: str, files: dict[str, Path]) -> dict[str, Any]:
+    data = {key: b64encode(path.read_bytes()).decode() for key, path in files.items()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "binaryData": data}
+
+
+def media_server() -> list[dict[str, Any]]:
+    """A pod that meets Pod Security `restricted`, as the namespace enforces, and its Service."""
+    container = {
+        "name": "media",
+        "image": "localhost/stemyard/api:test",
+        "command": ["python3", "/media/media.py", "/media"],
+        "volumeMounts": [{"name": "media", "mountPath": "/media"}],
+        "readinessProbe": {"tcpSocket": {"port": MEDIA_PORT}, "periodSeconds": 1},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "media", "labels": {"app": "media"}},
+        "spec": {
+            "containers": [container],
+            "volumes": [{"name": "media", "configMap": {"name": "media"}}],
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+        },
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "media"},
+        "spec": {"selector": {"app": "media"}, "ports": [{"port": MEDIA_PORT}]},
+    }
+    return [pod, service]

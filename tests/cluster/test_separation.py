@@ -1,0 +1,126 @@
+"""A song goes in, two stems come out: through REST, uploads, links and kubectl."""
+
+import json
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from demo.separation import separate, submit, upload
+from tests.cluster.conftest import System
+from tests.support.audio import CLIP, Audio, golden_stems, read, si_sdr, write_float_wav
+
+pytestmark = pytest.mark.cluster
+
+
+def downloaded(state: dict[str, object], stem: str, folder: Path) -> Audio:
+    """One stem, fetched by its link from outside the cluster and decoded."""
+    result = state["result"]
+    assert isinstance(result, dict)
+    answer = httpx.get(result[f"{stem}_url"], timeout=30).raise_for_status()
+    assert answer.headers["content-type"] == "audio/mpeg"
+    file = folder / f"{stem}.mp3"
+    file.write_bytes(answer.content)
+    return read(file)
+
+
+@pytest.fixture(scope="module")
+def clip_job(system: System) -> dict[str, object]:
+    return separate(system.service, {"upload_id": upload(system.service, CLIP)}, show=print)
+
+
+def test_the_clip_becomes_two_stems_of_its_length(clip_job: dict[str, object], tmp_path: Path) -> None:
+    source = read(CLIP)
+    vocals, instrumental = (downloaded(clip_job, stem, tmp_path) for stem in ("vocals", "instrumental"))
+    assert vocals.shape == instrumental.shape == source.shape
+    assert np.abs(vocals - instrumental).max() > 0.1
+    # mp3 is lossy, yet the pair still sums to the mix, but for the gain
+    assert si_sdr(source, vocals + instrumental) > 20
+
+
+def test_the_job_tells_what_the_seed_promises(clip_job: dict[str, object]) -> None:
+    assert clip_job["status"] == "completed"
+    assert clip_job["progress"] == 100
+    created, started, ended = (float(str(clip_job[key])) for key in ("created_at", "started_at", "ended_at"))
+    assert created <= started <= ended
+
+
+def test_asking_again_is_answered_at_once(system: System, clip_job: dict[str, object]) -> None:
+    resource = system.resource_of(str(clip_job["track_id"]))
+    request = {"upload_id": resource["spec"]["source"]["upload"]["id"]}
+    again = submit(system.service, request)
+    assert again["cached"] is True
+    assert again["status"] == "completed"
+    assert again["track_id"] == clip_job["track_id"]
+    assert system.resource_of(str(clip_job["track_id"]))["metadata"]["uid"] == resource["metadata"]["uid"]
+
+
+def test_one_job_a_stage_was_made(system: System, clip_job: dict[str, object]) -> None:
+    status = system.resource_of(str(clip_job["track_id"]))["status"]
+    assert status["attempts"] == {"fetch": 1, "separate": 1, "disruptions": 0}
+    assert status["phase"] == "Completed"
+
+
+def test_kubectl_prints_the_columns(system: System, clip_job: dict[str, object]) -> None:
+    header, *rows = system.kubectl("get", "sepjob", "-o", "wide").splitlines()
+    assert header.split() == [
+        "NAME", "PHASE", "PROGRESS", "TITLE", "MODEL", "AGE", "JOB", "REASON", "DURATION", "FETCHES", "ATTEMPTS",
+    ]  # fmt: skip
+    row = next(row for row in rows if str(clip_job["track_id"]) in row)
+    assert "Completed" in row
+    assert " 100 " in row
+
+
+def test_both_stems_of_a_known_mix_come_out(system: System, tmp_path: Path) -> None:
+    vocals, instrumental = golden_stems()
+    mix = write_float_wav(tmp_path / "mix.wav", vocals + instrumental)
+    state = separate(system.service, {"upload_id": upload(system.service, mix)}, show=print)
+    for stem, reference in (("vocals", vocals), ("instrumental", instrumental)):
+        estimate = downloaded(state, stem, tmp_path)
+        assert estimate.shape == reference.shape
+        assert si_sdr(reference, estimate) >= 9.0, stem
+
+
+def test_a_hand_written_resource_is_separated_and_waited_for(system: System) -> None:
+    url = f"{system.media_url}/clip.mp3"
+    manifest = {
+        "apiVersion": "stemyard.dev/v1alpha1",
+        "kind": "SeparationJob",
+        "metadata": {"name": "by-hand"},
+        "spec": {"source": {"url": url}, "output": {"bitrate": 192}},
+    }
+    system.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    system.kubectl("wait", "--for=condition=Complete", "--timeout=300s", "sepjob/by-hand")
+    status = json.loads(system.kubectl("get", "sepjob", "by-hand", "-o", "json"))["status"]
+    assert status["trackId"] == f"{system.namespace}.by-hand"
+    assert set(status["result"]["stems"]) == {"vocals", "instrumental"}
+    job = httpx.get(
+        f"{system.service.url}/job/{status['trackId']}", headers={"X-API-Key": system.service.api_key}, timeout=10
+    )
+    assert job.json()["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ({"source": {"searchQuery": "a", "url": "https://example.com/a.mp3"}}, "exactly one"),
+        ({"source": {}}, "exactly one"),
+        ({"source": {"searchQuery": "x" * 501}}, "may not be more than 500"),
+    ],
+)
+def test_the_api_server_refuses_what_is_wrong(system: System, spec: dict[str, object], complaint: str) -> None:
+    manifest = {
+        "apiVersion": "stemyard.dev/v1alpha1",
+        "kind": "SeparationJob",
+        "metadata": {"name": "wrong"},
+        "spec": spec,
+    }
+    refused = system.kubectl_error("apply", "-f", "-", stdin=json.dumps(manifest))
+    assert complaint in refused
+
+
+def test_a_changed_spec_is_refused(system: System, clip_job: dict[str, object]) -> None:
+    name = f"sep-{clip_job['track_id']}"
+    patch = json.dumps({"spec": {"model": "other"}})
+    assert "cannot be changed" in system.kubectl_error("patch", "sepjob", name, "--type=merge", "-p", patch)
