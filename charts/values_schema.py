@@ -26,7 +26,7 @@ def _closed(properties: Mapping[str, Schema], required: Iterable[str] = ()) -> S
     return {**schema, "required": list(required)} if required else schema
 
 
-_RESOURCES: Final = _closed({"requests": _QUANTITIES, "limits": _QUANTITIES, "claims": _OBJECTS})
+_RESOURCES: Final = _closed({"requests": _QUANTITIES, "limits": _QUANTITIES})
 _GPU: Final = _closed(
     {
         "resource": {"type": "string", "description": "Extended resource of the GPU, such as nvidia.com/gpu."},
@@ -34,16 +34,26 @@ _GPU: Final = _closed(
     },
     ("resource",),
 )
+_PLACEMENT: Final[Schema] = {
+    "nodeSelector": {**_STRINGS, "description": "Node labels that the pod needs."},
+    "tolerations": {**_OBJECTS, "description": "Taints that the pod tolerates."},
+    "affinity": {"type": "object", "description": "Affinity of the pod."},
+    "priorityClassName": {"type": "string", "description": "Priority class of the pod."},
+    "runtimeClassName": {"type": "string", "description": "Runtime class of the pod."},
+}
+_STAGE: Final = _closed(
+    {
+        "resources": {**_RESOURCES, "description": "Resources of the container."},
+        "gpu": {**_GPU, "description": "Extended resource that the pod needs."},
+        "maxMemory": {"type": "string", "description": "Memory that an attempt may get after others ran out of it."},
+        **_PLACEMENT,
+    }
+)
 _PROFILE: Final = _closed(
     {
-        "fetch": {**_closed({"resources": _RESOURCES}), "description": "The fetch stage."},
-        "separate": {**_closed({"resources": _RESOURCES, "gpu": _GPU}), "description": "The separate stage."},
-        "nodeSelector": {**_STRINGS, "description": "Node labels that the separate pod needs."},
-        "tolerations": {**_OBJECTS, "description": "Taints that the separate pod tolerates."},
-        "affinity": {"type": "object", "description": "Affinity of the separate pod."},
-        "priorityClassName": {"type": "string", "description": "Priority class of the pods."},
-        "runtimeClassName": {"type": "string", "description": "Runtime class of the separate pod."},
-        "queueName": {"type": "string", "description": "Kueue LocalQueue of the separate Job."},
+        "fetch": {**_STAGE, "description": "The fetch stage; it has only the placement written here."},
+        "separate": {**_STAGE, "description": "The separate stage; what it leaves out is the profile's."},
+        **_PLACEMENT,
     }
 )
 _MOUNT: Final = _closed(
@@ -63,7 +73,7 @@ _VARIABLES: Final = {
 
 CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "fullnameOverride": {"pattern": f"^({_NAME})?$"},
-    "install.id": {"pattern": "^([a-z0-9][a-z0-9-]{2,62})?$"},
+    "install.id": {"pattern": f"^({_NAME})?$"},
     "images.pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
     "images.*.repository": {"minLength": 1},
     "images.*.digest": {"pattern": "^(sha256:[0-9a-f]{64})?$"},
@@ -78,6 +88,7 @@ CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "maxActivePerNamespace": {"minimum": 0},
     "profiles": {"type": "object", "additionalProperties": _PROFILE},
     "limits.*": _COUNT,
+    "limits.maxFileSizeMb": {"maximum": 5120},
     "models.default": {"minLength": 1},
     "fetch.extraVolumes": {"type": "array", "items": _MOUNT},
     "fetch.extraEgress": _OBJECTS,

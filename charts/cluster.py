@@ -1,0 +1,88 @@
+"""The cluster as an installation sees it: its namespace, Deployments and pods; the only module that calls it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from kubernetes import client, config
+from urllib3.exceptions import HTTPError
+
+_SECONDS: Final = 10
+"""Limit of one request."""
+_FORBIDDEN: Final = 403
+_CONFLICT: Final = 409
+RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+class ClusterError(Exception):
+    """The cluster cannot be reached or refused; the message says which."""
+
+
+class Cluster:
+    """One namespace of the cluster that KUBECONFIG (else ~/.kube/config) names."""
+
+    def __init__(self, namespace: str) -> None:
+        """Read the kubeconfig.
+
+        Raises:
+            ClusterError: there is none, or it cannot be used.
+        """
+        try:
+            self._client = config.new_client_from_config()  # type: ignore[no-untyped-call]
+        except (config.ConfigException, OSError) as error:
+            raise ClusterError(f"no usable kubeconfig: {error}") from error
+        self._namespace = namespace
+
+    def ensure_namespace(self) -> None:
+        """Create the namespace, with Pod Security level `restricted` enforced, unless it is there.
+
+        Someone who may not create namespaces is taken to have been given this one; Helm says so if not.
+
+        Raises:
+            ClusterError: the API server cannot be reached or refused.
+        """
+        body = client.V1Namespace(metadata=client.V1ObjectMeta(name=self._namespace, labels=RESTRICTED))
+        with _plain_words():
+            try:
+                client.CoreV1Api(self._client).create_namespace(body, _request_timeout=_SECONDS)
+            except client.ApiException as error:
+                if error.status not in (_CONFLICT, _FORBIDDEN):
+                    raise
+
+    def deployments(self, release: str) -> list[Mapping[str, Any]]:
+        """Return the release's Deployments as JSON.
+
+        Raises:
+            ClusterError: the API server cannot be reached or refused.
+        """
+        return self._list(client.AppsV1Api(self._client).list_namespaced_deployment, release)
+
+    def pods(self, release: str) -> list[Mapping[str, Any]]:
+        """Return the release's pods as JSON.
+
+        Raises:
+            ClusterError: the API server cannot be reached or refused.
+        """
+        return self._list(client.CoreV1Api(self._client).list_namespaced_pod, release)
+
+    def _list(self, call: Any, release: str) -> list[Mapping[str, Any]]:  # noqa: ANN401 - the client is untyped
+        with _plain_words():
+            answer = call(
+                self._namespace,
+                label_selector=f"app.kubernetes.io/instance={release}",
+                _request_timeout=_SECONDS,
+                _preload_content=False,
+            )
+            items: list[Mapping[str, Any]] = json.loads(answer.data)["items"]
+            return items
+
+
+@contextmanager
+def _plain_words() -> Iterator[None]:
+    try:
+        yield
+    except client.ApiException as error:
+        raise ClusterError(f"the API server answered {error.status} {error.reason}") from error
+    except (HTTPError, OSError) as error:
+        raise ClusterError(f"the API server cannot be reached: {error}") from error
