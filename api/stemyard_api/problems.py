@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -22,8 +23,8 @@ from stemyard_contract.failures import FAILURES, FailureCode
 
 REQUEST_ID: Final = "stemyard.request_id"
 """Where the request id is kept in an ASGI scope."""
+_NOT_JSON: Final = "must be valid JSON in UTF-8, not too deeply nested"
 _CODES: Final = {
-    400: FailureCode.INVALID_REQUEST,
     404: FailureCode.NOT_FOUND,
     405: FailureCode.METHOD_NOT_ALLOWED,
     413: FailureCode.REQUEST_TOO_LARGE,
@@ -49,6 +50,9 @@ def register(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http_error(request: Request, error: HTTPException) -> Response:
+        if error.status_code == HTTPStatus.BAD_REQUEST:
+            # FastAPI's word for a body that it could not even parse
+            return problem_response(InvalidRequestError.of("body", _NOT_JSON), request.scope)
         code = _CODES.get(error.status_code, FailureCode.INTERNAL)
         document = problem_document(code, error.status_code, FAILURES[code].sentence, request.scope.get(REQUEST_ID))
         return Response(json.dumps(document), error.status_code, error.headers, PROBLEM_TYPE)
@@ -69,7 +73,7 @@ def _message(item: dict[str, Any]) -> str:
     if item["type"] == "value_error":
         return str(item["ctx"]["error"])
     if item["type"] == "json_invalid":
-        return "must be valid JSON"
+        return _NOT_JSON
     if item["type"] in {"model_attributes_type", "missing"} and item["loc"] == ("body",):
         return "must be a JSON object, sent with Content-Type: application/json"
     return str(item["msg"])

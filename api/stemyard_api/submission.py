@@ -60,8 +60,8 @@ def _check_url(url: str) -> str:
 def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     try:
         size = len(dump_metadata(metadata).encode())
-    except ValueError:
-        raise ValueError("must be plain JSON") from None
+    except (ValueError, RecursionError):
+        raise ValueError("must be plain JSON, not too deeply nested") from None
     if size > METADATA_LIMIT:
         raise ValueError(f"must take at most {METADATA_LIMIT} bytes as JSON; it takes {size}")
     return metadata
