@@ -1,6 +1,7 @@
 """The cluster as an installation sees it: its namespace, Deployments and pods; the only module that calls it."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -29,7 +30,8 @@ class Cluster:
             ClusterError: there is none, or it cannot be used.
         """
         try:
-            self._client = config.new_client_from_config()  # type: ignore[no-untyped-call]
+            # Given by name: the client looks at KUBECONFIG only once, when it is imported.
+            self._client = config.new_client_from_config(os.environ.get("KUBECONFIG"))  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
             raise ClusterError(f"no usable kubeconfig: {error}") from error
         self._namespace = namespace

@@ -1,5 +1,6 @@
 """Helm by its own Go SDK, from the helm-python-sdk wheel; the only module that imports it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -48,16 +49,17 @@ class HelmSdk:
         known = self.status(release) not in {None, "uninstalled"}
         with _own_words(), _config(release) as config, helm_python.HelmContext() as context:
             self._context = context
+            options: dict[str, Any] = {
+                "context": context,
+                "namespace": release.namespace,
+                "wait": "watcher" if wait else "hookOnly",
+                "timeout": timeout,
+            }
             try:
-                (config.upgrade if known else config.install)(
-                    release.chart,
-                    release.name,
-                    _values(release),
-                    context=context,
-                    namespace=release.namespace,
-                    wait="watcher" if wait else "hookOnly",
-                    timeout=timeout,
-                )
+                if known:
+                    config.upgrade(release.chart, release.name, _values(release), reset_values=True, **options)
+                else:
+                    config.install(release.chart, release.name, _values(release), **options)
             finally:
                 self._context = None
 
@@ -78,7 +80,11 @@ class HelmSdk:
 
 
 def _config(release: Release) -> helm_python.Config:
-    return helm_python.Config(namespace=release.namespace)
+    # One path is given by name: Go sees the environment as it was when this process began. A list only Go can read.
+    paths = os.environ.get("KUBECONFIG", "").split(os.pathsep)
+    return helm_python.Config(
+        namespace=release.namespace, kubeconfig_path=paths[0] or None if len(paths) == 1 else None
+    )
 
 
 def _values(release: Release) -> dict[str, Any]:
