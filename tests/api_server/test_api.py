@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from stemyard_contract.mirror import ProgressRecord
 from stemyard_contract.separationjob import Output, Source, Stem
 from tests.api import tracks
 from tests.support.api_world import World, eventually, published, services, world
+from tests.support.servers import api_process
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +268,33 @@ def test_without_redis_everything_comes_from_the_resources(
     finally:
         running.valkey.start()
     eventually(lambda: bool(services(running.apis[0])["redis_operational"]))
+
+
+def test_without_the_api_server_the_mirror_still_answers(
+    running: World, client: httpx.Client, song: dict[str, Any], tmp_path: Path
+) -> None:
+    track = ask(client, song, 202)["track_id"]
+    running.report(track, {**published(track=track), "cacheKey": _cache_key(song)})
+    elsewhere = {"name": "by-hand", "namespace": "elsewhere", "labels": {}}
+    resource = running.resource(track)
+    running.mirror({**resource, "metadata": {**resource["metadata"], **elsewhere}})
+    environment = dict(running.apis[0].server.environment)
+    unreachable = Path(environment["KUBECONFIG"]).read_text().replace(running.plane.server, "https://127.0.0.1:1")
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(unreachable)
+    del environment["PORT"]
+    with api_process(tmp_path, {**environment, "KUBECONFIG": str(kubeconfig)}) as cut_off, cut_off.client() as reader:
+        assert state(reader, track)["status"] == "completed"
+        assert state(reader, "elsewhere.by-hand")["status"] == "completed"
+        assert ask(reader, song, 200)["cached"] is True
+        assert reader.get("/queue/info").status_code == 200
+        response = reader.post("/separate-audio", json={"search_query": f"New {uuid.uuid4()}"})
+        assert (response.status_code, response.json()["code"]) == (503, "UNAVAILABLE")
+        assert int(response.headers["retry-after"]) > 0
+        assert reader.get(f"/job/{uuid.uuid4()}").status_code == 503
+        assert reader.get("/job/elsewhere.unknown").status_code == 404
+        eventually(lambda: reader.get("/readyz").status_code == 200)
+        assert not services(cut_off)["kubernetes_operational"]
 
 
 def test_health_names_what_answers(running: World) -> None:
