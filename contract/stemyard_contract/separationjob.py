@@ -86,8 +86,9 @@ class Reason(StrEnum):
 
 
 class _Resource(BaseModel):
+    # Unknown fields are ignored: during an upgrade an older reader meets fields of a newer writer.
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True, extra="forbid"
+        alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True, extra="ignore"
     )
 
     def dump(self) -> dict[str, Any]:
