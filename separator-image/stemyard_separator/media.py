@@ -206,7 +206,8 @@ class Mp3Writer(_Writer):
     """Writes mp3 of a constant bit rate; its header tells decoders how much padding to drop."""
 
     def __init__(self, path: Path, kilobits_per_second: int) -> None:
-        super().__init__(path, "libmp3lame", "fltp", {}, kilobits_per_second * 1000)
+        # LAME's quality 5: a fifth less time than its default and, at the bit rates on offer, as close to the source
+        super().__init__(path, "libmp3lame", "fltp", {"compression_level": "5"}, kilobits_per_second * 1000)
 
     def write(self, samples: Samples) -> None:
         """Append samples."""

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,13 @@ from tests.support.spleeter_model import model_folder
 UID = "5a0e7a53-92b3-4a2c-8a3d-1f7f7f6f0a01"
 POD_UID = "0c7c8c1e-6f40-4df7-8ab3-d4b3b2a40b02"
 MEBIBYTE = 1 << 20
+# a small process in between: the kernel counts what a process was before exec as its own peak
+_MEASURE = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[2:])
+open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024))
+sys.exit(status)
+"""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Ended:
     exit_code: int
     outcome: Outcome | None
     output: str
+    peak_mebibytes: float = 0.0
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.output.splitlines()]
@@ -62,8 +70,8 @@ def assignment(
     )
 
 
-def start(given: Assignment | None, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    """Start a separator whose files are in `folder`."""
+def start(given: Assignment | None, folder: Path, *prefix: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a separator whose files are in `folder`; `prefix` is a program that runs it."""
     (folder / "work").mkdir(parents=True, exist_ok=True)
     (folder / "token").write_text(TOKEN)
     variables = {
@@ -78,15 +86,17 @@ def start(given: Assignment | None, folder: Path, **environment: str) -> subproc
         "YTDLP_NO_PLUGINS": "1",
         **environment,
     }
-    command = [sys.executable, "-m", "stemyard_separator"]
+    command = [*prefix, sys.executable, "-m", "stemyard_separator"]
     return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def run(given: Assignment | None, folder: Path, **environment: str) -> Ended:
-    """Run a separator to its end."""
-    process = start(given, folder, **environment)
+def run(given: Assignment | None, folder: Path, *, measured: bool = False, **environment: str) -> Ended:
+    """Run a separator to its end; `measured` also takes the peak of its resident memory."""
+    peak = folder / "peak"
+    prefix = (sys.executable, "-c", _MEASURE, str(peak)) if measured else ()
+    process = start(given, folder, *prefix, **environment)
     output, _ = process.communicate(timeout=300)
-    return ended(process, output, folder)
+    return replace(ended(process, output, folder), peak_mebibytes=float(peak.read_text()) if measured else 0.0)
 
 
 def ended(process: "subprocess.Popen[str]", output: str, folder: Path) -> Ended:

@@ -41,11 +41,11 @@ class SpleeterEngine:
         yield delay.stems(synthesis.finish())
 
     def _masked(self, spectra: Spectra) -> Spectra:
+        """Turn the mix's spectra into the vocals', in place."""
         low = spectra[:, :, :_BINS]
-        mask = self._mask(np.abs(low))
-        vocals = np.zeros_like(spectra)
-        np.multiply(low, mask, out=vocals[:, :, :_BINS])
-        return vocals
+        low *= self._mask(np.abs(low))
+        spectra[:, :, _BINS:] = 0
+        return spectra
 
     def _mask(self, magnitude: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         frames = magnitude.shape[1]
