@@ -16,6 +16,10 @@ _SLACK: Final = 192 * 1024 * 1024
 _DOWNLOADS: Final = 3
 """A download, its parts before they are joined, and its remuxed form may lie side by side."""
 
+_FRAMING: Final = 1.05
+_HEADERS: Final = 1024 * 1024
+"""Tags and cover art at most."""
+
 
 def fetch_workspace(max_bytes: int, max_seconds: float) -> int:
     """Return the bytes of disk that fetch may use for the largest input that is accepted."""
@@ -25,6 +29,16 @@ def fetch_workspace(max_bytes: int, max_seconds: float) -> int:
 def separate_workspace(seconds: float, stems: int) -> int:
     """Return the bytes of disk that separating audio of this length into this many stems may use."""
     return int(seconds * (_FLAC_BYTES + stems * (_FLOAT_BYTES + _ENCODED_BYTES))) + _SLACK
+
+
+def flac_bytes(seconds: float) -> int:
+    """Return the bytes that 24-bit FLAC of this length cannot exceed, headers included."""
+    return int(seconds * _FLAC_BYTES * _FRAMING) + _HEADERS
+
+
+def encoded_bytes(seconds: float) -> int:
+    """Return the bytes that one encoded stem of this length cannot exceed, headers included."""
+    return int(seconds * _ENCODED_BYTES * _FRAMING) + _HEADERS
 
 
 def mebibytes(amount: int) -> str:

@@ -1,0 +1,205 @@
+"""The operator's way to the API server: raw JSON, one timeout per call; the only importer of the Kubernetes client."""
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, Self
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+
+from stemyard_contract.separationjob import API_VERSION, FIELD_MANAGER, GROUP, KIND, PLURAL, VERSION
+from stemyard_operator.errors import ClusterError, ConfigurationError, ConflictError, NotFoundError
+
+WRITE_SECONDS: Final = 3.0
+"""A write takes no longer than this, so that it cannot outlive the lease it was begun under."""
+_READ_SECONDS: Final = 10.0
+_LIST_SECONDS: Final = 30.0
+_READ_ATTEMPTS: Final = 4
+_RETRY_BASE: Final = 0.2
+_RETRY_MAX: Final = 5.0
+_PASSING: Final = frozenset({0, 429, 500, 502, 503, 504})
+_PAGE: Final = 500
+_CONNECTIONS: Final = 32
+_APPLY: Final = "application/apply-patch+yaml"
+
+Json = dict[str, Any]
+
+
+def separations_path(namespace: str, name: str = "", part: str = "") -> str:
+    """Return the path of SeparationJobs, of one, or of a subresource of one."""
+    return _path(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}", name, part)
+
+
+def jobs_path(namespace: str, name: str = "") -> str:
+    """Return the path of Jobs, or of one."""
+    return _path(f"/apis/batch/v1/namespaces/{namespace}/jobs", name)
+
+
+def pods_path(namespace: str, name: str = "") -> str:
+    """Return the path of pods, or of one."""
+    return _path(f"/api/v1/namespaces/{namespace}/pods", name)
+
+
+def leases_path(namespace: str, name: str = "") -> str:
+    """Return the path of Leases, or of one."""
+    return _path(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", name)
+
+
+def _path(*parts: str) -> str:
+    return "/".join(part for part in parts if part)
+
+
+class Cluster:
+    """A connection to the API server.
+
+    Calls raise ClusterError (NotFoundError for 404, ConflictError for 409) when the answer is not success.
+    Reads are repeated a few times with jitter; writes never: the caller decides again from what then holds.
+    `fence` is called before every write made as the leader and raises where the lease would not outlive it.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._session: aiohttp.ClientSession | None = None
+        self.fence: Callable[[], None] = lambda: None
+
+    @classmethod
+    async def connect(cls) -> Self:
+        """Return a connection as `KUBECONFIG` or the pod's service account say.
+
+        Raises:
+            ConfigurationError: there is neither.
+        """
+        configuration = Configuration()
+        try:
+            if os.environ.get("KUBECONFIG"):
+                await config.load_kube_config(  # type: ignore[no-untyped-call]
+                    os.environ["KUBECONFIG"], client_configuration=configuration
+                )
+            else:
+                config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except config.ConfigException as error:
+            raise ConfigurationError(f"no way to the API server: {error}; set KUBECONFIG or run in a pod") from error
+        return cls(configuration)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def read(self, path: str, query: Mapping[str, str] | None = None, seconds: float = _READ_SECONDS) -> Json:
+        """Return what is at a path; passing trouble is sat out, for a bounded time."""
+        for attempt in range(_READ_ATTEMPTS - 1):
+            try:
+                return await self.request("GET", path, query=query, seconds=seconds)
+            except ClusterError as error:
+                if error.status not in _PASSING:
+                    raise
+            await asyncio.sleep(random.uniform(0, min(_RETRY_MAX, _RETRY_BASE * 2**attempt)))
+        return await self.request("GET", path, query=query, seconds=seconds)
+
+    async def pages(self, path: str, selector: str = "") -> AsyncIterator[list[Json]]:
+        """Yield all objects of a collection, page by page, all as of one moment.
+
+        An expired continuation (410) is raised: the caller lists anew at its next resync.
+        """
+        query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
+        while True:
+            page = await self.read(path, query, _LIST_SECONDS)
+            yield page.get("items") or []
+            more = page["metadata"].get("continue")
+            if not more:
+                return
+            query = {**query, "continue": more}
+
+    async def apply_status(self, namespace: str, name: str, resource_version: int, status: Json) -> Json:
+        """Make this the whole status, provided the object still has this version; return the object."""
+        self.fence()
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": str(resource_version)},
+            "status": status,
+        }
+        path = separations_path(namespace, name, "status")
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self.request("PATCH", path, query=query, body=body, content_type=_APPLY)
+
+    async def create_job(self, namespace: str, manifest: Mapping[str, Any]) -> Json:
+        """Create a Job; return it."""
+        self.fence()
+        return await self.request("POST", jobs_path(namespace), body=manifest)
+
+    async def delete_job(self, namespace: str, name: str, uid: str) -> None:
+        """Delete this very Job after its pods; without a policy they would run on and publish."""
+        self.fence()
+        options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+        await self.request("DELETE", jobs_path(namespace, name), body=options)
+
+    async def delete_separation(self, namespace: str, name: str, uid: str, resource_version: int) -> None:
+        """Delete this very SeparationJob, provided it has not changed."""
+        self.fence()
+        options = {"preconditions": {"uid": uid, "resourceVersion": str(resource_version)}}
+        await self.request("DELETE", separations_path(namespace, name), body=options)
+
+    async def post_event(self, namespace: str, event: Mapping[str, Any]) -> None:
+        """Post an Event; one with this name that is already there is as good."""
+        self.fence()
+        try:
+            await self.request("POST", f"/api/v1/namespaces/{namespace}/events", body=event)
+        except ConflictError:
+            return
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        seconds: float = WRITE_SECONDS,
+    ) -> Json:
+        """Make one call and return the JSON of its answer."""
+        headers = {"Accept": "application/json", **await self._authorisation()}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        try:
+            async with self._open().request(
+                method,
+                self._configuration.host.rstrip("/") + path,
+                params=query,
+                data=json.dumps(body) if body is not None else None,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=seconds),
+            ) as answer:
+                content = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ClusterError(0, type(error).__name__, f"{method} {path}: {error}") from error
+        return _checked(answer.status, content)
+
+    async def _authorisation(self) -> dict[str, str]:
+        settings: Mapping[str, Any] = await self._configuration.auth_settings()
+        return {entry["key"]: entry["value"] for entry in settings.values() if entry["in"] == "header"}
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            rest = RESTClientObject(self._configuration)
+            connector = aiohttp.TCPConnector(ssl=rest.ssl_context, limit=_CONNECTIONS)
+            self._session = aiohttp.ClientSession(connector=connector)
+        return self._session
+
+
+def _checked(status: int, content: bytes) -> Json:
+    try:
+        answer: Json = json.loads(content)
+    except ValueError:
+        answer = {"message": content[:200].decode(errors="replace")}
+    if status < 300:
+        return answer
+    kind = {404: NotFoundError, 409: ConflictError}.get(status, ClusterError)
+    raise kind(status, answer.get("reason") or "", answer.get("message") or "")

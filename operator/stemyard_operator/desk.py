@@ -1,0 +1,133 @@
+"""The desk: where separators report progress and fetch their links; an HTTP server in every replica."""
+
+import asyncio
+import logging
+import time
+from typing import Final, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from stemyard_contract.failures import FAILURES, FailureCode
+from stemyard_contract.handover import (
+    DESK_LINKS_PATH,
+    DESK_PROGRESS_PATH,
+    Link,
+    LinkRequest,
+    Links,
+    LinksRequest,
+    Progress,
+    overall_progress,
+)
+from stemyard_contract.mirror import ProgressRecord
+from stemyard_operator.callers import Caller, Callers
+from stemyard_operator.errors import DeskError, OperatorError
+from stemyard_operator.grants import granted
+from stemyard_operator.objects import Objects
+from stemyard_operator.observed import Separation
+from stemyard_operator.progress import ProgressBoard
+from stemyard_operator.removals import LINK_SECONDS
+from stemyard_operator.settings import Settings
+
+_BODY_LIMIT: Final = 64 * 1024
+_BEARER: Final = "Bearer "
+
+log = logging.getLogger(__name__)
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class Desk:
+    """Answers are JSON; refusals are problem documents with a code of the failure table."""
+
+    def __init__(self, callers: Callers, objects: Objects, board: ProgressBoard, settings: Settings) -> None:
+        self._callers = callers
+        self._objects = objects
+        self._board = board
+        self._settings = settings
+
+    def application(self) -> web.Application:
+        """Return the web application."""
+        application = web.Application(client_max_size=_BODY_LIMIT, middlewares=[_problems])
+        application.router.add_post(DESK_PROGRESS_PATH, self.progress)
+        application.router.add_post(DESK_LINKS_PATH, self.links)
+        return application
+
+    async def progress(self, request: web.Request) -> web.Response:
+        """Take in how far a stage is; answer 204."""
+        caller, separation = await self._caller(request)
+        progress = await _body(request, Progress)
+        if progress.stage is not caller.job.stage:
+            raise DeskError(422, FailureCode.INVALID_REQUEST, f"This pod's stage is {caller.job.stage}.")
+        record = ProgressRecord(
+            uid=separation.uid,
+            run=caller.job.run,
+            stage=progress.stage,
+            attempt=caller.job.attempt,
+            sequence=progress.sequence,
+            progress=overall_progress(progress.stage, progress.fraction),
+            step=progress.step,
+            at=time.time(),
+        )
+        await self._board.report(separation.track_id, record)
+        return web.Response(status=204)
+
+    async def links(self, request: web.Request) -> web.Response:
+        """Sign links for exactly the files that the caller's stage may read or write."""
+        caller, separation = await self._caller(request)
+        asked = await _body(request, LinksRequest)
+        keys = [granted(file, caller, separation, self._settings) for file in asked.files]
+        links = await asyncio.to_thread(
+            lambda: [self._link(file, key) for file, key in zip(asked.files, keys, strict=True)]
+        )
+        return web.Response(text=Links(links=links).dump(), content_type="application/json")
+
+    def _link(self, file: LinkRequest, key: str) -> Link:
+        url = self._objects.link(file.method, key, LINK_SECONDS, file.bytes, file.content_type)
+        headers = {}
+        if file.method == "PUT":
+            headers = {"Content-Length": str(file.bytes), "Content-Type": file.content_type or ""}
+        return Link(file=file.file, method=file.method, key=key, url=url, headers=headers)
+
+    async def _caller(self, request: web.Request) -> tuple[Caller, Separation]:
+        header = request.headers.get("Authorization", "")
+        token = header.removeprefix(_BEARER).strip() if header.startswith(_BEARER) else ""
+        caller = await self._callers.identify(token)
+        return caller, await self._callers.admit(caller)
+
+
+async def _body(request: web.Request, kind: type[Body]) -> Body:
+    try:
+        return kind.model_validate_json(await request.read())
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, at['loc']))}: {at['msg']}" for at in error.errors())
+        raise DeskError(422, FailureCode.INVALID_REQUEST, wrong) from error
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: web.Handler) -> web.StreamResponse:  # type: ignore[name-defined]
+    try:
+        answer: web.StreamResponse = await handler(request)
+    except DeskError as error:
+        return _problem(error.status, error.answer_code, str(error))
+    except OperatorError as error:
+        log.warning("the desk could not answer: %s", error)
+        return _problem(503, FailureCode.UNAVAILABLE, FAILURES[FailureCode.UNAVAILABLE].sentence)
+    except web.HTTPRequestEntityTooLarge:
+        return _problem(413, FailureCode.REQUEST_TOO_LARGE, f"The body may have at most {_BODY_LIMIT} bytes.")
+    except web.HTTPMethodNotAllowed:
+        return _problem(405, FailureCode.METHOD_NOT_ALLOWED, FAILURES[FailureCode.METHOD_NOT_ALLOWED].sentence)
+    except web.HTTPNotFound:
+        return _problem(404, FailureCode.NOT_FOUND, FAILURES[FailureCode.NOT_FOUND].sentence)
+    return answer
+
+
+def _problem(status: int, code: FailureCode, detail: str) -> web.Response:
+    body = {
+        "type": "about:blank",
+        "title": FAILURES[code].sentence,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "retryable": FAILURES[code].retryable,
+    }
+    return web.json_response(body, status=status, content_type="application/problem+json")

@@ -1,0 +1,68 @@
+"""The Events of a separation, from one status to the next: fixed reasons, at most four in a run. Pure."""
+
+import hashlib
+from datetime import datetime
+from typing import Any, Final
+
+from stemyard_contract.separationjob import API_VERSION, KIND, MANAGED_BY, Phase, SeparationJobStatus
+from stemyard_operator.observed import Separation
+
+_TOLD: Final = {
+    Phase.FETCHING: "Fetching",
+    Phase.SEPARATING: "Separating",
+    Phase.COMPLETED: "Completed",
+    Phase.FAILED: "Failed",
+    Phase.CANCELLED: "Cancelled",
+}
+_RETRYING: Final = "Retrying"
+_WARNINGS: Final = frozenset({"Failed", _RETRYING})
+
+
+def events_of(before: Separation, after: SeparationJobStatus, now: datetime) -> list[dict[str, Any]]:
+    """Return the Events that a status write is worth.
+
+    Names follow from uid, run and reason, so that the API server itself refuses the second of a kind.
+    """
+    reasons = []
+    same_run = before.status.run == after.run
+    if after.phase in _TOLD and (not same_run or after.phase != before.status.phase):
+        reasons.append(_TOLD[after.phase])
+    if after.retry_at is not None and not (same_run and before.status.retry_at):
+        reasons = [_RETRYING]
+    return [_event(before, after, reason, now) for reason in reasons]
+
+
+def _event(separation: Separation, status: SeparationJobStatus, reason: str, now: datetime) -> dict[str, Any]:
+    seal = hashlib.sha256(f"{separation.uid}\n{status.run}\n{reason}".encode()).hexdigest()[:16]
+    moment = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{separation.name}.{seal}", "namespace": separation.namespace},
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "namespace": separation.namespace,
+            "name": separation.name,
+            "uid": separation.uid,
+            "resourceVersion": str(separation.resource_version),
+        },
+        "reason": reason,
+        "message": _message(status, reason),
+        "type": "Warning" if reason in _WARNINGS else "Normal",
+        "count": 1,
+        "firstTimestamp": moment,
+        "lastTimestamp": moment,
+        "source": {"component": MANAGED_BY},
+    }
+
+
+def _message(status: SeparationJobStatus, reason: str) -> str:
+    if status.failure is not None:
+        return f"{status.failure.code}: {status.failure.message}"
+    if reason == _RETRYING:
+        waiting = [one.message for one in status.conditions if one.reason == _RETRYING and one.message]
+        return waiting[0] if waiting else "The last attempt failed."
+    if reason == "Completed":
+        return f"Stems of {status.title} are published."
+    return f"Job {status.job}"

@@ -1,0 +1,87 @@
+"""Where news of the cluster comes in, from watch, resync and our own writes alike: keep it, and wake who must act."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from pydantic import ValidationError
+
+from stemyard_contract.handover import WorkStage
+from stemyard_contract.separationjob import SeparationJobSpec, SeparationJobStatus
+from stemyard_operator.leftovers import objects_of
+from stemyard_operator.mirroring import MirrorFeed
+from stemyard_operator.observed import Job, Resource
+from stemyard_operator.projection import Key, Projection, key_of
+from stemyard_operator.queue import WorkQueue
+from stemyard_operator.removals import Removals
+from stemyard_operator.slots import Slots
+
+
+class Intake:
+    """Level-triggered: an event says only that something may have changed, never what to do."""
+
+    def __init__(
+        self,
+        projection: Projection,
+        queue: WorkQueue[Key],
+        slots: Slots,
+        feed: MirrorFeed,
+        removals: Removals,
+        install_id: str,
+    ) -> None:
+        self._projection = projection
+        self._queue = queue
+        self._slots = slots
+        self._feed = feed
+        self._removals = removals
+        self._install_id = install_id
+        self.on_gone: Callable[[str], None] = lambda _: None
+
+    def separation(self, resource: Resource) -> bool:
+        """Take in a SeparationJob; return whether it was news."""
+        news = self._projection.apply(resource)
+        if news:
+            self._feed.changed(resource["metadata"]["uid"])
+            self._queue.add(key_of(resource))
+        return news
+
+    def separation_gone(self, uid: str, last: Resource | None = None) -> None:
+        """Take in that a SeparationJob was deleted; `last` is its last state, where the caller has it."""
+        resource = last or self._projection.separation(uid)
+        self._projection.drop(uid)
+        self._slots.leave(uid)
+        self.on_gone(uid)
+        if resource is None:
+            return
+        self._feed.gone(resource)
+        with suppress(ValidationError):
+            spec = SeparationJobSpec.model_validate(resource["spec"])
+            status = SeparationJobStatus.model_validate(resource.get("status") or {})
+            self._removals.deleted(uid, objects_of(spec, status, self._install_id))
+        self._queue.add(key_of(resource))
+
+    def job(self, resource: Resource) -> None:
+        """Take in a Job; others are left alone."""
+        job = self._projection.apply_job(resource)
+        if job is not None:
+            self._changed(job)
+
+    def job_gone(self, uid: str) -> None:
+        """Take in that a Job is no longer there."""
+        job = self._projection.drop_job(uid)
+        if job is not None:
+            self._changed(job)
+
+    def wake_all(self) -> None:
+        """Have every SeparationJob decided about, oldest first."""
+        for resource in self._projection.all():
+            self._queue.add(key_of(resource))
+
+    def _changed(self, job: Job) -> None:
+        owner = self._projection.separation(job.owner)
+        if owner is not None:
+            self._queue.add(key_of(owner))
+        self._wake(job.stage)
+
+    def _wake(self, stage: WorkStage) -> None:
+        for key in self._slots.next_in_line(stage):
+            self._queue.add(key)

@@ -1,0 +1,99 @@
+"""Answers the questions of a decision: asks the API server and the object store, and nobody else."""
+
+from stemyard_operator.cluster import Cluster, jobs_path, pods_path
+from stemyard_operator.decision import ConfirmAbsent, LookForMark, Question, ReadPods
+from stemyard_operator.errors import NotFoundError
+from stemyard_operator.intake import Intake
+from stemyard_operator.marks import MARK_LIMIT, Found, files, home, verified
+from stemyard_operator.objects import Objects
+from stemyard_operator.observed import FoundSource, Job, Pod, Separation, controller_of, pod_of
+from stemyard_operator.recall import Recall
+
+_OWNER_LABEL = "batch.kubernetes.io/controller-uid"
+
+
+class Answers:
+    """What was answered while one decision was made."""
+
+    def __init__(self) -> None:
+        self.pods: dict[str, tuple[Pod, ...]] = {}
+        self.looked: set[str] = set()
+        self.absent: set[str] = set()
+
+
+class Lookout:
+    """Answers come into `answers`; those that stay true, into `recall` as well."""
+
+    def __init__(self, cluster: Cluster, objects: Objects, intake: Intake, install_id: str) -> None:
+        self._cluster = cluster
+        self._objects = objects
+        self._intake = intake
+        self._install_id = install_id
+
+    async def answer(self, question: Question, separation: Separation, answers: Answers, recall: Recall) -> None:
+        """Answer one question.
+
+        Raises:
+            ClusterError: the API server does not answer.
+            StoreError: the object store does not answer.
+        """
+        match question:
+            case ReadPods(job):
+                pods = await self.pods(job)
+                answers.pods[job.uid] = pods
+                recall.see(job.uid, pods)
+                if not job.live:
+                    recall.pods[job.uid] = pods
+            case ConfirmAbsent(name):
+                await self._confirm_absent(separation, name, answers)
+            case LookForMark(stage):
+                found = await self.find(question, separation)
+                answers.looked.add(stage)
+                if isinstance(found, FoundSource):
+                    recall.source = found
+                elif found is not None:
+                    recall.manifest = found
+
+    async def pods(self, job: Job) -> tuple[Pod, ...]:
+        """Return the pods that a Job controls."""
+        query = {"labelSelector": f"{_OWNER_LABEL}={job.uid}"}
+        listed = (await self._cluster.read(pods_path(job.namespace), query)).get("items") or []
+        owners = [(resource, controller_of(resource["metadata"], "Job")) for resource in listed]
+        return tuple(pod_of(resource) for resource, owner in owners if owner and owner["uid"] == job.uid)
+
+    async def _confirm_absent(self, separation: Separation, name: str, answers: Answers) -> None:
+        try:
+            resource = await self._cluster.read(jobs_path(separation.namespace, name))
+        except NotFoundError:
+            answers.absent.add(name)
+            return
+        owner = controller_of(resource["metadata"], "SeparationJob")
+        if owner is None or owner["uid"] != separation.uid:
+            answers.absent.add(name)
+        self._intake.job(resource)
+
+    async def find(self, question: LookForMark, separation: Separation) -> Found | None:
+        """Return the commit mark of a stage, read, verified, and with the files it names in their stated size."""
+        if question.reference is not None:
+            found = await self._read(question.reference.key, question, separation)
+            if found is not None or question.any_run:
+                return found
+        prefix = home(separation, question.stage, self._install_id)
+        for key in await self._objects.keys(prefix):
+            if key.endswith(f"/{question.stage.mark_file}"):
+                found = await self._read(key, question, separation)
+                if found is not None:
+                    return found
+        return None
+
+    async def _read(self, key: str, question: LookForMark, separation: Separation) -> Found | None:
+        if not key.startswith(home(separation, question.stage, self._install_id)):
+            return None
+        content = await self._objects.get(key, MARK_LIMIT)
+        found = verified(content, key, question, separation, self._install_id) if content is not None else None
+        if found is None:
+            return None
+        for file, size in files(found).items():
+            if await self._objects.size(file) != size:
+                return None
+        return found

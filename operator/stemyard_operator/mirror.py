@@ -1,0 +1,153 @@
+"""The operator's way to Redis: records and progress, written over older ones only; the only importer of redis."""
+
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisError
+
+from stemyard_contract.mirror import (
+    PROGRESS_TTL_SECONDS,
+    QUEUE_PHASES,
+    RECORD_GRACE_SECONDS,
+    MirrorKeys,
+    MirrorRecord,
+    ProgressRecord,
+)
+from stemyard_operator.errors import MirrorError
+
+_SECONDS: Final = 2.0
+
+_PUT: Final = """
+local known = redis.call('HMGET', KEYS[2], 'uid', 'version', 'created')
+local uid, version, created = known[1], known[2], known[3]
+if uid == ARGV[2] and tonumber(ARGV[3]) <= tonumber(version) then return 0 end
+if uid and uid ~= ARGV[2] and tonumber(ARGV[4]) < tonumber(created) then return 0 end
+redis.call('SET', KEYS[1], ARGV[5])
+redis.call('HSET', KEYS[2], 'uid', ARGV[2], 'version', ARGV[3], 'created', ARGV[4])
+if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1]) else redis.call('ZREM', KEYS[3], ARGV[1]) end
+redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
+if ARGV[7] == '' then
+  redis.call('PERSIST', KEYS[2])
+else
+  redis.call('EXPIREAT', KEYS[1], ARGV[7])
+  redis.call('EXPIREAT', KEYS[2], ARGV[7])
+end
+return 1
+"""
+
+_DROP: Final = """
+local uid = redis.call('HGET', KEYS[2], 'uid')
+if uid and ARGV[2] ~= '' and uid ~= ARGV[2] then return 0 end
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[5])
+redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('ZREM', KEYS[4], ARGV[1])
+return 1
+"""
+
+_PROGRESS: Final = """
+local stored = redis.call('GET', KEYS[1])
+if stored then
+  local old, new = cjson.decode(stored), cjson.decode(ARGV[1])
+  if old.uid == new.uid then
+    local function order(p) return {p.run, p.stage == 'separate' and 1 or 0, p.attempt, p.sequence} end
+    local a, b = order(old), order(new)
+    for i = 1, 4 do
+      if b[i] < a[i] then return 0 end
+      if b[i] > a[i] then break end
+      if i == 4 then return 0 end
+    end
+  end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return 1
+"""
+
+
+class Mirror:
+    """Redis, or nothing where the deployment has none. Calls raise MirrorError when Redis fails."""
+
+    def __init__(self, url: str | None, install_id: str) -> None:
+        self._keys = MirrorKeys(install_id)
+        self._redis: Redis | None = _connection(url) if url else None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is a Redis at all."""
+        return self._redis is not None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._redis is not None:
+            await self._redis.aclose()
+
+    async def put(self, record: MirrorRecord) -> bool:
+        """Write a record unless a newer one is there; return whether it was written."""
+        keys, expires = self._keys, ""
+        if record.finished and record.expires_at is not None:
+            expires = str(int(record.expires_at + RECORD_GRACE_SECONDS))
+        waits = not record.finished and record.phase in QUEUE_PHASES
+        return await self._script(
+            _PUT,
+            [keys.record(record.track_id), keys.version(record.track_id), keys.queue, keys.tracks],
+            [
+                record.track_id,
+                record.uid,
+                str(record.resource_version),
+                repr(record.created),
+                record.dump(),
+                "1" if waits else "0",
+                expires,
+            ],
+        )
+
+    async def drop(self, track: str, uid: str = "") -> bool:
+        """Remove all that is known of a track, unless it belongs to another resource than the one with this uid."""
+        keys = self._keys
+        names = [keys.record(track), keys.version(track), keys.queue, keys.tracks, keys.progress(track)]
+        return await self._script(_DROP, names, [track, uid])
+
+    async def put_progress(self, track: str, progress: ProgressRecord) -> bool:
+        """Write progress unless newer progress is there; return whether it was written."""
+        arguments = [progress.dump(), str(PROGRESS_TTL_SECONDS)]
+        return await self._script(_PROGRESS, [self._keys.progress(track)], arguments)
+
+    async def progress(self, track: str) -> ProgressRecord | None:
+        """Return the newest progress of a track."""
+        if self._redis is None:
+            return None
+        try:
+            text = await self._redis.get(self._keys.progress(track))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise MirrorError(f"Redis: {error}") from error
+        return ProgressRecord.model_validate_json(text) if text else None
+
+    async def tracks(self) -> set[str]:
+        """Return the ids of all tracks that the mirror holds."""
+        if self._redis is None:
+            return set()
+        try:
+            return {str(track) for track in await self._redis.zrange(self._keys.tracks, 0, -1)}
+        except (RedisError, OSError, TimeoutError) as error:
+            raise MirrorError(f"Redis: {error}") from error
+
+    async def _script(self, script: str, keys: list[str], arguments: list[str]) -> bool:
+        if self._redis is None:
+            return False
+        try:
+            answer = await self._redis.eval(script, len(keys), *keys, *arguments)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise MirrorError(f"Redis: {error}") from error
+        return bool(answer)
+
+
+def _connection(url: str) -> Redis:
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=_SECONDS,
+        socket_connect_timeout=_SECONDS,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1),
+        health_check_interval=30,
+    )

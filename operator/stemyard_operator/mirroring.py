@@ -1,0 +1,103 @@
+"""Keeps Redis in step with what is known, in the background: a failing Redis delays the mirror and nothing else."""
+
+import asyncio
+import logging
+import random
+from collections import OrderedDict
+from typing import Final
+
+from pydantic import ValidationError
+
+from stemyard_contract.identity import track_of
+from stemyard_contract.mirror import record_of
+from stemyard_operator.errors import MirrorError
+from stemyard_operator.mirror import Mirror
+from stemyard_operator.observed import Resource
+from stemyard_operator.projection import Projection
+
+_PAUSE_BASE: Final = 0.5
+_PAUSE_MAX: Final = 15.0
+
+log = logging.getLogger(__name__)
+
+
+class MirrorFeed:
+    """What the mirror has yet to hear, newest state only."""
+
+    def __init__(self, mirror: Mirror, projection: Projection) -> None:
+        self._mirror = mirror
+        self._projection = projection
+        self._waiting: OrderedDict[str, Resource | None] = OrderedDict()
+        self._wake = asyncio.Event()
+        self.active = False
+        """Whether this replica leads; only the leader writes records."""
+
+    def changed(self, uid: str) -> None:
+        """Take note that a SeparationJob has a newer state."""
+        self._note(uid, None)
+
+    def gone(self, last: Resource) -> None:
+        """Take note that a SeparationJob was deleted."""
+        self._note(last["metadata"]["uid"], last)
+
+    def _note(self, uid: str, last: Resource | None) -> None:
+        if self._mirror.enabled and self.active:
+            self._waiting[uid] = last
+            self._wake.set()
+
+    async def check(self) -> None:
+        """Tell the mirror what it has lost, as after a flush, and drop what nobody knows any more."""
+        if not self._mirror.enabled or not self.active:
+            return
+        known = {_track(resource): resource["metadata"]["uid"] for resource in self._projection.all()}
+        try:
+            there = await self._mirror.tracks()
+            for track in there - set(known):
+                await self._mirror.drop(track)
+        except MirrorError as error:
+            log.warning("the mirror could not be checked: %s", error)
+            return
+        for track in set(known) - there:
+            self.changed(known[track])
+
+    def tell_all(self) -> None:
+        """Tell the mirror every SeparationJob anew."""
+        for resource in self._projection.all():
+            self.changed(resource["metadata"]["uid"])
+
+    async def run(self) -> None:
+        """Write what waits, for ever; while Redis fails, pause longer each time, with jitter."""
+        failures = 0
+        while True:
+            while not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            uid, last = self._waiting.popitem(last=False)
+            try:
+                await self._tell(uid, last)
+                failures = 0
+            except MirrorError as error:
+                self._waiting.setdefault(uid, last)
+                failures += 1
+                log.warning("the mirror is behind by %d: %s", len(self._waiting), error)
+                pause = min(_PAUSE_MAX, _PAUSE_BASE * 2 ** min(failures, 10))
+                await asyncio.sleep(pause * random.uniform(0.5, 1))
+
+    async def _tell(self, uid: str, last: Resource | None) -> None:
+        if last is not None:
+            await self._mirror.drop(_track(last), uid)
+            return
+        resource = self._projection.separation(uid)
+        if resource is None:
+            return
+        try:
+            record = record_of(resource)
+        except ValidationError as error:
+            log.error("not mirrored, its form is unknown: %s", error, extra={"uid": uid})  # noqa: TRY400
+            return
+        await self._mirror.put(record)
+
+
+def _track(resource: Resource) -> str:
+    metadata = resource["metadata"]
+    return track_of(metadata["namespace"], metadata["name"], metadata.get("labels") or {})

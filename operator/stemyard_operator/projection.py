@@ -1,0 +1,122 @@
+"""What this replica knows of the cluster: trimmed SeparationJobs and Jobs, each in its newest known version."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from stemyard_contract.handover import WorkStage
+from stemyard_operator.observed import Job, Resource, job_of, trimmed
+
+Key = tuple[str, str]
+"""Namespace and name of a SeparationJob."""
+
+_REMEMBERED: Final = 4096
+"""Deleted objects that are remembered, so that a late answer does not bring them back."""
+
+
+def key_of(resource: Resource) -> Key:
+    """Return namespace and name of an object."""
+    return resource["metadata"]["namespace"], resource["metadata"]["name"]
+
+
+def version_of(resource: Resource) -> int:
+    """Return the version of an object; a higher one of the same object is newer."""
+    return int(resource["metadata"]["resourceVersion"])
+
+
+class Projection:
+    """Fed by events, by the answers to our own writes and by the resync; older versions never replace newer ones."""
+
+    def __init__(self) -> None:
+        self._separations: dict[str, dict[str, Any]] = {}
+        self._names: dict[Key, str] = {}
+        self._jobs: dict[str, Job] = {}
+        self._of_owner: dict[str, set[str]] = {}
+        self._gone: dict[str, None] = {}
+
+    # SeparationJobs
+
+    def __len__(self) -> int:
+        """SeparationJobs that are known."""
+        return len(self._separations)
+
+    def all(self) -> list[Resource]:
+        """Return all SeparationJobs, oldest first."""
+        return sorted(self._separations.values(), key=lambda one: one["metadata"]["creationTimestamp"])
+
+    def uids(self, namespace: str) -> set[str]:
+        """Return the uids of the SeparationJobs of a namespace."""
+        return {uid for uid, one in self._separations.items() if key_of(one)[0] == namespace}
+
+    def at(self, key: Key) -> Resource | None:
+        """Return the SeparationJob of that name."""
+        return self._separations.get(self._names.get(key, ""))
+
+    def separation(self, uid: str) -> Resource | None:
+        """Return the SeparationJob with that uid."""
+        return self._separations.get(uid)
+
+    def apply(self, resource: Resource) -> bool:
+        """Take in a SeparationJob; return whether it was news."""
+        uid = resource["metadata"]["uid"]
+        known = self._separations.get(uid)
+        if uid in self._gone or (known is not None and version_of(known) >= version_of(resource)):
+            return False
+        self._separations[uid] = trimmed(resource)
+        current = self.at(key_of(resource))
+        if current is None or current["metadata"]["creationTimestamp"] <= resource["metadata"]["creationTimestamp"]:
+            self._names[key_of(resource)] = uid
+        return True
+
+    def drop(self, uid: str) -> Resource | None:
+        """Forget a SeparationJob that is gone, and return what was known of it."""
+        self._remember_gone(uid)
+        known = self._separations.pop(uid, None)
+        if known is not None and self._names.get(key_of(known)) == uid:
+            del self._names[key_of(known)]
+        return known
+
+    # Jobs
+
+    def jobs_of(self, owner: str) -> tuple[Job, ...]:
+        """Return the Jobs of a SeparationJob, by its uid."""
+        return tuple(self._jobs[uid] for uid in self._of_owner.get(owner, ()))
+
+    def job(self, uid: str) -> Job | None:
+        """Return the Job with that uid."""
+        return self._jobs.get(uid)
+
+    def job_uids(self, namespace: str) -> set[str]:
+        """Return the uids of the Jobs of a namespace."""
+        return {uid for uid, job in self._jobs.items() if job.namespace == namespace}
+
+    def live(self, stage: WorkStage) -> Iterator[Job]:
+        """Yield the Jobs of a stage that may still start or run pods."""
+        return (job for job in self._jobs.values() if job.live and job.stage is stage)
+
+    def apply_job(self, resource: Resource) -> Job | None:
+        """Take in a Job; return it where it is ours and was news."""
+        job = job_of(resource)
+        if job is None or job.uid in self._gone:
+            return None
+        known = self._jobs.get(job.uid)
+        if known is not None and known.resource_version >= job.resource_version:
+            return None
+        self._jobs[job.uid] = job
+        self._of_owner.setdefault(job.owner, set()).add(job.uid)
+        return job
+
+    def drop_job(self, uid: str) -> Job | None:
+        """Forget a Job that is gone, and return what was known of it."""
+        self._remember_gone(uid)
+        known = self._jobs.pop(uid, None)
+        if known is not None:
+            siblings = self._of_owner[known.owner]
+            siblings.discard(uid)
+            if not siblings:
+                del self._of_owner[known.owner]
+        return known
+
+    def _remember_gone(self, uid: str) -> None:
+        self._gone[uid] = None
+        if len(self._gone) > _REMEMBERED:
+            del self._gone[next(iter(self._gone))]

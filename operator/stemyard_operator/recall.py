@@ -1,0 +1,59 @@
+"""What is remembered of a separation between decisions; nothing here is needed to decide rightly, only to ask less."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from stemyard_operator.observed import FoundManifest, FoundSource, Pod
+
+
+@dataclass(slots=True)
+class Recall:
+    """Answers that stay true within one run, and what only this process can know."""
+
+    run: int
+    source: FoundSource | None = None
+    manifest: FoundManifest | None = None
+    pods: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
+    """Of Jobs that have ended, by uid of the Job."""
+    foreign: set[str] = field(default_factory=set)
+    seen: dict[str, set[str]] = field(default_factory=dict)
+    """uids of the pods seen of each Job, by uid of the Job: a second one means that the first was disrupted."""
+    disruptions_before: int = 0
+    """Disruptions that the status told of when this process first saw the run."""
+    written_at: float | None = None
+    """When this process last wrote the status, on its own clock."""
+    ready: dict[str, int] = field(default_factory=dict)
+    """Ready pods when last seen, by uid of the Job."""
+
+    @property
+    def disruptions(self) -> int:
+        """Disruptions of this run, as far as known."""
+        return self.disruptions_before + sum(len(uids) - 1 for uids in self.seen.values() if uids)
+
+    def quiet(self, now: float) -> float:
+        """Return the seconds since this process last wrote the status."""
+        return float("inf") if self.written_at is None else now - self.written_at
+
+    def see(self, job: str, pods: Iterable[Pod]) -> None:
+        """Take note of the pods of a Job."""
+        self.seen.setdefault(job, set()).update(pod.uid for pod in pods)
+
+
+class Recalls:
+    """One Recall for each separation at work, by uid."""
+
+    def __init__(self) -> None:
+        self._recalls: dict[str, Recall] = {}
+
+    def of(self, uid: str, run: int, disruptions: int) -> Recall:
+        """Return what is remembered of a run, which begins with so many disruptions; earlier runs are forgotten."""
+        recall = self._recalls.get(uid)
+        if recall is None or recall.run != run:
+            written_at = recall.written_at if recall else None
+            recall = Recall(run=run, disruptions_before=disruptions, written_at=written_at)
+            self._recalls[uid] = recall
+        return recall
+
+    def forget(self, uid: str) -> None:
+        """Forget a separation that has ended or is gone."""
+        self._recalls.pop(uid, None)

@@ -1,0 +1,260 @@
+"""One turn of one separation: observe, decide, carry out. Every write the operator makes for it is made here."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from pydantic import ValidationError
+
+from stemyard_contract.handover import WorkStage
+from stemyard_contract.separationjob import KIND
+from stemyard_operator.cluster import Cluster, Json, jobs_path, separations_path
+from stemyard_operator.decide import decide
+from stemyard_operator.decision import Creation, Decision
+from stemyard_operator.errors import ConflictError, NotFoundError, OperatorError
+from stemyard_operator.events import events_of
+from stemyard_operator.intake import Intake
+from stemyard_operator.lookout import Answers, Lookout
+from stemyard_operator.objects import Objects
+from stemyard_operator.observed import Job, Observed, Resource, Separation, controller_of, separation_of
+from stemyard_operator.progress import ProgressBoard
+from stemyard_operator.projection import Key, Projection
+from stemyard_operator.recall import Recall, Recalls
+from stemyard_operator.settings import Settings
+from stemyard_operator.slots import Slots
+from stemyard_operator.status import ended
+from stemyard_operator.turn import TICK_SECONDS
+
+_ROUNDS: Final = 8
+"""Rounds of questions that one decision may take; the deepest asks four times."""
+_AT_ONCE: Final = 0.0
+_SOON: Final = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class DecideAgain(Exception):  # noqa: N818 - not an error: the world moved on
+    """What the decision was made from has changed; look again after `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
+class Reconciler:
+    """Idempotent and restartable: a crash between any two lines is repaired by the next turn."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        cluster: Cluster,
+        objects: Objects,
+        projection: Projection,
+        intake: Intake,
+        slots: Slots,
+        board: ProgressBoard,
+    ) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._objects = objects
+        self._projection = projection
+        self._intake = intake
+        self._slots = slots
+        self._board = board
+        self._recalls = Recalls()
+        self._lookout = Lookout(cluster, objects, intake, settings.stemyard_install_id)
+        self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        intake.on_gone = self.forget
+
+    def forget(self, uid: str) -> None:
+        """Forget a separation that is gone."""
+        self._recalls.forget(uid)
+        self._board.forget(uid)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Take one turn; return the seconds until the next, None when only news can change anything.
+
+        Raises:
+            OperatorError: something outside failed; the next turn tries again.
+        """
+        resource = self._projection.at(key)
+        if resource is None:
+            return None
+        try:
+            separation = separation_of(resource)
+        except ValidationError as error:
+            log.error("left alone, its form is unknown: %s", error, extra={"key": key})  # noqa: TRY400
+            return None
+        recall = self._recall(separation)
+        try:
+            decision = await self._decide(separation, recall)
+            await self._carry_out(decision, separation, recall)
+        except DecideAgain as again:
+            return again.seconds
+        return decision.again_in
+
+    def _recall(self, separation: Separation) -> Recall:
+        if ended(separation):
+            self.forget(separation.uid)
+            return Recall(run=separation.spec.run)
+        attempts = separation.status.attempts
+        known = attempts.disruptions if attempts and separation.status.run == separation.spec.run else 0
+        return self._recalls.of(separation.uid, separation.spec.run, known)
+
+    async def _decide(self, separation: Separation, recall: Recall) -> Decision:
+        answers = Answers()
+        for _ in range(_ROUNDS):
+            observed = await self._observe(separation, answers, recall)
+            decision = decide(observed, self.now(), self._settings)
+            if not decision.questions:
+                return decision
+            for question in decision.questions:
+                await self._lookout.answer(question, separation, answers, recall)
+        raise OperatorError(f"questions without end about {separation.name}: {decision.questions}")
+
+    async def _observe(self, separation: Separation, answers: Answers, recall: Recall) -> Observed:
+        jobs = self._projection.jobs_of(separation.uid)
+        await self._count_pods(jobs, answers, recall)
+        quiet = recall.quiet(time.monotonic())
+        due = quiet >= TICK_SECONDS and not ended(separation)
+        return Observed(
+            separation=separation,
+            jobs=jobs,
+            pods={**recall.pods, **answers.pods},
+            source=recall.source,
+            manifest=recall.manifest,
+            looked=frozenset(WorkStage(stage) for stage in answers.looked),
+            absent=frozenset(answers.absent),
+            foreign=frozenset(recall.foreign),
+            room=self._slots.room(separation),
+            disruptions=recall.disruptions,
+            progress=await self._board.percent(separation) if due else None,
+            quiet_seconds=quiet,
+        )
+
+    async def _count_pods(self, jobs: tuple[Job, ...], answers: Answers, recall: Recall) -> None:
+        """Look at each pod once, when it gets ready: only a second one of its Job tells of a disruption."""
+        for job in jobs:
+            if job.ready > recall.ready.get(job.uid, 0) and job.uid not in answers.pods:
+                answers.pods[job.uid] = await self._lookout.pods(job)
+                recall.see(job.uid, answers.pods[job.uid])
+            recall.ready[job.uid] = job.ready
+
+    async def _carry_out(self, decision: Decision, separation: Separation, recall: Recall) -> None:
+        """Carry a decision out, in the order of its fields."""
+        if decision.waits_for is not None:
+            self._slots.wait(separation, decision.waits_for)
+        else:
+            self._slots.leave(separation.uid)
+        for target in decision.remove:
+            await self._objects.remove(target)
+        if decision.create is not None:
+            await self._create(decision.create, separation, recall)
+        if decision.status is not None:
+            await self._write(decision, separation, recall)
+        for job in decision.stop:
+            await self._stop(job)
+        if decision.delete:
+            await self._delete(separation)
+
+    async def _create(self, creation: Creation, separation: Separation, recall: Recall) -> None:
+        if not self._slots.claim(separation, creation.stage):
+            raise DecideAgain(_AT_ONCE)
+        try:
+            await self._confirm_unchanged(separation)
+            try:
+                job = await self._cluster.create_job(separation.namespace, creation.manifest)
+            except ConflictError:
+                job = await self._adopt(creation.name, separation, recall)
+            self._intake.job(job)
+            log.info("job", extra={"job": creation.name, "uid": separation.uid})
+        finally:
+            self._slots.release(separation.uid)
+
+    async def _confirm_unchanged(self, separation: Separation) -> None:
+        """Read the SeparationJob itself before a Job is made for it: it may be cancelled or gone by now."""
+        path = separations_path(separation.namespace, separation.name)
+        try:
+            resource = await self._cluster.read(path)
+        except NotFoundError:
+            self._intake.separation_gone(separation.uid)
+            raise DecideAgain(_AT_ONCE) from None
+        if int(resource["metadata"]["resourceVersion"]) != separation.resource_version:
+            self._refresh(resource, separation)
+            raise DecideAgain(_AT_ONCE)
+
+    def _refresh(self, resource: Resource, separation: Separation) -> None:
+        if resource["metadata"]["uid"] != separation.uid:
+            self._intake.separation_gone(separation.uid)
+        self._intake.separation(resource)
+
+    async def _adopt(self, name: str, separation: Separation, recall: Recall) -> Json:
+        """Return the Job that already has the name, where it is this separation's own."""
+        try:
+            job = await self._cluster.read(jobs_path(separation.namespace, name))
+        except NotFoundError:
+            raise DecideAgain(_AT_ONCE) from None
+        owner = controller_of(job["metadata"], KIND)
+        if owner is None or owner["uid"] != separation.uid:
+            recall.foreign.add(name)
+            raise DecideAgain(_AT_ONCE)
+        if "deletionTimestamp" in job["metadata"]:
+            self._intake.job(job)
+            raise DecideAgain(_SOON)
+        return job
+
+    async def _write(self, decision: Decision, separation: Separation, recall: Recall) -> None:
+        status = decision.status
+        if status is None:
+            return
+        name, namespace = separation.name, separation.namespace
+        try:
+            resource = await self._cluster.apply_status(namespace, name, separation.resource_version, status.dump())
+        except NotFoundError:
+            self._intake.separation_gone(separation.uid)
+            raise DecideAgain(_AT_ONCE) from None
+        except ConflictError:
+            await self._read_again(separation)
+            raise DecideAgain(_AT_ONCE) from None
+        recall.written_at = time.monotonic()
+        self._refresh(resource, separation)
+        log.info("status", extra={"key": f"{namespace}/{name}", "phase": status.phase, "uid": separation.uid})
+        for event in events_of(separation, status, self.now()):
+            await self._tell(namespace, event)
+
+    async def _read_again(self, separation: Separation) -> None:
+        try:
+            resource = await self._cluster.read(separations_path(separation.namespace, separation.name))
+        except NotFoundError:
+            self._intake.separation_gone(separation.uid)
+            return
+        self._refresh(resource, separation)
+
+    async def _tell(self, namespace: str, event: Resource) -> None:
+        """Post an Event; one that does not arrive is no reason to do anything again."""
+        try:
+            await self._cluster.post_event(namespace, event)
+        except OperatorError as error:
+            log.warning("an Event was not posted: %s", error)
+
+    async def _stop(self, job: Job) -> None:
+        try:
+            await self._cluster.delete_job(job.namespace, job.name, job.uid)
+        except (NotFoundError, ConflictError):
+            self._intake.job_gone(job.uid)
+            return
+        log.info("stopping job", extra={"job": job.name})
+
+    async def _delete(self, separation: Separation) -> None:
+        try:
+            await self._cluster.delete_separation(
+                separation.namespace, separation.name, separation.uid, separation.resource_version
+            )
+        except NotFoundError:
+            self._intake.separation_gone(separation.uid)
+        except ConflictError:
+            await self._read_again(separation)
+            raise DecideAgain(_AT_ONCE) from None
+        log.info("deleted after its time", extra={"uid": separation.uid})

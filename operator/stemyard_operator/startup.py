@@ -1,0 +1,188 @@
+"""Puts the parts together and runs them: every replica watches and serves, the one that leads acts."""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from stemyard_operator.callers import Callers
+from stemyard_operator.cluster import Cluster
+from stemyard_operator.desk import Desk
+from stemyard_operator.errors import OperatorError
+from stemyard_operator.health import Health
+from stemyard_operator.intake import Intake
+from stemyard_operator.leader import Elector
+from stemyard_operator.mirror import Mirror
+from stemyard_operator.mirroring import MirrorFeed
+from stemyard_operator.objects import Objects
+from stemyard_operator.progress import ProgressBoard
+from stemyard_operator.projection import Key, Projection
+from stemyard_operator.queue import WorkQueue
+from stemyard_operator.reconcile import Reconciler
+from stemyard_operator.removals import Removals
+from stemyard_operator.resync import Resync
+from stemyard_operator.servers import serving
+from stemyard_operator.settings import Settings, load_settings
+from stemyard_operator.slots import Slots
+from stemyard_operator.watching import watch
+from stemyard_operator.workers import work
+
+_PAUSE_BASE: Final = 0.5
+_PAUSE_MAX: Final = 30.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything a replica is made of."""
+
+    settings: Settings
+    cluster: Cluster
+    objects: Objects
+    mirror: Mirror
+    queue: WorkQueue[Key]
+    feed: MirrorFeed
+    removals: Removals
+    intake: Intake
+    resync: Resync
+    reconciler: Reconciler
+    desk: Desk
+    health: Health
+    elector: Elector
+
+
+def build(settings: Settings, cluster: Cluster) -> Parts:
+    """Return the parts of a replica, wired."""
+    objects = Objects(settings)
+    mirror = Mirror(settings.redis_url, settings.stemyard_install_id)
+    projection, queue = Projection(), WorkQueue[Key]()
+    health = Health(settings.resync_seconds)
+    feed, removals, board = MirrorFeed(mirror, projection), Removals(objects), ProgressBoard(mirror)
+    slots = Slots(projection, settings)
+    intake = Intake(projection, queue, slots, feed, removals, settings.stemyard_install_id)
+    elector = Elector(cluster, settings.pod_namespace, settings.lease_name, f"{settings.pod_name}_{os.getpid()}")
+    cluster.fence = elector.fence
+    return Parts(
+        settings=settings,
+        cluster=cluster,
+        objects=objects,
+        mirror=mirror,
+        queue=queue,
+        feed=feed,
+        removals=removals,
+        intake=intake,
+        resync=Resync(cluster, projection, intake, queue, feed, health, settings.namespaces),
+        reconciler=Reconciler(settings, cluster, objects, projection, intake, slots, board),
+        desk=Desk(Callers(cluster, projection, settings.namespaces), objects, board, settings),
+        health=health,
+        elector=elector,
+    )
+
+
+async def run() -> None:
+    """Run a replica until a signal ends it.
+
+    Raises:
+        OperatorError: a setting cannot be used, or the lease was lost: the process ends and starts anew.
+    """
+    settings = load_settings()
+    _end_at_a_signal()
+    async with AsyncExitStack() as stack:
+        parts = build(settings, await Cluster.connect())
+        stack.push_async_callback(parts.cluster.close)
+        stack.push_async_callback(parts.mirror.close)
+        stack.callback(parts.objects.close)
+        await stack.enter_async_context(serving(parts.health.application(), settings.health_port))
+        await prepare(parts)
+        await see_everything(parts)
+        await stack.enter_async_context(serving(parts.desk.application(), settings.desk_port))
+        stack.push_async_callback(parts.elector.release)
+        await _until_the_first_ends(parts)
+
+
+def _end_at_a_signal() -> None:
+    """End at SIGTERM from the first moment on; process 1 of a container ignores it otherwise. kopf takes over later."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+
+async def prepare(parts: Parts) -> None:
+    """Ensure the bucket and its owner, however long the store takes to come up.
+
+    Raises:
+        StoreRefusedError: the bucket cannot be used with these settings.
+    """
+    failures = 0
+    while True:
+        try:
+            await parts.objects.prepare()
+        except OperatorError as error:
+            if not error.retryable:
+                raise
+            failures += 1
+            parts.health.worked()
+            log.warning("waiting for the object store with bucket R2_BUCKET=%s: %s", parts.settings.r2_bucket, error)
+            pause = min(_PAUSE_MAX, _PAUSE_BASE * 2 ** min(failures, 10))
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+        else:
+            return
+
+
+async def _until_the_first_ends(parts: Parts) -> None:
+    """Run watch, resync and leadership; when one ends, all end. kopf ends at a signal."""
+    stop = asyncio.Event()
+    tasks = {
+        asyncio.create_task(watch(parts.intake, parts.health, parts.settings.namespaces, stop), name="watch"),
+        asyncio.create_task(parts.resync.run(parts.settings.resync_seconds), name="resync"),
+        asyncio.create_task(lead(parts), name="lead"),
+    }
+    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+async def lead(parts: Parts) -> None:
+    """Wait for the lease, then act for as long as it is held.
+
+    Raises:
+        LeaseLostError: it is no longer held.
+    """
+    await parts.elector.acquire()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(parts.elector.keep())
+        parts.feed.active = parts.removals.active = True
+        await see_everything(parts)
+        parts.intake.wake_all()
+        parts.feed.tell_all()
+        group.create_task(work(parts.queue, parts.reconciler.reconcile, parts.settings.workers))
+        group.create_task(work(parts.removals.queue, parts.removals.remove, 1))
+        group.create_task(parts.feed.run())
+
+
+async def see_everything(parts: Parts) -> None:
+    """List everything once, however long the API server takes to answer and to know our kind.
+
+    What a Job's absence means depends on it; and kopf never watches a kind that was unknown when it started.
+    """
+    failures = 0
+    while True:
+        try:
+            await parts.resync.once()
+        except OperatorError as error:
+            failures += 1
+            parts.health.worked()
+            log.warning("could not list everything: %s", error)
+            pause = min(_PAUSE_MAX, _PAUSE_BASE * 2 ** min(failures, 10))
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+        else:
+            return

@@ -1,0 +1,76 @@
+"""kopf at the edge: it watches, and its handlers only pass on what they saw; the only importer of kopf."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+import kopf
+
+from stemyard_contract.separationjob import GROUP, LABEL_MANAGED_BY, MANAGED_BY, PLURAL, VERSION
+from stemyard_operator.health import Health
+from stemyard_operator.intake import Intake
+
+JOB_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+"""Label selector of the Jobs that are watched."""
+_PAGE: Final = 500
+
+
+def operator_settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: no finalizers, annotations, peering or Events of its own, and watches that cannot die."""
+    settings = kopf.OperatorSettings()
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 310
+    settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = _PAGE
+    settings.watching.label_selectors["batch", "v1", "jobs"] = JOB_SELECTOR
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.networking.enforce_retry_after = True
+    settings.persistence.finalizer = f"{GROUP}/operator"
+    settings.process.ultimate_exiting_timeout = 10
+    return settings
+
+
+def registry(intake: Intake, health: Health) -> kopf.OperatorRegistry:
+    """Return the handlers: level-triggered, and never failing."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    def log_in(settings: kopf.OperatorSettings, **_: object) -> kopf.ConnectionInfo | None:
+        in_pod = kopf.login_with_service_account(settings=settings)
+        return in_pod or kopf.login_with_kubeconfig(settings=settings)
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
+    async def separation_seen(event: Mapping[str, Any], **_: object) -> None:
+        health.worked()
+        if event["type"] == "DELETED":
+            intake.separation_gone(event["object"]["metadata"]["uid"], event["object"])
+        else:
+            intake.separation(event["object"])
+
+    @kopf.on.event("batch", "v1", "jobs", registry=handlers)
+    async def job_seen(event: Mapping[str, Any], **_: object) -> None:
+        health.worked()
+        if event["type"] == "DELETED":
+            intake.job_gone(event["object"]["metadata"]["uid"])
+        else:
+            intake.job(event["object"])
+
+    return handlers
+
+
+async def watch(intake: Intake, health: Health, namespaces: tuple[str, ...], stop: asyncio.Event) -> None:
+    """Watch until `stop` is set or a signal ends the process."""
+    # kopf tells of every event and every handler it runs, for each object
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    await kopf.operator(
+        registry=registry(intake, health),
+        settings=operator_settings(),
+        namespaces=list(namespaces),
+        stop_flag=stop,
+        standalone=True,
+    )
