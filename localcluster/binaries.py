@@ -1,18 +1,18 @@
 """The programs compiled from Go modules, kept in the cache under a hash of their sources."""
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from localcluster import toolchain
 from localcluster.errors import CommandFailedError
 from localcluster.folders import Folders
+from localcluster.locks import exclusive
 from localcluster.programs import run, search_path, tie
 from localcluster.progress import Ticker, say
 
@@ -37,7 +37,7 @@ def cluster_binaries(folders: Folders) -> Path:
     """The folder with `node`, `coredns` and `pause`, compiled when it is not there (minutes on first use)."""
     folder = folders.binaries / cache_key(SOURCES)
     if not folder.exists():
-        with _one_at_a_time(folders), _landing(folder) as partial:
+        with _turn(folders), _landing(folder) as partial:
             if partial is not None:
                 command = toolchain.go(folders)
                 # Sharing a folder with nothing else, `go build` names each program after its own.
@@ -48,10 +48,10 @@ def cluster_binaries(folders: Folders) -> Path:
 
 def go_program(package: str, folders: Folders) -> Path:
     """A program of another module (`path@version`), installed by `go install` when it is not there."""
+    folder = folder_of(package, folders)
     name = package.partition("@")[0].rpartition("/")[2]
-    folder = folders.binaries / f"{name}-{package.partition('@')[2]}"
     if not folder.exists():
-        with _one_at_a_time(folders), _landing(folder) as partial:
+        with _turn(folders), _landing(folder) as partial:
             if partial is not None:
                 arguments = ["install", "-v", "-trimpath", "-ldflags", "-s -w", package]
                 command = toolchain.go(folders)
@@ -59,14 +59,10 @@ def go_program(package: str, folders: Folders) -> Path:
     return folder / name
 
 
-def download_modules(folders: Folders) -> None:
-    """Fetch the cluster's Go modules; network only, so it can run while something else uses the processors."""
-    run(
-        [toolchain.go(folders), "mod", "download"],
-        timeout=1800,
-        cwd=SOURCES,
-        env=toolchain.environment(toolchain.go(folders)),
-    )
+def folder_of(package: str, folders: Folders) -> Path:
+    """Where the program of a `path@version` lies once it is compiled."""
+    path, _, version = package.partition("@")
+    return folders.binaries / f"{path.rpartition('/')[2]}-{version}"
 
 
 def _packages(command: Path) -> int:
@@ -118,6 +114,10 @@ def _watch(process: subprocess.Popen[bytes], title: str, log: Path, total: int |
         time.sleep(0.3)
 
 
+def _turn(folders: Folders) -> AbstractContextManager[None]:
+    return exclusive(folders.binaries / "lock", "another command compiles; waiting for it")
+
+
 @contextmanager
 def _landing(folder: Path) -> Iterator[Path | None]:
     # Another process may have compiled it while this one waited for its turn: then there is nothing to do.
@@ -129,11 +129,3 @@ def _landing(folder: Path) -> Iterator[Path | None]:
     partial.mkdir(parents=True)
     yield partial
     partial.rename(folder)
-
-
-@contextmanager
-def _one_at_a_time(folders: Folders) -> Iterator[None]:
-    folders.binaries.mkdir(parents=True, exist_ok=True)
-    with (folders.binaries / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -51,9 +51,7 @@ class Authority:
     def for_client(self, user: str, groups: Sequence[str] = ()) -> KeyPair:
         """A client certificate: Kubernetes reads the user from CN and the groups from each O."""
         subject = "".join(f"/O={group}" for group in groups) + f"/CN={user}"
-        return self._sign(
-            f"client-{user.replace(':', '-').replace('/', '-')}", subject, ["extendedKeyUsage=clientAuth"]
-        )
+        return self._sign(client_name(user), subject, ["extendedKeyUsage=clientAuth"])
 
     def signing_key(self, name: str) -> KeyPair:
         """A bare key pair (no certificate) with which service account tokens are signed and checked."""
@@ -79,3 +77,8 @@ class Authority:
 
 
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+def client_name(user: str) -> str:
+    """The name of a client's files."""
+    return f"client-{user.replace(':', '-').replace('/', '-')}"

@@ -114,7 +114,8 @@ def _env(_: argparse.Namespace, folders: Folders) -> int:
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 1
-    _export({"KUBECONFIG": str(cluster.kubeconfig()), "STEMYARD_NODE_ADDRESS": cluster.node_address()})
+    where = {"KUBECONFIG": str(cluster.kubeconfig()), "STEMYARD_NODE_ADDRESS": cluster.node_address()}
+    _export(where | cluster.image_names())
     return 0
 
 
@@ -143,7 +144,9 @@ def _base_image(_: argparse.Namespace, folders: Folders) -> int:
 
 
 def _support_images(_: argparse.Namespace, folders: Folders) -> int:
-    _export(provider(folders).support_images())
+    cluster = provider(folders)
+    cluster.support_images()
+    _export(cluster.image_names())
     return 0
 
 

@@ -1,15 +1,13 @@
 """The whole local cluster: brings it up from any state, says how it is, and takes it down without a trace."""
 
-import fcntl
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from localcluster import addons, addresses, binaries
+from localcluster import addons, addresses, binaries, network
 from localcluster.addresses import Plan
 from localcluster.control_plane import ControlPlane
 from localcluster.daemon import Daemon, end, marked
@@ -18,6 +16,7 @@ from localcluster.folders import Folders
 from localcluster.identities import Identities
 from localcluster.image_store import ImageStore
 from localcluster.kube_api import KubeApi
+from localcluster.locks import exclusive
 from localcluster.node import Node
 from localcluster.node_config import NODE, PAUSE_IMAGE
 from localcluster.oci import Recipe, layout_of
@@ -101,17 +100,11 @@ class LocalCluster:
         with step("completing the cluster"):
             self._complete(control_plane.api, node, gpus)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> AbstractContextManager[None]:
         # Kept in the cache, because `down` removes the state folder.
-        self.folders.cache.mkdir(parents=True, exist_ok=True)
-        with (self.folders.cache / "cluster.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say("another command is at work on the cluster; waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        return exclusive(
+            self.folders.cache / "cluster.lock", "another command is at work on the cluster; waiting for it"
+        )
 
     @property
     def _plan_file(self) -> Path:
@@ -153,6 +146,8 @@ class LocalCluster:
             say("removing what is there of the cluster")
         end([pid for daemon in reversed(self._servers()) if (pid := daemon.pid()) and daemon.name != "room"], grace=2.0)
         self._node(Path("/")).stop()
+        if self._plan_file.exists():
+            network.remove_pod_links(self._plan())
         end(marked(self.folders.state), grace=0.5)
         if self.folders.state.exists():
             shutil.rmtree(self.folders.state)

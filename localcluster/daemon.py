@@ -13,6 +13,13 @@ from localcluster.errors import NotReadyError
 from localcluster.programs import search_path
 
 MARK = "STEMYARD_CLUSTER_FOLDER"
+# Servers of one cluster talk to each other directly, whatever proxy the machine uses for the world.
+_DIRECT = {
+    name: ",".join(
+        filter(None, [os.environ.get(name), "localhost,127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"])
+    )
+    for name in ("NO_PROXY", "no_proxy")
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Daemon:
             return running
         for place in (self.log.parent, self.pid_file.parent):
             place.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "PATH": search_path(), **(env or {}), MARK: str(self.folder)}
+        environment = {**os.environ, "PATH": search_path(), **_DIRECT, **(env or {}), MARK: str(self.folder)}
         with self.log.open("ab") as sink:
             process = subprocess.Popen(
                 list(self.argv), cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
@@ -60,10 +67,11 @@ class Daemon:
     def pid(self) -> int | None:
         """Its process id while it runs; a stale pid file, or a pid now of another program, counts as not running."""
         try:
-            pid, begun = self.pid_file.read_text().split()
+            number, begun = self.pid_file.read_text().split()
+            pid = int(number)
         except (OSError, ValueError):
             return None
-        return int(pid) if start_time(int(pid)) == begun else None
+        return pid if start_time(pid) == begun else None
 
     def require(self) -> None:
         """Raise NotReadyError with the end of its log when it has died."""
@@ -86,7 +94,7 @@ def start_time(pid: int) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in {"Z", "X"} else fields[19]
+    return None if fields[0] == "X" or (fields[0] == "Z" and not _has_live_threads(pid)) else fields[19]
 
 
 def marked(folder: Path) -> list[int]:
@@ -113,6 +121,14 @@ def end(pids: Iterable[int], grace: float) -> None:
         while left and time.monotonic() < deadline:
             left = {pid: begun for pid, begun in left.items() if start_time(pid) == begun}
             time.sleep(0.02)
+
+
+def _has_live_threads(pid: int) -> bool:
+    # The first thread of a killed process may be a zombie while others still hold its sockets.
+    try:
+        return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir()) > 1
+    except OSError:
+        return False
 
 
 def _reap(pid: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localcluster import kubeconfig
-from localcluster.certificates import Authority, KeyPair
+from localcluster.certificates import Authority, KeyPair, client_name
 from localcluster.kube_api import KubeApi
 from localcluster.server_flags import ControlPlaneFiles
 
@@ -63,6 +63,10 @@ class Identities:
     def client(self, user: str, groups: Sequence[str] = ()) -> Path:
         """The kubeconfig of any user and groups, by client certificate."""
         return self._client(self.server, user, groups)
+
+    def client_pair(self, user: str) -> KeyPair:
+        """The certificate and key of a client whose kubeconfig was made."""
+        return self._pair(client_name(user))
 
     def files(self) -> ControlPlaneFiles:
         """The files the servers are started with."""

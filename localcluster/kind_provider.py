@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from localcluster import addons, support_images, tools
+from localcluster import addons, binaries, support_images, tools
 from localcluster.builder import Build
 from localcluster.errors import CommandFailedError
 from localcluster.folders import Folders
@@ -95,15 +95,24 @@ class KindProvider:
         """Hand an archived image to the node."""
         return self._run([str(self._kind()), "load", "image-archive", str(archive), "--name", NAME]).strip()
 
-    def support_images(self) -> dict[str, str]:
-        """The public images; the node pulls them when they are used."""
+    def support_images(self) -> None:
+        """Nothing to do: the node pulls the public images when they are used."""
+
+    def image_names(self) -> dict[str, str]:
+        """The public images."""
         return {"STEMYARD_S3_IMAGE": support_images.PUBLIC_S3, "STEMYARD_VALKEY_IMAGE": support_images.PUBLIC_VALKEY}
 
     def _clusters(self) -> list[str]:
-        return self._run([str(self._kind()), "get", "clusters"]).split()
+        # Where kind was never needed there is no cluster of its making, and no reason to compile it.
+        kind = self._own_kind()
+        return self._run([str(kind), "get", "clusters"]).split() if kind else []
+
+    def _own_kind(self) -> Path | None:
+        cached = binaries.folder_of(binaries.KIND, self.folders) / "kind"
+        return find("kind") or (cached if cached.exists() else None)
 
     def _kind(self) -> Path:
-        return find("kind") or tools.path_of("kind", self.folders)
+        return self._own_kind() or tools.path_of("kind", self.folders)
 
     def _kubectl(self, *arguments: str) -> str:
         kubectl = find("kubectl") or tools.path_of("kubectl", self.folders)

@@ -9,6 +9,7 @@ from localcluster.builder import Build, Builder
 from localcluster.cluster import LocalCluster
 from localcluster.errors import NotReadyError
 from localcluster.folders import Folders
+from localcluster.locks import exclusive
 from localcluster.progress import say
 
 
@@ -72,11 +73,14 @@ class LocalProvider:
             raise NotReadyError("the cluster is down; start it with `python3 -m localcluster up`")
         return LocalCluster(self.folders).images.load_archive(archive.absolute())
 
-    def support_images(self) -> dict[str, str]:
+    def support_images(self) -> None:
         """Pack the images from their programs and load them."""
         for name, layout in support_images.layouts(self.folders).items():
             self._remember(name, layout)
             self._load(layout, name)
+
+    def image_names(self) -> dict[str, str]:
+        """The images packed here."""
         return {"STEMYARD_S3_IMAGE": support_images.S3, "STEMYARD_VALKEY_IMAGE": support_images.VALKEY}
 
     def _load(self, layout: Path, name: str) -> str:
@@ -97,5 +101,5 @@ class LocalProvider:
         return {name: layout for name, layout in known.items() if (Path(layout) / "index.json").exists()}
 
     def _remember(self, name: str, layout: Path) -> None:
-        self.folders.archives.mkdir(parents=True, exist_ok=True)
-        self._index.write_text(json.dumps(self._built() | {name: str(layout)}, indent=1))
+        with exclusive(self.folders.cache / "built.lock"):
+            self._index.write_text(json.dumps(self._built() | {name: str(layout)}, indent=1))

@@ -1,8 +1,11 @@
 """The node's place in the machine's network: an interface for its address, masquerading for pods, kernel switches."""
 
 import contextlib
+import ipaddress
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from localcluster.addresses import BRIDGE, Plan
 from localcluster.errors import CommandFailedError
@@ -58,6 +61,20 @@ def remove(record: Path) -> None:
         for switch, value in json.loads(record.read_text()).items():
             with contextlib.suppress(OSError):
                 (SYSTEM / switch).write_text(value)
+
+
+def remove_pod_links(plan: Plan) -> None:
+    """Remove the host's ends of the pods' interfaces: a dead pod's dying connections would keep them for minutes."""
+    for device in pod_links(json.loads(run(["ip", "-json", "-4", "route", "show"], timeout=10)), plan):
+        with contextlib.suppress(CommandFailedError):
+            run(["ip", "link", "delete", device], timeout=10)
+
+
+def pod_links(routes: Sequence[Mapping[str, Any]], plan: Plan) -> list[str]:
+    """The interfaces of a routing table (`ip -json route`) that lead to one pod each."""
+    pods = ipaddress.IPv4Network(plan.pod_range)
+    ours = [route for route in routes if str(route.get("dev", "")).startswith("veth") and "/" not in route["dst"]]
+    return [str(route["dev"]) for route in ours if ipaddress.IPv4Address(route["dst"]) in pods]
 
 
 def _switches() -> dict[str, str]:

@@ -1,12 +1,12 @@
 """Debian's packages: installed without starting any service that comes with them."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from localcluster.errors import CommandFailedError, MissingPrerequisiteError
 from localcluster.folders import Folders
+from localcluster.locks import exclusive
 from localcluster.machine import missing_packages
 from localcluster.programs import find, run
 from localcluster.progress import say, step
@@ -24,9 +24,7 @@ def ensure(folders: Folders) -> None:
         MissingPrerequisiteError: there is no apt-get; the message lists what is missing.
         CommandFailedError: apt-get failed.
     """
-    folders.cache.mkdir(parents=True, exist_ok=True)
-    with (folders.cache / "packages.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with exclusive(folders.cache / "packages.lock"):
         missing = missing_packages()
         if not missing:
             return

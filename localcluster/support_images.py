@@ -12,7 +12,7 @@ S3 = f"localhost/stemyard/versitygw:{tools.VERSITYGW}"
 VALKEY = f"localhost/stemyard/valkey:{tools.VALKEY}"
 # The same programs where a registry can be reached.
 PUBLIC_S3 = f"docker.io/versity/versitygw:{tools.VERSITYGW}"
-PUBLIC_VALKEY = f"docker.io/valkey/valkey:{tools.VALKEY}"
+PUBLIC_VALKEY = "docker.io/valkey/valkey:8.1"
 
 
 def layouts(folders: Folders) -> dict[str, Path]:

@@ -1,0 +1,135 @@
+"""The commands that machines with Docker get, recorded by small programs in place of kind, docker and kubectl."""
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from localcluster import cli
+from localcluster.machine import docker_answers
+
+SHIM = """#!/bin/sh
+echo "$(basename "$0") $*" >> {record}
+case "$(basename "$0") $*" in
+  "docker info") exit {docker_status} ;;
+  "kind get clusters") cat {clusters} ;;
+  "kind create cluster"*) echo stemyard > {clusters} ;;
+  "kind delete cluster"*) : > {clusters} ;;
+  "docker image inspect"*) echo sha256:abc ;;
+  "kubectl "*wait*) exit {ready_status} ;;
+esac
+"""
+
+Calls = Callable[[], list[str]]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("STEMYARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("STEMYARD_STATE", str(tmp_path / "state"))
+    (tmp_path / "clusters").touch()
+    install(tmp_path)
+    return tmp_path
+
+
+def install(folder: Path, docker_status: int = 0, ready_status: int = 0) -> None:
+    (folder / "bin").mkdir(exist_ok=True)
+    for name in ("docker", "kind", "kubectl"):
+        text = SHIM.format(
+            record=shlex.quote(str(folder / "calls")),
+            clusters=shlex.quote(str(folder / "clusters")),
+            docker_status=docker_status,
+            ready_status=ready_status,
+        )
+        (folder / "bin" / name).write_text(text)
+        (folder / "bin" / name).chmod(0o755)
+
+
+def calls(folder: Path) -> list[str]:
+    return [line for line in (folder / "calls").read_text().splitlines() if line != "docker info"]
+
+
+def test_docker_counts_only_when_its_engine_answers(machine: Path) -> None:
+    assert docker_answers()
+    install(machine, docker_status=1)
+    assert not docker_answers()
+
+
+def test_up_creates_once_and_keeps_the_users_kubeconfig_out_of_it(machine: Path) -> None:
+    assert cli.main(["up", "--gpus", "2"]) == 0
+    first = calls(machine)
+    assert any(line.startswith("kind create cluster --name stemyard --config ") for line in first)
+    assert f"kind export kubeconfig --name stemyard --kubeconfig {machine}/state/kind.kubeconfig" in first
+    patch = next(line for line in first if "patch node stemyard-control-plane --subresource=status" in line)
+    assert '{"nvidia.com/gpu": "2"}' in patch
+    assert f"--kubeconfig {machine}/state/kind.kubeconfig" in patch
+    assert cli.main(["up"]) == 0
+    assert sum("create cluster" in line for line in calls(machine)) == 1
+
+
+def test_the_demos_node_ports_are_on_the_loopback_address(machine: Path) -> None:
+    cli.main(["up"])
+    (node,) = json.loads((machine / "state/kind.json").read_text())["nodes"]
+    assert [(m["containerPort"], m["hostPort"], m["listenAddress"]) for m in node["extraPortMappings"]] == [
+        (30550, 30550, "127.0.0.1"),
+        (30900, 30900, "127.0.0.1"),
+    ]
+
+
+def test_down_twice_deletes_once(machine: Path) -> None:
+    cli.main(["up"])
+    assert cli.main(["down"]) == 0
+    assert cli.main(["down"]) == 0
+    assert sum("delete cluster --name stemyard" in line for line in calls(machine)) == 1
+    assert not (machine / "state/kind.kubeconfig").exists()
+
+
+def test_images_are_built_by_docker_and_loaded(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["up"])
+    capsys.readouterr()
+    build = ["build-image", "--file", "api/Dockerfile", "--tag", "localhost/x:1", "--target", "cpu"]
+    assert cli.main([*build, "--context", ".", "--build-arg", "A=b c"]) == 0
+    assert "docker build --file api/Dockerfile --tag localhost/x:1 --target cpu --build-arg A=b c ." in calls(machine)
+    assert "kind load docker-image localhost/x:1 --name stemyard" in calls(machine)
+    assert capsys.readouterr().out == "sha256:abc\n"
+
+
+def test_without_a_cluster_an_image_is_built_but_not_loaded(machine: Path) -> None:
+    assert cli.main(["build-image", "--file", "f", "--tag", "x:1"]) == 0
+    assert not any(line.startswith("kind load") for line in calls(machine))
+
+
+def test_env_tells_scripts_where_everything_is(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["env"]) == 1
+    cli.main(["up"])
+    capsys.readouterr()
+    assert cli.main(["env"]) == 0
+    exports = dict(line.removeprefix("export ").split("=", 1) for line in capsys.readouterr().out.splitlines())
+    assert exports["KUBECONFIG"] == f"{machine}/state/kind.kubeconfig"
+    assert exports["STEMYARD_NODE_ADDRESS"] == "127.0.0.1"
+    assert "localhost" not in exports["STEMYARD_S3_IMAGE"]
+
+
+def test_status_fails_while_the_node_is_not_ready(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["up"])
+    assert cli.main(["status"]) == 0
+    install(machine, ready_status=1)
+    assert cli.main(["status"]) == 1
+    assert "not Ready" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["build-image", "--file", "f", "--tag", "x", "--build-arg", "A=1"], "NAME:TAG"),
+        (["build-image", "--file", "f", "--tag", "x:1", "--build-arg", "A"], "NAME=VALUE"),
+    ],
+)
+def test_wrong_arguments_are_explained(
+    machine: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], advice: str
+) -> None:
+    assert cli.main(arguments) == 1
+    assert advice in capsys.readouterr().err
