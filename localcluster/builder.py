@@ -77,8 +77,11 @@ class Builder:
             f"--volume={source}:{place}:ro" for source, place in build_network.volumes(self.folders.cache / "build")
         ]
         target = [f"--target={wanted.target}"] if wanted.target else []
+        # Docker finds a Dockerfile's own ignore file beside it; buildah has to be told.
+        ignored = wanted.file.with_name(f"{wanted.file.name}.dockerignore")
+        ignore = [f"--ignorefile={ignored}"] if ignored.exists() else []
         return [
-            "build", "--isolation=chroot", "--layers", "--format=oci", *target, *arguments, *bound,
+            "build", "--isolation=chroot", "--layers", "--format=oci", *target, *arguments, *bound, *ignore,
             f"--file={wanted.file}", f"--tag={wanted.tag}",
         ]  # fmt: skip
 

@@ -144,9 +144,7 @@ def _base_image(_: argparse.Namespace, folders: Folders) -> int:
 
 
 def _support_images(_: argparse.Namespace, folders: Folders) -> int:
-    cluster = provider(folders)
-    cluster.support_images()
-    _export(cluster.image_names())
+    _export(provider(folders).support_images())
     return 0
 
 

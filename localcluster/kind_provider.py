@@ -95,8 +95,9 @@ class KindProvider:
         """Hand an archived image to the node."""
         return self._run([str(self._kind()), "load", "image-archive", str(archive), "--name", NAME]).strip()
 
-    def support_images(self) -> None:
-        """Nothing to do: the node pulls the public images when they are used."""
+    def support_images(self) -> dict[str, str]:
+        """Nothing to load: the node pulls the public images when they are used."""
+        return self.image_names()
 
     def image_names(self) -> dict[str, str]:
         """The public images."""

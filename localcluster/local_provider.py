@@ -73,11 +73,12 @@ class LocalProvider:
             raise NotReadyError("the cluster is down; start it with `python3 -m localcluster up`")
         return LocalCluster(self.folders).images.load_archive(archive.absolute())
 
-    def support_images(self) -> None:
+    def support_images(self) -> dict[str, str]:
         """Pack the images from their programs and load them."""
         for name, layout in support_images.layouts(self.folders).items():
             self._remember(name, layout)
             self._load(layout, name)
+        return self.image_names()
 
     def image_names(self) -> dict[str, str]:
         """The images packed here."""

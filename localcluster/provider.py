@@ -36,8 +36,8 @@ class Provider(Protocol):
     def load_image(self, archive: Path) -> str:
         """Bring an archived image into the cluster and return its digest."""
 
-    def support_images(self) -> None:
-        """Make the S3 server's and Valkey's images usable in the cluster."""
+    def support_images(self) -> dict[str, str]:
+        """Make the S3 server's and Valkey's images usable in the cluster; answers with `image_names()`."""
 
     def image_names(self) -> dict[str, str]:
         """Names of the S3 server's and Valkey's images by environment variable."""
