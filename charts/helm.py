@@ -59,6 +59,10 @@ class Helm(Protocol):
         """Return the state of the newest revision, such as `deployed`, or None when there is no such release."""
         ...
 
+    def notes(self, release: Release) -> str:
+        """Return what the newest revision tells its deployer."""
+        ...
+
     def apply(self, release: Release, *, wait: bool, timeout: int) -> None:
         """Install or upgrade; with `wait`, return when everything is ready."""
         ...

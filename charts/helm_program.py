@@ -37,6 +37,10 @@ class HelmProgram:
         )
         return next((str(item["status"]) for item in json.loads(listed)), None)
 
+    def notes(self, release: Release) -> str:
+        """Return what the newest revision tells its deployer."""
+        return self._run("get", "notes", release.name, "--namespace", release.namespace)
+
     def apply(self, release: Release, *, wait: bool, timeout: int) -> None:
         """Install or upgrade; with `wait`, return when everything is ready."""
         waiting = ("--wait", "--timeout", f"{timeout}s") if wait else ("--timeout", f"{timeout}s")

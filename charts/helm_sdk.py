@@ -44,6 +44,11 @@ class HelmSdk:
             except helm_python.HelmNotFoundError:
                 return None
 
+    def notes(self, release: Release) -> str:
+        """Return what the newest revision tells its deployer."""
+        with _own_words(), _config(release) as config:
+            return str(config.status(release.name)["notes"])
+
     def apply(self, release: Release, *, wait: bool, timeout: int) -> None:
         """Install or upgrade; with `wait`, return when everything is ready."""
         known = self.status(release) not in {None, "uninstalled"}

@@ -130,7 +130,7 @@ def _run(given: argparse.Namespace) -> int:
     release = Release(given.release, given.namespace, values=read_values(given.values), sets=tuple(given.sets))
     if given.command == "install":
         install(release, _say, timeout=given.timeout, wait=not given.no_wait)
-        _say(f"{release.name} is installed in the namespace {release.namespace}")
+        _say(find_helm().notes(release))
     elif given.command == "uninstall":
         uninstall(release, timeout=given.timeout)
         _say(f"{release.name} is uninstalled")

@@ -26,7 +26,12 @@ def _closed(properties: Mapping[str, Schema], required: Iterable[str] = ()) -> S
     return {**schema, "required": list(required)} if required else schema
 
 
-_RESOURCES: Final = _closed({"requests": _QUANTITIES, "limits": _QUANTITIES})
+_RESOURCES: Final = _closed(
+    {
+        "requests": {**_QUANTITIES, "description": "What a node must have left for the container."},
+        "limits": {**_QUANTITIES, "description": "What the container may not exceed."},
+    }
+)
 _GPU: Final = _closed(
     {
         "resource": {"type": "string", "description": "Extended resource of the GPU, such as nvidia.com/gpu."},

@@ -1,7 +1,11 @@
 {{/* Names, labels and addresses: what every object is called and how pods call each other. */}}
 
-{{/* Base of every object's name. Jobs and Services add a suffix, so 40 characters at most. */}}
+{{/*
+Base of every object's name. Jobs and Services add a suffix, so 40 characters at most. Every template begins with a
+name: here what cannot work is said before any of them trips over it.
+*/}}
 {{- define "stemyard.fullname" -}}
+{{- include "stemyard.validate" . -}}
 {{- .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
 {{- end }}
 

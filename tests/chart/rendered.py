@@ -1,0 +1,127 @@
+"""The chart as it is rendered for the installations it must serve."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+import yaml
+
+from charts.helm import CHART, Release, find_helm, merge, read_values
+
+Object = Mapping[str, Any]
+
+NAMESPACE: Final = "songs"
+RELEASE: Final = "tunes"
+BUCKET: Final[Object] = {"objectStore": {"cloudflareAccountId": "abc123", "existingSecret": "bucket"}}
+"""The least that has to be said: where stems are kept."""
+
+CASES: Final[Mapping[str, Object]] = {
+    "default": BUCKET,
+    "demo": merge(
+        read_values([CHART / "values-demo.yaml"]), {"objectStore": {"publicEndpoint": "http://192.0.2.7:30900"}}
+    ),
+    "two namespaces": merge(BUCKET, {"watchNamespaces": ["team-b", "team-a"], "api": {"namespace": "team-a"}}),
+    "external": {
+        "objectStore": {
+            "endpoint": "https://s3.example.com:9000",
+            "region": "eu-west-1",
+            "publicDomain": "stems.example.com",
+            "existingSecret": "bucket",
+            "egressCIDRs": ["10.1.2.0/24"],
+        },
+        "redis": {"existingSecret": "redis", "port": 6380},
+        "valkey": {"enabled": False},
+        "api": {
+            "existingSecret": "api-key",
+            "cloudflareKV": {"namespaceId": "kv", "existingSecret": "cloudflare"},
+            "extraEnv": [{"name": "EXTRA", "value": "1"}],
+        },
+        "images": {
+            "registry": "registry.example.com:5000/mirror",
+            "pullSecrets": ["registry"],
+            "api": {"digest": "sha256:" + "0" * 64},
+        },
+        "clusterCIDRs": ["192.0.2.0/24", "2001:db8::/32"],
+        "commonLabels": {"team": "audio"},
+    },
+    "kept": {
+        "store": {"enabled": True, "persistence": {"storageClass": "fast"}},
+        "valkey": {"persistence": {"enabled": True}},
+        "fetch": {
+            "extraVolumes": [{"name": "plugins", "configMap": "plugins", "mountPath": "/plugins"}],
+            "extraEgress": [{"to": [{"ipBlock": {"cidr": "192.0.2.9/32"}}]}],
+        },
+        "separator": {"extraEnv": {"STEMYARD_THREADS": "2"}},
+        "models": {"claim": "weights"},
+    },
+}
+
+
+def release(values: Object, name: str = RELEASE) -> Release:
+    return Release(name, NAMESPACE, values=values)
+
+
+def render(values: Object) -> list[Object]:
+    """Parsed objects, each with the namespace that Helm puts it into."""
+    documents = yaml.safe_load_all(find_helm().template(release(values)))
+    return [_placed(document) for document in documents if document]
+
+
+@cache
+def case(name: str) -> list[Object]:
+    return render(CASES[name])
+
+
+def _placed(document: dict[str, Any]) -> Object:
+    if document["kind"] in {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}:
+        return document
+    return {**document, "metadata": {"namespace": NAMESPACE, **document["metadata"]}}
+
+
+def of_kind(objects: Sequence[Object], kind: str) -> list[Object]:
+    return [one for one in objects if one["kind"] == kind]
+
+
+def find(objects: Sequence[Object], kind: str, name: str) -> Object:
+    [found] = [one for one in of_kind(objects, kind) if one["metadata"]["name"] == name]
+    return found
+
+
+def containers(objects: Sequence[Object]) -> Iterator[Object]:
+    for deployment in of_kind(objects, "Deployment"):
+        yield from deployment["spec"]["template"]["spec"]["containers"]
+
+
+def container(objects: Sequence[Object], name: str) -> Object:
+    [found] = [one for one in containers(objects) if one["name"] == name]
+    return found
+
+
+def environment(objects: Sequence[Object], name: str) -> dict[str, str]:
+    """A container's variables with their values; those from Secrets that the deployer brings read `from <secret>`."""
+    return {one["name"]: _value(objects, one) for one in container(objects, name)["env"]}
+
+
+def _value(objects: Sequence[Object], variable: Object) -> str:
+    source = variable.get("valueFrom", {})
+    if "secretKeyRef" in source:
+        return _from_secret(objects, source["secretKeyRef"])
+    if "configMapKeyRef" in source:
+        reference = source["configMapKeyRef"]
+        return str(find(objects, "ConfigMap", reference["name"])["data"][reference["key"]])
+    if "fieldRef" in source:
+        return {"metadata.name": "pod-0", "metadata.namespace": NAMESPACE}[source["fieldRef"]["fieldPath"]]
+    return str(variable["value"])
+
+
+def _from_secret(objects: Sequence[Object], reference: Object) -> str:
+    for secret in of_kind(objects, "Secret"):
+        if secret["metadata"]["name"] == reference["name"]:
+            return str(secret["stringData"][reference["key"]])
+    return f"from-{reference['name']}"
+
+
+def schema() -> Object:
+    document: Object = json.loads((CHART / "values.schema.json").read_text())
+    return document

@@ -1,0 +1,131 @@
+"""What the NetworkPolicies let through: a table of who, whom, port and verdict."""
+
+import pytest
+
+from stemyard_contract.separationjob import LABEL_STAGE
+from tests.chart.policies import End, passes
+from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, of_kind, render
+
+POD_ADDRESS = "10.244.0.9"
+
+
+def part(component: str) -> End:
+    labels = {
+        "app.kubernetes.io/name": "stemyard",
+        "app.kubernetes.io/instance": RELEASE,
+        "app.kubernetes.io/component": component,
+    }
+    return End(POD_ADDRESS, NAMESPACE, labels)
+
+
+def separator(stage: str, namespace: str = NAMESPACE) -> End:
+    return End(POD_ADDRESS, namespace, {LABEL_STAGE: stage})
+
+
+API, OPERATOR, STORE, VALKEY = (part(name) for name in ("api", "operator", "store", "valkey"))
+FETCH, SEPARATE = separator("fetch"), separator("separate")
+STRANGER = End(POD_ADDRESS, NAMESPACE, {"app": "other"})
+DNS = End(POD_ADDRESS, "kube-system", {"k8s-app": "kube-dns"})
+KUBERNETES = End("10.96.0.1")
+PUBLIC, PUBLIC6 = End("198.51.100.7"), End("2606:4700::1111")
+METADATA = End("169.254.169.254")
+
+BUNDLED = [
+    (SEPARATE, DNS, 53, True),
+    (SEPARATE, OPERATOR, 8085, True),
+    (SEPARATE, STORE, 7070, True),
+    (SEPARATE, OPERATOR, 8086, False),
+    (SEPARATE, VALKEY, 6379, False),
+    (SEPARATE, API, 5500, False),
+    (SEPARATE, PUBLIC, 443, False),
+    (SEPARATE, KUBERNETES, 443, False),
+    (FETCH, OPERATOR, 8085, True),
+    (FETCH, STORE, 7070, True),
+    (FETCH, PUBLIC, 443, True),
+    (FETCH, PUBLIC, 80, True),
+    (FETCH, PUBLIC6, 443, True),
+    (FETCH, PUBLIC, 22, False),
+    (FETCH, METADATA, 80, False),
+    (FETCH, KUBERNETES, 443, False),
+    (FETCH, VALKEY, 6379, False),
+    (FETCH, STRANGER, 80, False),
+    (FETCH, End("100.64.3.4"), 80, False),
+    (FETCH, End("fd00::1"), 443, False),
+    (FETCH, End("fe80::1"), 443, False),
+    (FETCH, SEPARATE, 443, False),
+    (API, VALKEY, 6379, True),
+    (API, STORE, 7070, True),
+    (API, KUBERNETES, 443, True),
+    (API, OPERATOR, 8085, False),
+    (OPERATOR, VALKEY, 6379, True),
+    (OPERATOR, STORE, 7070, True),
+    (OPERATOR, KUBERNETES, 6443, True),
+    (OPERATOR, DNS, 53, True),
+    (STRANGER, API, 5500, True),
+    (PUBLIC, API, 5500, True),
+    (STRANGER, OPERATOR, 8085, False),
+    (STRANGER, VALKEY, 6379, False),
+    (PUBLIC, STORE, 7070, True),
+    (VALKEY, PUBLIC, 443, False),
+    (STORE, PUBLIC, 443, False),
+]
+
+
+def policies(objects: list[Object]) -> list[Object]:
+    return of_kind(objects, "NetworkPolicy")
+
+
+@pytest.mark.parametrize(("source", "target", "port", "verdict"), BUNDLED)
+def test_the_demo(source: End, target: End, port: int, verdict: bool) -> None:
+    assert passes(policies(case("demo")), source, target, port) is verdict
+
+
+def test_a_store_behind_a_cluster_ip_is_for_the_system_alone() -> None:
+    rules = policies(case("kept"))
+    assert all(passes(rules, one, STORE, 7070) for one in (API, OPERATOR, FETCH, SEPARATE))
+    assert not passes(rules, STRANGER, STORE, 7070)
+    assert not passes(rules, PUBLIC, STORE, 7070)
+
+
+def test_names_are_looked_up_by_both_protocols() -> None:
+    for protocol in ("UDP", "TCP"):
+        assert passes(policies(case("demo")), FETCH, DNS, 53, protocol)
+
+
+def test_extra_egress_is_for_fetch_alone() -> None:
+    rules, target = policies(case("kept")), End("192.0.2.9")
+    assert passes(rules, FETCH, target, 8443)
+    assert not passes(rules, SEPARATE, target, 8443)
+
+
+def test_external_services_are_reached_where_they_are_and_nothing_beside_them() -> None:
+    rules, store = policies(case("external")), End("10.1.2.3")
+    assert all(passes(rules, one, store, 9000) for one in (API, OPERATOR, FETCH, SEPARATE))
+    assert not passes(rules, SEPARATE, End("10.1.3.1"), 9000)
+    assert passes(rules, API, End("10.9.9.9"), 6380)
+    assert not passes(rules, API, End("10.9.9.9"), 6379)
+
+
+def test_public_addresses_of_the_cluster_are_not_fetched_from() -> None:
+    rules = policies(case("external"))
+    assert not passes(rules, FETCH, End("192.0.2.10"), 443)
+    assert not passes(rules, FETCH, End("2001:db8::5"), 443)
+    assert passes(rules, FETCH, PUBLIC6, 443)
+
+
+def test_r2_is_reached_at_public_addresses() -> None:
+    rules = policies(case("default"))
+    assert all(passes(rules, one, PUBLIC, 443) for one in (API, OPERATOR, FETCH, SEPARATE))
+    assert not passes(rules, SEPARATE, METADATA, 443)
+
+
+def test_separators_of_every_watched_namespace_are_held_and_let_in() -> None:
+    rules = policies(case("two namespaces"))
+    for namespace in ("team-a", "team-b"):
+        assert passes(rules, separator("separate", namespace), OPERATOR, 8085)
+        assert not passes(rules, separator("fetch", namespace), METADATA, 80)
+    assert not passes(rules, separator("separate", "team-c"), OPERATOR, 8085)
+
+
+def test_policies_can_be_left_out() -> None:
+    assert policies(render({**CASES["default"], "networkPolicy": {"enabled": False}})) == []

@@ -1,0 +1,78 @@
+"""The bundled servers start with what the chart gives them, and their probes pass."""
+
+import re
+import socket
+from pathlib import Path
+
+import boto3
+import httpx
+import pytest
+from botocore.config import Config
+from redis import AuthenticationError, Redis
+
+from localcluster.control_plane import free_port
+from localcluster.folders import here
+from localcluster.tools import path_of
+from tests.chart.rendered import RELEASE, Object, case, container, environment, find
+from tests.support.servers import Server
+
+
+def store(objects: list[Object], folder: Path) -> Server:
+    """versitygw with the container's own arguments; only port and folder are of this machine."""
+    port = free_port()
+    here_instead = {":7070": f":{port}", "/data": str(folder)}
+    arguments = [here_instead.get(argument, argument) for argument in container(objects, "store")["args"]]
+    assert str(folder) in arguments
+    assert f":{port}" in arguments
+    program = str(path_of("versitygw", here()))
+    return Server("store", [program, *arguments], port, folder.parent, environment(objects, "store"))
+
+
+def test_the_store_keeps_objects_and_answers_its_probes(tmp_path: Path) -> None:
+    objects = case("demo")
+    data = tmp_path / "data"
+    data.mkdir()
+    variables = environment(objects, "api")
+    with store(objects, data).running() as server:
+        address = f"http://127.0.0.1:{server.port}"
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            path = container(objects, "store")[probe]["httpGet"]["path"]
+            assert httpx.get(f"{address}{path}").status_code == 200
+        client = boto3.client(
+            "s3",
+            endpoint_url=address,
+            aws_access_key_id=variables["R2_ACCESS_KEY_ID"],
+            aws_secret_access_key=variables["R2_SECRET_ACCESS_KEY"],
+            region_name=variables["S3_REGION"],
+            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+        )
+        client.create_bucket(Bucket=variables["R2_BUCKET"])
+        client.put_object(Bucket=variables["R2_BUCKET"], Key="a/b", Body=b"stem")
+        link = client.generate_presigned_url("get_object", Params={"Bucket": variables["R2_BUCKET"], "Key": "a/b"})
+        assert httpx.get(link).content == b"stem"
+        signature = re.search(r"X-Amz-Signature=(\w+)", link)
+        assert signature
+        assert signature[1] not in server.log.read_text()
+
+
+@pytest.mark.parametrize("name", ["demo", "kept"])
+def test_valkey_takes_its_configuration_and_wants_its_password(name: str, tmp_path: Path) -> None:
+    objects, port = case(name), free_port()
+    secret = find(objects, "Secret", f"{RELEASE}-redis")["stringData"]
+    configuration = tmp_path / "valkey.conf"
+    text = secret["valkey.conf"].replace("port 6379", f"port {port}").replace("dir /data", f"dir {tmp_path}")
+    configuration.write_text(text)
+    [argument] = container(objects, "valkey")["args"]
+    assert Path(argument).name == configuration.name
+    server = Server("valkey", [str(path_of("valkey-server", here())), str(configuration)], port, tmp_path)
+    with server.running():
+        url = re.sub(r"@[^/]+/", f"@127.0.0.1:{port}/", secret["REDIS_URL"])
+        client = Redis.from_url(url)
+        assert client.set("key", "value", ex=60)
+        assert client.config_get("maxmemory")["maxmemory"] == str(128 * 1024 * 1024)
+        assert client.config_get("appendonly")["appendonly"] == ("yes" if name == "kept" else "no")
+        client.close()
+        with Redis(port=port) as stranger, pytest.raises(AuthenticationError):
+            stranger.get("key")
+        with socket.create_connection(("127.0.0.1", port), timeout=5):
+            pass

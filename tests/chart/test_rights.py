@@ -1,0 +1,73 @@
+"""Who may do what: exactly the calls that the parts make."""
+
+import pytest
+
+from tests.chart.rendered import CASES, NAMESPACE, RELEASE, case, of_kind
+
+OPERATOR_RIGHTS = [
+    {"apiGroups": ["stemyard.dev"], "resources": ["separationjobs"], "verbs": ["get", "list", "watch", "delete"]},
+    {"apiGroups": ["stemyard.dev"], "resources": ["separationjobs/status"], "verbs": ["patch"]},
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "delete"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+]
+LEASE_RIGHTS = [
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "resourceNames": [f"{RELEASE}-operator"],
+        "verbs": ["get", "update"],
+    },
+]
+API_RIGHTS = [
+    {"apiGroups": ["stemyard.dev"], "resources": ["separationjobs"], "verbs": ["get", "list", "create", "patch"]}
+]
+DESK_RIGHTS = [{"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}]
+
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+@every_case
+def test_only_the_api_and_the_operator_get_a_token(name: str) -> None:
+    objects = case(name)
+    accounts = of_kind(objects, "ServiceAccount")
+    assert all(account["automountServiceAccountToken"] is False for account in accounts)
+    with_token = {
+        deployment["metadata"]["name"]
+        for deployment in of_kind(objects, "Deployment")
+        if deployment["spec"]["template"]["spec"]["automountServiceAccountToken"]
+    }
+    assert with_token == {f"{RELEASE}-api", f"{RELEASE}-operator"}
+
+
+def test_rights_are_exactly_what_the_parts_call() -> None:
+    objects = case("two namespaces")
+    rights = {(one["metadata"]["namespace"], one["metadata"]["name"]): one["rules"] for one in of_kind(objects, "Role")}
+    assert rights == {
+        ("team-a", f"{RELEASE}-operator"): OPERATOR_RIGHTS,
+        ("team-b", f"{RELEASE}-operator"): OPERATOR_RIGHTS,
+        (NAMESPACE, f"{RELEASE}-operator-lease"): LEASE_RIGHTS,
+        ("team-a", f"{RELEASE}-api"): API_RIGHTS,
+    }
+
+
+@every_case
+def test_beyond_namespaces_there_is_one_right(name: str) -> None:
+    [cluster_role] = of_kind(case(name), "ClusterRole")
+    assert cluster_role["rules"] == DESK_RIGHTS
+    assert len(of_kind(case(name), "ClusterRoleBinding")) == 1
+
+
+@every_case
+def test_bindings_give_a_role_of_their_namespace_to_an_account_that_is_there(name: str) -> None:
+    objects = case(name)
+    accounts = {(one["metadata"]["namespace"], one["metadata"]["name"]) for one in of_kind(objects, "ServiceAccount")}
+    roles = {
+        (one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"])
+        for one in [*of_kind(objects, "Role"), *of_kind(objects, "ClusterRole")]
+    }
+    for binding in [*of_kind(objects, "RoleBinding"), *of_kind(objects, "ClusterRoleBinding")]:
+        reference = binding["roleRef"]
+        assert (reference["kind"], binding["metadata"].get("namespace"), reference["name"]) in roles
+        assert {(subject["namespace"], subject["name"]) for subject in binding["subjects"]} <= accounts

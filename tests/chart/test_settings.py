@@ -1,0 +1,108 @@
+"""The parts accept what the chart sets: their own settings, read from the rendered environment."""
+
+from pathlib import Path
+
+import pytest
+
+from stemyard_api.settings import Settings as ApiSettings
+from stemyard_api.settings import load_settings as load_api_settings
+from stemyard_contract.handover import WorkStage
+from stemyard_operator.profiles import Profile, StageProfile
+from stemyard_operator.settings import Settings as OperatorSettings
+from stemyard_operator.settings import load_settings as load_operator_settings
+from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, container, environment, find, schema
+
+NOT_READ_YET = {"API_NAMESPACE", "R2_PUBLIC_DOMAIN", "S3_PUBLIC_ENDPOINT_URL"}
+"""Given to the operator, which will read them when it renders answers."""
+
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+def api_settings(objects: list[Object], monkeypatch: pytest.MonkeyPatch) -> ApiSettings:
+    for name, value in environment(objects, "api").items():
+        monkeypatch.setenv(name, value)
+    return load_api_settings()
+
+
+def operator_settings(objects: list[Object], folder: Path, monkeypatch: pytest.MonkeyPatch) -> OperatorSettings:
+    """The operator's settings, with its ConfigMap laid out in a folder as the kubelet mounts it."""
+    for name, text in find(objects, "ConfigMap", f"{RELEASE}-operator")["data"].items():
+        (folder / name).write_text(text)
+    for name, value in environment(objects, "operator").items():
+        monkeypatch.setenv(name, value.replace("/etc/stemyard", str(folder)))
+    return load_operator_settings()
+
+
+@every_case
+def test_every_variable_of_the_api_is_known_to_it(name: str) -> None:
+    known = {field.upper() for field in ApiSettings.model_fields}
+    extra = {one["name"] for one in CASES[name].get("api", {}).get("extraEnv", [])}
+    assert environment(case(name), "api").keys() - extra <= known
+
+
+@every_case
+def test_every_variable_of_the_operator_is_known_to_it(name: str) -> None:
+    known = {field.upper() for field in OperatorSettings.model_fields}
+    assert environment(case(name), "operator").keys() - known <= NOT_READ_YET
+
+
+@every_case
+def test_the_api_starts_with_what_the_chart_sets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = api_settings(case(name), monkeypatch)
+    assert settings.storage_configured
+    assert settings.redis_url is not None
+    [port] = container(case(name), "api")["ports"]
+    assert settings.port == port["containerPort"]
+
+
+@every_case
+def test_the_operator_starts_with_what_the_chart_sets(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = case(name)
+    settings = operator_settings(objects, tmp_path, monkeypatch)
+    ports = {port["name"]: port["containerPort"] for port in container(objects, "operator")["ports"]}
+    assert ports == {"desk": settings.desk_port, "health": settings.health_port}
+    assert settings.desk_url == f"http://{RELEASE}-desk.{NAMESPACE}.svc.cluster.local:{settings.desk_port}"
+    assert {"default", "gpu"} <= settings.profiles.keys()
+    assert settings.endpoint_url == api_settings(objects, monkeypatch).store_endpoint
+
+
+def test_links_of_the_demo_are_for_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = api_settings(case("demo"), monkeypatch)
+    assert settings.public_store_endpoint == "http://192.0.2.7:30900"
+    assert settings.store_endpoint == f"http://{RELEASE}-store.{NAMESPACE}.svc.cluster.local:7070"
+
+
+def test_parts_agree_on_redis_and_the_install_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = case("demo")
+    api = api_settings(objects, monkeypatch)
+    operator = operator_settings(objects, tmp_path, monkeypatch)
+    assert api.stemyard_install_id == operator.stemyard_install_id
+    assert api.redis_url is not None
+    assert api.redis_url.get_secret_value() == operator.redis_url
+
+
+def test_profiles_of_the_demo_reach_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    profiles = operator_settings(case("demo"), tmp_path, monkeypatch).profiles
+    assert profiles["default"].separate.gpu is None
+    assert profiles["default"].separate.memory is not None
+    assert profiles["gpu"].separate.gpu is not None
+    assert profiles["gpu"].placement(WorkStage.SEPARATE).tolerations[0]["key"] == "nvidia.com/gpu"
+    assert profiles["gpu"].placement(WorkStage.FETCH).tolerations == []
+
+
+def test_extra_settings_of_separators_reach_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = operator_settings(case("kept"), tmp_path, monkeypatch)
+    assert settings.separator_extra_env == {"STEMYARD_THREADS": "2"}
+    assert [(one.config_map, one.mount_path) for one in settings.fetch_volumes] == [("plugins", "/plugins")]
+    assert settings.model_claim == "weights"
+    assert settings.separator_service_account == f"{RELEASE}-separator"
+
+
+def test_the_schema_of_profiles_is_the_operators() -> None:
+    profile = schema()["properties"]["profiles"]["additionalProperties"]["properties"]
+    assert profile.keys() == {field.alias for field in Profile.model_fields.values()} - {"queueName"}
+    stage = {field.alias for field in StageProfile.model_fields.values()}
+    assert profile["fetch"]["properties"].keys() == stage
+    assert profile["separate"]["properties"].keys() == stage

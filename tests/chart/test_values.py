@@ -1,0 +1,154 @@
+"""Values: described, typed, and refused with a sentence when they are misspelt or contradict each other."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charts.described_values import UndescribedValueError, Value, read_values
+from charts.generate import CHART, generated, with_table
+from charts.helm import HelmError, ValuesFileError, merge
+from charts.helm import read_values as read_values_files
+from tests.chart.rendered import BUCKET, Object, render, schema
+
+GONE: Object = {"objectStore": {"cloudflareAccountId": None, "existingSecret": None}}
+
+
+def nodes(node: Object, path: str = "") -> Iterator[tuple[str, Object]]:
+    for name, child in node.get("properties", {}).items():
+        yield f"{path}.{name}", child
+        yield from nodes(child, f"{path}.{name}")
+
+
+def nested(name: str, value: object) -> dict[str, Any]:
+    first, _, rest = name.partition(".")
+    return {first: nested(rest, value) if rest else value}
+
+
+def test_generated_files_are_current() -> None:
+    stale = [path.name for path, text in generated(CHART).items() if path.read_text() != text]
+    assert stale == []
+
+
+def test_the_check_of_generated_files_finds_a_stale_one(tmp_path: Path) -> None:
+    for name in ("values.yaml", "Chart.yaml", "README.md"):
+        (tmp_path / name).write_text((CHART / name).read_text())
+    with (tmp_path / "values.yaml").open("a") as values:
+        values.write("# A new value.\nnewValue: 1\n")
+    texts = {path.name: text for path, text in generated(tmp_path).items()}
+    assert '"newValue"' in texts["values.schema.json"]
+    assert "| `newValue` | `1` | A new value. |" in texts["README.md"]
+
+
+def test_make_check_can_ask_whether_generated_files_are_current() -> None:
+    done = subprocess.run([sys.executable, "-m", "charts.generate", "--check"], cwd=CHART.parents[1], timeout=60)
+    assert done.returncode == 0
+
+
+def test_every_value_of_the_schema_has_a_description() -> None:
+    undescribed = [path for path, node in nodes(schema()) if not node.get("description")]
+    assert undescribed == []
+
+
+def test_a_value_without_a_comment_is_refused() -> None:
+    with pytest.raises(UndescribedValueError, match=r"a\.c: write a comment"):
+        read_values("# Top.\na:\n  # Known.\n  b: 1\n  c: 2\n")
+
+
+def test_comments_become_descriptions() -> None:
+    [top] = read_values("# Top.\na:\n  # One line,\n  # and another.\n  b: [x]\n")
+    assert list(top.leaves()) == [Value(("a", "b"), ["x"], "One line, and another.")]
+
+
+def test_a_readme_without_its_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"README\.md lacks"):
+        with_table("no marks", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("maxActve", 2),
+        ("api.replica", 2),
+        ("objectStore.endPoint", "https://s3.example.com"),
+        ("profiles.default.separate.gpus", {"count": 1}),
+        ("profiles.default.separate.resources.limit", {"memory": "1Gi"}),
+        ("profiles.default.queueName", "team"),
+        ("maxActive", 0),
+        ("maxActive", "two"),
+        ("images.pullPolicy", "Sometimes"),
+        ("api.service.type", "Nodeport"),
+        ("api.service.nodePort", 70000),
+        ("api.secretKey", "short"),
+        ("install.id", "Not_A_Name"),
+        ("objectStore.endpoint", "s3.example.com"),
+        ("objectStore.bucket", "UPPER"),
+        ("limits.maxFileSizeMb", 6000),
+        ("watchNamespaces", ["Team A"]),
+        ("redis.url", "http://redis"),
+        ("clusterCIDRs", ["10.0.0.0"]),
+        ("valkey.password", "with spaces and $igns"),
+        ("networkPolicy.kubernetesApiPorts", []),
+        ("fetch.extraVolumes", [{"name": "x", "mountPath": "/x"}]),
+    ],
+)
+def test_the_schema_refuses(name: str, value: object) -> None:
+    with pytest.raises(HelmError) as refused:
+        render(merge(BUCKET, nested(name, value)))
+    parent = name.rpartition(".")[0].replace(".", "/")
+    assert name.rpartition(".")[2] in str(refused.value) or parent in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (GONE, "nowhere to keep stems: set objectStore.endpoint"),
+        (
+            {"objectStore": {"existingSecret": ""}},
+            "no credentials for the object store: set objectStore.existingSecret",
+        ),
+        ({"store": {"enabled": True}}, "objectStore.endpoint or objectStore.cloudflareAccountId names another"),
+        ({"objectStore": {"accessKeyId": "a", "secretAccessKey": "b"}}, "objectStore.existingSecret and"),
+        ({"objectStore": {"existingSecret": "", "accessKeyId": "a"}}, "go together"),
+        ({"redis": {"url": "redis://r"}}, "set valkey.enabled=false"),
+        ({"valkey": {"enabled": False}}, "no Redis: set redis.url or redis.existingSecret"),
+        (
+            {"valkey": {"enabled": False}, "redis": {"url": "redis://r", "existingSecret": "r"}},
+            "redis.url and redis.existingSecret are both set",
+        ),
+        ({"watchNamespaces": ["team-a"]}, '"songs", which is not watched; add it to watchNamespaces'),
+        ({"api": {"secretKey": "0123456789abcdef", "existingSecret": "k"}}, "api.secretKey and api.existingSecret"),
+        ({"api": {"cloudflareKV": {"namespaceId": "n"}}}, "api.cloudflareKV.existingSecret is empty"),
+        ({"profiles": {"default": None}}, "profiles.default is missing"),
+        ({"models": {"enabled": ["htdemucs"]}}, 'models.default "spleeter-2stems" is not in models.enabled'),
+    ],
+)
+def test_a_contradiction_is_refused_with_a_sentence(values: Object, sentence: str) -> None:
+    with pytest.raises(HelmError) as refused:
+        render(merge(BUCKET, values))
+    assert sentence in str(refused.value)
+
+
+def test_given_secrets_are_used_as_they_are() -> None:
+    given = merge(BUCKET, {"api": {"secretKey": "0123456789abcdef"}, "valkey": {"password": "a" * 16}})
+    secrets = {one["metadata"]["name"]: one["stringData"] for one in render(given) if one["kind"] == "Secret"}
+    assert secrets["tunes-api"]["API_SECRET_KEY"] == "0123456789abcdef"
+    assert secrets["tunes-redis"]["REDIS_URL"].startswith(f"redis://:{'a' * 16}@tunes-valkey.songs.svc.")
+
+
+def test_values_files_win_in_order(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("a: {b: 1, c: [1, 2]}\n")
+    second.write_text("a: {c: [3]}\n")
+    assert read_values_files([first, second]) == {"a": {"b": 1, "c": [3]}}
+
+
+@pytest.mark.parametrize("text", ["- a list\n", "a: [\n"])
+def test_a_values_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text(text)
+    with pytest.raises(ValuesFileError, match=r"values\.yaml"):
+        read_values_files([path])
