@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -34,6 +35,7 @@ _BEARER: Final = "Bearer "
 
 log = logging.getLogger(__name__)
 Body = TypeVar("Body", bound=BaseModel)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Desk:
@@ -104,7 +106,7 @@ async def _body(request: web.Request, kind: type[Body]) -> Body:
 
 
 @web.middleware
-async def _problems(request: web.Request, handler: web.Handler) -> web.StreamResponse:  # type: ignore[name-defined]
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         answer: web.StreamResponse = await handler(request)
     except DeskError as error:

@@ -1,0 +1,274 @@
+"""The operator as a real process over a real API server, Valkey and S3 store; tests take the kubelet's part."""
+
+import contextlib
+import hashlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+
+from localcluster.control_plane import ControlPlane, free_port
+from stemyard_contract.handover import DESK_AUDIENCE, MarkReference, Outcome, WorkStage
+from stemyard_contract.identity import job_name
+from stemyard_contract.mirror import MirrorKeys
+from stemyard_operator.observed import Separation, job_of, separation_of
+from tests.operator.world import mark_of
+from tests.support.servers import ObjectStore, Server, object_store, valkey
+
+INSTALL = "test"
+ACCOUNT = "stemyard-operator"
+SEPARATOR = "stemyard-separator"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+RULES = [
+    {"apiGroups": ["stemyard.dev"], "resources": ["separationjobs"], "verbs": ["get", "list", "watch", "delete"]},
+    {"apiGroups": ["stemyard.dev"], "resources": ["separationjobs/status"], "verbs": ["patch"]},
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "delete"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
+]
+"""Everything the operator may do in a watched namespace."""
+CLUSTER_RULES = [{"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}]
+"""Everything it may do beyond."""
+
+
+@dataclass
+class Operator:
+    """One replica as its own process."""
+
+    server: Server
+    health_port: int
+
+    @property
+    def desk(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+    def is_ready(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"http://127.0.0.1:{self.health_port}/readyz").status_code == 200
+        return False
+
+    def start(self) -> None:
+        self.server.start()
+        self.server.wait_until(self.is_ready)
+
+    def kill(self) -> None:
+        self.server.stop(signal.SIGKILL)
+
+    def alive(self) -> bool:
+        return self.server.process is not None and self.server.process.poll() is None
+
+
+@dataclass
+class World:
+    """All of it, and what tests do with it."""
+
+    plane: ControlPlane
+    namespace: str
+    valkey: Server
+    store: ObjectStore
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> MirrorKeys:
+        return MirrorKeys(INSTALL)
+
+    def redis(self) -> redis.Redis:
+        return redis.Redis(port=self.valkey.port, decode_responses=True)
+
+    # resources
+
+    def path(self, kind: str, name: str = "") -> str:
+        group = {"separationjobs": "/apis/stemyard.dev/v1alpha1", "jobs": "/apis/batch/v1"}.get(kind, "/api/v1")
+        collection = f"{group}/namespaces/{self.namespace}/{kind}"
+        return f"{collection}/{name}" if name else collection
+
+    def create(self, name: str = "song", **spec: Any) -> Separation:
+        body = {
+            "apiVersion": "stemyard.dev/v1alpha1",
+            "kind": "SeparationJob",
+            "metadata": {"name": name},
+            "spec": {"source": {"url": "https://example.com/song.mp3"}, **spec},
+        }
+        return separation_of(self.plane.api.post(self.path("separationjobs"), body))
+
+    def separation(self, name: str = "song") -> Separation:
+        return separation_of(self.plane.api.get(self.path("separationjobs", name)))
+
+    def phase(self, name: str = "song") -> str:
+        return self.separation(name).status.phase or ""
+
+    def jobs(self) -> dict[str, dict[str, Any]]:
+        return {job["metadata"]["name"]: job for job in self.plane.api.get(self.path("jobs"))["items"]}
+
+    def wait_job(self, stage: WorkStage, attempt: int = 1, name: str = "song", run: int = 1) -> dict[str, Any]:
+        wanted = job_name(name, self.separation(name).uid, stage, run, attempt)
+        eventually(lambda: wanted in self.jobs())
+        return self.jobs()[wanted]
+
+    # the kubelet and the Job controller
+
+    def pod(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Give a Job its pod, as the Job controller does."""
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "controller": True}
+        owner |= {"name": job["metadata"]["name"], "uid": job["metadata"]["uid"]}
+        template = job["spec"]["template"]
+        labels = {**template["metadata"]["labels"], "batch.kubernetes.io/controller-uid": job["metadata"]["uid"]}
+        metadata = {"generateName": job["metadata"]["name"] + "-", "labels": labels, "ownerReferences": [owner]}
+        return self.plane.api.post(self.path("pods"), {"metadata": metadata, "spec": template["spec"]})
+
+    def run(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Start the pod of a Job."""
+        pod = self.pod(job)
+        self._pod_status(pod, "Running", {"running": {"startedAt": stamp()}})
+        status = {"startTime": stamp(), "active": 1, "ready": 1, "terminating": 0}
+        self._job_status(job, status)
+        return pod
+
+    def succeed(self, job: Mapping[str, Any], pod: Mapping[str, Any], *, outcome: bool = True) -> str:
+        """Write the commit mark and what it names, then end pod and Job well. Returns the key of the mark."""
+        typed = job_of(job)
+        assert typed is not None
+        name = job["metadata"]["ownerReferences"][0]["name"]
+        separation = self.separation(name)
+        key, content, beside = mark_of(separation, typed.stage, typed.run, pod["metadata"]["uid"], INSTALL)
+        client = self.store.client()
+        for file, body in {**beside, key: content}.items():
+            client.put_object(Bucket=self.store.bucket, Key=file, Body=body)
+        client.close()
+        reference = MarkReference(key=key, sha256=hashlib.sha256(content).hexdigest())
+        message = Outcome(stage=typed.stage, mark=reference).dump() if outcome else ""
+        ended = {"exitCode": 0, "reason": "Completed", "startedAt": stamp(), "finishedAt": stamp(), "message": message}
+        self._pod_status(pod, "Succeeded", {"terminated": ended})
+        self._end(job, "Complete", "SuccessCriteriaMet", {"succeeded": 1, "completionTime": stamp()})
+        return key
+
+    def fail(self, job: Mapping[str, Any], pod: Mapping[str, Any], code: str) -> None:
+        """End pod and Job with a failure code."""
+        typed = job_of(job)
+        assert typed is not None
+        message = Outcome(stage=typed.stage, code=code).dump()
+        ended = {"exitCode": 1, "reason": "Error", "startedAt": stamp(), "finishedAt": stamp(), "message": message}
+        self._pod_status(pod, "Failed", {"terminated": ended})
+        self._end(job, "Failed", "FailureTarget", {"failed": 1})
+
+    def _end(self, job: Mapping[str, Any], how: str, first: str, more: dict[str, Any]) -> None:
+        conditions = [
+            {"type": kind, "status": "True", "reason": "Test", "lastTransitionTime": stamp()} for kind in (first, how)
+        ]
+        status = {"active": 0, "ready": 0, "terminating": 0, "startTime": stamp(), "conditions": conditions, **more}
+        self._job_status(job, status)
+
+    def _job_status(self, job: Mapping[str, Any], status: dict[str, Any]) -> None:
+        path = self.path("jobs", job["metadata"]["name"])
+        known = self.plane.api.get(path).get("status") or {}
+        if "startTime" in known:
+            status = {**status, "startTime": known["startTime"]}
+        self.plane.api.merge(path + "/status", {"status": {"uncountedTerminatedPods": {}, **status}})
+
+    def _pod_status(self, pod: Mapping[str, Any], phase: str, state: dict[str, Any]) -> None:
+        container = {"name": "separator", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp()}
+        status = {"phase": phase, "conditions": [scheduled], "containerStatuses": [{**container, "state": state}]}
+        self.plane.api.merge(self.path("pods", pod["metadata"]["name"]) + "/status", {"status": status})
+
+    def token(self, pod: Mapping[str, Any], audience: str = DESK_AUDIENCE, account: str = SEPARATOR) -> str:
+        """A token as the kubelet projects it into this pod."""
+        bound = {"kind": "Pod", "apiVersion": "v1", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": [audience], "expirationSeconds": 3600, "boundObjectRef": bound},
+        }
+        return str(self.plane.api.post(self.path("serviceaccounts", account) + "/token", body)["status"]["token"])
+
+    # the whole way
+
+    def separate(self, name: str = "song") -> None:
+        """Take a SeparationJob to its end, as fast as the operator allows."""
+        for stage in WorkStage:
+            job = self.wait_job(stage, name=name)
+            self.succeed(job, self.run(job))
+        eventually(lambda: self.phase(name) == "Completed")
+
+    def objects(self, prefix: str = "") -> list[str]:
+        client = self.store.client()
+        listed = client.list_objects_v2(Bucket=self.store.bucket, Prefix=f"{INSTALL}/{prefix}").get("Contents", [])
+        client.close()
+        return [entry["Key"] for entry in listed]
+
+    def operator(self, **environment: str) -> Operator:
+        """Another replica, not started yet."""
+        port, health = free_port(), free_port()
+        values = {**self.environment, "DESK_PORT": str(port), "HEALTH_PORT": str(health), **environment}
+        command = [sys.executable, "-m", "stemyard_operator"]
+        return Operator(Server("operator", command, port, self.folder, values), health)
+
+    @contextlib.contextmanager
+    def operating(self, **environment: str) -> Iterator[Operator]:
+        """Run a replica while the block runs."""
+        operator = self.operator(**environment)
+        try:
+            operator.start()
+            yield operator
+        finally:
+            if operator.alive():
+                operator.kill()
+
+
+@contextlib.contextmanager
+def world(plane: ControlPlane, folder: Path) -> Iterator[World]:
+    """Start everything but the operator, which gets exactly the rights that its chart gives it."""
+    namespace = f"op-{time.monotonic_ns():x}"
+    plane.api.post("/api/v1/namespaces", {"metadata": {"name": namespace}})
+    plane.api.post(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": SEPARATOR}})
+    grant(plane, namespace)
+    user = f"system:serviceaccount:{namespace}:{ACCOUNT}"
+    kubeconfig = plane.kubeconfig_for(user, ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"])
+    with contextlib.ExitStack() as stack:
+        cache = stack.enter_context(valkey(folder).running())
+        store = stack.enter_context(object_store(folder))
+        environment = {
+            "KUBECONFIG": str(kubeconfig),
+            "STEMYARD_INSTALL_ID": INSTALL,
+            "POD_NAMESPACE": namespace,
+            "REDIS_URL": f"redis://127.0.0.1:{cache.port}/0",
+            "RETRY_BASE_SECONDS": "1",
+            **store.environment,
+        }
+        yield World(plane, namespace, cache, store, folder, environment)
+
+
+def grant(plane: ControlPlane, namespace: str) -> None:
+    """Give the operator's account its rights."""
+    subject = [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}]
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "name": ACCOUNT}
+    space = f"{RBAC}/namespaces/{namespace}"
+    plane.api.post(f"{space}/roles", {"metadata": {"name": ACCOUNT}, "rules": RULES})
+    bound = {"metadata": {"name": ACCOUNT}, "roleRef": {**reference, "kind": "Role"}, "subjects": subject}
+    plane.api.post(f"{space}/rolebindings", bound)
+    plane.api.post(f"{RBAC}/clusterroles", {"metadata": {"name": namespace}, "rules": CLUSTER_RULES})
+    role = {**reference, "kind": "ClusterRole", "name": namespace}
+    plane.api.post(
+        f"{RBAC}/clusterrolebindings", {"metadata": {"name": namespace}, "roleRef": role, "subjects": subject}
+    )
+
+
+def stamp() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def eventually(holds: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait until a condition holds, or fail."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
