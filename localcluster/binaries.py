@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import time
@@ -10,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from localcluster import toolchain
-from localcluster.errors import CommandFailedError
+from localcluster.errors import CommandFailedError, MissingPrerequisiteError
 from localcluster.folders import Folders
 from localcluster.locks import exclusive
 from localcluster.programs import run, search_path, tie
@@ -35,6 +36,8 @@ def cache_key(sources: Path) -> str:
 
 def cluster_binaries(folders: Folders) -> Path:
     """The folder with `node`, `coredns` and `pause`, compiled when it is not there (minutes on first use)."""
+    if platform.system() != "Linux":
+        raise MissingPrerequisiteError("Run this on Linux: the Kubernetes servers it compiles run nowhere else.")
     folder = folders.binaries / cache_key(SOURCES)
     if not folder.exists():
         with _turn(folders), _landing(folder) as partial:

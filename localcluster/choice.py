@@ -34,6 +34,8 @@ def _obstacle(facts: Facts) -> str | None:
         return "Install Docker and start it: without its engine a cluster runs only on Linux."
     if not facts.root:
         return "Install Docker and start it, or run this command as root: a cluster without Docker needs root."
+    if not facts.may_unshare:
+        return "Install Docker and start it, or run this in a privileged container: this one may not make namespaces."
     if facts.kernel < OLDEST_KERNEL:
         return f"Install Docker and start it, or boot a kernel from {OLDEST_KERNEL[0]}.{OLDEST_KERNEL[1]} on."
     if facts.missing_packages and not facts.has_apt:

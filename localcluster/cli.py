@@ -9,6 +9,7 @@ from pathlib import Path
 from localcluster import binaries, choice, machine, tools
 from localcluster.builder import Build
 from localcluster.choice import Kind
+from localcluster.cluster import LocalCluster
 from localcluster.errors import LocalClusterError
 from localcluster.folders import Folders, here
 from localcluster.kind_provider import KindProvider
@@ -88,6 +89,9 @@ def _up(asked: argparse.Namespace, folders: Folders) -> int:
 
 
 def _down(_: argparse.Namespace, folders: Folders) -> int:
+    if LocalCluster(folders).exists():
+        # Docker may have been started since: each kind of cluster is taken down by its own.
+        LocalCluster(folders).down()
     provider(folders).down()
     say("nothing of the cluster is left but the cache")
     return 0

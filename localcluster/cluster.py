@@ -72,9 +72,13 @@ class LocalCluster:
         with self._alone():
             self._clear()
 
+    def exists(self) -> bool:
+        """Whether anything of a cluster is there, sound or not."""
+        return self._plan_file.exists()
+
     def problems(self) -> list[str]:
         """What keeps the cluster from being healthy, one sentence each; none when it is."""
-        if not self._plan_file.exists():
+        if not self.exists():
             return ["The cluster is down; start it with `python3 -m localcluster up`."]
         stopped = [
             f"{daemon.name} is not running (log: {daemon.log})." for daemon in self._servers() if not daemon.pid()
@@ -146,7 +150,7 @@ class LocalCluster:
             say("removing what is there of the cluster")
         end([pid for daemon in reversed(self._servers()) if (pid := daemon.pid()) and daemon.name != "room"], grace=2.0)
         self._node(Path("/")).stop()
-        if self._plan_file.exists():
+        if self.exists():
             network.remove_pod_links(self._plan())
         end(marked(self.folders.state), grace=0.5)
         if self.folders.state.exists():

@@ -50,8 +50,10 @@ class ImageStore:
                 with tarfile.open(archive) as tar:
                     tar.extractall(layout, filter="data")
                 notes = oci.manifest_of(layout).get("annotations", {})
-            except (tarfile.TarError, FileNotFoundError) as error:
-                raise LocalClusterError(f"{archive} is not an OCI archive; write one with `oci-archive:`") from error
+                oci.configuration_of(layout)
+            except (tarfile.TarError, OSError, KeyError, ValueError) as error:
+                message = f"{archive} is not an OCI archive of one image; write one with `oci-archive:`"
+                raise LocalClusterError(message) from error
             name = str(notes.get(oci.NAME) or notes.get(oci.REFERENCE) or "")
             if ":" not in name:
                 raise LocalClusterError(f"{archive} carries no image name; write it as `oci-archive:FILE:name:tag`")

@@ -35,6 +35,7 @@ class Facts:
     Attributes:
         system: kernel name, `Linux` or `Darwin`.
         root: whether this process may do everything.
+        may_unshare: whether this process may make namespaces; most containers may not.
         docker_answers: whether Docker's engine answers; a client without an engine does not count.
         has_apt: whether missing system packages can be installed.
         missing_packages: Debian packages whose programs are not there.
@@ -43,6 +44,7 @@ class Facts:
 
     system: str
     root: bool
+    may_unshare: bool
     docker_answers: bool
     has_apt: bool
     missing_packages: tuple[str, ...]
@@ -55,6 +57,7 @@ def facts() -> Facts:
     return Facts(
         system=platform.system(),
         root=os.geteuid() == 0,
+        may_unshare=succeeds(["unshare", "--mount", "--pid", "--fork", "true"], timeout=10),
         docker_answers=docker_answers(),
         has_apt=find("apt-get") is not None,
         missing_packages=missing_packages(),

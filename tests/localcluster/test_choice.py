@@ -9,10 +9,22 @@ from localcluster.errors import MissingPrerequisiteError
 from localcluster.machine import Facts
 
 BARE_DEBIAN = Facts(
-    system="Linux", root=True, docker_answers=False, has_apt=True, missing_packages=("runc", "buildah"), kernel=(6, 1)
+    system="Linux",
+    root=True,
+    may_unshare=True,
+    docker_answers=False,
+    has_apt=True,
+    missing_packages=("runc", "buildah"),
+    kernel=(6, 1),
 )
 LAPTOP = Facts(
-    system="Darwin", root=False, docker_answers=True, has_apt=False, missing_packages=("runc",), kernel=(24, 1)
+    system="Darwin",
+    root=False,
+    may_unshare=False,
+    docker_answers=True,
+    has_apt=False,
+    missing_packages=("runc",),
+    kernel=(24, 1),
 )
 
 
@@ -30,6 +42,7 @@ def test_root_on_linux_gets_our_own_cluster() -> None:
     [
         (replace(LAPTOP, docker_answers=False), "only on Linux"),
         (replace(BARE_DEBIAN, root=False), "as root"),
+        (replace(BARE_DEBIAN, may_unshare=False), "privileged container"),
         (replace(BARE_DEBIAN, kernel=(5, 10)), "5.13"),
         (replace(BARE_DEBIAN, has_apt=False), "runc, buildah"),
     ],
