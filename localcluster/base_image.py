@@ -7,6 +7,7 @@ from pathlib import Path
 from localcluster import packages
 from localcluster.builder import Builder
 from localcluster.folders import Folders
+from localcluster.locks import exclusive
 from localcluster.oci import Recipe, write_layout_of_tar
 from localcluster.programs import run
 from localcluster.progress import step
@@ -30,11 +31,12 @@ def ensure(folders: Folders) -> str:
     packages.ensure(folders)
     builder = Builder(folders)
     layout = folders.archives / f"base-{SUITE}-{RECIPE.key}"
-    if not (layout / "index.json").exists():
-        with step("making the base image"):
-            _make(folders, layout)
-    if not builder.knows(f"localhost/{layout.name}"):
-        builder.take(layout, TAG)
+    with exclusive(folders.cache / "base-image.lock", "another command makes the base image; waiting for it"):
+        if not (layout / "index.json").exists():
+            with step("making the base image"):
+                _make(folders, layout)
+        if not builder.knows(f"localhost/{layout.name}"):
+            builder.take(layout, TAG)
     return TAG
 
 

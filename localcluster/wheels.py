@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from localcluster.errors import MissingPrerequisiteError
+from localcluster.locks import exclusive
 from localcluster.programs import find, run, succeeds
 
 TIMEOUT = 600.0
@@ -18,8 +19,13 @@ def installed(requirement: str, root: Path) -> Path:
         CommandFailedError: the registry could not be reached or has no such version.
     """
     folder = root / requirement.replace("==", "-")
-    if folder.exists():
-        return folder
+    with exclusive(root / "lock"):
+        if not folder.exists():
+            _install(requirement, folder, root)
+    return folder
+
+
+def _install(requirement: str, folder: Path, root: Path) -> None:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +34,6 @@ def installed(requirement: str, root: Path) -> Path:
         timeout=TIMEOUT,
     )
     partial.rename(folder)
-    return folder
 
 
 def _installer(root: Path) -> list[str]:
