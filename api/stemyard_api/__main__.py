@@ -16,12 +16,13 @@ def main() -> int:
     """Serve until told to stop; return the exit code."""
     try:
         settings = load_settings()
+        app = create_app(settings)
     except SettingsError as error:
         sys.stderr.write(f"stemyard-api cannot start: {error}\n")
         return 2
     configure_logging()
     uvicorn.run(
-        create_app(settings),
+        app,
         host="0.0.0.0",  # noqa: S104 - a container's own network
         port=settings.port,
         log_config=None,

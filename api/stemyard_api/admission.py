@@ -49,7 +49,8 @@ def decide(resource: Mapping[str, Any], order: Order, default_model: str, now: f
     if resource["metadata"].get("deletionTimestamp"):
         raise BeingDeletedError
     spec = SeparationJobSpec.model_validate(resource["spec"])
-    if record.track_id != order.track_id or spec_cache_key(spec, default_model) != order.cache_key:
+    asked = (order.track_id, order.owner, order.content_key)
+    if (record.track_id, record.owner, spec_cache_key(spec, default_model)) != asked:
         raise NameConflictError(f"The SeparationJob {record.name} exists and asks for something else.")
     again = _runs_again(record, order.refresh, now)
     changes = (_run_operations(record) if again else []) + _claim_operations(record, order)
@@ -59,7 +60,8 @@ def decide(resource: Mapping[str, Any], order: Order, default_model: str, now: f
 def answers_from_mirror(record: MirrorRecord, order: Order, now: float) -> bool:
     """Whether the mirrored record answers an order with nothing to write."""
     return (
-        record.cache_key == order.cache_key
+        record.cache_key == order.content_key
+        and (record.track_id, record.owner) == (order.track_id, order.owner)
         and order.key_id in record.claims
         and not _runs_again(record, order.refresh, now)
     )

@@ -1,5 +1,6 @@
 """The app: puts routes, middleware and services together. `uvicorn --factory stemyard_api.app:create_app` serves it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
@@ -10,9 +11,10 @@ from pydantic import TypeAdapter
 
 from stemyard_api import health, problems, queue_info, separations, uploads
 from stemyard_api.answers import Problem
+from stemyard_api.keys import follow, keyring_of
 from stemyard_api.logs import configure_logging
 from stemyard_api.middleware import stack
-from stemyard_api.security import DEFAULT_KEY_ID, Keyring
+from stemyard_api.security import Keyring
 from stemyard_api.services import open_services
 from stemyard_api.settings import Settings, load_settings
 
@@ -32,6 +34,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings is None:
         settings = load_settings()
         configure_logging()
+    keyring = keyring_of(settings)
     app = FastAPI(
         title="Stemyard",
         description=_DESCRIPTION,
@@ -39,8 +42,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(settings),
-        middleware=stack(keyring_of(settings)),
+        lifespan=_lifespan(settings, keyring),
+        middleware=stack(keyring),
     )
     problems.register(app)
     for module in (separations, uploads, queue_info, health):
@@ -49,19 +52,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def keyring_of(settings: Settings) -> Keyring:
-    """Return the keys that open this API."""
-    secret = settings.api_secret_key
-    keys = {} if secret is None else {DEFAULT_KEY_ID: secret.get_secret_value()}
-    return Keyring(keys, open_to_all=settings.stemyard_insecure_dev)
-
-
-def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(settings: Settings, keyring: Keyring) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_services(settings) as services:
             app.state.services = services
-            yield
+            following = asyncio.create_task(follow(settings, keyring))
+            try:
+                yield
+            finally:
+                following.cancel()
 
     return lifespan
 

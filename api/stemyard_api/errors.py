@@ -58,6 +58,18 @@ class UnauthenticatedError(ApiError):
         return {"WWW-Authenticate": 'Bearer realm="stemyard"'}
 
 
+class ForbiddenError(ApiError):
+    """The key is valid and may not do this."""
+
+    code = FailureCode.FORBIDDEN
+
+
+class TrackCompletedError(ApiError):
+    """A completed track is not tried again."""
+
+    code = FailureCode.TRACK_COMPLETED
+
+
 class InvalidRequestError(ApiError):
     """A field of the request cannot be used."""
 

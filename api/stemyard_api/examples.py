@@ -48,7 +48,7 @@ UPLOAD_SLOT: Final = {
 
 _DESCRIPTIONS: Final = {
     401: "The API key is missing or wrong",
-    403: "This kind of source is turned off",
+    403: "The API key lacks a scope, or this kind of source is turned off",
     404: "There is no such track or upload",
     409: "It conflicts with what exists",
     413: "It is larger than the service accepts",

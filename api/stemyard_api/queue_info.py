@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from stemyard_api.answers import QueueInfo
 from stemyard_api.cluster import Cluster
 from stemyard_api.examples import QUEUE_INFO, problems
-from stemyard_api.services import PrincipalDep, ServicesDep
+from stemyard_api.services import AdminDep, ServicesDep
 from stemyard_api.store import Store, StoreUnavailableError
 from stemyard_contract.mirror import QUEUE_PHASES, record_of
 
@@ -23,10 +23,10 @@ router = APIRouter(tags=["queue"])
     summary="Which tracks wait",
     responses={
         200: {"model": QueueInfo, "content": {"application/json": {"example": QUEUE_INFO}}},
-        **problems(401, 503),
+        **problems(401, 403, 503),
     },
 )
-async def queue_info(services: ServicesDep, _principal: PrincipalDep) -> JSONResponse:
+async def queue_info(services: ServicesDep, _principal: AdminDep) -> JSONResponse:
     """Tracks that are pending, being fetched or queued, oldest first."""
     length, ids = await waiting(services.store, services.cluster)
     return JSONResponse(QueueInfo(name=services.settings.queue_name, length=length, job_ids=ids))

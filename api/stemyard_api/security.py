@@ -1,16 +1,49 @@
-"""Security: who is asking, told by an API key and compared in constant time."""
+"""Security: who is asking, told by an API key and compared in constant time, and what that key may do."""
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
-from stemyard_api.errors import UnauthenticatedError
+from stemyard_api.errors import ForbiddenError, UnauthenticatedError
 
 DEFAULT_KEY_ID: Final = "default"
 """Id of the key in API_SECRET_KEY."""
 _BEARER: Final = b"bearer "
+
+
+class Scope(StrEnum):
+    """What a key may do; none includes another."""
+
+    SUBMIT = "submit"
+    """Ask for separations, upload, and withdraw what this key asked for."""
+    READ = "read"
+    """Read states and lists."""
+    ADMIN = "admin"
+    """See and end everybody's separations; queue and usage."""
+
+
+ALL_SCOPES: Final = frozenset(Scope)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """Limits of one key; None is what the deployment says.
+
+    Attributes:
+        submits_per_minute: separations it may ask for.
+        reads_per_minute: everything else.
+        concurrent: its separations that may be under way at once.
+        minutes_per_day: minutes of audio separated for it from midnight to midnight UTC.
+    """
+
+    submits_per_minute: int | None = None
+    reads_per_minute: int | None = None
+    concurrent: int | None = None
+    minutes_per_day: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +51,55 @@ class Principal:
     """Whoever holds a key; the id is written into claims, the key itself nowhere."""
 
     key_id: str
+    scopes: frozenset[Scope] = ALL_SCOPES
+    limits: KeyLimits = KeyLimits()
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it may see and end everybody's separations."""
+        return Scope.ADMIN in self.scopes
+
+    def require(self, scope: Scope) -> None:
+        """Pass a key with this scope.
+
+        Raises:
+            ForbiddenError: it has not.
+        """
+        if scope not in self.scopes:
+            raise ForbiddenError(f"This API key lacks the scope {scope}.")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """A key as it is kept: its digest, whose it is, and until when (epoch seconds) it opens."""
+
+    principal: Principal
+    digest: bytes
+    expires_at: float | None = None
 
 
 class Keyring:
-    """The keys that open this API, held as digests."""
+    """The keys that open this API, held as digests; `replace` changes them while requests are served."""
 
-    def __init__(self, keys: Mapping[str, str], *, open_to_all: bool = False) -> None:
+    def __init__(self, entries: Iterable[KeyEntry] = (), *, open_to_all: bool = False) -> None:
         """Take the keys.
 
         Args:
-            keys: secret by key id.
+            entries: the keys; one id may have several, as while one is rotated.
             open_to_all: with no key at all, take every caller for the key `default`.
         """
-        self._digests = {key_id: _digest(secret.encode()) for key_id, secret in keys.items()}
-        self._open = open_to_all and not keys
+        self._allowed_open = open_to_all
+        self.replace(entries)
+
+    @property
+    def entries(self) -> tuple[KeyEntry, ...]:
+        """The keys that open the API now."""
+        return self._entries
+
+    def replace(self, entries: Iterable[KeyEntry]) -> None:
+        """Let these keys, and no others, open the API from now on."""
+        self._entries = tuple(entries)
+        self._open = self._allowed_open and not self._entries
 
     def identify(self, presented: bytes | None) -> Principal:
         """Return who presents this key.
@@ -39,18 +107,18 @@ class Keyring:
         Every stored digest is compared, so the time tells neither how much of a key was right nor which key matched.
 
         Raises:
-            UnauthenticatedError: no key, or not one of ours.
+            UnauthenticatedError: no key, or not one of ours, or one that has expired.
         """
         if self._open:
             return Principal(DEFAULT_KEY_ID)
-        found: str | None = None
-        digest = _digest(presented or b"")
-        for key_id, expected in self._digests.items():
-            if hmac.compare_digest(digest, expected):
-                found = key_id
-        if found is None:
+        found: KeyEntry | None = None
+        presented_digest = digest(presented or b"")
+        for entry in self._entries:
+            if hmac.compare_digest(presented_digest, entry.digest):
+                found = entry
+        if found is None or (found.expires_at is not None and found.expires_at <= time.time()):
             raise UnauthenticatedError
-        return Principal(found)
+        return found.principal
 
 
 def presented_key(headers: Mapping[bytes, bytes]) -> bytes | None:
@@ -61,6 +129,10 @@ def presented_key(headers: Mapping[bytes, bytes]) -> bytes | None:
     return authorization[len(_BEARER) :].strip() if authorization[: len(_BEARER)].lower() == _BEARER else None
 
 
-def _digest(secret: bytes) -> bytes:
-    # SHA-256 gives equal lengths, which compare_digest needs to be constant in time
+def digest(secret: bytes) -> bytes:
+    """Return the form in which a key is kept.
+
+    A fast hash is enough: keys are random, so there is no dictionary to try; equal lengths make comparing
+    them constant in time.
+    """
     return hashlib.sha256(secret).digest()

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Path
 from fastapi.responses import JSONResponse
 
 from stemyard_api import rendering
+from stemyard_api.access import check_visible
 from stemyard_api.admission import is_hit
 from stemyard_api.answers import Accepted, Cached, Completed, Failed, Processing
 from stemyard_api.examples import ACCEPTED, CACHED, JOB_STATES, problems
 from stemyard_api.security import Principal
-from stemyard_api.services import PrincipalDep, Services, ServicesDep
+from stemyard_api.services import ReaderDep, Services, ServicesDep, SubmitterDep
 from stemyard_api.submission import SeparationRequest, order_of
 from stemyard_api.tracks import Track
 from stemyard_contract.separationjob import Phase
@@ -27,7 +28,7 @@ router = APIRouter(tags=["separations"])
         **problems(401, 403, 404, 409, 413, 422, 503),
     },
 )
-async def separate_audio(body: SeparationRequest, services: ServicesDep, principal: PrincipalDep) -> JSONResponse:
+async def separate_audio(body: SeparationRequest, services: ServicesDep, principal: SubmitterDep) -> JSONResponse:
     """Separate a song into stems, once: the same request again is answered with the same track.
 
     200 with `cached: true` when the result exists, else 202; follow it with `GET /job/{track_id}`.
@@ -51,16 +52,18 @@ async def separate_audio(body: SeparationRequest, services: ServicesDep, princip
             "description": "Its state; a failed separation is 200 too",
             "content": {"application/json": {"examples": JOB_STATES}},
         },
-        **problems(401, 404, 503),
+        **problems(401, 403, 404, 503),
     },
 )
 async def job(
     services: ServicesDep,
-    principal: PrincipalDep,
+    principal: ReaderDep,
     track_id: str = Path(description="Id from POST /separate-audio", max_length=256),
 ) -> JSONResponse:
     """State of a track: `processing`, `completed` or `failed`."""
-    return JSONResponse(_state(await services.tracks.find(track_id), services, principal))
+    track = await services.tracks.find(track_id)
+    check_visible(track.record, principal, shared=services.settings.results_shared)
+    return JSONResponse(_state(track, services, principal))
 
 
 def _state(track: Track, services: Services, principal: Principal) -> Processing | Completed | Failed:

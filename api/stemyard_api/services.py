@@ -1,6 +1,6 @@
 """Services: the clients and rules of one API process, made at start and closed at its end."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, cast
@@ -14,7 +14,7 @@ from stemyard_api.links import Links
 from stemyard_api.middleware import PRINCIPAL
 from stemyard_api.objects import Objects
 from stemyard_api.placement import Placement
-from stemyard_api.security import Principal
+from stemyard_api.security import Principal, Scope
 from stemyard_api.settings import Settings
 from stemyard_api.store import Store
 from stemyard_api.tracks import Tracks
@@ -73,9 +73,18 @@ def _services(request: Request) -> Services:
 _API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="The service's API key.")
 
 
-def _principal(request: Request, _key: Annotated[str | None, Security(_API_KEY)]) -> Principal:
-    return cast(Principal, request.scope[PRINCIPAL])
+def _holder_of(scope: Scope) -> Callable[..., Principal]:
+    """Return the dependency on a caller whose key has this scope."""
+
+    def principal(request: Request, _key: Annotated[str | None, Security(_API_KEY)]) -> Principal:
+        caller = cast(Principal, request.scope[PRINCIPAL])
+        caller.require(scope)
+        return caller
+
+    return principal
 
 
 ServicesDep = Annotated[Services, Depends(_services)]
-PrincipalDep = Annotated[Principal, Depends(_principal)]
+SubmitterDep = Annotated[Principal, Depends(_holder_of(Scope.SUBMIT))]
+ReaderDep = Annotated[Principal, Depends(_holder_of(Scope.READ))]
+AdminDep = Annotated[Principal, Depends(_holder_of(Scope.ADMIN))]

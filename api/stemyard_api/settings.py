@@ -1,6 +1,6 @@
 """Settings: what the API reads from its environment, checked once at start."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AnyHttpUrl, Field, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -29,6 +29,11 @@ class Settings(BaseSettings):
     stemyard_insecure_dev: bool = False
     """Lets the API start without a key; then everybody is the key `default`."""
     api_secret_key: SecretStr | None = None
+    """The key `default`, which has every scope."""
+    api_keys_file: str | None = None
+    """File of further keys, hashed; read again when it changes."""
+    result_sharing: Literal["shared", "per-key"] = "shared"
+    """Whether one separation serves all keys that ask for it, or each key has its own and sees no other."""
     port: Annotated[int, Field(ge=1, le=65535)] = 5500
 
     redis_url: SecretStr | None = None
@@ -82,8 +87,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _key_or_insecure(self) -> Self:
-        if self.api_secret_key is None and not self.stemyard_insecure_dev:
-            raise ValueError("API_SECRET_KEY is not set; set it, or STEMYARD_INSECURE_DEV=true to run without a key")
+        if self.api_secret_key is None and self.api_keys_file is None and not self.stemyard_insecure_dev:
+            raise ValueError(
+                "API_SECRET_KEY is not set; set it, or API_KEYS_FILE, "
+                "or STEMYARD_INSECURE_DEV=true to run without a key"
+            )
         return self
 
     @model_validator(mode="after")
@@ -99,6 +107,11 @@ class Settings(BaseSettings):
     def models(self) -> tuple[str, ...]:
         """Names of models that may be asked for."""
         return self.enabled_models or (self.default_model,)
+
+    @property
+    def results_shared(self) -> bool:
+        """Whether keys share separations and see each other's."""
+        return self.result_sharing == "shared"
 
     @property
     def queue_name(self) -> str:

@@ -16,6 +16,7 @@ from stemyard_contract.models import AUTO_MODEL, Model, resolve_model
 from stemyard_contract.separationjob import (
     API_VERSION,
     KIND,
+    LABEL_OWNER,
     LABEL_TRACK,
     Claim,
     Output,
@@ -108,7 +109,12 @@ class Order:
     key_id: str
     spec: SeparationJobSpec
     cache_key: str
+    """Identity of the track; in per-key mode it holds the key's id."""
+    content_key: str
+    """What is asked for alone, as the operator reckons it from a spec."""
     refresh: bool
+    owner: str | None = None
+    """Id of the one key the track belongs to, in per-key mode."""
 
     @property
     def track_id(self) -> str:
@@ -132,10 +138,11 @@ class Order:
 
     def manifest(self, namespace: str) -> dict[str, Any]:
         """Return the SeparationJob to create, every default written out."""
+        owner = {} if self.owner is None else {LABEL_OWNER: self.owner}
         return {
             "apiVersion": API_VERSION,
             "kind": KIND,
-            "metadata": {"name": self.name, "namespace": namespace, "labels": {LABEL_TRACK: self.track_id}},
+            "metadata": {"name": self.name, "namespace": namespace, "labels": {LABEL_TRACK: self.track_id, **owner}},
             "spec": self.spec.dump(),
         }
 
@@ -154,12 +161,12 @@ def order_of(request: SeparationRequest, principal: Principal, settings: Setting
         model=model.name,
         stems=_stems(request.stems, model),
         output=_output(request),
-        claims=[
-            Claim(key=principal.key_id, metadata=None if request.metadata is None else dump_metadata(request.metadata))
-        ],
+        claims=[_claim(request, principal)],
     )
-    key = spec_cache_key(spec, settings.default_model)
-    return Order(principal.key_id, spec, key, request.cache == "refresh")
+    owner = principal.key_id if settings.result_sharing == "per-key" else None
+    content = spec_cache_key(spec, settings.default_model)
+    key = spec_cache_key(spec, settings.default_model, owner)
+    return Order(principal.key_id, spec, key, content, request.cache == "refresh", owner)
 
 
 def _claim(request: SeparationRequest, principal: Principal) -> Claim:

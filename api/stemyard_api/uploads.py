@@ -12,7 +12,7 @@ from stemyard_api.errors import MisconfiguredError, RequestTooLargeError
 from stemyard_api.examples import UPLOAD_SLOT, problems
 from stemyard_api.objects import UPLOAD_SECONDS, Objects
 from stemyard_api.security import Principal
-from stemyard_api.services import PrincipalDep, ServicesDep
+from stemyard_api.services import ServicesDep, SubmitterDep
 from stemyard_api.settings import Settings
 from stemyard_api.submission import check_text
 from stemyard_api.upload_id import mint_upload_id
@@ -45,10 +45,10 @@ class UploadRequest(BaseModel):
     summary="Get a link to upload a file",
     responses={
         200: {"model": UploadSlot, "content": {"application/json": {"example": UPLOAD_SLOT}}},
-        **problems(401, 413, 422, 500),
+        **problems(401, 403, 413, 422, 500),
     },
 )
-async def uploads(body: UploadRequest, services: ServicesDep, principal: PrincipalDep) -> JSONResponse:
+async def uploads(body: UploadRequest, services: ServicesDep, principal: SubmitterDep) -> JSONResponse:
     """PUT the file to `url` with exactly `headers`, then POST /separate-audio with `upload_id`."""
     if services.objects is None:
         raise MisconfiguredError("No object store is configured, so files cannot be uploaded.")

@@ -21,6 +21,10 @@ class FailureCode(StrEnum):
 
     # the request itself
     UNAUTHENTICATED = "UNAUTHENTICATED"
+    FORBIDDEN = "FORBIDDEN"
+    RATE_LIMITED = "RATE_LIMITED"
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
+    IDEMPOTENCY_MISMATCH = "IDEMPOTENCY_MISMATCH"
     INVALID_REQUEST = "INVALID_REQUEST"
     TRACK_NOT_FOUND = "TRACK_NOT_FOUND"
     NOT_FOUND = "NOT_FOUND"
@@ -32,6 +36,7 @@ class FailureCode(StrEnum):
     UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND"
     CLAIMS_FULL = "CLAIMS_FULL"
     NAME_CONFLICT = "NAME_CONFLICT"
+    TRACK_COMPLETED = "TRACK_COMPLETED"
     BEING_DELETED = "BEING_DELETED"
     UNAVAILABLE = "UNAVAILABLE"
     INTERNAL = "INTERNAL"
@@ -105,6 +110,10 @@ _C = FailureCode
 
 _ROWS: Final = (
     Failure(_C.UNAUTHENTICATED, _REQUEST, False, 0, 401, "Send a valid API key in the X-API-Key header."),
+    Failure(_C.FORBIDDEN, _REQUEST, False, 0, 403, "This API key may not do that."),
+    Failure(_C.RATE_LIMITED, _REQUEST, True, 0, 429, "Too many requests; try again after the time in Retry-After."),
+    Failure(_C.QUOTA_EXCEEDED, _REQUEST, True, 0, 429, "This API key's quota is used up for now."),
+    Failure(_C.IDEMPOTENCY_MISMATCH, _REQUEST, False, 0, 422, "The Idempotency-Key was used for another request."),
     Failure(_C.INVALID_REQUEST, _REQUEST, False, 0, 422, "The request is not valid."),
     Failure(_C.TRACK_NOT_FOUND, _REQUEST, False, 0, 404, "No track has this id."),
     Failure(_C.NOT_FOUND, _REQUEST, False, 0, 404, "There is nothing at this address."),
@@ -116,6 +125,7 @@ _ROWS: Final = (
     Failure(_C.UPLOAD_NOT_FOUND, _REQUEST, False, 0, 404, "No upload of this key has this id."),
     Failure(_C.CLAIMS_FULL, _REQUEST, False, 0, 409, "Too many API keys have asked for this track."),
     Failure(_C.NAME_CONFLICT, _REQUEST, False, 0, 409, "Another resource already has this name."),
+    Failure(_C.TRACK_COMPLETED, _REQUEST, False, 0, 409, "The track is completed; ask with cache: refresh instead."),
     Failure(_C.BEING_DELETED, _REQUEST, True, 0, 503, "The track is just being deleted; ask again in a moment."),
     Failure(_C.UNAVAILABLE, _REQUEST, True, 0, 503, "A part of the service does not answer; try again shortly."),
     Failure(_C.INTERNAL, _CONTROL, True, 10, 500, "Something went wrong inside the service."),

@@ -10,6 +10,7 @@ from pydantic import Field
 from stemyard_contract.handover import Handed, WorkStage
 from stemyard_contract.identity import track_of
 from stemyard_contract.separationjob import (
+    LABEL_OWNER,
     TERMINAL_PHASES,
     FailureStatus,
     Phase,
@@ -127,6 +128,8 @@ class MirrorRecord(Handed):
     """What each of them wants echoed, as JSON text."""
     cancel: bool = False
     expires_at: float | None = None
+    owner: str | None = None
+    """Id of the one API key it belongs to, where results are not shared between keys."""
 
     @property
     def finished(self) -> bool:
@@ -182,6 +185,7 @@ def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
         metadata={claim.key: claim.metadata for claim in spec.claims if claim.metadata is not None},
         cancel=spec.cancel,
         expires_at=ended + spec.ttl_seconds_after_finished if ended is not None else None,
+        owner=(metadata.get("labels") or {}).get(LABEL_OWNER),
     )
 
 

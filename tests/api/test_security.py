@@ -1,12 +1,19 @@
 """Who is asking is told by the key alone."""
 
+import time
+
 import pytest
 
-from stemyard_api.errors import UnauthenticatedError
-from stemyard_api.security import Keyring, Principal, presented_key
+from stemyard_api.errors import ForbiddenError, UnauthenticatedError
+from stemyard_api.security import KeyEntry, Keyring, Principal, Scope, digest, presented_key
 from stemyard_api.upload_id import belongs_to, mint_upload_id
 
-RING = Keyring({"default": "correct", "studio": "horse"})
+
+def entry(key_id: str, key: str, expires_at: float | None = None) -> KeyEntry:
+    return KeyEntry(Principal(key_id), digest(key.encode()), expires_at)
+
+
+RING = Keyring([entry("default", "correct"), entry("studio", "horse")])
 
 
 def test_each_key_has_its_id() -> None:
@@ -22,10 +29,25 @@ def test_anything_else_is_nobody(key: bytes | None) -> None:
 
 def test_without_keys_nobody_enters_unless_it_is_open_to_all() -> None:
     with pytest.raises(UnauthenticatedError):
-        Keyring({}).identify(b"")
-    assert Keyring({}, open_to_all=True).identify(None) == Principal("default")
+        Keyring().identify(b"")
+    assert Keyring(open_to_all=True).identify(None) == Principal("default")
     with pytest.raises(UnauthenticatedError):
-        Keyring({"default": "k"}, open_to_all=True).identify(None)
+        Keyring([entry("default", "k")], open_to_all=True).identify(None)
+
+
+def test_a_key_may_expire_and_one_id_may_have_two() -> None:
+    ring = Keyring([entry("studio", "old", time.time() - 1), entry("studio", "next", time.time() + 60)])
+    assert ring.identify(b"next").key_id == "studio"
+    with pytest.raises(UnauthenticatedError):
+        ring.identify(b"old")
+
+
+def test_no_scope_includes_another() -> None:
+    admin = Principal("boss", frozenset({Scope.ADMIN}))
+    admin.require(Scope.ADMIN)
+    for scope in (Scope.SUBMIT, Scope.READ):
+        with pytest.raises(ForbiddenError, match=scope):
+            admin.require(scope)
 
 
 def test_a_key_travels_in_either_header() -> None:
