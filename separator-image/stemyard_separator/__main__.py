@@ -1,4 +1,4 @@
-"""`python -m stemyard_separator`: runs the stage that the Assignment names and leaves an Outcome."""
+"""`python -m stemyard_separator`: runs the stage that the Assignment names and leaves an Outcome; `run` needs none."""
 
 import shutil
 import sys
@@ -24,7 +24,11 @@ _CONFIG_EXIT: Final = FAILURES[FailureCode.INTERNAL_CONFIG].exit_code
 
 
 def main() -> int:
-    """Run one stage; return the exit code of the failure table."""
+    """Run one stage, or what the command line says; return the exit code of the failure table."""
+    if sys.argv[1:2] == ["run"]:
+        from stemyard_separator.local import run_locally
+
+        return run_locally(sys.argv[2:])
     stop_on_sigterm()
     start_logging()
     try:

@@ -12,14 +12,15 @@ from pydantic import ValidationError
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import AUDIO_FILE, SOURCE_MARK_FILE, Manifest, MarkReference, SourceMark, StemFile
 from stemyard_separator.cores import granted_cores
-from stemyard_separator.engines.protocol import Engine, Track
+from stemyard_separator.engines.protocol import Engine
 from stemyard_separator.engines.registry import load_engine
 from stemyard_separator.errors import ConfigurationError, PublishError
 from stemyard_separator.logs import log
-from stemyard_separator.media import library_versions, read_flac
-from stemyard_separator.render import Renderer, Rendering, gain_for
+from stemyard_separator.media import library_versions
+from stemyard_separator.render import Rendering
 from stemyard_separator.stage import Stage
 from stemyard_separator.store import LocalFile
+from stemyard_separator.track import FetchedAudio, render_stems
 
 _MARK_LIMIT: Final = 1 << 20
 _READ, _LOADED, _SEPARATED = 0.02, 0.04, 0.97
@@ -54,7 +55,7 @@ def separate(stage: Stage) -> MarkReference:
     stage.reporter.update("load", _READ)
     engine = _load(stage)
     watch.lap("load")
-    rendering = render_track(stage, engine, source)
+    rendering = _render(stage, engine, source)
     watch.lap("separate")
     stage.reporter.update("upload", _SEPARATED)
     kind = _CONTENT_TYPES[stage.assignment.output.format]
@@ -66,18 +67,20 @@ def separate(stage: Stage) -> MarkReference:
     return stage.commit(_manifest(stage, source, engine, rendering, watch).model_copy(update={"stems": stems}))
 
 
-def render_track(stage: Stage, engine: Engine, source: SourceMark) -> Rendering:
-    """Separate and encode the fetched FLAC in the stage's folder."""
-    scale = 2.0**source.exponent
-    track = Track(source.samples, source.mean * scale, source.standard_deviation * scale)
-    mix = read_flac(stage.folder / AUDIO_FILE, source.exponent)
-    assignment = stage.assignment
-    renderer = Renderer(stage.folder, assignment.stems, assignment.output, source.samples)
-    return renderer.render(
-        engine.separate(mix, track),
-        gain_for(source.peak * scale),
-        lambda done: stage.reporter.update("separate", _LOADED + (_SEPARATED - _LOADED) * done),
+def _render(stage: Stage, engine: Engine, source: SourceMark) -> Rendering:
+    audio = FetchedAudio(
+        path=stage.folder / AUDIO_FILE,
+        exponent=source.exponent,
+        samples=source.samples,
+        peak=source.peak,
+        mean=source.mean,
+        standard_deviation=source.standard_deviation,
     )
+
+    def watch(done: float) -> None:
+        stage.reporter.update("separate", _LOADED + (_SEPARATED - _LOADED) * done)
+
+    return render_stems(engine, audio, stage.folder, stage.assignment.stems, stage.assignment.output, watch)
 
 
 def _load(stage: Stage) -> Engine:

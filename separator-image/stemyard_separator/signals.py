@@ -19,9 +19,14 @@ def stop_on_sigterm() -> None:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     for group in _processes:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
+        end_group(group)
     os._exit(TERMINATED_EXIT_CODE)
+
+
+def end_group(group: int) -> None:
+    """Kill all processes of a group that may be gone already."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -31,7 +36,6 @@ def owned_process(process: subprocess.Popen[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        end_group(process.pid)
         process.wait()
         _processes.discard(process.pid)

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from stemyard_contract.separationjob import Source, Stem
 from tests.support import separator_process as separator
 from tests.support.audio import CLIP, Audio, golden_stems, lag, read, si_sdr, tone, write_float_wav, write_wav
 from tests.support.desk_double import PREFIX, SIGNATURE, TOKEN, DeskDouble, Fault
+from tests.support.spleeter_model import model_folder
 
 LEAST_SI_SDR = 9.0
 
@@ -306,8 +309,18 @@ def test_memory_does_not_grow_with_the_song(desk: DeskDouble, upload: Source, tm
     for repeats in (4, 16):
         song = np.tile(read(CLIP), repeats) * 0.5
         fetched(desk, upload, write_wav(tmp_path / "song.wav", song).read_bytes(), tmp_path)
-        ended = separator.run(separator.assignment(desk), tmp_path / "separate", measured=True)
+        ended = separator.run(separator.assignment(desk), tmp_path / "separate", True)
         assert ended.exit_code == 0, ended.output
         peaks.append(ended.peak_mebibytes)
     print("peak MiB:", peaks)
     assert peaks[1] < peaks[0] + 40, peaks
+
+
+def test_a_file_on_this_machine_needs_no_operator(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stemyard_separator", "run", str(CLIP), "--out", str(tmp_path / "out")]
+
+    done = subprocess.run([*command, "--model-dir", str(model_folder())], capture_output=True, text=True, check=True)
+
+    assert sorted(done.stdout.split()) == [str(tmp_path / "out" / f"{stem}.mp3") for stem in ("instrumental", "vocals")]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["instrumental.mp3", "vocals.mp3"]
+    assert read(tmp_path / "out" / "vocals.mp3").shape == read(CLIP).shape

@@ -90,7 +90,7 @@ def start(given: Assignment | None, folder: Path, *prefix: str, **environment: s
     return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def run(given: Assignment | None, folder: Path, *, measured: bool = False, **environment: str) -> Ended:
+def run(given: Assignment | None, folder: Path, measured: bool = False, /, **environment: str) -> Ended:
     """Run a separator to its end; `measured` also takes the peak of its resident memory."""
     peak = folder / "peak"
     prefix = (sys.executable, "-c", _MEASURE, str(peak)) if measured else ()

@@ -30,15 +30,14 @@ _SENTENCES: Final = (
     (r"members-only|Join this channel|requires payment|Sign in|log ?in|cookies", _C.SOURCE_LOGIN_REQUIRED),
     (r"in your country|in your location|geo.?restrict", _C.SOURCE_GEO_BLOCKED),
     (r"live event will begin|Premieres in|is not currently live|live stream recording", _C.SOURCE_LIVE),
-    (
-        r"unavailable|Private video|has been removed|terminated|does not exist|HTTP Error (404|410)",
-        _C.SOURCE_UNAVAILABLE,
-    ),
+    (r"Got error|timed out|HTTP Error 5\d\d", _C.SOURCE_NETWORK),
+    (r"unavailable|has been removed|terminated|does not exist", _C.SOURCE_UNAVAILABLE),
     (r"challenge solving failed|Unable to extract|Failed to parse", _C.EXTRACTOR_BROKEN),
     (r"HTTP Error 403|Requested format is not available|Only images are available", _C.SOURCE_FORBIDDEN),
     (r"ffmpeg|ffprobe", _C.INTERNAL_CONFIG),
     (r"Connection|Unable to download|Incomplete", _C.SOURCE_NETWORK),
 )
+"""Sentences that tell, the first that is found; the order matters."""
 _PATTERNS: Final = tuple((re.compile(pattern, re.IGNORECASE), code) for pattern, code in _SENTENCES)
 _STATUSES: Final = {
     401: _C.SOURCE_LOGIN_REQUIRED,
@@ -49,7 +48,7 @@ _STATUSES: Final = {
     451: _C.SOURCE_GEO_BLOCKED,
 }
 _NOISE: Final = re.compile(
-    r"^(ERROR: )?(\[[\w:+]+\] )?([\w-]{11}: )*|; please report this issue.*| Use --.*", re.DOTALL
+    r"^(ERROR: )?\s*(\[[\w:+]+\] )?([\w-]{11}: )*|; please report this issue.*| Use --.*", re.DOTALL
 )
 _DETAIL_LIMIT: Final = 200
 

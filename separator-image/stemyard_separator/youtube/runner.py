@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import SourceError
 from stemyard_separator.logs import log_failure
-from stemyard_separator.signals import owned_process
+from stemyard_separator.signals import end_group, owned_process
 from stemyard_separator.youtube.exchange import LINES, Done, Failed, Request, Step
 
 _NOTES_LIMIT: Final = 2000
@@ -41,7 +41,7 @@ def run_youtube(request: Request, deadline_seconds: float, watch: Watch) -> Done
             text=True,
         )
     with owned_process(process):
-        timer = threading.Timer(deadline_seconds, process.kill)
+        timer = threading.Timer(deadline_seconds, end_group, (process.pid,))
         timer.start()
         try:
             done = _answer(process, request, watch)

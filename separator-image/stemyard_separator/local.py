@@ -1,0 +1,64 @@
+"""`python -m stemyard_separator run`: separates a file on this machine, with no operator, desk or store around."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from stemyard_contract.separationjob import Output, Stem
+from stemyard_separator.cores import granted_cores
+from stemyard_separator.decode import decode
+from stemyard_separator.engines.registry import load_engine
+from stemyard_separator.errors import StageError
+from stemyard_separator.track import FetchedAudio, render_stems
+
+_LONGEST_SECONDS = 24 * 3600.0
+
+
+def run_locally(arguments: Sequence[str]) -> int:
+    """Separate the file that the command line names; return the exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        _separate(given)
+    except (StageError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code if isinstance(error, StageError) else 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stemyard_separator run", description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for the stems")
+    parser.add_argument("--model", default="spleeter-2stems")
+    parser.add_argument("--model-dir", type=Path, default=Path(os.environ.get("STEMYARD_MODEL_DIR", "/models")))
+    parser.add_argument("--bitrate", type=int, choices=(128, 192, 256, 320), default=320)
+    return parser
+
+
+def _separate(given: argparse.Namespace) -> None:
+    engine = load_engine(given.model, given.model_dir, granted_cores())
+    given.out.mkdir(parents=True, exist_ok=True)
+    # beside the result: stems are spooled as floats, 40 MB a minute, which a small /tmp may not hold
+    with tempfile.TemporaryDirectory(dir=given.out) as folder:
+        decoded = decode(given.file, Path(folder, "audio.flac"), _LONGEST_SECONDS, lambda _: None)
+        measured = decoded.measured
+        audio = FetchedAudio(
+            path=decoded.path,
+            exponent=decoded.exponent,
+            samples=measured.samples,
+            peak=measured.peak,
+            mean=measured.mean,
+            standard_deviation=measured.standard_deviation,
+        )
+        rendering = render_stems(engine, audio, Path(folder), list(Stem), Output(bitrate=given.bitrate), _show)
+        for path in rendering.files.values():
+            target = path.rename(given.out / path.name)
+            sys.stdout.write(f"{target}\n")
+
+
+def _show(done: float) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{done:4.0%}" + ("\n" if done >= 1 else ""))

@@ -1,0 +1,95 @@
+"""What yt-dlp's errors mean."""
+
+import errno
+
+import pytest
+from yt_dlp.networking import Response
+from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, TransportError
+from yt_dlp.utils import ContentTooShortError, DownloadError, ExtractorError, GeoRestrictedError, UnavailableVideoError
+
+from stemyard_contract.failures import FailureCode
+from stemyard_separator.errors import SourceError
+from stemyard_separator.youtube.diagnosis import diagnose
+
+
+def outer(inner: BaseException) -> DownloadError:
+    """Return what yt-dlp raises in the end for an error inside."""
+    return DownloadError(f"ERROR: [youtube] abcdefghijk: {inner}", (type(inner), inner, None))
+
+
+def http(status: int) -> HTTPError:
+    return HTTPError(Response(None, "https://media.invalid/", {}, status))
+
+
+SENTENCES = {
+    "Video unavailable. This video has been removed by the uploader": FailureCode.SOURCE_UNAVAILABLE,
+    "This video is no longer available because the account has been terminated": FailureCode.SOURCE_UNAVAILABLE,
+    "Private video. Sign in if you've been granted access to this video": FailureCode.SOURCE_UNAVAILABLE,
+    "Sign in to confirm your age. This video may be inappropriate for some users": FailureCode.SOURCE_AGE_RESTRICTED,
+    "This video is available to this channel's members-only": FailureCode.SOURCE_LOGIN_REQUIRED,
+    "Join this channel to get access to members-only content": FailureCode.SOURCE_LOGIN_REQUIRED,
+    "The uploader has not made this video available in your country": FailureCode.SOURCE_GEO_BLOCKED,
+    "This live event will begin in 3 hours": FailureCode.SOURCE_LIVE,
+    "This video is DRM protected": FailureCode.SOURCE_DRM,
+    "Sign in to confirm you’re not a bot. This helps protect our community": FailureCode.SOURCE_BOT_CHECK,
+    "The page asks for a captcha challenge": FailureCode.SOURCE_BOT_CHECK,
+    "This content isn't available, try again later. Your account has been rate-limited by YouTube": (
+        FailureCode.SOURCE_RATE_LIMITED
+    ),
+    "Requested format is not available": FailureCode.SOURCE_FORBIDDEN,
+    "n challenge solving failed": FailureCode.EXTRACTOR_BROKEN,
+    "Unable to extract player version": FailureCode.EXTRACTOR_BROKEN,
+    "ffmpeg not found": FailureCode.INTERNAL_CONFIG,
+}
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_sentences(sentence: str) -> None:
+    code, detail = diagnose(outer(ExtractorError(sentence, expected=True)))
+
+    assert code is SENTENCES[sentence]
+    assert not detail.startswith(("ERROR", "["))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (http(403), FailureCode.SOURCE_FORBIDDEN),
+        (http(404), FailureCode.SOURCE_UNAVAILABLE),
+        (http(410), FailureCode.SOURCE_UNAVAILABLE),
+        (http(429), FailureCode.SOURCE_RATE_LIMITED),
+        (http(502), FailureCode.SOURCE_NETWORK),
+        (TransportError("timed out"), FailureCode.SOURCE_NETWORK),
+        (IncompleteRead(1, 2), FailureCode.SOURCE_NETWORK),
+        (ContentTooShortError(1, 2), FailureCode.SOURCE_NETWORK),
+        (GeoRestrictedError("not here", countries=["DE"]), FailureCode.SOURCE_GEO_BLOCKED),
+        (UnavailableVideoError("unable to write"), FailureCode.INTERNAL_IO),
+        (OSError(errno.ENOSPC, "No space left on device"), FailureCode.INTERNAL_IO),
+        (ExtractorError("something new"), FailureCode.EXTRACTOR_BROKEN),
+        (ExtractorError("said by the site", expected=True), FailureCode.SOURCE_UNAVAILABLE),
+        (KeyError("playerResponse"), FailureCode.EXTRACTOR_BROKEN),
+        (SourceError(FailureCode.SOURCE_TOO_LONG, "It lasts 9 h."), FailureCode.SOURCE_TOO_LONG),
+    ],
+)
+def test_errors(error: Exception, code: FailureCode) -> None:
+    assert diagnose(error)[0] is code
+    assert diagnose(outer(error))[0] is code
+
+
+def test_warnings_tell_a_broken_extractor_from_a_refusal() -> None:
+    error = outer(ExtractorError("Requested format is not available", expected=True))
+
+    assert (
+        diagnose(error, ["n challenge solving failed: some formats may be missing"])[0] is FailureCode.EXTRACTOR_BROKEN
+    )
+
+
+def test_a_detail_is_short_and_without_links() -> None:
+    long = (
+        "Sign in to confirm you’re not a bot. Use --cookies; see https://example.invalid/FAQ?token=secret " + "x" * 999
+    )
+
+    _, detail = diagnose(outer(ExtractorError(long, expected=True)))
+
+    assert len(detail) <= 200
+    assert "secret" not in detail

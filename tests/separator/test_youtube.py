@@ -1,0 +1,184 @@
+"""Search and download through the real yt-dlp, with extractors that ask a server of ours in YouTube's place."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stemyard_contract.failures import FAILURES, FailureCode
+from stemyard_contract.separationjob import Source
+from tests.support import separator_process as separator
+from tests.support.audio import CLIP
+from tests.support.desk_double import DeskDouble
+from tests.support.youtube_server import FakeYoutube, Recording
+
+VIDEO, OTHER = "abcdefghijk", "bcdefghijkl"
+CLIP_BYTES = CLIP.read_bytes()
+LINK = Source(url=f"https://youtu.be/{VIDEO}?si=x&list=PL1")
+QUERY = Source(search_query="Bryant slow motion dream")
+
+
+@pytest.fixture
+def youtube() -> Iterator[FakeYoutube]:
+    with FakeYoutube() as running:
+        yield running
+
+
+def fetch(desk: DeskDouble, youtube: FakeYoutube, source: Source, folder: Path, **given: int) -> separator.Ended:
+    return separator.run(separator.assignment(desk, source, **given), folder, **youtube.environment)  # type: ignore[arg-type]
+
+
+def assert_failed(ended: separator.Ended, code: FailureCode, desk: DeskDouble) -> None:
+    assert ended.outcome is not None, ended.output
+    assert ended.outcome.code is code, ended.outcome
+    assert ended.exit_code == FAILURES[code].exit_code
+    assert not desk.order
+
+
+def test_a_search_picks_the_song_and_shows_its_candidates(
+    desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path
+) -> None:
+    karaoke = Recording({"title": "Slow Motion Dream (Karaoke) Bryant", "duration": 200}, CLIP_BYTES)
+    song = Recording(
+        {
+            "title": "Slow Motion Dream",
+            "duration": 199,
+            "channel": "Steven M Bryant - Topic",
+            "artists": ["Steven M Bryant", "CSoul"],
+            "track": "Slow Motion Dream",
+        },
+        CLIP_BYTES,
+    )
+    youtube.recordings = {OTHER: karaoke, VIDEO: song}
+
+    ended = fetch(desk, youtube, QUERY, tmp_path)
+
+    assert ended.exit_code == 0, ended.output
+    assert youtube.queries == ["Bryant slow motion dream"]
+    mark = separator.fetched_mark(desk)
+    assert [(each.media_id, each.chosen) for each in mark.candidates] == [
+        (f"youtube:{VIDEO}", True),
+        (f"youtube:{OTHER}", False),
+    ]
+    assert mark.candidates[0].score > mark.candidates[1].score
+    assert mark.media.media_id == f"youtube:{VIDEO}"
+    assert mark.media.webpage_url == f"https://www.youtube.com/watch?v={VIDEO}"
+    assert (mark.media.title, mark.media.artist) == ("Slow Motion Dream", "Steven M Bryant, CSoul")
+    assert mark.received_bytes == len(CLIP_BYTES)
+    steps = [each.step for each in desk.progress]
+    assert steps[0] == "search"
+
+
+def test_a_link_is_taken_by_its_id_alone(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES, chunked=True)}
+
+    ended = fetch(desk, youtube, LINK, tmp_path)
+
+    assert ended.exit_code == 0, ended.output
+    assert not youtube.queries
+    assert not separator.fetched_mark(desk).candidates
+
+
+def test_a_link_as_a_query_is_a_link(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
+
+    assert fetch(desk, youtube, Source(search_query=LINK.url), tmp_path).exit_code == 0
+    assert not youtube.queries
+
+
+def test_words_that_look_like_an_address_are_only_searched(
+    desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path
+) -> None:
+    ended = fetch(desk, youtube, Source(search_query="http://127.0.0.1:1/song.mp3"), tmp_path)
+
+    assert_failed(ended, FailureCode.SOURCE_NOT_FOUND, desk)
+    assert youtube.queries == ["http://127.0.0.1:1/song.mp3"]
+
+
+def test_a_search_without_hits(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    assert_failed(fetch(desk, youtube, QUERY, tmp_path), FailureCode.SOURCE_NOT_FOUND, desk)
+
+
+def test_a_search_that_is_refused(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    youtube.search_error = "Sign in to confirm you’re not a bot"
+
+    assert_failed(fetch(desk, youtube, QUERY, tmp_path), FailureCode.SOURCE_BOT_CHECK, desk)
+
+
+def test_a_search_that_finds_live_streams_only(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    youtube.recordings = {VIDEO: Recording({"live_status": "is_live"})}
+
+    assert_failed(fetch(desk, youtube, QUERY, tmp_path), FailureCode.SOURCE_LIVE, desk)
+
+
+@pytest.mark.parametrize(
+    "link", ["https://www.youtube.com/playlist?list=PL1", "https://youtu.be/", "https://m.youtube.com/@channel"]
+)
+def test_a_link_without_a_video(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path, link: str) -> None:
+    assert_failed(fetch(desk, youtube, Source(url=link), tmp_path), FailureCode.SOURCE_NOT_FOUND, desk)
+
+
+def test_youtube_can_be_turned_off(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
+
+    for index, source in enumerate((QUERY, LINK)):
+        ended = fetch(desk, youtube, source, tmp_path / str(index), youtube_enabled=False)
+        assert_failed(ended, FailureCode.SOURCE_DISABLED, desk)
+    assert not youtube.queries
+
+
+FAILING: dict[str, tuple[Recording, FailureCode]] = {
+    "live": (Recording({"live_status": "is_live"}, CLIP_BYTES), FailureCode.SOURCE_LIVE),
+    "drm": (Recording(error="This video is DRM protected"), FailureCode.SOURCE_DRM),
+    "bot": (Recording(error="Sign in to confirm you’re not a bot. Use --cookies"), FailureCode.SOURCE_BOT_CHECK),
+    "age": (Recording(error="Sign in to confirm your age"), FailureCode.SOURCE_AGE_RESTRICTED),
+    "private": (
+        Recording(error="Private video. Sign in if you've been granted access"),
+        FailureCode.SOURCE_UNAVAILABLE,
+    ),
+    "403": (Recording(media=CLIP_BYTES, status=403), FailureCode.SOURCE_FORBIDDEN),
+    "404": (Recording(media=CLIP_BYTES, status=404), FailureCode.SOURCE_UNAVAILABLE),
+    "429": (Recording(media=CLIP_BYTES, status=429), FailureCode.SOURCE_RATE_LIMITED),
+    "503": (Recording(media=CLIP_BYTES, status=503), FailureCode.SOURCE_NETWORK),
+    "broken off": (Recording(media=CLIP_BYTES, cut=True), FailureCode.SOURCE_NETWORK),
+    "too long": (Recording({"duration": 5000}, CLIP_BYTES), FailureCode.SOURCE_TOO_LONG),
+    "a page that changed": (Recording(error="no such key", expected=False), FailureCode.EXTRACTOR_BROKEN),
+    "no audio in it": (Recording(media=b"<html>" * 1000), FailureCode.SOURCE_UNDECODABLE),
+}
+
+
+@pytest.mark.parametrize("kind", FAILING)
+def test_recordings_that_cannot_be_had(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path, kind: str) -> None:
+    recording, code = FAILING[kind]
+    youtube.recordings = {VIDEO: recording}
+
+    assert_failed(fetch(desk, youtube, LINK, tmp_path), code, desk)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_too_large(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path, chunked: bool) -> None:
+    youtube.recordings = {VIDEO: Recording(media=CLIP_BYTES * 8, chunked=chunked)}
+
+    ended = fetch(desk, youtube, LINK, tmp_path, max_bytes=300_000)
+
+    assert_failed(ended, FailureCode.SOURCE_TOO_LARGE, desk)
+
+
+def test_a_download_that_never_ends_is_stopped(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    youtube.recordings = {VIDEO: Recording(media=CLIP_BYTES, stall_seconds=30)}
+
+    ended = separator.run(
+        separator.assignment(desk, LINK), tmp_path, STEMYARD_YOUTUBE_DEADLINE_SECONDS="4", **youtube.environment
+    )
+
+    assert_failed(ended, FailureCode.SOURCE_NETWORK, desk)
+
+
+def test_plugins_are_off_unless_asked_for(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    youtube.recordings = {VIDEO: Recording(media=CLIP_BYTES)}
+    environment = youtube.environment | {"YTDLP_NO_PLUGINS": "1", "STEMYARD_YOUTUBE_DEADLINE_SECONDS": "20"}
+
+    ended = separator.run(separator.assignment(desk, QUERY), tmp_path, **environment, HTTPS_PROXY="http://127.0.0.1:9")
+
+    assert ended.exit_code != 0
+    assert not youtube.queries
