@@ -201,7 +201,6 @@ class Reconciler:
             recall.foreign.add(name)
             raise DecideAgain(_AT_ONCE)
         if "deletionTimestamp" in job["metadata"]:
-            self._intake.job(job)
             raise DecideAgain(_SOON)
         return job
 

@@ -1,6 +1,7 @@
 """The operator's settings: environment variables read once, at start."""
 
 import json
+import os
 import socket
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +38,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     # who and where this replica is
-    pod_name: str = Field(default_factory=socket.gethostname)
+    pod_name: str = Field(default_factory=lambda: f"{socket.gethostname()}_{os.getpid()}")
+    """Identity in the leader election. A restarted container of the same pod has its lease back at once."""
     pod_namespace: str = "default"
     watch_namespaces: Words = ()
     lease_name: str = "stemyard-operator"

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import random
 import signal
 from contextlib import AsyncExitStack
@@ -33,6 +32,7 @@ from stemyard_operator.workers import work
 
 _PAUSE_BASE: Final = 0.5
 _PAUSE_MAX: Final = 30.0
+_GOODBYE_SECONDS: Final = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
     feed, removals, board = MirrorFeed(mirror, projection), Removals(objects), ProgressBoard(mirror)
     slots = Slots(projection, settings)
     intake = Intake(projection, queue, slots, feed, removals, settings.stemyard_install_id)
-    elector = Elector(cluster, settings.pod_namespace, settings.lease_name, f"{settings.pod_name}_{os.getpid()}")
+    elector = Elector(cluster, settings.pod_namespace, settings.lease_name, settings.pod_name)
     cluster.fence = elector.fence
     return Parts(
         settings=settings,
@@ -101,7 +101,6 @@ async def run() -> None:
         await prepare(parts)
         await see_everything(parts)
         await stack.enter_async_context(serving(parts.desk.application(), settings.desk_port))
-        stack.push_async_callback(parts.elector.release)
         await _until_the_first_ends(parts)
 
 
@@ -135,20 +134,30 @@ async def prepare(parts: Parts) -> None:
 
 
 async def _until_the_first_ends(parts: Parts) -> None:
-    """Run watch, resync and leadership; when one ends, all end. kopf ends at a signal."""
-    stop = asyncio.Event()
-    tasks = {
-        asyncio.create_task(watch(parts.intake, parts.health, parts.settings.namespaces, stop), name="watch"),
-        asyncio.create_task(parts.resync.run(parts.settings.resync_seconds), name="resync"),
+    """Run watch, resync and leadership until a signal comes or one of them ends; the lease goes first."""
+    started, signalled = asyncio.Event(), asyncio.Event()
+    tasks = [
         asyncio.create_task(lead(parts), name="lead"),
-    }
-    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    stop.set()
-    for task in rest:
+        asyncio.create_task(parts.resync.run(parts.settings.resync_seconds), name="resync"),
+        asyncio.create_task(watch(parts.intake, parts.health, parts.settings.namespaces, started), name="watch"),
+        asyncio.create_task(_signal(started, signalled), name="signal"),
+    ]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.wait([task], timeout=_GOODBYE_SECONDS)
+        if task is tasks[0]:
+            await parts.elector.release()
     for task in done:
         task.result()
+
+
+async def _signal(started: asyncio.Event, signalled: asyncio.Event) -> None:
+    """Return at SIGTERM or SIGINT. kopf would take seconds to stop, with the lease held: replace its handlers."""
+    await started.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, signalled.set)
+    await signalled.wait()
 
 
 async def lead(parts: Parts) -> None:

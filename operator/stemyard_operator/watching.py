@@ -63,14 +63,14 @@ def registry(intake: Intake, health: Health) -> kopf.OperatorRegistry:
     return handlers
 
 
-async def watch(intake: Intake, health: Health, namespaces: tuple[str, ...], stop: asyncio.Event) -> None:
-    """Watch until `stop` is set or a signal ends the process."""
+async def watch(intake: Intake, health: Health, namespaces: tuple[str, ...], started: asyncio.Event) -> None:
+    """Watch until cancelled; `started` is set when kopf has put its own signal handlers in place."""
     # kopf tells of every event and every handler it runs, for each object
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     await kopf.operator(
         registry=registry(intake, health),
         settings=operator_settings(),
         namespaces=list(namespaces),
-        stop_flag=stop,
+        ready_flag=started,
         standalone=True,
     )

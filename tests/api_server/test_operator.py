@@ -1,5 +1,7 @@
 """The operator as a real process: from a SeparationJob to published stems, whatever happens to it on the way."""
 
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from localcluster.control_plane import ControlPlane
 from stemyard_contract.handover import WorkStage
+from stemyard_contract.identity import job_name
 from stemyard_contract.mirror import MirrorRecord
 from tests.support.operator_world import World, eventually, world
 
@@ -55,3 +58,150 @@ def test_a_song_is_separated(running: World) -> None:
         assert mirrored.stem_keys == {stem: file.key for stem, file in found.status.result.stems.items()}
         assert events(running) == ["Completed", "Fetching", "Separating"]
         assert int(found.resource_version) > 0
+
+
+def test_a_rebuilt_redis_is_told_everything(running: World) -> None:
+    with running.operating(RESYNC_SECONDS="1"):
+        running.create()
+        eventually(lambda: record(running))
+        with running.redis() as client:
+            client.flushall()
+        eventually(lambda: record(running))
+        with running.redis() as client:
+            assert client.zrange(running.keys.queue, 0, -1) == [f"{running.namespace}.song"]
+
+
+def test_a_dead_redis_delays_nothing_else(running: World) -> None:
+    running.valkey.stop()
+    with running.operating():
+        running.create()
+        running.separate()
+        running.valkey.start()
+        eventually(lambda: record(running))
+        found = record(running)
+        assert found is not None
+        assert found.finished
+
+
+def test_a_failure_is_retried_and_told(running: World) -> None:
+    with running.operating():
+        running.create(retryPolicy={"limit": 1})
+        for attempt in (1, 2):
+            job = running.wait_job(FETCH, attempt)
+            running.fail(job, running.run(job), "SOURCE_NETWORK")
+        eventually(lambda: running.phase() == "Failed")
+        failure = running.separation().status.failure
+        assert failure is not None
+        assert (failure.code, failure.stage, failure.retryable) == ("SOURCE_NETWORK", "fetch", True)
+        eventually(lambda: events(running) == ["Failed", "Fetching", "Retrying"])
+
+
+def test_without_an_outcome_the_mark_is_found_by_listing(running: World) -> None:
+    with running.operating():
+        running.create()
+        for stage in WorkStage:
+            job = running.wait_job(stage)
+            running.succeed(job, running.run(job), outcome=False)
+        eventually(lambda: running.phase() == "Completed")
+
+
+def test_cancel_waits_for_the_job_to_go(running: World) -> None:
+    with running.operating():
+        running.create()
+        job = running.wait_job(FETCH)
+        running.run(job)
+        running.plane.api.merge(running.path("separationjobs", "song"), {"spec": {"cancel": True}})
+        eventually(lambda: "deletionTimestamp" in running.jobs()[job["metadata"]["name"]]["metadata"])
+        found = running.jobs()[job["metadata"]["name"]]
+        assert found["metadata"]["finalizers"] == ["foregroundDeletion"]
+        assert running.phase() == "Fetching"
+        running.plane.api.merge(running.path("jobs", job["metadata"]["name"]), {"metadata": {"finalizers": None}})
+        eventually(lambda: running.phase() == "Cancelled")
+
+
+def test_run_again_replaces_the_stems(running: World) -> None:
+    with running.operating():
+        running.create()
+        running.separate()
+        before = running.objects("stems/")
+        running.plane.api.merge(running.path("separationjobs", "song"), {"spec": {"run": 2}})
+        for stage in WorkStage:
+            job = running.wait_job(stage, run=2)
+            running.succeed(job, running.run(job))
+        eventually(lambda: running.separation().status.run == 2 and running.phase() == "Completed")
+        assert len(running.objects("stems/")) == 3
+        assert not set(before) & set(running.objects("stems/"))
+
+
+def test_after_its_time_it_goes_with_all_it_left(running: World) -> None:
+    with running.operating():
+        running.create(ttlSecondsAfterFinished=0)
+        for stage in WorkStage:
+            job = running.wait_job(stage)
+            running.succeed(job, running.run(job))
+        eventually(lambda: running.plane.api.get(running.path("separationjobs"))["items"] == [])
+        eventually(lambda: running.objects("stems/") == [])
+        eventually(lambda: record(running) is None)
+
+
+def test_a_job_of_somebody_else_is_a_name_conflict(running: World) -> None:
+    separation = running.create()
+    name = job_name("song", separation.uid, FETCH, 1, 1)
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]}
+    job = {"metadata": {"name": name}, "spec": {"template": {"spec": pod}}}
+    running.plane.api.post(running.path("jobs"), job)
+    with running.operating():
+        eventually(lambda: running.phase() == "Failed")
+        failure = running.separation().status.failure
+        assert failure is not None
+        assert failure.code == "NAME_CONFLICT"
+
+
+def test_a_job_that_is_just_going_is_waited_for(running: World) -> None:
+    separation = running.create()
+    name = job_name("song", separation.uid, FETCH, 1, 1)
+    owner = {"apiVersion": "stemyard.dev/v1alpha1", "kind": "SeparationJob", "controller": True}
+    owner |= {"name": "song", "uid": separation.uid}
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]}
+    # without our label, so that no watch shows it: only the conflict does
+    metadata = {"name": name, "ownerReferences": [owner], "finalizers": ["example.com/hold"]}
+    old = running.plane.api.post(running.path("jobs"), {"metadata": metadata, "spec": {"template": {"spec": pod}}})
+    running.plane.api.delete(running.path("jobs", name))
+    with running.operating():
+        time.sleep(3)
+        assert running.jobs()[name]["metadata"]["uid"] == old["metadata"]["uid"]
+        assert running.phase() in {"", "Pending"}
+        running.plane.api.merge(running.path("jobs", name), {"metadata": {"finalizers": None}})
+        eventually(lambda: running.phase() == "Fetching")
+        assert running.jobs()[name]["metadata"]["uid"] != old["metadata"]["uid"]
+
+
+def test_only_so_many_are_separated_at_once_the_oldest_first(running: World) -> None:
+    with running.operating(MAX_ACTIVE="1"):
+        names = ["first", "second", "third"]
+        for name in names:
+            running.create(name)
+            time.sleep(1.1)  # creation times have whole seconds
+        fetches = {name: running.wait_job(FETCH, name=name) for name in names}
+        for name in reversed(names):
+            running.succeed(fetches[name], running.run(fetches[name]))
+        job = running.wait_job(SEPARATE, name="third")
+        eventually(lambda: running.phase("first") == "Queued", 15)
+        assert [n for n in running.jobs() if "-s1-" in n] == [job["metadata"]["name"]]
+        running.succeed(job, running.run(job))
+        job = running.wait_job(SEPARATE, name="first")
+        assert len([n for n in running.jobs() if "-s1-" in n]) == 2
+        running.succeed(job, running.run(job))
+        running.wait_job(SEPARATE, name="second")
+
+
+def test_the_writes_of_a_separation_are_counted(running: World) -> None:
+    """Fetching, Separating, and the final one: nothing else is written to the resource."""
+    with running.operating() as operator:
+        running.create()
+        running.separate()
+        managed = running.plane.api.get(running.path("separationjobs", "song"))["metadata"]["managedFields"]
+        assert [one["manager"] for one in managed if one.get("subresource") == "status"] == ["stemyard-operator"]
+        told = [json.loads(line) for line in operator.server.log.read_text().splitlines()]
+        phases = [line["phase"] for line in told if line["message"] == "status"]
+        assert phases == ["Fetching", "Separating", "Completed"]
