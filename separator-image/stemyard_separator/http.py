@@ -1,6 +1,8 @@
 """The only module that knows httpx: bounded requests, whose errors never carry an address."""
 
+import os
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -50,10 +52,15 @@ class Download:
 
 
 class HttpClient:
-    """Sends requests without following redirects, reading proxies from the environment or keeping cookies."""
+    """Sends requests without following redirects or reading proxies from the environment.
+
+    SSL_CERT_FILE may name the authorities to trust, for stores with certificates of the house.
+    """
 
     def __init__(self) -> None:
-        self._client = httpx.Client(trust_env=False, follow_redirects=False)
+        own = os.environ.get("SSL_CERT_FILE")
+        trusted = ssl.create_default_context(cafile=own) if own else True
+        self._client = httpx.Client(trust_env=False, follow_redirects=False, verify=trusted)
 
     def post_json(self, url: str, body: str, token: str, seconds: float) -> Answer:
         """POST a JSON text with a bearer token.

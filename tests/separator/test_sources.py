@@ -1,6 +1,7 @@
 """What people give as a song: odd files, wrong files, files that are too much, and links that lead astray."""
 
 import itertools
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -232,3 +233,34 @@ def test_a_private_address_is_never_asked(desk: DeskDouble, tmp_path: Path) -> N
 
     assert_failed(ended, FailureCode.SOURCE_ADDRESS_REFUSED, desk)
     assert not visits
+
+
+def self_signed(folder: Path, name: str) -> Path:
+    """Return a PEM file with the key and the certificate of a server of that name."""
+    key, certificate, both = folder / "key.pem", folder / "certificate.pem", folder / "both.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    subject = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-days", "2"]
+    subprocess.run([*command, *subject, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    both.write_bytes(key.read_bytes() + certificate.read_bytes())
+    return both
+
+
+@pytest.mark.parametrize(("name", "code"), [("localhost", None), ("elsewhere.invalid", FailureCode.SOURCE_NETWORK)])
+def test_a_pinned_https_link_still_needs_the_hosts_certificate(
+    desk: DeskDouble, tmp_path: Path, name: str, code: FailureCode | None
+) -> None:
+    pem = self_signed(tmp_path, name)
+    trusted = {"SSL_CERT_FILE": str(pem), "STEMYARD_FETCH_ALLOWED_CIDRS": "127.0.0.1/32,::1/128"}
+    hosts: list[str | None] = []
+
+    def route(exchange: Exchange) -> None:
+        hosts.append(exchange.headers.get("Host"))
+        exchange.answer(200, CLIP.read_bytes())
+
+    with HttpServer(route, pem) as server:
+        given = separator.assignment(desk, Source(url=f"https://localhost:{server.port}/song.mp3"))
+        ended = separator.run(given, tmp_path, **trusted)
+
+    assert ended.outcome is not None
+    assert ended.outcome.code is code, ended.output
+    assert hosts == ([f"localhost:{server.port}"] if code is None else [])

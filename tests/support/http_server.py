@@ -1,10 +1,12 @@
 """A small real HTTP server for tests, on a free port of this machine; routes are plain functions."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -71,12 +73,16 @@ class _Server(ThreadingHTTPServer):
 
 
 class HttpServer:
-    """Serves `route` until the block ends."""
+    """Serves `route` until the block ends, over TLS where a PEM file with key and certificate is given."""
 
-    def __init__(self, route: Route, host: str = "127.0.0.1") -> None:
+    def __init__(self, route: Route, pem: Path | None = None) -> None:
         self.route = route
-        self._server = _Server((host, 0), Exchange)
+        self._server = _Server(("127.0.0.1", 0), Exchange)
         self._server.owner = self
+        if pem is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(pem)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
