@@ -112,7 +112,7 @@ def _value(objects: Sequence[Object], variable: Object) -> str:
         return str(find(objects, "ConfigMap", reference["name"])["data"][reference["key"]])
     if "fieldRef" in source:
         return {"metadata.name": "pod-0", "metadata.namespace": NAMESPACE}[source["fieldRef"]["fieldPath"]]
-    return str(variable["value"])
+    return str(variable.get("value", ""))
 
 
 def _from_secret(objects: Sequence[Object], reference: Object) -> str:

@@ -21,7 +21,11 @@ LEASE_RIGHTS = [
     },
 ]
 API_RIGHTS = [
-    {"apiGroups": ["stemyard.dev"], "resources": ["separationjobs"], "verbs": ["get", "list", "create", "patch"]}
+    {
+        "apiGroups": ["stemyard.dev"],
+        "resources": ["separationjobs"],
+        "verbs": ["get", "list", "create", "patch", "delete"],
+    }
 ]
 DESK_RIGHTS = [{"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}]
 

@@ -1,0 +1,178 @@
+"""The chart at a real API server: every object admitted, secrets made once, all by Helm itself."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from charts.cluster import RESTRICTED
+from charts.helm import HelmError, Release, find_helm, merge
+from charts.install import InstallError, install, uninstall
+from localcluster.control_plane import ControlPlane
+from stemyard_operator.cluster import separations_path
+from tests.chart.installed import (
+    INSTALL_ID,
+    data,
+    documents,
+    dry_run,
+    install_case,
+    kubectl,
+    restricted_namespace,
+)
+from tests.chart.rendered import CASES, of_kind
+
+GENERATED = (("secrets", "tunes-api"), ("secrets", "tunes-redis"), ("secrets", "tunes-object-store"))
+SEPARATION = {
+    "apiVersion": "stemyard.dev/v1alpha1",
+    "kind": "SeparationJob",
+    "metadata": {"name": "song"},
+    "spec": {"source": {"searchQuery": "a song"}},
+}
+KINDS = (
+    "all,secret,configmap,serviceaccount,role,rolebinding,networkpolicy,persistentvolumeclaim,"
+    "clusterrole,clusterrolebinding"
+)
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane without the definition: the chart brings it."""
+    with ControlPlane(tmp_path_factory.mktemp("bare-control-plane")) as plane, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(plane.kubeconfig))
+        yield plane
+
+
+@pytest.fixture
+def place(plane: ControlPlane) -> Iterator[str]:
+    """A namespace of its own; what a test installed there is gone afterwards, the definition too."""
+    name = f"chart-{os.urandom(4).hex()}"
+    yield name
+    uninstall(Release("tunes", name))
+    command = kubectl(plane.kubeconfig, "delete", "crd", "--all", "--wait=true")
+    subprocess.run(command, timeout=60, check=True)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_api_server_takes_every_object(plane: ControlPlane, name: str) -> None:
+    namespace = f"dry-{os.urandom(4).hex()}"
+    watched = [f"{namespace}-a", f"{namespace}-b"]
+    for one in (namespace, *watched):
+        restricted_namespace(plane, one)
+    more = {"watchNamespaces": watched, "api": {"namespace": watched[0]}} if name == "two namespaces" else {}
+    objects = documents(Release("tunes", namespace, values=merge(CASES[name], more)))
+    assert len(dry_run(plane, namespace, objects).splitlines()) == len(objects)
+
+
+@pytest.mark.parametrize("name", ["demo", "kept", "external"])
+def test_its_pods_are_admitted_where_restricted_is_enforced(plane: ControlPlane, name: str) -> None:
+    namespace = f"pods-{os.urandom(4).hex()}"
+    restricted_namespace(plane, namespace)
+    objects = documents(Release("tunes", namespace, values=CASES[name]))
+    for account in of_kind(objects, "ServiceAccount"):
+        plane.api.post(f"/api/v1/namespaces/{namespace}/serviceaccounts", dict(account))
+    templates = [one["spec"]["template"] for one in of_kind(objects, "Deployment")]
+    pods = [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"pod-{at}", **one["metadata"]}, "spec": one["spec"]}
+        for at, one in enumerate(templates)
+    ]
+    assert len(dry_run(plane, namespace, pods).splitlines()) == len(pods)
+
+
+def test_the_level_is_really_enforced(plane: ControlPlane) -> None:
+    namespace = f"pods-{os.urandom(4).hex()}"
+    restricted_namespace(plane, namespace)
+    plane.api.post(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "default"}})
+    careless = {"containers": [{"name": "c", "image": "i"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": careless}
+    with pytest.raises(AssertionError, match="violates PodSecurity"):
+        dry_run(plane, namespace, [pod])
+
+
+def test_the_namespace_is_made_and_restricted(plane: ControlPlane, place: str) -> None:
+    install_case("demo", place)
+    assert RESTRICTED.items() <= plane.api.get(f"/api/v1/namespaces/{place}")["metadata"]["labels"].items()
+
+
+def test_what_is_made_once_stays_on_upgrade_and_the_id_for_good(plane: ControlPlane, place: str) -> None:
+    release = install_case("demo", place)
+    deployment = f"/apis/apps/v1/namespaces/{place}/deployments/tunes-api"
+    secrets, [install_id] = data(plane, place, *GENERATED), data(plane, place, INSTALL_ID)
+    pods = plane.api.get(deployment)["spec"]["template"]
+    assert install_id["installId"]
+    assert all(value for secret in secrets for value in secret.values())
+
+    install_case("demo", place, {"maxActive": 3})
+    assert data(plane, place, *GENERATED) == secrets
+    assert data(plane, place, INSTALL_ID) == [install_id]
+    assert plane.api.get(deployment)["spec"]["template"] == pods, "nothing of the API changed, so it runs on"
+
+    uninstall(release)
+    install_case("demo", place)
+    assert data(plane, place, INSTALL_ID) == [install_id]
+    assert data(plane, place, *GENERATED) != secrets
+
+
+def test_another_id_for_the_same_release_is_refused(plane: ControlPlane, place: str) -> None:
+    install_case("demo", place)
+    [install_id] = data(plane, place, INSTALL_ID)
+    with pytest.raises(InstallError, match=r"install\.id: this release already has the id"):
+        install_case("demo", place, {"install": {"id": "another"}})
+    assert data(plane, place, INSTALL_ID) == [install_id]
+
+
+def test_values_that_are_no_longer_given_fall_back(plane: ControlPlane, place: str) -> None:
+    install_case("default", place, {"operator": {"replicas": 2}})
+    install_case("default", place)
+    deployment = plane.api.get(f"/apis/apps/v1/namespaces/{place}/deployments/tunes-operator")
+    assert deployment["spec"]["replicas"] == 1
+
+
+def test_uninstalling_keeps_separations_and_the_id_and_nothing_else(plane: ControlPlane, place: str) -> None:
+    release = install_case("demo", place)
+    path = separations_path(place)
+    plane.api.post(path, SEPARATION)
+    uninstall(release)
+    assert [one["metadata"]["name"] for one in plane.api.get(path)["items"]] == ["song"]
+    assert find_helm().status(release) is None
+    options = ("get", KINDS, "-n", place, "-l", "app.kubernetes.io/instance=tunes", "-o", "name")
+    command = kubectl(plane.kubeconfig, *options)
+    left = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert left.stdout.split() == ["configmap/tunes-install"]
+
+
+def test_the_notes_say_what_to_type(plane: ControlPlane, place: str) -> None:
+    release = install_case("demo", place)
+    notes = find_helm().notes(release)
+    for part in (
+        f"kubectl -n {place} rollout status deployment/tunes-api deployment/tunes-operator",
+        "$STEMYARD_URL/separate-audio",
+        f"kubectl -n {place} get separationjobs --watch",
+        "YouTube is on. You, who deploy this, answer for the right",
+        "--set sources.youtube.enabled=false",
+    ):
+        assert part in notes
+    install_case("demo", place, {"sources": {"youtube": {"enabled": False}}})
+    assert "YouTube" not in find_helm().notes(release)
+
+
+def test_the_notes_read_address_and_key(plane: ControlPlane, place: str) -> None:
+    address = {"addresses": [{"type": "Hostname", "address": "node"}, {"type": "InternalIP", "address": "192.0.2.7"}]}
+    plane.api.post("/api/v1/nodes", {"metadata": {"name": "node"}, "status": address})
+    release = install_case("demo", place)
+    lines = [one.strip() for one in find_helm().notes(release).splitlines() if "export STEMYARD_" in one]
+    program = " ".join(kubectl(plane.kubeconfig))
+    script = "\n".join([*(line.replace("kubectl", program) for line in lines), "echo $STEMYARD_URL $STEMYARD_API_KEY"])
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    url, key = done.stdout.split()
+    assert url == "http://192.0.2.7:30550"
+    assert len(key) == 40
+
+
+def test_an_impossible_installation_leaves_nothing(plane: ControlPlane, place: str) -> None:
+    release = Release("tunes", place)
+    with pytest.raises(InstallError, match="nowhere to keep stems"):
+        install(release, print, timeout=30, wait=False)
+    assert find_helm().status(release) is None
+    with pytest.raises(HelmError):
+        find_helm().notes(release)
