@@ -1,0 +1,152 @@
+"""What the operator writes to a real Valkey: newest wins, whoever comes late."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from stemyard_contract.handover import WorkStage
+from stemyard_contract.mirror import MirrorKeys, MirrorRecord, ProgressRecord
+from stemyard_contract.separationjob import Phase
+from stemyard_operator.errors import MirrorError
+from stemyard_operator.mirror import Mirror
+from tests.support.servers import Server, valkey
+
+KEYS = MirrorKeys("install-1")
+TRACK = "music.song"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with valkey(tmp_path_factory.mktemp("valkey")).running() as found:
+        yield found
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[redis.Redis]:
+    with redis.Redis(port=server.port, decode_responses=True) as found:
+        found.flushall()
+        yield found
+
+
+@pytest.fixture
+async def mirror(server: Server, client: redis.Redis) -> AsyncIterator[Mirror]:
+    found = Mirror(f"redis://127.0.0.1:{server.port}/0", "install-1")
+    yield found
+    await found.close()
+
+
+def record(version: int = 1, **changes: Any) -> MirrorRecord:
+    values: dict[str, Any] = {
+        "track_id": TRACK,
+        "namespace": "music",
+        "name": "song",
+        "uid": "uid-1",
+        "resource_version": version,
+        "created": 1000.0,
+        "generation": 1,
+        "observed_generation": 1,
+        "run": 1,
+        "status_run": 1,
+        "phase": Phase.PENDING,
+        "query": "a song",
+        "model": "auto",
+    }
+    return MirrorRecord(**{**values, **changes})
+
+
+def stored(client: redis.Redis) -> MirrorRecord | None:
+    text = client.get(KEYS.record(TRACK))
+    return MirrorRecord.model_validate_json(str(text)) if text else None
+
+
+@pytest.mark.parametrize(
+    ("later", "wins"),
+    [
+        ({"version": 11}, True),
+        ({"version": 10}, False),
+        ({"version": 9}, False),
+        ({"version": 100_000_000_000}, True),
+        ({"version": 5, "uid": "uid-2", "created": 1000.0}, True),
+        ({"version": 5, "uid": "uid-2", "created": 1000.5}, True),
+        ({"version": 50, "uid": "uid-2", "created": 999.0}, False),
+    ],
+)
+async def test_a_record_replaces_older_ones_only(
+    mirror: Mirror, client: redis.Redis, later: dict[str, Any], wins: bool
+) -> None:
+    first, second = record(10), record(**later)
+    assert await mirror.put(first)
+    assert await mirror.put(second) is wins
+    assert second.supersedes(first) is wins
+    assert stored(client) == (second if wins else first)
+
+
+async def test_waiting_tracks_are_in_the_queue(mirror: Mirror, client: redis.Redis) -> None:
+    for version, (phase, waits) in enumerate([("Pending", True), ("Queued", True), ("Separating", False)], 1):
+        await mirror.put(record(version, phase=phase))
+        assert client.zscore(KEYS.queue, TRACK) == (1000.0 if waits else None)
+        assert client.zscore(KEYS.tracks, TRACK) == 1000.0
+        assert client.ttl(KEYS.record(TRACK)) == -1
+
+
+async def test_a_finished_record_ends_with_its_resource_and_a_rerun_does_not(
+    mirror: Mirror, client: redis.Redis
+) -> None:
+    await mirror.put(record(1, phase=Phase.COMPLETED, expires_at=4_000_000_000.0))
+    assert client.expiretime(KEYS.record(TRACK)) == client.expiretime(KEYS.version(TRACK)) == 4_000_003_600
+    await mirror.put(record(2, phase=Phase.COMPLETED, run=2, expires_at=4_000_000_000.0))
+    assert client.ttl(KEYS.record(TRACK)) == client.ttl(KEYS.version(TRACK)) == -1
+
+
+async def test_drop_spares_another_resource(mirror: Mirror, client: redis.Redis) -> None:
+    await mirror.put(record())
+    assert not await mirror.drop(TRACK, "uid-2")
+    assert stored(client) is not None
+    assert await mirror.drop(TRACK, "uid-1")
+    assert client.keys("*") == []
+    await mirror.put(record())
+    assert await mirror.tracks() == {TRACK}
+    assert await mirror.drop(TRACK)
+    assert await mirror.tracks() == set()
+
+
+def progress(run: int, stage: WorkStage, attempt: int, sequence: int, uid: str = "uid-1") -> ProgressRecord:
+    values = {"uid": uid, "run": run, "stage": stage, "attempt": attempt, "sequence": sequence}
+    return ProgressRecord(**values, progress=1.0, step="x", at=0.0)
+
+
+async def test_progress_is_ordered_as_the_contract_says(mirror: Mirror, client: redis.Redis) -> None:
+    fetch, separate = WorkStage
+    known = progress(2, fetch, 2, 2)
+    others = [
+        progress(run, stage, attempt, sequence)
+        for run in (1, 2, 3)
+        for stage in (fetch, separate)
+        for attempt in (1, 2, 3)
+        for sequence in (1, 2, 3)
+    ]
+    for other in others:
+        client.flushall()
+        await mirror.put_progress(TRACK, known)
+        assert await mirror.put_progress(TRACK, other) is (other.order > known.order), other
+        assert await mirror.progress(TRACK) == max(known, other, key=lambda one: one.order)
+    assert await mirror.put_progress(TRACK, progress(1, fetch, 1, 0, uid="uid-2"))
+    assert 0 < client.ttl(KEYS.progress(TRACK)) <= 3600
+
+
+async def test_a_dead_redis_is_an_error_within_seconds(tmp_path: Path) -> None:
+    mirror = Mirror("redis://127.0.0.1:1/0", "install-1")
+    for call in (mirror.put(record()), mirror.tracks(), mirror.progress(TRACK)):
+        with pytest.raises(MirrorError):
+            await call
+    await mirror.close()
+
+
+async def test_without_redis_nothing_is_written() -> None:
+    mirror = Mirror(None, "install-1")
+    assert not mirror.enabled
+    assert not await mirror.put(record())
+    assert await mirror.progress(TRACK) is None

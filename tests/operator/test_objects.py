@@ -1,0 +1,101 @@
+"""The operator's calls to a real S3 store."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from stemyard_operator.errors import StoreError, StoreRefusedError
+from stemyard_operator.objects import Objects
+from tests.operator.world import settings
+from tests.support.servers import ObjectStore, object_store
+
+PREFIX = "install-1/stems/music.song"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    with object_store(tmp_path_factory.mktemp("store")) as found:
+        yield found
+
+
+def objects_of(store: ObjectStore, **changes: str) -> Objects:
+    values = {key.lower(): value for key, value in store.environment.items()}
+    return Objects(settings(**{**values, **changes}))
+
+
+@pytest.fixture
+def objects(store: ObjectStore) -> Iterator[Objects]:
+    found = objects_of(store)
+    yield found
+    found.close()
+
+
+def put(store: ObjectStore, key: str, body: bytes = b"body") -> None:
+    client = store.client()
+    client.put_object(Bucket=store.bucket, Key=key, Body=body)
+    client.close()
+
+
+async def test_the_bucket_is_made_and_says_whose_it_is(store: ObjectStore) -> None:
+    objects = objects_of(store, r2_bucket="another")
+    for _ in range(2):
+        await objects.prepare()
+    assert b"install-1" in (await objects.get("install-1/owner.json", 1000) or b"")
+    objects.close()
+
+
+async def test_wrong_credentials_name_the_setting(store: ObjectStore) -> None:
+    objects = objects_of(store, r2_secret_access_key="wrong")
+    with pytest.raises(StoreRefusedError, match="R2_BUCKET=stemyard"):
+        await objects.prepare()
+    objects.close()
+
+
+async def test_no_answer_can_be_waited_for() -> None:
+    objects = Objects(settings(s3_endpoint_url="http://127.0.0.1:1", r2_access_key_id="a", r2_secret_access_key="b"))
+    with pytest.raises(StoreError) as caught:
+        await objects.size("x")
+    assert caught.value.retryable
+    objects.close()
+
+
+async def test_reads(store: ObjectStore, objects: Objects) -> None:
+    put(store, f"{PREFIX}/a/vocals.mp3", b"12345")
+    assert await objects.get(f"{PREFIX}/a/vocals.mp3", 5) == b"12345"
+    assert await objects.get(f"{PREFIX}/a/vocals.mp3", 4) is None
+    assert await objects.get(f"{PREFIX}/a/none.mp3", 5) is None
+    assert await objects.size(f"{PREFIX}/a/vocals.mp3") == 5
+    assert await objects.size(f"{PREFIX}/a/none.mp3") is None
+
+
+async def test_removal_takes_exactly_what_is_named(store: ObjectStore, objects: Objects) -> None:
+    for key in (f"{PREFIX}/a/1", f"{PREFIX}/a/2", f"{PREFIX}/ab/1", f"{PREFIX}/b/1", f"{PREFIX}/b/12"):
+        put(store, key)
+    await objects.remove(f"{PREFIX}/a/")
+    await objects.remove(f"{PREFIX}/b/1")
+    await objects.remove(f"{PREFIX}/none/")
+    await objects.remove(f"{PREFIX}/none")
+    left = await objects.keys(f"{PREFIX}/")
+    assert [key for key in left if "vocals" not in key] == [f"{PREFIX}/ab/1", f"{PREFIX}/b/12"]
+
+
+async def test_more_than_a_page(store: ObjectStore, objects: Objects) -> None:
+    client = store.client()
+    for number in range(1005):
+        client.put_object(Bucket=store.bucket, Key=f"install-1/many/{number}", Body=b"")
+    client.close()
+    assert len(await objects.keys("install-1/many/")) == 1005
+    await objects.remove("install-1/many/")
+    assert await objects.keys("install-1/many/") == []
+
+
+def test_links_open_one_object_for_one_method(store: ObjectStore, objects: Objects) -> None:
+    key = f"{PREFIX}/link/audio.flac"
+    write = objects.link("PUT", key, 60, 4, "audio/flac")
+    assert httpx.put(write, content=b"flac", headers={"Content-Type": "audio/flac"}).status_code == 200
+    read = objects.link("GET", key, 60)
+    assert httpx.get(read).content == b"flac"
+    assert httpx.put(read, content=b"flac").status_code == 403
+    assert httpx.delete(read).status_code == 403
+    assert store.secret_key not in read + write

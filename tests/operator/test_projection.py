@@ -1,0 +1,43 @@
+"""What is known of the cluster: newer replaces older, and what is gone does not come back."""
+
+from typing import Any
+
+from stemyard_operator.projection import Projection
+
+
+def resource(uid: str = "a", version: int = 1, created: str = "2026-11-22T12:00:00Z", name: str = "song") -> Any:
+    metadata = {"namespace": "music", "name": name, "uid": uid, "resourceVersion": str(version)}
+    return {"metadata": {**metadata, "creationTimestamp": created, "managedFields": [{"manager": "x"}]}, "spec": {}}
+
+
+def test_newer_versions_win_and_are_trimmed() -> None:
+    projection = Projection()
+    assert projection.apply(resource(version=9))
+    assert not projection.apply(resource(version=9))
+    assert not projection.apply(resource(version=8))
+    assert projection.apply(resource(version=10))
+    known = projection.at(("music", "song"))
+    assert known is not None
+    assert known["metadata"]["resourceVersion"] == "10"
+    assert "managedFields" not in known["metadata"]
+
+
+def test_what_is_gone_does_not_come_back() -> None:
+    projection = Projection()
+    projection.apply(resource())
+    assert projection.drop("a") is not None
+    assert not projection.apply(resource(version=2))
+    assert projection.at(("music", "song")) is None
+    assert projection.drop("a") is None
+
+
+def test_a_name_means_the_newest_resource() -> None:
+    projection = Projection()
+    projection.apply(resource("b", 20, "2026-11-22T12:00:05Z"))
+    projection.apply(resource("a", 5))
+    known = projection.at(("music", "song"))
+    assert known is not None
+    assert known["metadata"]["uid"] == "b"
+    projection.drop("a")
+    assert projection.at(("music", "song")) is not None
+    assert projection.uids("music") == {"b"}
