@@ -84,7 +84,17 @@ def _compile(
 ) -> None:
     log = folders.logs / f"{title.replace(' ', '-')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PATH": search_path(), **toolchain.environment(command), **env}
+    # The compiler's scratch folder: what a killed one left is cleared here.
+    scratch = folders.cache / "build" / "go"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    environment = {
+        **os.environ,
+        "PATH": search_path(),
+        **toolchain.environment(command),
+        "GOTMPDIR": str(scratch),
+        **env,
+    }
     begun = time.monotonic()
     with log.open("w") as sink:
         process = subprocess.Popen(
