@@ -1,7 +1,10 @@
 """The chart at a real API server: every object admitted, secrets made once, all by Helm itself."""
 
+import gzip
+import json
 import os
 import subprocess
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 
 import pytest
@@ -176,3 +179,36 @@ def test_an_impossible_installation_leaves_nothing(plane: ControlPlane, place: s
     assert find_helm().status(release) is None
     with pytest.raises(HelmError):
         find_helm().notes(release)
+
+
+@pytest.mark.parametrize("revisions", [1, 2])
+def test_an_installation_that_was_killed_is_taken_up_again(plane: ControlPlane, place: str, revisions: int) -> None:
+    for replicas in range(1, revisions + 1):
+        install_case("default", place, {"operator": {"replicas": replicas}})
+    [install_id] = data(plane, place, INSTALL_ID)
+    state = "pending-install" if revisions == 1 else "pending-upgrade"
+    interrupted(plane, place, revisions, state)
+    said: list[str] = []
+    release = Release("tunes", place, values=CASES["default"])
+    assert find_helm().status(release) == state
+    install(release, said.append, timeout=60, wait=False)
+    assert said[0] == f"an earlier run left tunes in state {state}: undoing it"
+    assert find_helm().status(release) == "deployed"
+    assert data(plane, place, INSTALL_ID) == [install_id]
+
+
+def interrupted(plane: ControlPlane, place: str, revision: int, state: str) -> None:
+    """Leave the newest revision as a Helm does that was killed while it worked."""
+    path = f"/api/v1/namespaces/{place}/secrets/sh.helm.release.v1.tunes.v{revision}"
+    stored = json.loads(gzip.decompress(b64decode(b64decode(plane.api.get(path)["data"]["release"]))))
+    stored["info"]["status"] = state
+    packed = b64encode(b64encode(gzip.compress(json.dumps(stored).encode()))).decode()
+    plane.api.merge(path, {"data": {"release": packed}, "metadata": {"labels": {"status": state}}})
+
+
+def test_what_is_waited_for_is_said(plane: ControlPlane, place: str) -> None:
+    said: list[str] = []
+    release = Release("tunes", place, values=CASES["default"])
+    with pytest.raises(InstallError, match="waiting for tunes-api: no pod yet"):
+        install(release, said.append, timeout=5)
+    assert "waiting for tunes-operator: no pod yet" in said
