@@ -139,7 +139,7 @@ async def _until_the_first_ends(parts: Parts) -> None:
     tasks = [
         asyncio.create_task(lead(parts), name="lead"),
         asyncio.create_task(parts.resync.run(parts.settings.resync_seconds), name="resync"),
-        asyncio.create_task(watch(parts.intake, parts.health, parts.settings.namespaces, started), name="watch"),
+        asyncio.create_task(watch(parts.intake, parts.health, parts.settings, started), name="watch"),
         asyncio.create_task(_signal(started, signalled), name="signal"),
     ]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import kopf
 
 from stemyard_contract.separationjob import GROUP, LABEL_MANAGED_BY, MANAGED_BY, PLURAL, VERSION
 from stemyard_operator.health import Health
 from stemyard_operator.intake import Intake
+from stemyard_operator.settings import Settings
 
 JOB_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 """Label selector of the Jobs that are watched."""
@@ -63,14 +64,16 @@ def registry(intake: Intake, health: Health) -> kopf.OperatorRegistry:
     return handlers
 
 
-async def watch(intake: Intake, health: Health, namespaces: tuple[str, ...], started: asyncio.Event) -> None:
+async def watch(intake: Intake, health: Health, settings: Settings, started: asyncio.Event) -> None:
     """Watch until cancelled; `started` is set when kopf has put its own signal handlers in place."""
     # kopf tells of every event and every handler it runs, for each object
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     await kopf.operator(
         registry=registry(intake, health),
         settings=operator_settings(),
-        namespaces=list(namespaces),
+        # without one kopf asks for the user's name, which a container's user need not have
+        identity=cast("Any", settings.pod_name),
+        namespaces=list(settings.namespaces),
         ready_flag=started,
         standalone=True,
     )
