@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from stemyard_api.errors import BeingDeletedError, NameConflictError
+from stemyard_api.errors import BeingDeletedError, NameConflictError, TrackCompletedError
 from stemyard_api.submission import Order
 from stemyard_contract.identity import spec_cache_key
 from stemyard_contract.mirror import MirrorRecord, record_of
-from stemyard_contract.separationjob import Phase, SeparationJobSpec
+from stemyard_contract.separationjob import Claim, Phase, SeparationJobSpec
 
 CLAIMS_LIMIT: Final = 64
 """Claims a SeparationJob can hold; further keys are served without one."""
@@ -53,8 +53,8 @@ def decide(resource: Mapping[str, Any], order: Order, default_model: str, now: f
     if (record.track_id, record.owner, spec_cache_key(spec, default_model)) != asked:
         raise NameConflictError(f"The SeparationJob {record.name} exists and asks for something else.")
     again = _runs_again(record, order.refresh, now)
-    changes = (_run_operations(record) if again else []) + _claim_operations(record, order)
-    return Decision(record, [_test("/metadata/uid", record.uid), *changes] if changes else [], again)
+    changes = (_run_operations(record) if again else []) + _claiming(record, order.claim)
+    return Decision(record, [test_of("/metadata/uid", record.uid), *changes] if changes else [], again)
 
 
 def answers_from_mirror(record: MirrorRecord, order: Order, now: float) -> bool:
@@ -80,23 +80,36 @@ def _runs_again(record: MirrorRecord, refresh: bool, now: float) -> bool:
     return record.expires_at is not None and record.expires_at <= now
 
 
+def retry_patch(record: MirrorRecord, key_id: str) -> list[Operation]:
+    """Return what starts another run of a failed or cancelled track; nothing for one that is under way.
+
+    Raises:
+        TrackCompletedError: the track is completed.
+    """
+    if record.finished and record.phase is Phase.COMPLETED:
+        raise TrackCompletedError
+    changes = _run_operations(record) if record.finished or record.cancel else []
+    changes += _claiming(record, Claim(key=key_id))
+    return [test_of("/metadata/uid", record.uid), *changes] if changes else []
+
+
 def _run_operations(record: MirrorRecord) -> list[Operation]:
     # a failed test means that somebody else has already asked for the next run
     return [
-        _test("/spec/run", record.run),
+        test_of("/spec/run", record.run),
         {"op": "replace", "path": "/spec/run", "value": record.run + 1},
         {"op": "add", "path": "/spec/cancel", "value": False},
     ]
 
 
-def _claim_operations(record: MirrorRecord, order: Order) -> list[Operation]:
-    if order.key_id in record.claims or len(record.claims) >= CLAIMS_LIMIT:
+def _claiming(record: MirrorRecord, claim: Claim) -> list[Operation]:
+    if claim.key in record.claims or len(record.claims) >= CLAIMS_LIMIT:
         return []
-    claim = order.claim.dump()
     if not record.claims:
-        return [{"op": "add", "path": "/spec/claims", "value": [claim]}]
-    return [{"op": "add", "path": "/spec/claims/-", "value": claim}]
+        return [{"op": "add", "path": "/spec/claims", "value": [claim.dump()]}]
+    return [{"op": "add", "path": "/spec/claims/-", "value": claim.dump()}]
 
 
-def _test(path: str, value: object) -> Operation:
+def test_of(path: str, value: object) -> Operation:
+    """Return the operation that fails the patch where the value is another by now."""
     return {"op": "test", "path": path, "value": value}

@@ -4,6 +4,8 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+Status = Literal["processing", "completed", "failed"]
+
 
 class Result(TypedDict, total=False):
     """Where the stems are; one `<stem>_url` for each stem asked for."""
@@ -88,6 +90,108 @@ class Failed(Details):
     code: str
     retryable: bool
     last_progress: float
+
+
+class Summary(Details):
+    """A track in a list; links come with the track itself."""
+
+    status: Status
+    track_id: str
+    query: str
+    created_at: float
+    started_at: float
+    progress: float
+    ended_at: NotRequired[float]
+    processing_time: NotRequired[float]
+    error: NotRequired[str]
+    code: NotRequired[str]
+    retryable: NotRequired[bool]
+    last_progress: NotRequired[float]
+
+
+class Jobs(TypedDict):
+    """Tracks, newest first. `next_cursor` is null at the end of the list."""
+
+    jobs: list[Summary]
+    next_cursor: str | None
+
+
+class Cancelled(TypedDict):
+    """What became of a wish to cancel: `cancelled` is false where other keys still want the track."""
+
+    track_id: str
+    status: Status
+    cancelled: bool
+    claim_removed: bool
+
+
+class Deleted(TypedDict):
+    """What became of a wish to delete: `deleted` is false where other keys still want the track."""
+
+    track_id: str
+    deleted: bool
+    claim_removed: bool
+
+
+class Candidate(TypedDict):
+    """One recording that a search found. Duration in seconds."""
+
+    media_id: str
+    title: str
+    channel: str | None
+    duration: float | None
+    score: float
+    chosen: bool
+
+
+class Candidates(TypedDict):
+    """What the search of a track found, best first; empty where nothing was searched or not yet."""
+
+    track_id: str
+    query: str
+    candidates: list[Candidate]
+
+
+class BatchItem(TypedDict):
+    """What one request of a batch would have been answered alone."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class Batch(TypedDict):
+    """Answers in the order of the requests."""
+
+    results: list[BatchItem]
+
+
+class KeyUsage(TypedDict):
+    """What one key has asked for. `audio_seconds` counts songs, `processing_seconds` the work on them."""
+
+    key_id: str
+    tracks: int
+    processing: int
+    completed: int
+    failed: int
+    audio_seconds: float
+    processing_seconds: float
+
+
+class Usage(TypedDict):
+    """Usage by key, of tracks created within these moments (epoch seconds)."""
+
+    created_after: float
+    created_before: float
+    keys: list[KeyUsage]
+
+
+class Erased(TypedDict):
+    """What was erased for a key."""
+
+    key_id: str
+    claims_removed: int
+    tracks_deleted: int
+    uploads_deleted: int
 
 
 class QueueInfo(TypedDict):

@@ -84,6 +84,15 @@ class Cluster:
         status, body = await self._call("PATCH", f"{self._collection}/{name}", list(operations), _JSON_PATCH)
         return None if status in {404, 409, 422} else _expect(status, body, 200)
 
+    async def delete(self, name: str, uid: str, resource_version: str) -> bool:
+        """Delete a SeparationJob if it is still as it was read; return False when it has changed since."""
+        body = {"preconditions": {"uid": uid, "resourceVersion": resource_version}, "propagationPolicy": "Background"}
+        status, answer = await self._call("DELETE", f"{self._collection}/{name}", body)
+        if status in {404, 409}:
+            return status == 404
+        _expect(status, answer, 200)
+        return True
+
     async def items(self) -> AsyncIterator[Resource]:
         """Yield every SeparationJob, page by page."""
         query = {"limit": str(_PAGE)}

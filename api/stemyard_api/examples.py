@@ -39,6 +39,40 @@ JOB_STATES: Final = {
     },
 }
 QUEUE_INFO: Final = {"name": "default", "length": 1, "job_ids": [_TRACK]}
+JOBS: Final = {
+    "jobs": [{"status": "processing", **_BORN, "query": "Song Title Artist", "progress": 42.5, "phase": "Separating"}],
+    "next_cursor": None,
+}
+CANDIDATES: Final = {
+    "track_id": _TRACK,
+    "query": "Song Title Artist",
+    "candidates": [
+        {
+            "media_id": "youtube:abcdefghijk",
+            "title": "Artist - Song Title",
+            "channel": "Artist",
+            "duration": 217.4,
+            "score": 0.93,
+            "chosen": True,
+        }
+    ],
+}
+BATCH: Final = {"results": [{"status": 202, "body": ACCEPTED}]}
+USAGE: Final = {
+    "created_after": 1232000000.0,
+    "created_before": 1234567890.0,
+    "keys": [
+        {
+            "key_id": "team-a",
+            "tracks": 3,
+            "processing": 1,
+            "completed": 2,
+            "failed": 0,
+            "audio_seconds": 434.8,
+            "processing_seconds": 61.0,
+        }
+    ],
+}
 UPLOAD_SLOT: Final = {
     "upload_id": "5f0c2b1d-77aa-8c3e-b1f0-6f6a2f6f9a10",
     "url": "https://store.example.com/stemyard/main/uploads/default/5f0c2b1d/source?X-Amz-Signature=abc",
@@ -53,6 +87,7 @@ _DESCRIPTIONS: Final = {
     409: "It conflicts with what exists",
     413: "It is larger than the service accepts",
     422: "A field cannot be used",
+    429: "Too many requests, or the key's quota is used up; see Retry-After",
     500: "The service is not configured for this",
     503: "A part of the service does not answer; see Retry-After",
 }

@@ -59,6 +59,14 @@ class Objects:
         """
         await asyncio.get_running_loop().run_in_executor(self._threads, self._head_bucket)
 
+    async def delete_below(self, prefix: str) -> int:
+        """Delete every object whose key begins with a prefix; return how many there were.
+
+        Raises:
+            ObjectsUnavailableError: the store does not answer.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._delete_below, prefix)
+
     def sign_get(self, key: str, filename: str) -> str:
         """Return a link that downloads an object under this name for LINK_SECONDS."""
         params = {"Bucket": self._bucket, "Key": key, "ResponseContentDisposition": filename}
@@ -92,6 +100,19 @@ class Objects:
         except BotoCoreError as error:
             raise ObjectsUnavailableError from error
         return True
+
+    def _delete_below(self, prefix: str) -> int:
+        count = 0
+        try:
+            for page in self._inner.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+                keys = [item["Key"] for item in page.get("Contents", [])]
+                for key in keys:
+                    # one by one: the call for many wants a checksum that not every store takes
+                    self._inner.delete_object(Bucket=self._bucket, Key=key)
+                count += len(keys)
+        except (ClientError, BotoCoreError) as error:
+            raise ObjectsUnavailableError from error
+        return count
 
     def _head_bucket(self) -> None:
         try:

@@ -16,6 +16,7 @@ from stemyard_api.submission import Order
 from stemyard_api.tracks import Tracks
 from stemyard_contract.identity import upload_key
 from stemyard_contract.mirror import AskedRecord, MirrorRecord, record_of
+from stemyard_contract.separationjob import UploadSource
 
 _ATTEMPTS: Final = 8
 """Rounds of read, decide, write; each lost round means that somebody else's write got through."""
@@ -106,7 +107,20 @@ class Placement:
     async def _source_present(self, order: Order) -> bool:
         if order.upload is None:
             return True
-        if self.objects is None:
-            raise MisconfiguredError("No object store is configured, so there are no uploads.")
-        key = upload_key(self.settings.stemyard_install_id, order.upload.owner, order.upload.id)
-        return await self.objects.exists(key)
+        return await _exists(order.upload, self.settings, self.objects)
+
+
+async def check_source(upload: UploadSource, settings: Settings, objects: Objects | None) -> None:
+    """Pass an upload that is still there.
+
+    Raises:
+        SourceGoneError: it is not.
+    """
+    if not await _exists(upload, settings, objects):
+        raise SourceGoneError
+
+
+async def _exists(upload: UploadSource, settings: Settings, objects: Objects | None) -> bool:
+    if objects is None:
+        raise MisconfiguredError("No object store is configured, so there are no uploads.")
+    return await objects.exists(upload_key(settings.stemyard_install_id, upload.owner, upload.id))

@@ -24,6 +24,7 @@ from stemyard_contract.failures import FAILURES, FailureCode
 REQUEST_ID: Final = "stemyard.request_id"
 """Where the request id is kept in an ASGI scope."""
 _NOT_JSON: Final = "must be valid JSON in UTF-8, not too deeply nested"
+_PLACES: Final = frozenset({"body", "query", "path", "header"})
 _CODES: Final = {
     404: FailureCode.NOT_FOUND,
     405: FailureCode.METHOD_NOT_ALLOWED,
@@ -65,7 +66,7 @@ def invalid_request(errors: Sequence[Any]) -> InvalidRequestError:
 
 
 def _field(location: Sequence[object]) -> str:
-    path = [str(part) for part in location if part != "body"]
+    path = [str(part) for part in (location[1:] if location and location[0] in _PLACES else location)]
     return ".".join(path) if path and not path[0].isdigit() else "body"
 
 

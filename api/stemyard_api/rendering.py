@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from stemyard_api.answers import Accepted, Cached, Completed, Details, Failed, Processing, Result
+from stemyard_api.answers import Accepted, Cached, Completed, Details, Failed, Processing, Result, Status, Summary
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.mirror import MirrorRecord, ProgressRecord
 from stemyard_contract.separationjob import FailureStatus, Phase, Stem
@@ -102,6 +102,24 @@ def failed(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -
         last_progress=newest.progress if newest else _coarse(record),
         **_details(record, key_id),
     )
+
+
+def summary(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -> Summary:
+    """Return a track as lists show it: its state without links, which come with the track itself."""
+    if not record.finished:
+        state: Processing | Completed | Failed = processing(record, progress, key_id)
+    elif record.phase is Phase.COMPLETED:
+        state = completed(record, StemLinks({}), key_id)
+    else:
+        state = failed(record, progress, key_id)
+    return cast(Summary, {"query": record.query, **{name: value for name, value in state.items() if name != "result"}})
+
+
+def status_of(record: MirrorRecord) -> Status:
+    """Return the seed's word for a track's state."""
+    if not record.finished:
+        return "processing"
+    return "completed" if record.phase is Phase.COMPLETED else "failed"
 
 
 def _details(record: MirrorRecord, key_id: str) -> Details:

@@ -1,6 +1,7 @@
 """Separations: asks for one, and tells how it stands."""
 
 import time
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Path
 from fastapi.responses import JSONResponse
@@ -19,6 +20,14 @@ from stemyard_contract.separationjob import Phase
 router = APIRouter(tags=["separations"])
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request for a separation is answered."""
+
+    status: int
+    body: Accepted | Cached
+
+
 @router.post(
     "/separate-audio",
     summary="Ask for a separation",
@@ -33,14 +42,21 @@ async def separate_audio(body: SeparationRequest, services: ServicesDep, princip
 
     200 with `cached: true` when the result exists, else 202; follow it with `GET /job/{track_id}`.
     """
+    answer = await submit(body, services, principal)
+    return JSONResponse(answer.body, answer.status, {"Location": f"/job/{answer.body['track_id']}"})
+
+
+async def submit(body: SeparationRequest, services: Services, principal: Principal) -> Answer:
+    """Place a checked request and return its answer.
+
+    Raises:
+        ApiError: it is refused, or nobody answers.
+    """
     now = time.time()
-    order = order_of(body, principal, services.settings)
-    record = await services.placement.place(order, now)
-    location = {"Location": f"/job/{record.track_id}"}
+    record = await services.placement.place(order_of(body, principal, services.settings), now)
     if is_hit(record):
-        links = services.links.of(record, now)
-        return JSONResponse(rendering.cached(record, links, principal.key_id), 200, location)
-    return JSONResponse(rendering.accepted(record, principal.key_id), 202, location)
+        return Answer(200, rendering.cached(record, services.links.of(record, now), principal.key_id))
+    return Answer(202, rendering.accepted(record, principal.key_id))
 
 
 @router.get(
@@ -63,10 +79,11 @@ async def job(
     """State of a track: `processing`, `completed` or `failed`."""
     track = await services.tracks.find(track_id)
     check_visible(track.record, principal, shared=services.settings.results_shared)
-    return JSONResponse(_state(track, services, principal))
+    return JSONResponse(state_of(track, services, principal))
 
 
-def _state(track: Track, services: Services, principal: Principal) -> Processing | Completed | Failed:
+def state_of(track: Track, services: Services, principal: Principal) -> Processing | Completed | Failed:
+    """Return the state of a track as this key may see it."""
     record, key_id = track.record, principal.key_id
     if not record.finished:
         return rendering.processing(record, track.progress, key_id)

@@ -18,6 +18,7 @@ from stemyard_api.security import Principal, Scope
 from stemyard_api.settings import Settings
 from stemyard_api.store import Store
 from stemyard_api.tracks import Tracks
+from stemyard_api.withdrawal import Withdrawals
 from stemyard_contract.mirror import MirrorKeys
 
 
@@ -31,6 +32,7 @@ class Services:
     objects: Objects | None
     tracks: Tracks
     placement: Placement
+    withdrawals: Withdrawals
     links: Links
     prober: Prober
 
@@ -47,10 +49,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     objects = Objects(settings) if settings.storage_configured else None
     tracks = Tracks(store, cluster, settings.stemyard_namespace)
     placement = Placement(settings, tracks, cluster, objects)
+    withdrawals = Withdrawals(settings, tracks, cluster, objects)
     links = Links(objects, settings.r2_public_domain)
     try:
         async with Prober.running(store, objects, cluster) as prober:
-            yield Services(settings, cluster, store, objects, tracks, placement, links, prober)
+            yield Services(settings, cluster, store, objects, tracks, placement, withdrawals, links, prober)
     finally:
         await cluster.close()
         if store is not None:

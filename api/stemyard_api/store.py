@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -40,10 +40,10 @@ class Reading:
 
     @property
     def current(self) -> MirrorRecord | None:
-        """The record, unless it is of a resource that was replaced since; a run asked for since is in it."""
+        """The record, unless the resource was replaced or changed since; a run asked for since is in it."""
         if self.record is None or self.asked is None:
             return self.record
-        if self.asked.uid != self.record.uid:
+        if self.asked.uid != self.record.uid or self.record.resource_version < self.asked.version:
             return None
         if self.asked.run <= self.record.run:
             return self.record
@@ -68,9 +68,25 @@ class Store:
 
     async def read(self, track: str) -> Reading:
         """Return what the mirror says about a track, in one call."""
-        names = [self._keys.record(track), self._keys.progress(track), self._keys.asked(track)]
-        record, progress, asked = await self._call(lambda: self._redis.mget(names))
-        return Reading(_parse(MirrorRecord, record), _parse(ProgressRecord, progress), _parse(AskedRecord, asked))
+        [reading] = await self.read_many([track])
+        return reading
+
+    async def read_many(self, tracks: Sequence[str]) -> list[Reading]:
+        """Return what the mirror says about several tracks, in one call."""
+        if not tracks:
+            return []
+        kinds = (self._keys.record, self._keys.progress, self._keys.asked)
+        found = await self._call(lambda: self._redis.mget([kind(track) for track in tracks for kind in kinds]))
+        return [_reading(*found[start : start + 3]) for start in range(0, len(found), 3)]
+
+    async def tracks(self, newest: float, oldest: float, skip: int, count: int) -> list[tuple[str, float]]:
+        """Return ids and creation times of tracks created between two moments, newest first."""
+        members = await self._call(
+            lambda: self._redis.zrevrangebyscore(
+                self._keys.tracks, newest, oldest, start=skip, num=count, withscores=True
+            )
+        )
+        return [(str(member, "ascii"), float(score)) for member, score in cast(list[tuple[bytes, float]], members)]
 
     async def note_asked(self, track: str, asked: AskedRecord) -> None:
         """Note what was asked for, so that readers do not take an older record for its answer."""
@@ -107,6 +123,10 @@ class Store:
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             _log.warning("Redis does not answer", extra={"cause": type(error).__name__})
             raise StoreUnavailableError from error
+
+
+def _reading(record: bytes | str | None, progress: bytes | str | None, asked: bytes | str | None) -> Reading:
+    return Reading(_parse(MirrorRecord, record), _parse(ProgressRecord, progress), _parse(AskedRecord, asked))
 
 
 def _parse(model: type[_Model], text: bytes | str | None) -> _Model | None:

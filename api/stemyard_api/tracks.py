@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from stemyard_api.cluster import Cluster
-from stemyard_api.errors import TrackNotFoundError, UnavailableError
+from stemyard_api.cluster import Cluster, Resource
+from stemyard_api.errors import ForbiddenError, TrackNotFoundError, UnavailableError
 from stemyard_api.store import Reading, Store, StoreUnavailableError
 from stemyard_contract.identity import resource_name
 from stemyard_contract.mirror import MirrorRecord, ProgressRecord, record_of
@@ -50,6 +50,24 @@ class Tracks:
         if record is None or record.track_id != track_id:
             raise TrackNotFoundError
         return Track(record, reading.progress if reading is not None else None)
+
+    async def resource(self, track_id: str) -> Resource:
+        """Return a track's SeparationJob, whatever the mirror says.
+
+        Raises:
+            TrackNotFoundError: there is none of this id.
+            ForbiddenError: it lies in another namespace, where this API changes nothing.
+            UnavailableError: the API server does not answer.
+        """
+        place = _place(track_id, self.namespace)
+        if place is None:
+            raise TrackNotFoundError
+        if place == "":
+            raise ForbiddenError("This track lies in another namespace; change it there.")
+        resource = await self.cluster.read(place)
+        if resource is None or record_of(resource).track_id != track_id:
+            raise TrackNotFoundError
+        return resource
 
     async def mirrored(self, track_id: str) -> Reading | None:
         """Return what the mirror says, or None when it cannot be asked."""

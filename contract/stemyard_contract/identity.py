@@ -170,6 +170,11 @@ def object_prefix(install_id: str, room: Room, track: str, token: str) -> str:
     return f"{track_prefix(install_id, room, track)}{token}/"
 
 
+def uploads_prefix(install_id: str, owner: str) -> str:
+    """Return the prefix of all uploads of an API key, with a trailing slash."""
+    return f"{install_id}/{Room.UPLOADS}/{owner}/"
+
+
 def upload_key(install_id: str, owner: str, upload_id: str) -> str:
     """Return the object key of an upload; it names the API key, so that another key's upload is not found."""
-    return f"{install_id}/{Room.UPLOADS}/{owner}/{upload_id}/source"
+    return f"{uploads_prefix(install_id, owner)}{upload_id}/source"

@@ -88,6 +88,8 @@ class AskedRecord(Handed):
 
     uid: str
     run: int
+    version: int = 0
+    """Resource version of the write; an older record of the same resource is no answer any more."""
 
 
 class MirrorRecord(Handed):

@@ -229,7 +229,21 @@ async def test_access_logs_hold_neither_keys_nor_query_strings(
 
 async def test_openapi_names_every_endpoint_with_examples(anonymous: httpx.AsyncClient) -> None:
     document = (await anonymous.get("/openapi.json")).json()
-    assert set(document["paths"]) == {"/separate-audio", "/job/{track_id}", "/queue/info", "/uploads", "/health"}
+    assert set(document["paths"]) == {
+        "/separate-audio",
+        "/batch",
+        "/job/{track_id}",
+        "/job/{track_id}/wait",
+        "/job/{track_id}/candidates",
+        "/job/{track_id}/cancel",
+        "/job/{track_id}/retry",
+        "/jobs",
+        "/queue/info",
+        "/uploads",
+        "/usage",
+        "/keys/{key_id}/data",
+        "/health",
+    }
     post = document["paths"]["/separate-audio"]["post"]
     assert post["security"] == [{"APIKeyHeader": []}]
     assert post["responses"]["202"]["content"]["application/json"]["example"]["status"] == "processing"

@@ -307,7 +307,8 @@ def test_health_names_what_answers(running: World) -> None:
 def test_the_rights_are_no_more_than_needed(running: World) -> None:
     name = f"sep-{uuid.uuid4()}"
     user = f"system:serviceaccount:{running.namespace}:stemyard-api"
-    for verb, allowed in {"get": True, "list": True, "create": True, "patch": True, "delete": False}.items():
+    verbs = {"get": True, "list": True, "create": True, "patch": True, "delete": True, "update": False, "watch": False}
+    for verb, allowed in verbs.items():
         attributes = {"verb": verb, "group": "stemyard.dev", "resource": "separationjobs", "name": name}
         review = {"spec": {"user": user, "resourceAttributes": {**attributes, "namespace": running.namespace}}}
         path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"

@@ -132,7 +132,7 @@ def test_signed_links_download_under_a_decent_name(running: World, client: httpx
         assert (part.status_code, part.content) == (206, download.content[:4])
     assert client.get(f"/job/{track}").json()["result"] == answer["result"]
     with running.redis() as mirror:
-        held = b"".join(mirror.get(name) or b"" for name in mirror.keys("*"))
+        held = b"".join(mirror.get(name) or b"" for name in mirror.keys("*") if mirror.type(name) == b"string")
     assert b"X-Amz-Signature" not in held
 
 

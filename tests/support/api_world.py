@@ -1,6 +1,7 @@
 """Two real API processes over a real API server, Valkey and S3 store; tests take the operator's part."""
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from tests.support.servers import Api, ObjectStore, Server, api_process, object_
 
 INSTALL = "test"
 ACCOUNT = "stemyard-api"
-VERBS = ["get", "list", "create", "patch"]
+VERBS = ["get", "list", "create", "patch", "delete"]
 """Everything the API may do in the cluster, on SeparationJobs of one namespace."""
 RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 
@@ -58,10 +59,21 @@ class World:
         record = record_of(resource)
         with contextlib.closing(self.redis()) as client:
             client.set(self.keys.record(record.track_id), record.dump())
+            client.zadd(self.keys.tracks, {record.track_id: record.created})
 
     def mirror_progress(self, track: str, progress: ProgressRecord) -> None:
         with contextlib.closing(self.redis()) as client:
             client.set(self.keys.progress(track), progress.dump())
+
+    def client(self, key_id: str, api: int = 0) -> httpx.Client:
+        """A client that holds one of the keys of `keys_file`."""
+        return httpx.Client(base_url=self.apis[api].url, headers={"X-API-Key": f"{key_id}-key"}, timeout=30.0)
+
+    def drop(self, track: str) -> None:
+        """Do what the operator does when a resource is gone."""
+        with contextlib.closing(self.redis()) as client:
+            client.delete(self.keys.record(track), self.keys.progress(track))
+            client.zrem(self.keys.tracks, track)
 
     def forget(self) -> None:
         """Flush the mirror."""
@@ -70,7 +82,7 @@ class World:
 
 
 @contextlib.contextmanager
-def world(plane: ControlPlane, folder: Path) -> Iterator[World]:
+def world(plane: ControlPlane, folder: Path, **extra: str) -> Iterator[World]:
     """Start it all; the API has exactly the rights that its chart gives it."""
     namespace = f"api-{time.monotonic_ns():x}"
     plane.api.post("/api/v1/namespaces", {"metadata": {"name": namespace}})
@@ -86,10 +98,24 @@ def world(plane: ControlPlane, folder: Path) -> Iterator[World]:
             "STEMYARD_NAMESPACE": namespace,
             "REDIS_URL": f"redis://127.0.0.1:{cache.port}/0",
             **store.environment,
+            "API_KEYS_FILE": str(keys_file(folder)),
+            **extra,
         }
         first = stack.enter_context(api_process(folder, environment))
         second = stack.enter_context(api_process(folder, environment))
         yield World(plane, namespace, cache, store, (first, second))
+
+
+def keys_file(folder: Path) -> Path:
+    """Write a file of keys; each key is its id with `-key` behind it."""
+    scopes = {"team-a": "submit, read", "team-b": "submit, read", "reader": "read", "boss": "admin, read, submit"}
+    entries = [
+        f"- {{id: {key_id}, sha256: {hashlib.sha256(f'{key_id}-key'.encode()).hexdigest()}, scopes: [{listed}]}}"
+        for key_id, listed in scopes.items()
+    ]
+    path = folder / "keys.yaml"
+    path.write_text("keys:\n" + "\n".join(entries) + "\n")
+    return path
 
 
 def grant(plane: ControlPlane, namespace: str) -> None:

@@ -1,0 +1,235 @@
+"""Several keys before a real API server: what each may see, withdraw and erase, shared or apart."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from localcluster.control_plane import ControlPlane
+from stemyard_contract.identity import cache_key
+from stemyard_contract.separationjob import Output, Source, Stem
+from tests.api import tracks
+from tests.support.api_world import World, published, world
+
+
+@pytest.fixture(scope="module")
+def shared(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(control_plane, tmp_path_factory.mktemp("shared")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def apart(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(control_plane, tmp_path_factory.mktemp("apart"), RESULT_SHARING="per-key") as found:
+        yield found
+
+
+@pytest.fixture
+def song() -> dict[str, Any]:
+    return {"search_query": f"Song {uuid.uuid4()}"}
+
+
+def ask(client: httpx.Client, song: dict[str, Any], status: int = 202) -> str:
+    response = client.post("/separate-audio", json=song)
+    assert response.status_code == status, response.text
+    return str(response.json()["track_id"])
+
+
+def called(client: httpx.Client, method: str, path: str, status: int = 200) -> dict[str, Any]:
+    response = client.request(method, path)
+    assert response.status_code == status, response.text
+    return dict(response.json())
+
+
+def claims(running: World, track: str) -> list[str]:
+    return [claim["key"] for claim in running.resource(track)["spec"].get("claims", [])]
+
+
+def there(running: World, track: str) -> bool:
+    return any(item["metadata"]["name"] == f"sep-{track}" for item in running.plane.api.get(running.path())["items"])
+
+
+def listed(client: httpx.Client, query: str = "") -> list[str]:
+    return [job["track_id"] for job in called(client, "GET", f"/jobs{query}")["jobs"]]
+
+
+def test_two_keys_share_one_separation_until_both_withdraw(shared: World, song: dict[str, Any]) -> None:
+    with shared.client("team-a") as first, shared.client("team-b", 1) as second:
+        track = ask(first, {**song, "metadata": {"mine": 1}})
+        assert ask(second, song) == track
+        assert claims(shared, track) == ["team-a", "team-b"]
+        shared.mirror(shared.resource(track))
+        assert "metadata" not in called(second, "GET", f"/job/{track}")
+        assert track in listed(first)
+        assert track in listed(second)
+        left = called(first, "POST", f"/job/{track}/cancel")
+        assert left == {"track_id": track, "status": "processing", "cancelled": False, "claim_removed": True}
+        assert track not in listed(first)
+        assert not shared.resource(track)["spec"]["cancel"]
+        assert called(first, "POST", f"/job/{track}/cancel", 403)["code"] == "FORBIDDEN"
+        ended = called(second, "POST", f"/job/{track}/cancel", 202)
+        assert (ended["cancelled"], ended["claim_removed"]) == (True, True)
+        assert shared.resource(track)["spec"]["cancel"] is True
+        assert called(second, "POST", f"/job/{track}/cancel", 202)["cancelled"] is True
+
+
+def test_a_request_right_after_a_cancel_runs_again(shared: World, song: dict[str, Any]) -> None:
+    with shared.client("team-a") as client:
+        track = ask(client, song)
+        shared.mirror(shared.resource(track))
+        called(client, "POST", f"/job/{track}/cancel", 202)
+        # the mirror still holds the claim and knows no cancel
+        ask(client, song)
+        spec = shared.resource(track)["spec"]
+        assert (spec["run"], spec["cancel"], spec["claims"]) == (2, False, [{"key": "team-a"}])
+
+
+def test_a_finished_track_is_not_cancelled(shared: World, song: dict[str, Any]) -> None:
+    with shared.client("team-a") as client:
+        track = ask(client, song)
+        shared.report(track, published(track))
+        answer = called(client, "POST", f"/job/{track}/cancel")
+        assert answer == {"track_id": track, "status": "completed", "cancelled": False, "claim_removed": False}
+        assert claims(shared, track) == ["team-a"]
+
+
+def test_delete_gives_up_a_claim_and_the_last_deletes(shared: World, song: dict[str, Any]) -> None:
+    with shared.client("team-a") as first, shared.client("team-b", 1) as second:
+        track = ask(first, song)
+        shared.report(track, published(track))
+        ask(second, song, 200)
+        assert called(first, "DELETE", f"/job/{track}") == {
+            "track_id": track,
+            "deleted": False,
+            "claim_removed": True,
+        }
+        assert there(shared, track)
+        assert called(second, "DELETE", f"/job/{track}")["deleted"] is True
+        assert not there(shared, track)
+        # the mirror has not heard of it, and still nobody is told of it
+        called(first, "GET", f"/job/{track}", 404)
+        assert track not in listed(second)
+        called(second, "DELETE", f"/job/{track}", 404)
+        ask(first, song)
+        assert called(first, "GET", f"/job/{track}")["status"] == "processing"
+
+
+def test_an_admin_ends_what_others_claim(shared: World, song: dict[str, Any]) -> None:
+    with shared.client("team-a") as client, shared.client("boss") as boss:
+        track = ask(client, song)
+        assert called(boss, "POST", f"/job/{track}/cancel", 202)["claim_removed"] is False
+        assert shared.resource(track)["spec"]["cancel"] is True
+        assert claims(shared, track) == ["team-a"]
+        assert called(boss, "DELETE", f"/job/{track}")["deleted"] is True
+        assert not there(shared, track)
+
+
+def test_retry_starts_one_run_of_what_failed(shared: World, song: dict[str, Any]) -> None:
+    with shared.client("team-a") as client, shared.client("team-b", 1) as other:
+        track = ask(client, song)
+        assert called(client, "POST", f"/job/{track}/retry", 202)["run"] == 1
+        shared.report(track, tracks.status_failed())
+        assert called(client, "POST", f"/job/{track}/retry", 202)["run"] == 2
+        assert called(other, "POST", f"/job/{track}/retry", 202)["run"] == 2
+        assert claims(shared, track) == ["team-a", "team-b"]
+        assert called(client, "GET", f"/job/{track}")["status"] == "processing"
+        shared.report(track, published(track, run=2))
+        assert called(client, "POST", f"/job/{track}/retry", 409)["code"] == "TRACK_COMPLETED"
+        called(client, "POST", f"/job/{uuid.uuid4()}/retry", 404)
+
+
+def test_what_was_written_by_hand_is_the_admins_to_end(shared: World) -> None:
+    name = f"by-hand-{uuid.uuid4().hex[:8]}"
+    made = {"apiVersion": "stemyard.dev/v1alpha1", "kind": "SeparationJob", "metadata": {"name": name}}
+    shared.plane.api.post(shared.path(), {**made, "spec": {"source": {"searchQuery": "By hand"}}})
+    track = f"{shared.namespace}.{name}"
+    with shared.client("team-a") as client, shared.client("boss") as boss:
+        assert called(client, "GET", f"/job/{track}")["status"] == "processing"
+        for method, path in (("POST", "cancel"), ("POST", "retry"), ("DELETE", "")):
+            called(client, method, f"/job/{track}/{path}".rstrip("/"), 403)
+        assert called(boss, "DELETE", f"/job/{track}")["deleted"] is True
+
+
+def test_keys_apart_have_their_own_separation_and_see_no_other(apart: World, song: dict[str, Any]) -> None:
+    with apart.client("team-a") as first, apart.client("team-b", 1) as second, apart.client("boss") as boss:
+        mine, theirs = ask(first, song), ask(second, song)
+        assert mine != theirs
+        assert ask(first, song) == mine
+        for known in (False, True):
+            if known:
+                apart.report(mine, {**published(mine), "cacheKey": "0" * 64})
+            for method, path in (
+                ("GET", f"/job/{mine}"),
+                ("GET", f"/job/{mine}/wait?timeout=0"),
+                ("GET", f"/job/{mine}/candidates"),
+                ("GET", f"/job/{mine}/events"),
+                ("POST", f"/job/{mine}/cancel"),
+                ("POST", f"/job/{mine}/retry"),
+                ("DELETE", f"/job/{mine}"),
+            ):
+                called(second, method, path, 404)
+        apart.mirror(apart.resource(theirs))
+        assert (mine in listed(first), theirs in listed(first)) == (True, False)
+        assert {mine, theirs} <= set(listed(boss, "?all=true"))
+        assert called(boss, "GET", f"/job/{mine}")["status"] == "completed"
+        assert called(first, "DELETE", f"/job/{mine}")["deleted"] is True
+        assert there(apart, theirs)
+
+
+def test_apart_a_hit_is_answered_from_the_mirror_alone(apart: World, song: dict[str, Any]) -> None:
+    with apart.client("team-a") as client:
+        track = ask(client, song)
+        content = cache_key(Source(**song), "spleeter-2stems", list(Stem), Output())
+        apart.report(track, {**published(track), "cacheKey": content})
+        apart.plane.api.delete(apart.path(f"sep-{track}"))
+        assert ask(client, song, 200) == track
+
+
+def test_apart_a_cancelled_track_is_still_its_keys_to_see(apart: World, song: dict[str, Any]) -> None:
+    with apart.client("team-a") as client:
+        track = ask(client, song)
+        called(client, "POST", f"/job/{track}/cancel", 202)
+        apart.report(track, tracks.status_failed(cancelled=True))
+        assert called(client, "GET", f"/job/{track}")["code"] == "CANCELLED"
+        assert called(client, "POST", f"/job/{track}/retry", 202)["run"] == 2
+
+
+def test_scopes_are_kept(shared: World) -> None:
+    with shared.client("reader") as reader, shared.client("team-a") as team, shared.client("boss") as boss:
+        for method, path in (
+            ("POST", "/separate-audio"),
+            ("POST", "/uploads"),
+            ("POST", "/batch"),
+            ("DELETE", "/keys/reader/data"),
+            ("POST", f"/job/{uuid.uuid4()}/cancel"),
+        ):
+            answer = reader.request(
+                method, path, json={"search_query": "a", "requests": [{}], "filename": "a", "size": 1}
+            )
+            assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN"), path
+        for path in ("/queue/info", "/usage", "/jobs?all=true"):
+            called(team, "GET", path, 403)
+            called(boss, "GET", path)
+        called(team, "DELETE", "/keys/team-b/data", 403)
+        called(reader, "GET", f"/job/{uuid.uuid4()}", 404)
+
+
+def test_erasing_a_key_takes_its_claims_tracks_and_uploads(shared: World) -> None:
+    with shared.client("team-a") as first, shared.client("team-b", 1) as second:
+        called(first, "DELETE", "/keys/team-a/data")
+        alone = ask(first, {"search_query": f"Alone {uuid.uuid4()}"})
+        both = ask(first, song := {"search_query": f"Both {uuid.uuid4()}"})
+        ask(second, song)
+        slot = first.post("/uploads", json={"filename": "a.mp3", "size": 3}).json()
+        assert httpx.put(slot["url"], content=b"abc", headers=slot["headers"]).status_code == 200
+        kept = second.post("/uploads", json={"filename": "a.mp3", "size": 3}).json()
+        assert httpx.put(kept["url"], content=b"abc", headers=kept["headers"]).status_code == 200
+        erased = called(first, "DELETE", "/keys/team-a/data")
+        assert erased == {"key_id": "team-a", "claims_removed": 2, "tracks_deleted": 1, "uploads_deleted": 1}
+        assert not there(shared, alone)
+        assert claims(shared, both) == ["team-b"]
+        assert first.post("/separate-audio", json={"upload_id": slot["upload_id"]}).status_code == 409
+        assert second.post("/separate-audio", json={"upload_id": kept["upload_id"]}).status_code == 202
+        assert called(first, "DELETE", "/keys/team-a/data")["tracks_deleted"] == 0
