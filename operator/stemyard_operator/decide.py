@@ -37,6 +37,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:
         return waiting
     current = separation.status.run == separation.spec.run
     status = separation.status.model_copy(deep=True) if current else first_status(separation, settings.default_model)
+    status.observed_generation = separation.generation
     return _at_work(Turn(observed, now, settings, status))
 
 

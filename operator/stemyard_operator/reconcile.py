@@ -169,7 +169,7 @@ class Reconciler:
             except ConflictError:
                 job = await self._adopt(creation.name, separation, recall)
             self._intake.job(job)
-            log.info("job", extra={"job": creation.name, "uid": separation.uid})
+            log.info("created job", extra={"job": creation.name, "uid": separation.uid})
         finally:
             self._slots.release(separation.uid)
 
@@ -219,7 +219,7 @@ class Reconciler:
             raise DecideAgain(_AT_ONCE) from None
         recall.written_at = time.monotonic()
         self._refresh(resource, separation)
-        log.info("status", extra={"key": f"{namespace}/{name}", "phase": status.phase, "uid": separation.uid})
+        log.info("wrote status", extra={"key": f"{namespace}/{name}", "phase": status.phase, "uid": separation.uid})
         for event in events_of(separation, status, self.now()):
             await self._tell(namespace, event)
 

@@ -5,10 +5,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from localcluster.control_plane import ControlPlane
-from stemyard_contract.handover import WorkStage
+from stemyard_contract.handover import DESK_PROGRESS_PATH, WorkStage
 from stemyard_contract.identity import job_name
 from stemyard_contract.mirror import MirrorRecord
 from tests.support.operator_world import World, eventually, world
@@ -203,5 +204,47 @@ def test_the_writes_of_a_separation_are_counted(running: World) -> None:
         managed = running.plane.api.get(running.path("separationjobs", "song"))["metadata"]["managedFields"]
         assert [one["manager"] for one in managed if one.get("subresource") == "status"] == ["stemyard-operator"]
         told = [json.loads(line) for line in operator.server.log.read_text().splitlines()]
-        phases = [line["phase"] for line in told if line["message"] == "status"]
+        phases = [line["phase"] for line in told if line["message"] == "wrote status"]
         assert phases == ["Fetching", "Separating", "Completed"]
+
+
+def test_a_second_pod_of_a_job_is_a_disruption(running: World) -> None:
+    with running.operating():
+        running.create()
+        job = running.wait_job(FETCH)
+        first = running.run(job)
+        eventually(lambda: running.separation().status.job)
+        time.sleep(1)
+        path = running.path("jobs", job["metadata"]["name"]) + "/status"
+        running.plane.api.merge(path, {"status": {"active": 0, "ready": 0}})
+        time.sleep(1)
+        second = running.run(job)
+        eventually(lambda: (attempts := running.separation().status.attempts) and attempts.disruptions == 1)
+        assert first["metadata"]["uid"] != second["metadata"]["uid"]
+        running.succeed(job, second)
+        running.wait_job(SEPARATE)
+        attempts = running.separation().status.attempts
+        assert attempts is not None
+        assert attempts.fetch == 1
+
+
+def test_progress_told_to_a_standby_reaches_the_resource(running: World) -> None:
+    with running.operating(POD_NAME="leader"), running.operating(POD_NAME="standby") as standby:
+        running.create()
+        job = running.wait_job(FETCH)
+        token = running.token(running.run(job))
+        body = {"stage": "fetch", "sequence": 1, "fraction": 0.7, "step": "download"}
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = httpx.post(standby.desk + DESK_PROGRESS_PATH, json=body, headers=headers)
+        assert answer.status_code == 204, answer.text
+        assert running.separation().status.progress == 0
+        eventually(lambda: running.separation().status.progress == 7, 45)
+
+
+def test_what_cannot_be_used_ends_the_process_with_a_sentence(running: World) -> None:
+    operator = running.operator(PROFILES_FILE="/nowhere.yaml")
+    with pytest.raises(RuntimeError, match=r"PROFILES_FILE /nowhere\.yaml"):
+        operator.start()
+    assert operator.server.process is not None
+    assert operator.server.process.wait(10) == 1
+    assert "Traceback" not in operator.server.log.read_text()
