@@ -100,6 +100,12 @@ class TrackNotFoundError(ApiError):
     code = FailureCode.TRACK_NOT_FOUND
 
 
+class IdempotencyMismatchError(ApiError):
+    """An Idempotency-Key came again with another request."""
+
+    code = FailureCode.IDEMPOTENCY_MISMATCH
+
+
 class UploadMissingError(ApiError):
     """The upload's bytes have not arrived."""
 

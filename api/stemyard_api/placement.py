@@ -26,6 +26,14 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """The track that answers an order, and whether this order started the run that it tells of."""
+
+    record: MirrorRecord
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """Places orders."""
 
@@ -34,7 +42,7 @@ class Placement:
     cluster: Cluster
     objects: Objects | None
 
-    async def place(self, order: Order, now: float) -> MirrorRecord:
+    async def place(self, order: Order, now: float) -> Placed:
         """Return the track that answers an order, created, run again or joined as the rules say.
 
         Args:
@@ -49,22 +57,22 @@ class Placement:
         reading = await self.tracks.mirrored(order.track_id) or Reading()
         record = reading.current
         if record is not None and answers_from_mirror(record, order, now):
-            return record
+            return Placed(record, started=False)
         source_gone = not await self._source_present(order)
         return await self._settle(order, reading, source_gone, now)
 
-    async def _settle(self, order: Order, reading: Reading, source_gone: bool, now: float) -> MirrorRecord:
+    async def _settle(self, order: Order, reading: Reading, source_gone: bool, now: float) -> Placed:
         exists = source_gone or reading.record is not None
         for _ in range(_ATTEMPTS):
-            record = None if exists else await self._create(order, reading)
-            record = record or await self._join(order, source_gone, now)
-            if record is not None:
-                return record
+            placed = None if exists else await self._create(order, reading)
+            placed = placed or await self._join(order, source_gone, now)
+            if placed is not None:
+                return placed
             exists = source_gone
             await asyncio.sleep(random.uniform(0.0, _PAUSE_SECONDS))
         raise UnavailableError("Too many requests for this track at once; try again.")
 
-    async def _create(self, order: Order, reading: Reading) -> MirrorRecord | None:
+    async def _create(self, order: Order, reading: Reading) -> Placed | None:
         """Return the new track, or None when there is one already."""
         try:
             resource = await self.cluster.create(order.manifest(self.settings.stemyard_namespace))
@@ -74,9 +82,9 @@ class Placement:
         if reading != Reading():
             # the mirror still tells of a resource that is gone
             await self._note(record)
-        return record
+        return Placed(record, started=True)
 
-    async def _join(self, order: Order, source_gone: bool, now: float) -> MirrorRecord | None:
+    async def _join(self, order: Order, source_gone: bool, now: float) -> Placed | None:
         """Return the existing track with this order in it, or None when it went or changed meanwhile."""
         resource = await self.cluster.read(order.name)
         if resource is None:
@@ -87,14 +95,14 @@ class Placement:
         if decision.runs_again and source_gone:
             raise SourceGoneError
         if not decision.patch:
-            return decision.record
+            return Placed(decision.record, started=False)
         patched = await self.cluster.patch(order.name, decision.patch)
         if patched is None:
             return None
         record = record_of(patched)
         if decision.runs_again:
             await self._note(record)
-        return record
+        return Placed(record, started=decision.runs_again)
 
     async def _note(self, record: MirrorRecord) -> None:
         if self.tracks.store is None:

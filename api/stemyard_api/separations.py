@@ -2,19 +2,24 @@
 
 import time
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Header, Path
 from fastapi.responses import JSONResponse
 
 from stemyard_api import rendering
 from stemyard_api.access import check_visible
 from stemyard_api.admission import is_hit
 from stemyard_api.answers import Accepted, Cached, Completed, Failed, Processing
+from stemyard_api.errors import TrackNotFoundError
 from stemyard_api.examples import ACCEPTED, CACHED, JOB_STATES, problems
+from stemyard_api.idempotency import REPLAYED, Binding
+from stemyard_api.placement import Placed
 from stemyard_api.security import Principal
 from stemyard_api.services import ReaderDep, Services, ServicesDep, SubmitterDep
 from stemyard_api.submission import SeparationRequest, order_of
 from stemyard_api.tracks import Track
+from stemyard_contract.mirror import MirrorRecord
 from stemyard_contract.separationjob import Phase
 
 router = APIRouter(tags=["separations"])
@@ -25,7 +30,8 @@ class Answer:
     """What a request for a separation is answered."""
 
     status: int
-    body: Accepted | Cached
+    body: Accepted | Cached | Failed
+    headers: dict[str, str]
 
 
 @router.post(
@@ -37,26 +43,78 @@ class Answer:
         **problems(401, 403, 404, 409, 413, 422, 503),
     },
 )
-async def separate_audio(body: SeparationRequest, services: ServicesDep, principal: SubmitterDep) -> JSONResponse:
+async def separate_audio(
+    body: SeparationRequest,
+    services: ServicesDep,
+    principal: SubmitterDep,
+    idempotency_key: Annotated[
+        str | None, Header(description="Makes a repeat of this request answer with what the first one started")
+    ] = None,
+) -> JSONResponse:
     """Separate a song into stems, once: the same request again is answered with the same track.
 
     200 with `cached: true` when the result exists, else 202; follow it with `GET /job/{track_id}`.
     """
-    answer = await submit(body, services, principal)
-    return JSONResponse(answer.body, answer.status, {"Location": f"/job/{answer.body['track_id']}"})
+    answer = await submit(body, services, principal, idempotency_key)
+    return JSONResponse(answer.body, answer.status, answer.headers)
 
 
-async def submit(body: SeparationRequest, services: Services, principal: Principal) -> Answer:
+async def submit(
+    body: SeparationRequest, services: Services, principal: Principal, idempotency_key: str | None = None
+) -> Answer:
     """Place a checked request and return its answer.
 
     Raises:
         ApiError: it is refused, or nobody answers.
     """
+    if idempotency_key is None:
+        return (await _place(body, services, principal))[1]
+    bound = await services.bindings.reserve(idempotency_key, body, principal)
+    if bound is not None and (replayed := await _replay(bound, services, principal)) is not None:
+        return replayed
+    record, answer = await _place(body, services, principal)
+    await services.bindings.bind(idempotency_key, body, principal, record.track_id, record.run)
+    return answer
+
+
+async def _place(body: SeparationRequest, services: Services, principal: Principal) -> tuple[MirrorRecord, Answer]:
     now = time.time()
-    record = await services.placement.place(order_of(body, principal, services.settings), now)
+    placed = await services.placement.place(order_of(body, principal, services.settings), now)
+    headers = {
+        "Location": f"/job/{placed.record.track_id}",
+        "Cache-Status": cache_status(placed, body.cache == "refresh", now),
+    }
+    return placed.record, _answer(placed.record, services, principal, headers, now)
+
+
+async def _replay(bound: Binding, services: Services, principal: Principal) -> Answer | None:
+    """Return how the bound track stands, or None when it is gone, so that the request starts it anew."""
+    try:
+        record = (await services.tracks.find(bound.track_id or "")).record
+    except TrackNotFoundError:
+        return None
+    headers = {"Location": f"/job/{record.track_id}", REPLAYED: "true"}
+    if record.finished and not is_hit(record):
+        return Answer(202, rendering.failed(record, None, principal.key_id), headers)
+    return _answer(record, services, principal, headers, time.time())
+
+
+def _answer(
+    record: MirrorRecord, services: Services, principal: Principal, headers: dict[str, str], now: float
+) -> Answer:
     if is_hit(record):
-        return Answer(200, rendering.cached(record, services.links.of(record, now), principal.key_id))
-    return Answer(202, rendering.accepted(record, principal.key_id))
+        return Answer(200, rendering.cached(record, services.links.of(record, now), principal.key_id), headers)
+    return Answer(202, rendering.accepted(record, principal.key_id), headers)
+
+
+def cache_status(placed: Placed, refresh: bool, now: float) -> str:
+    """Return the Cache-Status header (RFC 9211) of a request's answer."""
+    if is_hit(placed.record):
+        expires_at = placed.record.expires_at
+        return "stemyard; hit" if expires_at is None else f"stemyard; hit; ttl={int(expires_at - now)}"
+    if not placed.started:
+        return "stemyard; fwd=miss; collapsed"
+    return "stemyard; fwd=request" if refresh else "stemyard; fwd=miss"
 
 
 @router.get(

@@ -10,6 +10,7 @@ from fastapi.security import APIKeyHeader
 
 from stemyard_api.cluster import Cluster, connect
 from stemyard_api.health import Prober
+from stemyard_api.idempotency import Bindings
 from stemyard_api.links import Links
 from stemyard_api.middleware import PRINCIPAL
 from stemyard_api.objects import Objects
@@ -34,6 +35,7 @@ class Services:
     placement: Placement
     withdrawals: Withdrawals
     links: Links
+    bindings: Bindings
     prober: Prober
 
 
@@ -53,7 +55,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     links = Links(objects, settings.r2_public_domain)
     try:
         async with Prober.running(store, objects, cluster) as prober:
-            yield Services(settings, cluster, store, objects, tracks, placement, withdrawals, links, prober)
+            yield Services(
+                settings, cluster, store, objects, tracks, placement, withdrawals, links, Bindings(store), prober
+            )
     finally:
         await cluster.close()
         if store is not None:

@@ -13,7 +13,14 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 
 from stemyard_api.errors import UnavailableError
-from stemyard_contract.mirror import ASKED_TTL_SECONDS, AskedRecord, MirrorKeys, MirrorRecord, ProgressRecord
+from stemyard_contract.mirror import (
+    ASKED_TTL_SECONDS,
+    IDEMPOTENCY_TTL_SECONDS,
+    AskedRecord,
+    MirrorKeys,
+    MirrorRecord,
+    ProgressRecord,
+)
 
 TIMEOUT_SECONDS: Final = 0.5
 """Of one Redis call. The SeparationJob answers instead, so waiting longer gains nothing."""
@@ -92,6 +99,23 @@ class Store:
         """Note what was asked for, so that readers do not take an older record for its answer."""
         key = self._keys.asked(track)
         await self._call(lambda: self._redis.set(key, asked.dump(), ex=ASKED_TTL_SECONDS))
+
+    async def reserve(self, key_id: str, digest: str, text: str) -> bytes:
+        """Keep a text under an Idempotency-Key unless there is one; return the one that is there now."""
+        name = self._keys.idempotency(key_id, digest)
+
+        async def ask() -> list[object]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.set(name, text, nx=True, ex=IDEMPOTENCY_TTL_SECONDS)
+                pipeline.get(name)
+                return await pipeline.execute()
+
+        return cast(bytes, (await self._call(ask))[1])
+
+    async def bind(self, key_id: str, digest: str, text: str) -> None:
+        """Replace what is kept under an Idempotency-Key."""
+        name = self._keys.idempotency(key_id, digest)
+        await self._call(lambda: self._redis.set(name, text, ex=IDEMPOTENCY_TTL_SECONDS))
 
     async def queue(self, limit: int) -> tuple[int, list[str]]:
         """Return how many tracks wait, and the ids of the oldest."""

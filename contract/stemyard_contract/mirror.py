@@ -24,6 +24,7 @@ from stemyard_contract.separationjob import (
 PROGRESS_TTL_SECONDS: Final = 3600
 ASKED_TTL_SECONDS: Final = 24 * 3600
 """How long the mirror may lag behind what was asked for."""
+IDEMPOTENCY_TTL_SECONDS: Final = 24 * 3600
 RECORD_GRACE_SECONDS: Final = 3600
 """How much longer than its SeparationJob a record may live; a deletion removes it at once."""
 QUEUE_PHASES: Final = frozenset({Phase.PENDING, Phase.FETCHING, Phase.QUEUED})
@@ -51,6 +52,10 @@ class MirrorKeys:
     def asked(self, track: str) -> str:
         """Key of what the API last asked for: JSON of an AskedRecord. Written by the API only."""
         return f"stemyard:{self.install_id}:asked:{track}"
+
+    def idempotency(self, key_id: str, digest: str) -> str:
+        """Key of what an API key's Idempotency-Key, as its SHA-256, stands for. Written by the API only."""
+        return f"stemyard:{self.install_id}:idempotency:{key_id}:{digest}"
 
     @property
     def queue(self) -> str:
