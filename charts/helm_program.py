@@ -32,10 +32,13 @@ class HelmProgram:
 
     def status(self, release: Release) -> str | None:
         """Return the state of the newest revision, or None when there is no such release."""
-        listed = self._run(
-            "list", "--all", "--filter", f"^{release.name}$", "--namespace", release.namespace, "--output", "json"
-        )
-        return next((str(item["status"]) for item in json.loads(listed)), None)
+        try:
+            found = self._run("status", release.name, "--namespace", release.namespace, "--output", "json")
+        except HelmError as error:
+            if "release: not found" in str(error):
+                return None
+            raise
+        return str(json.loads(found)["info"]["status"])
 
     def notes(self, release: Release) -> str:
         """Return what the newest revision tells its deployer."""
