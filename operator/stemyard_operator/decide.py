@@ -12,7 +12,7 @@ from stemyard_operator.leftovers import objects_of_result, objects_of_source
 from stemyard_operator.observed import Observed, live_jobs
 from stemyard_operator.settings import Settings
 from stemyard_operator.stages import advance, stopping
-from stemyard_operator.status import accept_source, complete, ended, first_status, holds, set_condition
+from stemyard_operator.status import accept_source, complete, ended, first_status, holds, set_condition, settle
 from stemyard_operator.turn import HOLD_SECONDS, Turn
 
 LEFTOVER_SECONDS: Final = 24 * 3600
@@ -37,7 +37,6 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:
         return waiting
     current = separation.status.run == separation.spec.run
     status = separation.status.model_copy(deep=True) if current else first_status(separation, settings.default_model)
-    status.observed_generation = separation.generation
     return _at_work(Turn(observed, now, settings, status))
 
 
@@ -45,6 +44,8 @@ def _after_the_end(observed: Observed, now: datetime, settings: Settings) -> Dec
     separation = observed.separation
     status, spec = separation.status, separation.spec
     stop = tuple(job for job in live_jobs(observed.jobs) if job.deleted_at is None)
+    if status.observed_generation != separation.generation:
+        return Decision(status=settle(status.model_copy(deep=True), separation), stop=stop, again_in=0)
     since = (now - (status.finished_at or now)).total_seconds()
     left = spec.ttl_seconds_after_finished - since
     if left <= 0:

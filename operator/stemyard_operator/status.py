@@ -72,7 +72,6 @@ def set_condition(
         reason=reason,
         message=message[:_MESSAGE_LIMIT],
         last_transition_time=since,
-        observed_generation=status.observed_generation,
     )
     others = [other for other in status.conditions if other.type != kind]
     status.conditions = sorted([*others, condition], key=lambda one: _ORDER.get(one.type, len(_ORDER)))
@@ -84,8 +83,13 @@ def camel(code: FailureCode) -> str:
 
 
 def settle(status: SeparationJobStatus, separation: Separation) -> SeparationJobStatus:
-    """Return the status with everything that follows from its conditions."""
+    """Return the status with everything that follows from its conditions.
+
+    All conditions tell of the newest generation: `kubectl wait` does not believe older ones.
+    """
+    seen = {"observed_generation": separation.generation}
     status.observed_generation = separation.generation
+    status.conditions = [condition.model_copy(update=seen) for condition in status.conditions]
     status.phase = phase_of(status.conditions)
     return status
 

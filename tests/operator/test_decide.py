@@ -269,6 +269,24 @@ def test_a_manifest_that_does_not_hold_is_not_believed(spoil: str) -> None:
     assert world.separation.status.reason == "ArtifactMismatch"
 
 
+def test_a_change_after_the_end_is_seen_and_changes_nothing_else() -> None:
+    """`kubectl wait` believes no condition that is older than the newest generation."""
+    world = separating(World())
+    world.succeed(world.job(SEPARATE))
+    world.settle()
+    before = world.separation.status
+    world.generation = 2
+    world.settle()
+    after = world.separation.status
+    assert after.phase is before.phase is Phase.COMPLETED
+    assert after.finished_at == before.finished_at
+    assert after.observed_generation == 2
+    assert {condition.observed_generation for condition in after.conditions} == {2}
+    writes = len(world.writes)
+    world.settle()
+    assert len(world.writes) == writes
+
+
 def test_cancel_stops_the_jobs_first() -> None:
     world = separating(World())
     world.spec["cancel"] = True

@@ -53,6 +53,7 @@ class World:
     created: list[str] = field(default_factory=list)
     last_write: datetime | None = None
     again_in: float | None = None
+    generation: int = 1
     numbers: Any = field(default_factory=lambda: itertools.count(100))
 
     # what is seen
@@ -64,7 +65,7 @@ class World:
             "namespace": NAMESPACE,
             "uid": UID,
             "resourceVersion": str(next(self.numbers)),
-            "generation": 1,
+            "generation": self.generation,
             "creationTimestamp": stamp(START),
         }
         return {
