@@ -60,41 +60,46 @@ def build_job(
         memory: bytes the container may use, None for what the profile says.
         fetched: commit mark of the source, for separate.
     """
-    spec = separation.spec
-    name = job_name(separation.name, separation.uid, stage, spec.run, attempt)
-    labels = {
-        **JOB_LABELS,
-        LABEL_COMPONENT: "separator",
-        LABEL_STAGE: stage,
-        LABEL_RUN: str(spec.run),
-        LABEL_JOB: separation.name,
-        LABEL_TRACK: separation.track_id[:63].rstrip("-._"),
+    name = job_name(separation.name, separation.uid, stage, separation.spec.run, attempt)
+    labels = _labels(separation, stage)
+    metadata = {
+        "name": name,
+        "namespace": separation.namespace,
+        "labels": labels,
+        "ownerReferences": [_owner(separation)],
     }
+    template = {"metadata": {"labels": labels}, "spec": _pod(separation, stage, settings, memory, fetched)}
     manifest = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {
-            "name": name,
-            "namespace": separation.namespace,
-            "labels": labels,
-            "ownerReferences": [_owner(separation)],
-        },
-        "spec": {
-            "backoffLimit": 0,
-            "completions": 1,
-            "parallelism": 1,
-            "ttlSecondsAfterFinished": JOB_TTL_SECONDS,
-            "podFailurePolicy": {
-                "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
-            },
-            "podReplacementPolicy": "Failed",
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": _pod(separation, stage, settings, memory, fetched),
-            },
-        },
+        "metadata": metadata,
+        "spec": {**_ONE_POD, "ttlSecondsAfterFinished": JOB_TTL_SECONDS, "template": template},
     }
     return Creation(stage=stage, name=name, manifest=manifest)
+
+
+_ONE_POD: Final = {
+    "backoffLimit": 0,
+    "completions": 1,
+    "parallelism": 1,
+    "podFailurePolicy": {
+        "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+    },
+    "podReplacementPolicy": "Failed",
+}
+"""One pod, replaced after disruptions only: every other retry is a new Job."""
+
+
+def _labels(separation: Separation, stage: WorkStage) -> dict[str, str]:
+    """Return our own labels and no other: the parent's may mean something to others, such as a GitOps tool."""
+    return {
+        **JOB_LABELS,
+        LABEL_COMPONENT: "separator",
+        LABEL_STAGE: stage,
+        LABEL_RUN: str(separation.spec.run),
+        LABEL_JOB: separation.name,
+        LABEL_TRACK: separation.track_id[:63].rstrip("-._"),
+    }
 
 
 def _owner(separation: Separation) -> dict[str, Any]:
