@@ -1,7 +1,7 @@
 """The separate stage: audio in, stems out, manifest last."""
 
 import math
-import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from stemyard_separator.logs import log
 from stemyard_separator.media import library_versions
 from stemyard_separator.render import Rendering
 from stemyard_separator.stage import Stage
+from stemyard_separator.stopwatch import Stopwatch
 from stemyard_separator.store import LocalFile
 from stemyard_separator.track import FetchedAudio, render_stems
 
@@ -26,20 +27,6 @@ _MARK_LIMIT: Final = 1 << 20
 _READ, _LOADED, _SEPARATED = 0.02, 0.04, 0.97
 """Shares of the stage's progress by which the audio is here, the model is loaded, the stems are encoded."""
 _CONTENT_TYPES: Final = MappingProxyType({"mp3": "audio/mpeg"})
-
-
-class Stopwatch:
-    """Seconds by step."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._since = time.monotonic()
-
-    def lap(self, step: str) -> None:
-        """Book the time since the last call on `step`."""
-        now = time.monotonic()
-        self.seconds[step] = round(now - self._since, 3)
-        self._since = now
 
 
 def separate(stage: Stage) -> MarkReference:
@@ -50,12 +37,13 @@ def separate(stage: Stage) -> MarkReference:
     """
     watch = Stopwatch()
     stage.reporter.update("download", 0.0)
+    loading = _loading(stage)
     source = _read_source(stage)
     watch.lap("download")
     stage.reporter.update("load", _READ)
-    engine = _load(stage)
+    engine = loading.result()
     watch.lap("load")
-    rendering = _render(stage, engine, source)
+    rendering = _render(stage, engine, source, watch)
     watch.lap("separate")
     stage.reporter.update("upload", _SEPARATED)
     kind = _CONTENT_TYPES[stage.assignment.output.format]
@@ -67,7 +55,16 @@ def separate(stage: Stage) -> MarkReference:
     return stage.commit(_manifest(stage, source, engine, rendering, watch).model_copy(update={"stems": stems}))
 
 
-def _render(stage: Stage, engine: Engine, source: SourceMark) -> Rendering:
+def _loading(stage: Stage) -> "Future[Engine]":
+    """Load the model in a thread: libraries and weights are read while the audio is on its way."""
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+    try:
+        return pool.submit(_load, stage)
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _render(stage: Stage, engine: Engine, source: SourceMark, watch: Stopwatch) -> Rendering:
     audio = FetchedAudio(
         path=stage.folder / AUDIO_FILE,
         exponent=source.exponent,
@@ -77,10 +74,11 @@ def _render(stage: Stage, engine: Engine, source: SourceMark) -> Rendering:
         standard_deviation=source.standard_deviation,
     )
 
-    def watch(done: float) -> None:
+    def tell(done: float) -> None:
+        watch.note_first_block()
         stage.reporter.update("separate", _LOADED + (_SEPARATED - _LOADED) * done)
 
-    return render_stems(engine, audio, stage.folder, stage.assignment.stems, stage.assignment.output, watch)
+    return render_stems(engine, audio, stage.folder, stage.assignment.stems, stage.assignment.output, tell)
 
 
 def _load(stage: Stage) -> Engine:

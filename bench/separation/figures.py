@@ -1,0 +1,43 @@
+"""A measured figure beside its target, and the machine it was measured on."""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of a result; without a target it is only told."""
+
+    name: str
+    value: float
+    unit: str
+    target: float | None = None
+    better: Literal["more", "less"] = "less"
+
+    @property
+    def verdict(self) -> str:
+        if self.target is None:
+            return "told"
+        good = self.value >= self.target if self.better == "more" else self.value <= self.target
+        return "ok" if good else "short"
+
+    def line(self) -> str:
+        target = "-" if self.target is None else f"{'>=' if self.better == 'more' else '<='}{self.target:g}"
+        return f"{self.name} {self.value:.3f} {self.unit} {target} {self.verdict}"
+
+
+def machine() -> str:
+    """Return what it ran on, in one line; the load tells whether others were at work."""
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) / 2**20
+    load = "/".join(f"{each:.1f}" for each in os.getloadavg())
+    cores = len(os.sched_getaffinity(0))
+    kernel = platform.release().partition("-")[0]
+    return f"{names[0] if names else platform.machine()}, {cores} cores, {memory:.0f} GiB, Linux {kernel}, load {load}"

@@ -1,0 +1,43 @@
+"""What each stage imports before it does anything: start-up is paid by every track."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+NEVER = {"boto3", "fastapi", "kopf", "kubernetes", "redis", "scipy", "uvicorn", "aiohttp"}
+"""The separator has no use for them at all."""
+LATER = {"onnxruntime", "torch", "demucs", "yt_dlp", "onnx"}
+"""Imported when needed: by a thread beside the download, or by a process of its own."""
+STAGES = {
+    "stemyard_separator.__main__": (LATER | {"numpy", "av", "soxr"}, 400),
+    "stemyard_separator.fetch": (LATER, 560),
+    "stemyard_separator.separate": (LATER, 560),
+    "stemyard_separator.engines.spleeter": ({"torch", "demucs", "onnx", "yt_dlp", "httpx"}, 380),
+    "stemyard_separator.local": (LATER | {"httpx"}, 440),
+}
+TOLD = """
+import sys
+for name in ("rich", "click", "pygments"):  # of the development environment; httpx would take them along
+    sys.modules[name] = None
+__import__(sys.argv[1])
+import json
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def imported_by(module: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", TOLD, module], capture_output=True, text=True, check=True)
+    return list(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("module", STAGES)
+def test_a_stage_imports_only_what_it_needs_at_once(module: str) -> None:
+    forbidden, most = STAGES[module]
+
+    names = imported_by(module)
+
+    found = {name.partition(".")[0] for name in names} & (NEVER | forbidden)
+    assert not found
+    assert len(names) <= most
