@@ -4,7 +4,7 @@ import mimetypes
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class Service:
     """A running Stemyard, as its clients see it."""
 
     url: str
-    api_key: str
+    api_key: str = field(repr=False)
 
     def client(self) -> httpx.Client:
         """Return an HTTP client with the key set; the caller closes it."""

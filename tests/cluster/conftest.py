@@ -100,8 +100,11 @@ def serve_media(system: System) -> None:
     """Start the pod that serves media, and give fetch pods the plugin that looks for YouTube there."""
     files = {"media.py": Path(__file__).with_name("media.py"), "clip.mp3": CLIP}
     plugin = {path.name: path for path in (PLUGIN / "yt_dlp_plugins/extractor").glob("*.py")}
+    # A server of an earlier run, left running by choice, would go on with the code it started with.
+    system.kubectl("delete", "pod", "media", "--ignore-not-found", "--grace-period=0", "--force")
     for manifest in (config_map("media", files), config_map("youtube-plugin", plugin), *media_server()):
-        system.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+        # Server-side: a client-side apply would copy the clip into an annotation, which has a limit.
+        system.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(manifest))
     system.kubectl("wait", "--for=condition=Ready", "--timeout=120s", "pod/media")
 
 

@@ -1,13 +1,23 @@
 """Runs in a pod of the cluster tests: serves what fetch downloads. Standard library only.
 
-/clip.mp3 and every other file of the folder given; /noise.bin, which no decoder takes; /endless.mp3, which never ends.
+/clip.mp3 and every other file of the folder given; /noise.bin, which no decoder takes; /endless.mp3, which never ends;
+/search?q= and /video/<id>, what the extractor plugin of tests/support/youtube_plugin asks instead of YouTube.
 """
 
+import json
 import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 BLOCK = b"\x00" * 65536
+RECORDINGS = {
+    "karaoke0001": {"title": "Loopback Blues (Karaoke Version)", "channel": "Sing Along", "duration": 11},
+    "theRealSong": {"title": "The Stand-ins - Loopback Blues", "channel": "The Stand-ins - Topic", "duration": 11},
+    "tenHoursLng": {"title": "Loopback Blues 10 hours", "channel": "Loops", "duration": 36000},
+}
+"""What a search for anything but `zero hits` finds, worst first."""
+AUDIO = {"format_id": "140", "url": "/clip.mp3", "ext": "mp3", "vcodec": "none", "acodec": "mp3"}
 
 
 class Media(SimpleHTTPRequestHandler):
@@ -21,12 +31,22 @@ class Media(SimpleHTTPRequestHandler):
             self._whole(bytes(range(256)) * 400)
         elif self.path == "/endless.mp3":
             self._endless()
+        elif self.path.startswith(("/search", "/video/")):
+            self._whole(json.dumps(self._youtube()).encode(), "application/json")
         else:
             super().do_GET()
 
-    def _whole(self, body: bytes) -> None:
+    def _youtube(self) -> object:
+        address = urlsplit(self.path)
+        if address.path == "/search":
+            hits = {} if parse_qs(address.query)["q"] == ["zero hits"] else RECORDINGS
+            return [{"id": video, **described} for video, described in hits.items()]
+        video = address.path.removeprefix("/video/")
+        return {**RECORDINGS[video], "formats": [AUDIO]}
+
+    def _whole(self, body: bytes, kind: str = "audio/mpeg") -> None:
         self.send_response(200)
-        self.send_header("Content-Type", "audio/mpeg")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

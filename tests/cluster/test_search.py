@@ -13,9 +13,10 @@ def test_a_search_finds_the_song(system: System) -> None:
     state = separate(system.service, {"search_query": "The Stand-ins - Loopback Blues"}, show=print)
     assert state["status"] == "completed"
     source = system.resource_of(str(state["track_id"]))["status"]["source"]
-    assert source["mediaId"].startswith("youtube:")
-    assert source["title"]
-    assert sum(candidate["chosen"] for candidate in source["candidates"]) == 1
+    assert source["mediaId"] == "youtube:theRealSong"
+    assert source["title"] == "The Stand-ins - Loopback Blues"
+    assert [candidate["mediaId"] for candidate in source["candidates"] if candidate["chosen"]] == [source["mediaId"]]
+    assert len(source["candidates"]) == 2, "ten hours are no candidate"
 
 
 def test_a_search_without_hits_fails_with_its_code(system: System) -> None:
