@@ -28,6 +28,9 @@ def main() -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # the app itself believes TRUSTED_PROXIES, and nobody else
+        loop="uvloop",
+        http="httptools",
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     return 0

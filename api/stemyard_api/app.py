@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan(settings, keyring),
-        middleware=stack(keyring),
+        middleware=stack(keyring, settings.trusted_proxies),
     )
     problems.register(app)
     for module in (separations, jobs, batch, uploads, queue_info, usage, health):

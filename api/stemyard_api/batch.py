@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stemyard_api.answers import Batch, BatchItem
 from stemyard_api.errors import ApiError, problem
 from stemyard_api.examples import BATCH, problems
+from stemyard_api.limiting import refusal
 from stemyard_api.problems import invalid_request
 from stemyard_api.security import Principal
 from stemyard_api.separations import submit
@@ -45,6 +46,9 @@ class BatchRequest(BaseModel):
 )
 async def batch(body: BatchRequest, services: ServicesDep, principal: SubmitterDep) -> JSONResponse:
     """Answer each request with the status and body it would have got alone, in their order."""
+    decision = await services.limiter.submit(principal, len(body.requests) - 1) if len(body.requests) > 1 else None
+    if decision is not None and not decision.allowed:
+        raise refusal(decision)
     room = asyncio.Semaphore(_AT_ONCE)
 
     async def one(item: dict[str, Any]) -> BatchItem:

@@ -26,9 +26,12 @@ class ApiError(Exception):
     retry_after: ClassVar[int | None] = None
     """Seconds after which the same request may work."""
 
-    def __init__(self, detail: str | None = None, fields: Sequence[FieldError] = ()) -> None:
+    def __init__(
+        self, detail: str | None = None, fields: Sequence[FieldError] = (), retry_after: int | None = None
+    ) -> None:
         self.detail = detail or FAILURES[self.code].sentence
         self.fields = tuple(fields)
+        self.wait = self.retry_after if retry_after is None else retry_after
         super().__init__(self.detail)
 
     @classmethod
@@ -44,7 +47,7 @@ class ApiError(Exception):
     @property
     def headers(self) -> dict[str, str]:
         """Headers that belong to this error."""
-        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return {} if self.wait is None else {"Retry-After": str(self.wait)}
 
 
 class UnauthenticatedError(ApiError):
@@ -62,6 +65,18 @@ class ForbiddenError(ApiError):
     """The key is valid and may not do this."""
 
     code = FailureCode.FORBIDDEN
+
+
+class RateLimitedError(ApiError):
+    """The key, or the address, asks too often."""
+
+    code = FailureCode.RATE_LIMITED
+
+
+class QuotaExceededError(ApiError):
+    """The key has as much under way, or has had as much today, as it may."""
+
+    code = FailureCode.QUOTA_EXCEEDED
 
 
 class TrackCompletedError(ApiError):

@@ -17,6 +17,7 @@ from stemyard_api.cluster import Cluster
 from stemyard_api.errors import UnavailableError
 from stemyard_api.objects import Objects
 from stemyard_api.settings import Settings
+from stemyard_api.shares import Shares
 from stemyard_api.store import Store
 
 PROBE_SECONDS: Final = 5.0
@@ -79,27 +80,27 @@ class Prober:
                     await task
 
 
-def states(settings: Settings, prober: Prober) -> ServiceStates:
+def states(settings: Settings, prober: Prober, shares: Shares | None = None) -> ServiceStates:
     """Return what is configured and what answered when last probed.
 
-    Rate limits are shared through Redis (or Cloudflare KV): they count as operational when Redis answers.
+    Rate limits count as operational while what is in force is shared between processes: Redis, or Cloudflare KV.
     """
     redis = settings.redis_url is not None
-    kv = settings.cloudflare_api_token is not None and settings.cloudflare_kv_namespace_id is not None
+    kv = shares is not None and shares.operational
     return ServiceStates(
         storage_operational=prober.storage.operational,
         storage_configured=settings.storage_configured,
-        rate_limiting_operational=prober.redis.operational,
-        rate_limiting_configured=redis or kv,
+        rate_limiting_operational=prober.redis.operational or kv,
+        rate_limiting_configured=redis or settings.kv_configured,
         redis_operational=prober.redis.operational,
         redis_configured=redis,
         kubernetes_operational=prober.kubernetes.operational,
     )
 
 
-def report(settings: Settings, prober: Prober, now: float) -> Health:
+def report(settings: Settings, prober: Prober, now: float, shares: Shares | None = None) -> Health:
     """Return the answer of /health; `degraded` when a configured part does not answer."""
-    services = states(settings, prober)
+    services = states(settings, prober, shares)
     broken = (
         (services["storage_configured"] and not services["storage_operational"])
         or (services["redis_configured"] and not services["redis_operational"])
@@ -114,7 +115,7 @@ def report(settings: Settings, prober: Prober, now: float) -> Health:
 async def health(request: Request) -> JSONResponse:
     """Health of the service and its parts. Always 200; needs no key."""
     services = request.app.state.services
-    return JSONResponse(report(services.settings, services.prober, time.time()))
+    return JSONResponse(report(services.settings, services.prober, time.time(), services.limiter.shares))
 
 
 @router.get("/livez", summary="Whether the process runs", include_in_schema=False)

@@ -135,6 +135,8 @@ async def cancel(services: ServicesDep, principal: SubmitterDep, track_id: Track
     A track that has ended stays as it is. To cancel twice is no error.
     """
     done = await services.withdrawals.cancel(track_id, principal)
+    if done.claim_removed:
+        await services.quotas.leave(principal, track_id)
     cancelled = done.record.cancel or done.record.phase is Phase.CANCELLED
     answer = Cancelled(
         track_id=track_id,
@@ -167,6 +169,8 @@ async def retry(services: ServicesDep, principal: SubmitterDep, track_id: TrackI
 async def delete(services: ServicesDep, principal: SubmitterDep, track_id: TrackId) -> JSONResponse:
     """Give up this key's claim; track and files are deleted when it was the last claim, or by an admin."""
     done = await services.withdrawals.delete(track_id, principal)
+    if done.claim_removed:
+        await services.quotas.leave(principal, track_id)
     return JSONResponse(Deleted(track_id=track_id, deleted=done.ended, claim_removed=done.claim_removed))
 
 

@@ -4,14 +4,18 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from stemyard_api.errors import ApiError, RequestTooLargeError, UnauthenticatedError
+from stemyard_api.limiting import Limiter, Policy, headers_of, refusal
 from stemyard_api.problems import REQUEST_ID, problem_response
 from stemyard_api.security import Keyring, presented_key
 
@@ -38,13 +42,16 @@ _access_log = logging.getLogger("stemyard_api.access")
 _log = logging.getLogger(__name__)
 
 
-def stack(keyring: Keyring) -> list[Middleware]:
+def stack(keyring: Keyring, trusted_proxies: Sequence[str] = ()) -> list[Middleware]:
     """Return the middleware, outermost first."""
+    proxies = [Middleware(ProxyHeadersMiddleware, trusted_hosts=list(trusted_proxies))] if trusted_proxies else []
     return [
+        *proxies,
         Middleware(RequestContext),
         Middleware(SecurityHeaders),
         Middleware(LastResort),
         Middleware(Authentication, keyring=keyring),
+        Middleware(RateLimits),
         Middleware(BodyLimit),
     ]
 
@@ -138,8 +145,36 @@ class Authentication(Layer):
             try:
                 scope[PRINCIPAL] = self._keyring.identify(presented_key(dict(scope["headers"])))
             except UnauthenticatedError as error:
-                app = problem_response(error, scope)
+                decision = _limiter(scope).anonymous(_address(scope))
+                refused = decision is not None and not decision.allowed
+                app = problem_response(refusal(decision) if decision is not None and refused else error, scope)
         await app(scope, receive, send)
+
+
+class RateLimits(Layer):
+    """Counts every request of a key, and tells it how much is left."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        principal = scope.get(PRINCIPAL)
+        if principal is None:
+            await self._app(scope, receive, send)
+            return
+        policy: Policy = "submit" if _submits(scope) else "read"
+        limiter = _limiter(scope)
+        decision = await limiter.submit(principal) if policy == "submit" else limiter.read(principal)
+        if decision is None:
+            await self._app(scope, receive, send)
+            return
+        headers = headers_of(policy, decision)
+
+        async def send_with_limits(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *headers]
+            await send(message)
+
+        app: ASGIApp = self._app if decision.allowed else problem_response(refusal(decision), scope)
+        await app(scope, receive, send_with_limits)
 
 
 class BodyLimit(Layer):
@@ -163,6 +198,26 @@ class BodyLimit(Layer):
             return message
 
         await self._app(scope, receive_within_limit, send)
+
+
+def _submits(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return scope["method"] == "POST" and (path in {"/separate-audio", "/batch"} or path.endswith("/retry"))
+
+
+def _limiter(scope: Scope) -> Limiter:
+    limiter: Limiter = scope["app"].state.services.limiter
+    return limiter
+
+
+def _address(scope: Scope) -> str:
+    """Return the caller's address; of IPv6 the first half, which is one customer's."""
+    host = (scope.get("client") or ("unknown", 0))[0]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return str(host)
+    return str(ip_network((address, 64), strict=False)) if address.version == 6 else host
 
 
 def _request_id(given: str | None) -> str:

@@ -79,7 +79,14 @@ async def submit(
 
 async def _place(body: SeparationRequest, services: Services, principal: Principal) -> tuple[MirrorRecord, Answer]:
     now = time.time()
-    placed = await services.placement.place(order_of(body, principal, services.settings), now)
+    order = order_of(body, principal, services.settings)
+    entered = await services.quotas.enter(principal, order.track_id)
+    placed = None
+    try:
+        placed = await services.placement.place(order, now)
+    finally:
+        if entered and (placed is None or is_hit(placed.record)):
+            await services.quotas.leave(principal, order.track_id)
     headers = {
         "Location": f"/job/{placed.record.track_id}",
         "Cache-Status": cache_status(placed, body.cache == "refresh", now),

@@ -1,7 +1,8 @@
 """Services: the clients and rules of one API process, made at start and closed at its end."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -11,12 +12,16 @@ from fastapi.security import APIKeyHeader
 from stemyard_api.cluster import Cluster, connect
 from stemyard_api.health import Prober
 from stemyard_api.idempotency import Bindings
+from stemyard_api.kv import Kv
+from stemyard_api.limiting import Limiter
 from stemyard_api.links import Links
 from stemyard_api.middleware import PRINCIPAL
 from stemyard_api.objects import Objects
 from stemyard_api.placement import Placement
+from stemyard_api.quotas import Quotas
 from stemyard_api.security import Principal, Scope
 from stemyard_api.settings import Settings
+from stemyard_api.shares import Shares
 from stemyard_api.store import Store
 from stemyard_api.tracks import Tracks
 from stemyard_api.withdrawal import Withdrawals
@@ -36,6 +41,8 @@ class Services:
     withdrawals: Withdrawals
     links: Links
     bindings: Bindings
+    limiter: Limiter
+    quotas: Quotas
     prober: Prober
 
 
@@ -53,10 +60,23 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     placement = Placement(settings, tracks, cluster, objects)
     withdrawals = Withdrawals(settings, tracks, cluster, objects)
     links = Links(objects, settings.r2_public_domain)
+    bindings, quotas = Bindings(store), Quotas(settings, store)
     try:
-        async with Prober.running(store, objects, cluster) as prober:
+        async with Prober.running(store, objects, cluster) as prober, _shares(settings, prober) as shares:
+            limiter = Limiter(settings, store, shares)
             yield Services(
-                settings, cluster, store, objects, tracks, placement, withdrawals, links, Bindings(store), prober
+                settings,
+                cluster,
+                store,
+                objects,
+                tracks,
+                placement,
+                withdrawals,
+                links,
+                bindings,
+                limiter,
+                quotas,
+                prober,
             )
     finally:
         await cluster.close()
@@ -64,6 +84,24 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             await store.close()
         if objects is not None:
             objects.close()
+
+
+@asynccontextmanager
+async def _shares(settings: Settings, prober: Prober) -> AsyncIterator[Shares | None]:
+    """Share counts through Cloudflare KV, where it is configured, whenever Redis does not answer."""
+    if not settings.kv_configured:
+        yield None
+        return
+    kv = Kv(settings)
+    shares = Shares(kv, f"stemyard:{settings.stemyard_install_id}")
+    exchanging = asyncio.create_task(shares.forever(lambda: not prober.redis.operational))
+    try:
+        yield shares
+    finally:
+        exchanging.cancel()
+        with suppress(asyncio.CancelledError):
+            await exchanging
+        await kv.close()
 
 
 def _store(settings: Settings) -> Store | None:

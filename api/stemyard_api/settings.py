@@ -1,5 +1,6 @@
 """Settings: what the API reads from its environment, checked once at start."""
 
+from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
 from pydantic import AnyHttpUrl, Field, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
@@ -41,8 +42,23 @@ class Settings(BaseSettings):
 
     cloudflare_account_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,64}$")] | None = None
     cloudflare_api_token: SecretStr | None = None
-    """Accepted; rate limits by Cloudflare KV come with a later version."""
     cloudflare_kv_namespace_id: str | None = None
+    cloudflare_api_url: str = "https://api.cloudflare.com/client/v4"
+
+    rate_limit_submits_per_minute: Annotated[int, Field(ge=0)] = 60
+    """Separations a key may ask for in a minute; 0 is no limit, here and below."""
+    rate_limit_reads_per_minute: Annotated[int, Field(ge=0)] = 3000
+    """Other requests of a key."""
+    rate_limit_anonymous_per_minute: Annotated[int, Field(ge=0)] = 60
+    """Requests of one address without a valid key."""
+    quota_concurrent: Annotated[int, Field(ge=0)] = 0
+    """Separations of a key that may be under way at once."""
+    quota_minutes_per_day: Annotated[float, Field(ge=0)] = 0.0
+    """Minutes of audio separated for a key from midnight to midnight UTC."""
+    api_replicas: Annotated[int, Field(ge=1)] = 1
+    """Processes that share the limits which each counts for itself."""
+    trusted_proxies: _Names = ()
+    """Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     r2_access_key_id: str | None = None
     r2_secret_access_key: SecretStr | None = None
     r2_bucket: Annotated[str, Field(min_length=3, max_length=63)] = "stemyard"
@@ -62,7 +78,7 @@ class Settings(BaseSettings):
     """Names of models that may be asked for; the default model alone when empty."""
     youtube_enabled: bool = True
 
-    @field_validator("queue_names", "enabled_models", mode="before")
+    @field_validator("queue_names", "enabled_models", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -75,7 +91,7 @@ class Settings(BaseSettings):
         """Secrets that came through a file often end in a newline."""
         return (value.strip() or None) if isinstance(value, str) else value
 
-    @field_validator("r2_public_domain", "s3_endpoint_url", "s3_public_endpoint_url")
+    @field_validator("r2_public_domain", "s3_endpoint_url", "s3_public_endpoint_url", "cloudflare_api_url")
     @classmethod
     def _base_url(cls, value: str | None) -> str | None:
         if value is None:
@@ -84,6 +100,13 @@ class Settings(BaseSettings):
         url = url if "://" in url else f"https://{url}"
         _URL.validate_python(url)
         return url.rstrip("/")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ip_network(network, strict=False)
+        return value
 
     @model_validator(mode="after")
     def _key_or_insecure(self) -> Self:
@@ -134,6 +157,11 @@ class Settings(BaseSettings):
     def public_store_endpoint(self) -> str | None:
         """Object store as clients reach it."""
         return self.s3_public_endpoint_url or self.store_endpoint
+
+    @property
+    def kv_configured(self) -> bool:
+        """Whether there is a Cloudflare KV namespace to share counts through."""
+        return bool(self.cloudflare_account_id and self.cloudflare_api_token and self.cloudflare_kv_namespace_id)
 
     @property
     def storage_configured(self) -> bool:

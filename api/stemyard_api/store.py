@@ -12,9 +12,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 
+from stemyard_api.buckets import PERIOD_SECONDS, Decision
 from stemyard_api.errors import UnavailableError
+from stemyard_api.scripts import ENTER, LEAVE, TAKE
 from stemyard_contract.mirror import (
     ASKED_TTL_SECONDS,
+    DELETED_UID,
     IDEMPOTENCY_TTL_SECONDS,
     AskedRecord,
     MirrorKeys,
@@ -46,6 +49,11 @@ class Reading:
     asked: AskedRecord | None = None
 
     @property
+    def deleted(self) -> bool:
+        """Whether the API has deleted the resource."""
+        return self.asked is not None and self.asked.uid == DELETED_UID
+
+    @property
     def current(self) -> MirrorRecord | None:
         """The record, unless the resource was replaced or changed since; a run asked for since is in it."""
         if self.record is None or self.asked is None:
@@ -71,6 +79,9 @@ class Store:
         )
         self._redis = Redis.from_pool(pool)
         self._keys = keys
+        self._take = self._redis.register_script(TAKE)
+        self._enter = self._redis.register_script(ENTER)
+        self._leave = self._redis.register_script(LEAVE)
         self._paused_until = 0.0
 
     async def read(self, track: str) -> Reading:
@@ -116,6 +127,31 @@ class Store:
         """Replace what is kept under an Idempotency-Key."""
         name = self._keys.idempotency(key_id, digest)
         await self._call(lambda: self._redis.set(name, text, ex=IDEMPOTENCY_TTL_SECONDS))
+
+    async def take(self, key_id: str, limit: int, cost: int) -> Decision:
+        """Take requests from a key's bucket, in one call and by Redis's clock."""
+        arguments = [limit, cost, int(PERIOD_SECONDS * 1e6)]
+        answer = await self._call(lambda: self._take([self._keys.rate(key_id)], arguments))
+        allowed, remaining, reset, wait = cast(list[int], answer)
+        return Decision(bool(allowed), limit, remaining, reset / 1e6, wait / 1e6)
+
+    async def enter(self, key_id: str, track: str, concurrent: int, minutes: float) -> str:
+        """Count a track as under way for a key; return `entered`, `known`, or which quota it is over."""
+        answer = await self._call(lambda: self._enter(self._quota(key_id), [track, concurrent, minutes]))
+        return str(answer, "ascii")
+
+    async def leave(self, key_id: str, track: str, minutes: float) -> None:
+        """Count a track as ended, and the minutes of audio it gave, once."""
+        await self._call(lambda: self._leave(self._quota(key_id), [track, minutes]))
+
+    async def under_way(self, key_id: str) -> list[str]:
+        """Return the tracks that count as under way for a key."""
+        members = await self._call(lambda: self._redis.zrange(self._keys.under_way(key_id), 0, -1))
+        return [str(member, "ascii") for member in cast(list[bytes], members)]
+
+    def _quota(self, key_id: str) -> list[str]:
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        return [self._keys.under_way(key_id), self._keys.minutes(key_id, day)]
 
     async def queue(self, limit: int) -> tuple[int, list[str]]:
         """Return how many tracks wait, and the ids of the oldest."""

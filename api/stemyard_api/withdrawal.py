@@ -18,12 +18,12 @@ from stemyard_api.security import Principal
 from stemyard_api.settings import Settings
 from stemyard_api.store import StoreUnavailableError
 from stemyard_api.tracks import Tracks
-from stemyard_contract.mirror import AskedRecord, MirrorRecord, record_of
+from stemyard_contract.mirror import DELETED_UID, AskedRecord, MirrorRecord, record_of
 from stemyard_contract.separationjob import SeparationJobSpec
 
 _ATTEMPTS: Final = 8
 _PAUSE_SECONDS: Final = 0.1
-_GONE: Final = AskedRecord(uid="deleted", run=0)
+_GONE: Final = AskedRecord(uid=DELETED_UID, run=0)
 """Matches no resource, so that readers of a stale record look at the cluster."""
 
 _log = logging.getLogger(__name__)

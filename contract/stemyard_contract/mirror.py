@@ -57,6 +57,18 @@ class MirrorKeys:
         """Key of what an API key's Idempotency-Key, as its SHA-256, stands for. Written by the API only."""
         return f"stemyard:{self.install_id}:idempotency:{key_id}:{digest}"
 
+    def rate(self, key_id: str) -> str:
+        """Key of what an API key has used of its rate limit. Written by the API only, like the two below."""
+        return f"stemyard:{self.install_id}:rate:{key_id}"
+
+    def under_way(self, key_id: str) -> str:
+        """Sorted set of the tracks that count against an API key's quota, by when they were asked for."""
+        return f"stemyard:{self.install_id}:under-way:{key_id}"
+
+    def minutes(self, key_id: str, day: str) -> str:
+        """Key of the minutes of audio an API key has had on a day, `YYYY-MM-DD` in UTC."""
+        return f"stemyard:{self.install_id}:minutes:{key_id}:{day}"
+
     @property
     def queue(self) -> str:
         """Sorted set of waiting tracks by creation time."""
@@ -86,6 +98,10 @@ class ProgressRecord(Handed):
     def order(self) -> tuple[int, int, int, int]:
         """Sort key within one uid: a later run, stage, attempt or report is newer."""
         return (self.run, int(self.stage is WorkStage.SEPARATE), self.attempt, self.sequence)
+
+
+DELETED_UID: Final = "deleted"
+"""In an AskedRecord: the API has deleted the resource, whatever its record says."""
 
 
 class AskedRecord(Handed):

@@ -99,6 +99,7 @@ def world(plane: ControlPlane, folder: Path, **extra: str) -> Iterator[World]:
             "REDIS_URL": f"redis://127.0.0.1:{cache.port}/0",
             **store.environment,
             "API_KEYS_FILE": str(keys_file(folder)),
+            "RATE_LIMIT_SUBMITS_PER_MINUTE": "0",
             **extra,
         }
         first = stack.enter_context(api_process(folder, environment))

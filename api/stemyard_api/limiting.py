@@ -1,0 +1,73 @@
+"""Limiting: how often a key may ask. Submits are counted in Redis, else through KV, else here; reads always here."""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from stemyard_api.buckets import PERIOD_SECONDS, Buckets, Decision
+from stemyard_api.errors import RateLimitedError
+from stemyard_api.security import Principal
+from stemyard_api.settings import Settings
+from stemyard_api.shares import Shares
+from stemyard_api.store import Store, StoreUnavailableError
+
+Policy = Literal["submit", "read", "anonymous"]
+
+_UNLIMITED: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limiter:
+    """Decides for one process."""
+
+    settings: Settings
+    store: Store | None
+    shares: Shares | None
+    buckets: Buckets = field(default_factory=Buckets)
+
+    async def submit(self, principal: Principal, cost: int = 1) -> Decision | None:
+        """Count requests for separations; None where there is no limit."""
+        limit = principal.limits.submits_per_minute or self.settings.rate_limit_submits_per_minute
+        if limit == _UNLIMITED:
+            return None
+        if self.store is not None:
+            try:
+                return await self.store.take(principal.key_id, limit, cost)
+            except StoreUnavailableError:
+                pass
+        if self.shares is not None and self.shares.operational:
+            return self._by_share(self.shares, principal.key_id, limit, cost)
+        return self._local("submit", principal.key_id, limit, cost)
+
+    def read(self, principal: Principal) -> Decision | None:
+        """Count any other request of a key."""
+        limit = principal.limits.reads_per_minute or self.settings.rate_limit_reads_per_minute
+        return None if limit == _UNLIMITED else self._local("read", principal.key_id, limit)
+
+    def anonymous(self, address: str) -> Decision | None:
+        """Count a request without a valid key, by where it comes from."""
+        limit = self.settings.rate_limit_anonymous_per_minute
+        return None if limit == _UNLIMITED else self._local("anonymous", address, limit)
+
+    def _local(self, policy: Policy, name: str, limit: int, cost: int = 1) -> Decision:
+        own = max(1, limit // self.settings.api_replicas)
+        return self.buckets.take(f"{policy}:{name}", own, cost)
+
+    def _by_share(self, shares: Shares, key_id: str, limit: int, cost: int) -> Decision:
+        found = self.buckets.take(f"shared:{key_id}", shares.part_of(key_id, limit), cost)
+        if found.allowed:
+            shares.admitted(key_id, cost)
+        return Decision(found.allowed, found.limit, found.remaining, found.reset, found.retry_after, approximate=True)
+
+
+def headers_of(policy: Policy, decision: Decision) -> list[tuple[bytes, bytes]]:
+    """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
+    told = ';mode="approximate"' if decision.approximate else ""
+    return [
+        (b"ratelimit-policy", f'"{policy}";q={decision.limit};w={PERIOD_SECONDS:.0f}{told}'.encode()),
+        (b"ratelimit", f'"{policy}";r={decision.remaining};t={decision.reset:.0f}'.encode()),
+    ]
+
+
+def refusal(decision: Decision) -> RateLimitedError:
+    """Return the error for a request that may not pass."""
+    return RateLimitedError(retry_after=max(1, int(decision.retry_after) + 1))
