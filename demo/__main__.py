@@ -1,6 +1,7 @@
 """The command line of `make demo` and `make images`: `python -m demo up | images`."""
 
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from charts.install import InstallError
 from demo.images import ROOT, build
 from demo.separation import SeparationError, separate, upload
 from demo.system import CommandError, Installation, System, bring_up
-from localcluster import cli
+from localcluster import cli, tools
 from localcluster.errors import LocalClusterError
 from localcluster.folders import here
 from localcluster.progress import say
@@ -81,6 +82,7 @@ def write_settings(system: System, file: Path) -> None:
 
 
 def _farewell(system: System, track_id: str, result: dict[str, str]) -> str:
+    kubectl = "kubectl" if shutil.which("kubectl") else tools.path_of("kubectl", here())
     return f"""
 Track {track_id}
   vocals        {result["vocals_url"]}
@@ -88,8 +90,8 @@ Track {track_id}
 
 Look around:
   source .demo.env
-  kubectl -n {system.namespace} get separationjobs
-  kubectl -n {system.namespace} describe separationjob sep-{track_id}
+  {kubectl} -n {system.namespace} get separationjobs
+  {kubectl} -n {system.namespace} describe separationjob sep-{track_id}
   curl -H "X-API-Key: $STEMYARD_API_KEY" $STEMYARD_URL/job/{track_id}
 
 Stop it:
