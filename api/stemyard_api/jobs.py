@@ -5,7 +5,7 @@ import time
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from stemyard_api import rendering
 from stemyard_api.access import check_visible
@@ -13,9 +13,8 @@ from stemyard_api.answers import Cancelled, Candidates, Completed, Deleted, Fail
 from stemyard_api.answers import Candidate as CandidateAnswer
 from stemyard_api.examples import CANDIDATES, JOB_STATES, JOBS, problems
 from stemyard_api.listing import Place, page_of, place_of, walk
-from stemyard_api.security import Principal, Scope
-from stemyard_api.separations import state_of
-from stemyard_api.services import ReaderDep, Services, ServicesDep, SubmitterDep
+from stemyard_api.security import Scope
+from stemyard_api.services import ReaderDep, ServicesDep, SubmitterDep
 from stemyard_api.tracks import Track
 from stemyard_contract.mirror import record_of
 from stemyard_contract.separationjob import Phase, SeparationJobStatus
@@ -81,14 +80,14 @@ async def wait(
     principal: ReaderDep,
     track_id: TrackId,
     timeout: Annotated[float, Query(ge=0, le=LONGEST_WAIT, allow_inf_nan=False)] = 30.0,  # noqa: ASYNC109
-) -> JSONResponse:
+) -> Response:
     """State of a track once it is completed or failed, or when `timeout` seconds are over."""
     deadline = time.monotonic() + timeout
-    track = await _seen(services, principal, track_id)
-    while not track.record.finished and (left := deadline - time.monotonic()) > 0:
+    state = await services.states.of(track_id, principal)
+    while not state.finished and (left := deadline - time.monotonic()) > 0:
         await asyncio.sleep(min(_LOOK_SECONDS, left))
-        track = await _seen(services, principal, track_id)
-    return JSONResponse(state_of(track, services, principal))
+        state = await services.states.of(track_id, principal)
+    return Response(state.body, media_type="application/json")
 
 
 @router.get(
@@ -172,9 +171,3 @@ async def delete(services: ServicesDep, principal: SubmitterDep, track_id: Track
     if done.claim_removed:
         await services.quotas.leave(principal, track_id)
     return JSONResponse(Deleted(track_id=track_id, deleted=done.ended, claim_removed=done.claim_removed))
-
-
-async def _seen(services: Services, principal: Principal, track_id: str) -> Track:
-    track = await services.tracks.find(track_id)
-    check_visible(track.record, principal, shared=services.settings.results_shared)
-    return track

@@ -22,6 +22,7 @@ from stemyard_api.quotas import Quotas
 from stemyard_api.security import Principal, Scope
 from stemyard_api.settings import Settings
 from stemyard_api.shares import Shares
+from stemyard_api.states import States
 from stemyard_api.store import Store
 from stemyard_api.tracks import Tracks
 from stemyard_api.withdrawal import Withdrawals
@@ -40,6 +41,7 @@ class Services:
     placement: Placement
     withdrawals: Withdrawals
     links: Links
+    states: States
     bindings: Bindings
     limiter: Limiter
     quotas: Quotas
@@ -73,6 +75,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 placement,
                 withdrawals,
                 links,
+                States(tracks, links, shared=settings.results_shared),
                 bindings,
                 limiter,
                 quotas,

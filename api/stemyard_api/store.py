@@ -13,6 +13,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 
 from stemyard_api.buckets import PERIOD_SECONDS, Decision
+from stemyard_api.coalescing import Coalescer
 from stemyard_api.errors import UnavailableError
 from stemyard_api.scripts import ENTER, LEAVE, TAKE
 from stemyard_contract.mirror import (
@@ -34,6 +35,10 @@ _CONNECTIONS: Final = 64
 _log = logging.getLogger(__name__)
 _Model = TypeVar("_Model", bound=BaseModel)
 _Answer = TypeVar("_Answer")
+
+
+Raw = tuple[bytes | None, bytes | None, bytes | None]
+"""Record, progress and asked of one track, as Redis holds them."""
 
 
 class StoreUnavailableError(UnavailableError):
@@ -79,6 +84,7 @@ class Store:
         )
         self._redis = Redis.from_pool(pool)
         self._keys = keys
+        self._coalescer = Coalescer(self._read_many_raw)
         self._take = self._redis.register_script(TAKE)
         self._enter = self._redis.register_script(ENTER)
         self._leave = self._redis.register_script(LEAVE)
@@ -86,16 +92,22 @@ class Store:
 
     async def read(self, track: str) -> Reading:
         """Return what the mirror says about a track, in one call."""
-        [reading] = await self.read_many([track])
-        return reading
+        return reading_of(await self.read_raw(track))
+
+    async def read_raw(self, track: str) -> Raw:
+        """Return what the mirror holds of a track as it is; calls of many requests become one."""
+        return await self._coalescer.read(track)
 
     async def read_many(self, tracks: Sequence[str]) -> list[Reading]:
         """Return what the mirror says about several tracks, in one call."""
+        return [reading_of(raw) for raw in await self._read_many_raw(tracks)]
+
+    async def _read_many_raw(self, tracks: Sequence[str]) -> list[Raw]:
         if not tracks:
             return []
         kinds = (self._keys.record, self._keys.progress, self._keys.asked)
         found = await self._call(lambda: self._redis.mget([kind(track) for track in tracks for kind in kinds]))
-        return [_reading(*found[start : start + 3]) for start in range(0, len(found), 3)]
+        return [cast(Raw, tuple(found[start : start + 3])) for start in range(0, len(found), 3)]
 
     async def tracks(self, newest: float, oldest: float, skip: int, count: int) -> list[tuple[str, float]]:
         """Return ids and creation times of tracks created between two moments, newest first."""
@@ -185,7 +197,9 @@ class Store:
             raise StoreUnavailableError from error
 
 
-def _reading(record: bytes | str | None, progress: bytes | str | None, asked: bytes | str | None) -> Reading:
+def reading_of(raw: Raw) -> Reading:
+    """Return what the mirror says, read from what it holds."""
+    record, progress, asked = raw
     return Reading(_parse(MirrorRecord, record), _parse(ProgressRecord, progress), _parse(AskedRecord, asked))
 
 

@@ -37,10 +37,13 @@ class Tracks:
             TrackNotFoundError: there is none of this id.
             UnavailableError: nobody who could know answers.
         """
+        return await self.found(track_id, await self.mirrored(track_id))
+
+    async def found(self, track_id: str, reading: Reading | None) -> Track:
+        """Return a track of which the mirror has said this, or None when it could not be asked; raises as `find`."""
         place = _place(track_id, self.namespace)
         if place is None:
             raise TrackNotFoundError
-        reading = await self.mirrored(track_id)
         if reading is not None and reading.current is not None:
             return Track(reading.current, reading.progress)
         if place == "":

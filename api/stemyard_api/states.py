@@ -1,0 +1,96 @@
+"""States: the answer of GET /job/{track_id} as ready bytes, made again only when what it was made from has changed."""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.responses import JSONResponse
+
+from stemyard_api import rendering
+from stemyard_api.access import check_visible
+from stemyard_api.answers import Completed, Failed, Processing
+from stemyard_api.links import Links
+from stemyard_api.security import Principal
+from stemyard_api.store import Raw, StoreUnavailableError, reading_of
+from stemyard_api.tracks import Track, Tracks
+from stemyard_contract.separationjob import Phase
+
+_KEPT: Final = 10_000
+_KEPT_SECONDS: Final = 3600.0
+"""Links are good for days longer than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    raw: Raw
+    until: float
+    body: bytes
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A track's state as a client gets it, and whether it has ended."""
+
+    body: bytes
+    finished: bool
+
+
+class States:
+    """Renders states, and keeps the most recent ones with the very bytes from Redis they were made from."""
+
+    def __init__(self, tracks: Tracks, links: Links, *, shared: bool) -> None:
+        self._tracks = tracks
+        self._links = links
+        self._shared = shared
+        self._kept: OrderedDict[tuple[str, str, bool], _Kept] = OrderedDict()
+
+    async def body(self, track_id: str, principal: Principal) -> bytes:
+        """Return a track's state as JSON.
+
+        Raises:
+            TrackNotFoundError: there is no such track for this key.
+            UnavailableError: nobody who could know answers.
+        """
+        return (await self.of(track_id, principal)).body
+
+    async def of(self, track_id: str, principal: Principal) -> State:
+        """Return a track's state; raises as `body` does."""
+        raw = await self._raw(track_id)
+        # what an admin may see is not what another holder of the same id may
+        identity = (track_id, principal.key_id, principal.is_admin)
+        kept = self._kept.get(identity)
+        if kept is not None and kept.raw == raw and time.monotonic() < kept.until:
+            return State(kept.body, kept.finished)
+        reading = None if raw is None else reading_of(raw)
+        track = await self._tracks.found(track_id, reading)
+        check_visible(track.record, principal, shared=self._shared)
+        state = State(JSONResponse(self.render(track, principal)).body, track.record.finished)  # type: ignore[arg-type]
+        if raw is not None and reading is not None and reading.current is not None:
+            self._keep(identity, _Kept(raw, time.monotonic() + _KEPT_SECONDS, state.body, state.finished))
+        return state
+
+    def render(self, track: Track, principal: Principal) -> Processing | Completed | Failed:
+        """Return the state of a track as this key may see it."""
+        record, key_id = track.record, principal.key_id
+        if not record.finished:
+            return rendering.processing(record, track.progress, key_id)
+        if record.phase is Phase.COMPLETED:
+            return rendering.completed(record, self._links.of(record, time.time()), key_id)
+        return rendering.failed(record, track.progress, key_id)
+
+    async def _raw(self, track_id: str) -> Raw | None:
+        store = self._tracks.store
+        if store is None:
+            return None
+        try:
+            return await store.read_raw(track_id)
+        except StoreUnavailableError:
+            return None
+
+    def _keep(self, identity: tuple[str, str, bool], kept: _Kept) -> None:
+        self._kept[identity] = kept
+        self._kept.move_to_end(identity)
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
