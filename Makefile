@@ -6,6 +6,7 @@ CACHE := $(or $(STEMYARD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stemyard)
 UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
 RUN := $(UV) run --no-sync
 PYTEST := $(RUN) pytest
+TESTS ?= tests
 CRD := charts/stemyard/files/crds/separationjobs.yaml
 
 .PHONY: help setup check format generate images test test-unit test-api-server test-cluster demo down
@@ -37,14 +38,14 @@ images: setup ## build the images and, where a cluster runs, load them into it
 test: check test-unit test-api-server test-cluster ## run everything, cheapest first
 
 test-unit: setup ## tests that need neither cluster nor network
-	$(PYTEST) -m 'not api_server and not cluster'
+	$(PYTEST) -m 'not api_server and not cluster' $(TESTS)
 
 test-api-server: setup ## tests against a real API server, started by the tests in seconds
 	python3 -m localcluster prepare --control-plane
-	$(PYTEST) -m api_server
+	$(PYTEST) -m api_server $(TESTS)
 
 test-cluster: setup ## tests of the whole system on a real cluster
-	$(PYTEST) -m cluster
+	$(PYTEST) -m cluster $(TESTS)
 
 demo: setup ## the whole system on a real cluster, then one separation (QUERY="artist title" where YouTube can be reached)
 	@$(RUN) python -m demo up
