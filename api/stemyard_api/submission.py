@@ -13,6 +13,7 @@ from stemyard_api.settings import Settings
 from stemyard_api.upload_id import belongs_to
 from stemyard_contract.identity import check_query, normalise_url, resource_name, spec_cache_key, track_id, youtube_id
 from stemyard_contract.models import AUTO_MODEL, Model, resolve_model
+from stemyard_contract.output import BIT_DEPTHS, AudioFormat
 from stemyard_contract.separationjob import (
     API_VERSION,
     KIND,
@@ -92,10 +93,14 @@ class SeparationRequest(BaseModel):
     """Separation model; `auto` is the one the service prefers."""
     stems: Annotated[list[Stem], Field(min_length=1, max_length=8)] = [Stem.VOCALS, Stem.INSTRUMENTAL]
     """Stems to publish."""
-    format: Literal["mp3"] = "mp3"
-    """Container and codec of the stems."""
+    format: AudioFormat = "mp3"
+    """Container and codec of the stems; m4a holds AAC."""
     bitrate: Annotated[StrictInt, Field(json_schema_extra={"enum": [128, 192, 256, 320]})] = 320
-    """Kilobits per second."""
+    """Kilobits per second of mp3, m4a and opus."""
+    bit_depth: Annotated[StrictInt, Field(json_schema_extra={"enum": [16, 24, 32]})] | None = None
+    """Bits per sample of flac and wav, 24 where absent; 32 is floating point, for wav."""
+    vbr_quality: Annotated[StrictInt, Field(ge=0, le=9)] | None = None
+    """Makes mp3 of variable bit rate: 0 best and largest, 9 smallest."""
     metadata: Annotated[dict[str, Any], AfterValidator(_check_metadata)] | None = None
     """Anything to be echoed with the track, to this API key only; at most 1 KiB as JSON."""
     cache: Literal["use", "refresh"] = "use"
@@ -210,4 +215,15 @@ def _stems(stems: list[Stem], model: Model) -> list[Stem]:
 def _output(request: SeparationRequest) -> Output:
     if request.bitrate not in {128, 192, 256, 320}:
         raise InvalidRequestError.of("bitrate", "must be one of 128, 192, 256, 320")
-    return Output(format=request.format, bitrate=request.bitrate)
+    depths = BIT_DEPTHS.get(request.format, ())
+    if request.bit_depth is not None and request.bit_depth not in depths:
+        allowed = f"must be one of {', '.join(map(str, depths))}" if depths else "has no meaning"
+        raise InvalidRequestError.of("bit_depth", f"{allowed} for {request.format}")
+    if request.vbr_quality is not None and request.format != "mp3":
+        raise InvalidRequestError.of("vbr_quality", "is for mp3 only")
+    return Output(
+        format=request.format,
+        bitrate=request.bitrate,
+        bit_depth=request.bit_depth,
+        vbr_quality=request.vbr_quality,
+    )

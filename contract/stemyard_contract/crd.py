@@ -43,6 +43,8 @@ def _convert(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
         out["items"] = _convert(node["items"], definitions)
     if out.get("default", ...) is None:
         del out["default"]
+    if isinstance(out.get("default"), dict):
+        out["default"] = {name: value for name, value in out["default"].items() if value is not None}
     return out
 
 

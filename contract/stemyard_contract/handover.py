@@ -32,6 +32,11 @@ SOURCE_MARK_FILE: Final = "source.json"
 MANIFEST_FILE: Final = "manifest.json"
 
 
+def peaks_file(stem: Stem) -> str:
+    """Return the name of the file that holds a stem's outline for drawing."""
+    return f"{stem}.peaks.json"
+
+
 class WorkStage(StrEnum):
     """The two Jobs of a separation."""
 
@@ -232,6 +237,12 @@ class StemFile(StoredFile):
     samples: int
     """Per channel, at the sample rate of the source mark."""
     duration_seconds: float
+    integrated_loudness: float | None = None
+    """LUFS after EBU R128, as published; None where nothing is above the gate."""
+    true_peak: float | None = None
+    """dBTP as encoded, before what a lossy codec adds; None for silence."""
+    peaks: StoredFile | None = None
+    """The stem's outline for drawing, in the JSON of `audiowaveform`."""
 
 
 class Manifest(Mark):
@@ -252,6 +263,10 @@ class Manifest(Mark):
     timings: dict[str, float] = Field(default_factory=dict)
     """Seconds by step."""
     versions: dict[str, str] = Field(default_factory=dict)
+    parameters: dict[str, float | str] = Field(default_factory=dict)
+    """What the engine was told beyond its model, such as threads, overlap, precision."""
+    source_mark_sha256: str | None = None
+    """SHA-256 of the `source.json` it was made from."""
 
 
 class Outcome(Handed):

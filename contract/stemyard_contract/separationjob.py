@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
+
+from stemyard_contract.output import Output as Output
+from stemyard_contract.resource import Resource, rule
 
 GROUP: Final = "stemyard.dev"
 VERSION: Final = "v1alpha1"
@@ -40,6 +42,11 @@ class Stem(StrEnum):
 
     VOCALS = "vocals"
     INSTRUMENTAL = "instrumental"
+    DRUMS = "drums"
+    BASS = "bass"
+    OTHER = "other"
+    GUITAR = "guitar"
+    PIANO = "piano"
 
 
 class Phase(StrEnum):
@@ -87,22 +94,7 @@ class Reason(StrEnum):
     CANCELLED = "Cancelled"
 
 
-class _Resource(BaseModel):
-    # Unknown fields are ignored: during an upgrade an older reader meets fields of a newer writer.
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True, extra="ignore"
-    )
-
-    def dump(self) -> dict[str, Any]:
-        """Return the JSON form, camelCase, without absent fields."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def _rule(rule: str, message: str) -> JsonDict:
-    return {"rule": rule, "message": message}
-
-
-class UploadSource(_Resource):
+class UploadSource(Resource):
     """A file uploaded through the API."""
 
     id: Annotated[str, Field(min_length=36, max_length=36, pattern=r"^[0-9a-f-]{36}$")]
@@ -111,13 +103,13 @@ class UploadSource(_Resource):
     """Id of the API key the upload belongs to."""
 
 
-class Source(_Resource):
+class Source(Resource):
     """Where the audio comes from. Exactly one field is set."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
-                _rule(
+                rule(
                     "[has(self.searchQuery), has(self.url), has(self.upload)].filter(given, given).size() == 1",
                     "give exactly one of searchQuery, url, upload",
                 )
@@ -133,16 +125,7 @@ class Source(_Resource):
     """A file uploaded through the API."""
 
 
-class Output(_Resource):
-    """How stems are encoded."""
-
-    format: Literal["mp3"] = "mp3"
-    """Container and codec."""
-    bitrate: Annotated[int, Field(json_schema_extra={"enum": [128, 192, 256, 320]})] = 320
-    """Kilobits per second."""
-
-
-class Claim(_Resource):
+class Claim(Resource):
     """One API key that asked for this track."""
 
     key: Annotated[str, Field(min_length=1, max_length=64)]
@@ -151,14 +134,14 @@ class Claim(_Resource):
     """Whatever the caller wants echoed, as JSON text."""
 
 
-class RetryPolicy(_Resource):
+class RetryPolicy(Resource):
     """How often a stage is tried again."""
 
     limit: Annotated[int, Field(ge=0, le=10)] = 3
     """Retries of each stage after its first attempt; disruptions do not count."""
 
 
-class Deadlines(_Resource):
+class Deadlines(Resource):
     """Seconds each part may take."""
 
     fetch: Annotated[int, Field(ge=10, le=86400)] = 900
@@ -173,7 +156,7 @@ class Deadlines(_Resource):
 
 def _frozen(field: str) -> JsonDict:
     """Return a transition rule for a field that may not change; it also holds where the field is absent."""
-    return _rule(
+    return rule(
         f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
         f"{field} cannot be changed; create another SeparationJob",
     )
@@ -182,15 +165,15 @@ def _frozen(field: str) -> JsonDict:
 _FROZEN_FIELDS: Final = ("source", "model", "stems", "output", "profile", "retryPolicy", "deadlines")
 
 
-class SeparationJobSpec(_Resource):
+class SeparationJobSpec(Resource):
     """What to separate. Immutable except `run`, `claims`, `cancel` and `ttlSecondsAfterFinished`."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
                 *(_frozen(field) for field in _FROZEN_FIELDS),
-                _rule("self.run >= oldSelf.run", "run only grows"),
-                _rule(
+                rule("self.run >= oldSelf.run", "run only grows"),
+                rule(
                     "!oldSelf.cancel || self.cancel || self.run > oldSelf.run",
                     "a cancelled run stays cancelled; raise run to run again",
                 ),
@@ -204,7 +187,7 @@ class SeparationJobSpec(_Resource):
     """Name of the separation model; `auto` is the one the deployment configured."""
     stems: Annotated[
         list[Stem], Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"})
-    ] = [Stem.VOCALS, Stem.INSTRUMENTAL]
+    ] = [Stem.VOCALS, Stem.INSTRUMENTAL]  # noqa: RUF012 - pydantic copies defaults
     """Stems to publish."""
     output: Output = Output()
     """How stems are encoded."""
@@ -216,7 +199,7 @@ class SeparationJobSpec(_Resource):
             max_length=64,
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["key"]},
         ),
-    ] = []
+    ] = []  # noqa: RUF012 - pydantic copies defaults
     """Who asked for this track; written by the API."""
     profile: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*$")] = "default"
     """Named scheduling profile of the deployment: resources, GPU, node selection."""
@@ -230,7 +213,7 @@ class SeparationJobSpec(_Resource):
     """Seconds after which a finished SeparationJob and its artifacts are deleted."""
 
 
-class Condition(_Resource):
+class Condition(Resource):
     """A condition, as `meta/v1` defines it."""
 
     type: Annotated[str, Field(max_length=316)]
@@ -247,7 +230,7 @@ class Condition(_Resource):
     """Generation of the spec it was decided from."""
 
 
-class Candidate(_Resource):
+class Candidate(Resource):
     """One recording that a search found."""
 
     media_id: Annotated[str, Field(max_length=128)]
@@ -264,7 +247,7 @@ class Candidate(_Resource):
     """Whether this one was separated."""
 
 
-class SourceStatus(_Resource):
+class SourceStatus(Resource):
     """What fetch found."""
 
     title: Annotated[str, Field(max_length=256)] | None = None
@@ -287,7 +270,7 @@ class SourceStatus(_Resource):
     """What a search found, best first."""
 
 
-class StemStatus(_Resource):
+class StemStatus(Resource):
     """One published stem."""
 
     key: Annotated[str, Field(max_length=512)]
@@ -300,7 +283,7 @@ class StemStatus(_Resource):
     """Seconds."""
 
 
-class ResultStatus(_Resource):
+class ResultStatus(Resource):
     """What was published."""
 
     stems: Annotated[dict[Stem, StemStatus], Field(max_length=8)]
@@ -317,7 +300,7 @@ class ResultStatus(_Resource):
     """What it was computed on."""
 
 
-class FailureStatus(_Resource):
+class FailureStatus(Resource):
     """Why the run failed."""
 
     code: Annotated[str, Field(max_length=64)]
@@ -330,7 +313,7 @@ class FailureStatus(_Resource):
     """Whether running again may succeed without a change."""
 
 
-class AttemptsStatus(_Resource):
+class AttemptsStatus(Resource):
     """Jobs made in this run."""
 
     fetch: Annotated[int, Field(ge=0)] = 0
@@ -341,7 +324,7 @@ class AttemptsStatus(_Resource):
     """Attempts ended by disruptions, which do not count against the retry limit."""
 
 
-class SeparationJobStatus(_Resource):
+class SeparationJobStatus(Resource):
     """What is known; written by the operator only."""
 
     observed_generation: Annotated[int, Field(ge=0)] | None = None
@@ -378,7 +361,7 @@ class SeparationJobStatus(_Resource):
             max_length=16,
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
-    ] = []
+    ] = []  # noqa: RUF012 - pydantic copies defaults
     """Conditions by type."""
     source: SourceStatus | None = None
     """What fetch found."""

@@ -10,6 +10,7 @@ from stemyard_contract.handover import (
     SOURCE_MARK_FILE,
     LinkRequest,
     WorkStage,
+    peaks_file,
 )
 from stemyard_contract.identity import object_prefix, object_token, upload_key
 from stemyard_operator.callers import Caller
@@ -60,9 +61,11 @@ def _fetch(caller: Caller, separation: Separation, settings: Settings) -> dict[t
 def _separate(caller: Caller, separation: Separation, settings: Settings) -> dict[tuple[str, str], Grant]:
     own = _own_prefix(caller, separation, settings)
     output = separation.spec.output
-    largest = encoded_bytes(settings.max_duration_seconds)
+    largest = encoded_bytes(settings.max_duration_seconds, output)
     stems = [f"{stem}.{output.format}" for stem in separation.spec.stems]
     table = {(_PUT, stem): (own + stem, largest) for stem in stems}
+    outlines = [peaks_file(stem) for stem in separation.spec.stems]
+    table |= {(_PUT, outline): (own + outline, MARK_LIMIT) for outline in outlines}
     table[_PUT, MANIFEST_FILE] = (own + MANIFEST_FILE, MARK_LIMIT)
     source = _source_prefix(caller, separation, settings)
     if source is not None:

@@ -210,7 +210,7 @@ def _workspace(separation: Separation, stage: WorkStage, settings: Settings) -> 
         return fetch_workspace(settings.max_bytes, settings.max_duration_seconds)
     source = separation.status.source
     seconds = source.duration if source and source.duration is not None else settings.max_duration_seconds
-    return separate_workspace(seconds, len(separation.spec.stems))
+    return separate_workspace(seconds, len(separation.spec.stems), separation.spec.output)
 
 
 def _resources(profile: StageProfile, memory: int | None, workspace: int) -> dict[str, Any]:

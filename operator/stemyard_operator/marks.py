@@ -56,8 +56,13 @@ def _of_this_run(mark: Mark, question: LookForMark, separation: Separation) -> b
     return mark.uid == separation.uid and (mark.run == run or (question.any_run and mark.run < run))
 
 
+def _published(manifest: Manifest) -> list[StoredFile]:
+    stems = manifest.stems.values()
+    return [*stems, *(stem.peaks for stem in stems if stem.peaks is not None)]
+
+
 def files(found: Found) -> dict[str, int]:
     """Return the sizes, by object key, of the files a mark says are stored beside it."""
-    listed: list[StoredFile] = [found.mark.audio] if isinstance(found, FoundSource) else [*found.mark.stems.values()]
+    listed: list[StoredFile] = [found.mark.audio] if isinstance(found, FoundSource) else _published(found.mark)
     prefix = found.reference.key.rpartition("/")[0]
     return {f"{prefix}/{file.file}": file.bytes for file in listed}

@@ -3,14 +3,13 @@
 from typing import Final
 
 from stemyard_contract.handover import SAMPLE_RATE
+from stemyard_contract.separationjob import Output
 
 _CHANNELS: Final = 2
 _FLAC_BYTES: Final = SAMPLE_RATE * _CHANNELS * 3
 """Bytes a second of 24-bit FLAC at worst: no compression at all."""
 _FLOAT_BYTES: Final = SAMPLE_RATE * _CHANNELS * 4
 """Bytes a second of one stem's 32-bit spool."""
-_ENCODED_BYTES: Final = 320_000 // 8
-"""Bytes a second of one encoded stem at the highest bit rate."""
 _SLACK: Final = 192 * 1024 * 1024
 """Logs, temporary files and rounding."""
 _DOWNLOADS: Final = 3
@@ -26,9 +25,9 @@ def fetch_workspace(max_bytes: int, max_seconds: float) -> int:
     return _DOWNLOADS * max_bytes + int(max_seconds * _FLAC_BYTES) + _SLACK
 
 
-def separate_workspace(seconds: float, stems: int) -> int:
+def separate_workspace(seconds: float, stems: int, output: Output) -> int:
     """Return the bytes of disk that separating audio of this length into this many stems may use."""
-    return int(seconds * (_FLAC_BYTES + stems * (_FLOAT_BYTES + _ENCODED_BYTES))) + _SLACK
+    return int(seconds * (_FLAC_BYTES + stems * (_FLOAT_BYTES + output.most_bytes_per_second))) + _SLACK
 
 
 def flac_bytes(seconds: float) -> int:
@@ -36,9 +35,9 @@ def flac_bytes(seconds: float) -> int:
     return int(seconds * _FLAC_BYTES * _FRAMING) + _HEADERS
 
 
-def encoded_bytes(seconds: float) -> int:
+def encoded_bytes(seconds: float, output: Output) -> int:
     """Return the bytes that one encoded stem of this length cannot exceed, headers included."""
-    return int(seconds * _ENCODED_BYTES * _FRAMING) + _HEADERS
+    return int(seconds * output.most_bytes_per_second * _FRAMING) + _HEADERS
 
 
 def mebibytes(amount: int) -> str:

@@ -79,7 +79,7 @@ def _write(
             peak = max(peak, float(np.abs(block).max()))
             pcm = _quantised(block, exponent)
             meter.update(pcm)
-            writer.write(pcm)
+            writer.write_pcm(pcm)
             watch(media.fraction)
     measured = meter.result()
     if measured.samples < ceil(LEAST_SECONDS * SAMPLE_RATE):

@@ -7,14 +7,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from stemyard_contract.handover import MediaMetadata
 from stemyard_contract.separationjob import Output, Stem
 from stemyard_separator.cores import granted_cores
 from stemyard_separator.decode import decode
 from stemyard_separator.engines.registry import load_engine
 from stemyard_separator.errors import StageError
-from stemyard_separator.track import FetchedAudio, render_stems
+from stemyard_separator.track import FetchedAudio, Wanted, render_stems
 
 _LONGEST_SECONDS = 24 * 3600.0
+DEFAULT_STEMS = (Stem.VOCALS, Stem.INSTRUMENTAL)
 
 
 def run_locally(arguments: Sequence[str]) -> int:
@@ -34,8 +36,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the stems")
     parser.add_argument("--model", default="spleeter-2stems")
     parser.add_argument("--model-dir", type=Path, default=Path(os.environ.get("STEMYARD_MODEL_DIR", "/models")))
-    parser.add_argument("--bitrate", type=int, choices=(128, 192, 256, 320), default=320)
+    parser.add_argument("--stems", type=Stem, nargs="+", choices=list(Stem), help="by default vocals and instrumental")
+    parser.add_argument("--format", choices=("mp3", "flac", "wav", "m4a", "opus"), default="mp3")
+    parser.add_argument("--bitrate", type=int, choices=(128, 192, 256, 320), default=320, help="of mp3, m4a and opus")
+    parser.add_argument("--bit-depth", type=int, choices=(16, 24, 32), help="of flac and wav; 32 is float, for wav")
+    parser.add_argument("--vbr", type=int, choices=range(10), help="mp3 of variable bit rate, 0 best to 9 smallest")
     return parser
+
+
+def _output(given: argparse.Namespace) -> Output:
+    return Output(format=given.format, bitrate=given.bitrate, bit_depth=given.bit_depth, vbr_quality=given.vbr)
 
 
 def _separate(given: argparse.Namespace) -> None:
@@ -52,8 +62,10 @@ def _separate(given: argparse.Namespace) -> None:
             peak=measured.peak,
             mean=measured.mean,
             standard_deviation=measured.standard_deviation,
+            media=MediaMetadata(title=decoded.title or given.file.stem, artist=decoded.artist),
         )
-        rendering = render_stems(engine, audio, Path(folder), list(Stem), Output(bitrate=given.bitrate), _show)
+        wanted = Wanted(sorted(given.stems or DEFAULT_STEMS), _output(given), given.model)
+        rendering = render_stems(engine, audio, Path(folder), wanted, _show)
         for path in rendering.files.values():
             target = path.rename(given.out / path.name)
             sys.stdout.write(f"{target}\n")

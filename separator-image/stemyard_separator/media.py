@@ -1,11 +1,12 @@
-"""The only module that knows PyAV: decodes what the internet calls audio, writes and reads FLAC, writes mp3."""
+"""The only module that knows PyAV: decodes what the internet calls audio, encodes stems, reads what it wrote."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Final, Self, cast
+from typing import Any, Final, Self, cast
 
 import av
 import av.error
@@ -17,9 +18,11 @@ from av.packet import Packet
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import SAMPLE_RATE
+from stemyard_contract.output import Output
 from stemyard_separator.channels import stereo_matrix
 from stemyard_separator.engines.protocol import Samples
 from stemyard_separator.errors import SourceError
+from stemyard_separator.formats import Encoding, encoding_of
 
 Pcm24 = npt.NDArray[np.int32]
 """24-bit samples as (channels, samples) of int32."""
@@ -29,7 +32,6 @@ _CONTAINERS: Final = (
     "ogg,opus,tta,w64,wav,wv"
 )
 """Demuxers that read one file. Playlists (hls, dash, concat) could make the service read other addresses or files."""
-_BITS_TO_SPARE: Final = 320
 _RATES: Final = range(4_000, 768_001)
 _DECODER: Final = MappingProxyType({"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"})
 
@@ -104,13 +106,13 @@ class SourceMedia:
 
 
 class _Resampler:
-    """Takes stereo of one rate to `SAMPLE_RATE`."""
+    """Takes stereo of one rate to another."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, target: int = SAMPLE_RATE) -> None:
         if rate not in _RATES:
             raise _undecodable(f"Its sample rate is {rate} Hz.")
         self.rate = rate
-        self._stream = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 2, dtype="float32")
+        self._stream = None if rate == target else soxr.ResampleStream(rate, target, 2, dtype="float32")
 
     def convert(self, samples: Samples) -> Samples:
         return samples if self._stream is None else self._run(samples, last=False)
@@ -161,68 +163,81 @@ def _undecodable(detail: str) -> SourceError:
     return SourceError(FailureCode.SOURCE_UNDECODABLE, detail)
 
 
-class _Writer:
-    """Encodes stereo at `SAMPLE_RATE` into a seekable file, whose header is completed on closing."""
+class StemWriter:
+    """Encodes stereo at `SAMPLE_RATE` into a seekable file, whose header is completed on closing.
 
-    def __init__(self, path: Path, codec: str, sample_format: str, options: dict[str, str], bit_rate: int) -> None:
-        self._file = av.open(str(path), "w")
-        self._stream = cast(AudioStream, self._file.add_stream(codec, rate=SAMPLE_RATE, options=options))
+    Args:
+        path: file to write.
+        encoding: what it shall be.
+        tags: what it shall say of itself.
+    """
+
+    def __init__(self, path: Path, encoding: Encoding, tags: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._encoding = encoding
+        options = dict(encoding.container_options)
+        self._file = av.open(str(path), "w", format=encoding.container, container_options=options)
+        self._file.metadata.update(tags)
+        stream = self._file.add_stream(encoding.codec, rate=encoding.rate, options=dict(encoding.options))
+        self._stream = cast(AudioStream, stream)
         self._stream.layout = "stereo"
-        self._stream.format = sample_format
-        if bit_rate:
-            self._stream.bit_rate = bit_rate
-        self._format = sample_format
+        self._stream.format = encoding.sample_format
+        if encoding.bit_rate:
+            self._stream.bit_rate = encoding.bit_rate
+        self._resampler = _Resampler(SAMPLE_RATE, encoding.rate)
+        self._time_base = Fraction(1, encoding.rate)
+        self._written = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if kind is None:
+            self._encode(self._resampler.finish())
             self._file.mux(self._stream.encode(None))
             self._file.close()
             return
         with suppress(av.error.FFmpegError):  # what went wrong before matters more
             self._file.close()
 
-    def _encode(self, values: Samples | Pcm24) -> None:
-        frame = av.AudioFrame.from_ndarray(values, format=self._format, layout="stereo")
-        frame.sample_rate = SAMPLE_RATE
+    def write(self, samples: Samples) -> None:
+        """Append samples, full scale 1.0; integer formats round them, and clip what exceeds full scale."""
+        self._encode(self._resampler.convert(samples))
+
+    def write_pcm(self, samples: Pcm24) -> None:
+        """Append 24-bit samples as they are; for encodings of 24 bits."""
+        self._mux(samples << _PAD_24_BITS)
+
+    def _encode(self, samples: Samples) -> None:
+        self._mux(samples if not self._encoding.bits else _integers(samples, self._encoding.bits))
+
+    def _mux(self, values: npt.NDArray[Any]) -> None:
+        if not values.shape[1]:
+            return
+        kind = self._encoding.sample_format
+        planes = np.ascontiguousarray(values if kind.endswith("p") else values.T)
+        frame = av.AudioFrame.from_ndarray(
+            planes if kind.endswith("p") else planes.reshape(1, -1), format=kind, layout="stereo"
+        )
+        frame.sample_rate, frame.time_base, frame.pts = self._encoding.rate, self._time_base, self._written
+        self._written += values.shape[1]
         self._file.mux(self._stream.encode(frame))
 
 
-class FlacWriter(_Writer):
-    """Writes 24-bit FLAC."""
+_PAD_24_BITS: Final = 8
+"""FFmpeg keeps 24 bits at the upper end of 32."""
+
+
+def _integers(samples: Samples, bits: int) -> npt.NDArray[np.int16 | np.int32]:
+    largest = (1 << (bits - 1)) - 1
+    scaled = np.clip(np.round(samples * np.float32(largest + 1)), -largest - 1, largest)
+    return scaled.astype(np.int16) if bits == 16 else scaled.astype(np.int32) << _PAD_24_BITS
+
+
+class FlacWriter(StemWriter):
+    """Writes the 24-bit FLAC that fetch hands to separate."""
 
     def __init__(self, path: Path) -> None:
-        # level 3 is within 2 % of the size of level 8 on music at a fraction of its time
-        super().__init__(path, "flac", "s32", {"compression_level": "3"}, 0)
-
-    def write(self, samples: Pcm24) -> None:
-        """Append samples."""
-        if samples.shape[1]:
-            self._encode(np.ascontiguousarray((samples << 8).T).reshape(1, -1))
-
-
-def _lame_quality(kilobits_per_second: int) -> str:
-    """Return LAME's quality, 0 slow to 9 fast.
-
-    At 320 kbit/s there are bits to spare: without noise shaping (7) the noise stays 13 dB below the masking threshold,
-    as it does at the default (2), in a third of the time. Below that, shaping is audible and 5 keeps all of it.
-    """
-    return "7" if kilobits_per_second >= _BITS_TO_SPARE else "5"
-
-
-class Mp3Writer(_Writer):
-    """Writes mp3 of a constant bit rate; its header tells decoders how much padding to drop."""
-
-    def __init__(self, path: Path, kilobits_per_second: int) -> None:
-        options = {"compression_level": _lame_quality(kilobits_per_second)}
-        super().__init__(path, "libmp3lame", "fltp", options, kilobits_per_second * 1000)
-
-    def write(self, samples: Samples) -> None:
-        """Append samples."""
-        if samples.shape[1]:
-            self._encode(np.ascontiguousarray(samples, np.float32))
+        super().__init__(path, encoding_of(Output(format="flac", bit_depth=24)))
 
 
 def read_flac(path: Path, exponent: int) -> Iterator[Samples]:

@@ -1,27 +1,28 @@
 """Stems to files while they are being separated: one gain for all of them, a spool in case it has to be smaller."""
 
-import queue
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 
 from stemyard_contract.failures import FailureCode
+from stemyard_contract.handover import peaks_file
 from stemyard_contract.separationjob import Output, Stem
 from stemyard_separator.decode import Watch
+from stemyard_separator.encode import StemEncoder, StemPlan
 from stemyard_separator.engines.protocol import Samples, StemBlock
 from stemyard_separator.errors import ModelError, StageError
-from stemyard_separator.media import Mp3Writer, stated_samples
+from stemyard_separator.formats import encoding_of
+from stemyard_separator.loudness import Levels
+from stemyard_separator.media import stated_samples
 
 HEADROOM_PEAK: Final = 0.89
 """Peak that the loudest of source and stems is brought down to: -1 dBFS, room for what lossy codecs overshoot."""
 _BLOCK_SAMPLES: Final = 1 << 18
-_QUEUED_BLOCKS: Final = 2
 
 
 def gain_for(peak: float) -> float:
@@ -31,10 +32,16 @@ def gain_for(peak: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """Encoded stems, and the gain they all have."""
+    """Encoded stems with their levels and outlines, and the gain they all have."""
 
     files: Mapping[Stem, Path]
+    peaks: Mapping[Stem, Path]
+    levels: Mapping[Stem, Levels]
     gain: float
+
+
+Tags = Mapping[Stem, Mapping[str, str]]
+_NO_TAGS: Final[Tags] = MappingProxyType({})
 
 
 class StemSpool:
@@ -64,55 +71,22 @@ class StemSpool:
         self._path.unlink(missing_ok=True)
 
 
-class _StemEncoder:
-    """Encodes one stem in a thread of its own, while the network works on what follows."""
-
-    def __init__(self, path: Path, output: Output, gain: float) -> None:
-        self._path, self._output, self._gain = path, output, np.float32(gain)
-        self._queue: queue.Queue[Samples | None] = queue.Queue(_QUEUED_BLOCKS)
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name=f"encode {path.name}", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._queue.put(None)
-        self._thread.join()
-        if kind is None and self._failure is not None:
-            raise self._failure
-
-    def put(self, samples: Samples) -> None:
-        """Encode the next samples, soon."""
-        if self._failure is not None:
-            raise self._failure
-        self._queue.put(samples)
-
-    def _run(self) -> None:
-        blocks = self._queued()
-        try:
-            with Mp3Writer(self._path, self._output.bitrate) as writer:
-                for samples in blocks:
-                    writer.write(samples * self._gain)
-        except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
-            self._failure = error
-            for _ in blocks:  # so that nobody waits for room in the queue
-                pass
-
-    def _queued(self) -> Iterator[Samples]:
-        while (samples := self._queue.get()) is not None:
-            yield samples
-
-
 class Renderer:
     """Writes the wanted stems of one track into a folder."""
 
-    def __init__(self, folder: Path, stems: Sequence[Stem], output: Output, samples: int) -> None:
-        self._files = {stem: folder / f"{stem}.{output.format}" for stem in stems}
+    def __init__(
+        self, folder: Path, stems: Sequence[Stem], output: Output, samples: int, tags: Tags = _NO_TAGS
+    ) -> None:
+        encoding = encoding_of(output)
+        self._plans = {
+            stem: StemPlan(
+                folder / f"{stem}.{output.format}", folder / peaks_file(stem), samples, encoding, tags.get(stem, {})
+            )
+            for stem in stems
+        }
         self._folder = folder
-        self._output = output
         self._samples = samples
+        self._tolerance = encoding.frame
 
     def render(self, blocks: Iterable[StemBlock], gain: float, watch: Watch) -> Rendering:
         """Encode all blocks with `gain`, or with a smaller one if a stem turns out louder than the source.
@@ -122,25 +96,31 @@ class Renderer:
             StageError: ARTIFACT_MISMATCH if a file is not as long as the track.
         """
         with ExitStack() as stack:
-            spools = {stem: StemSpool(self._folder / f"{stem}.f32") for stem in self._files}
+            spools = {stem: StemSpool(self._folder / f"{stem}.f32") for stem in self._plans}
             for spool in spools.values():
                 stack.callback(spool.close)
-            self._encode(self._spooled(blocks, spools, watch), gain)
+            levels = self._encode(self._spooled(blocks, spools, watch), gain)
             peak = max(spool.peak for spool in spools.values())
             if peak * gain > 1.0:
                 gain = gain_for(peak)
-                self._encode(_side_by_side(spools), gain)
+                levels = self._encode(_side_by_side(spools), gain)
         self._check_lengths()
-        return Rendering(files=self._files, gain=gain)
+        return Rendering(
+            files={stem: plan.path for stem, plan in self._plans.items()},
+            peaks={stem: plan.peaks for stem, plan in self._plans.items()},
+            levels=levels,
+            gain=gain,
+        )
 
-    def _encode(self, blocks: Iterable[StemBlock], gain: float) -> None:
+    def _encode(self, blocks: Iterable[StemBlock], gain: float) -> Mapping[Stem, Levels]:
+        encoders = {stem: StemEncoder(plan, gain) for stem, plan in self._plans.items()}
         with ExitStack() as stack:
-            encoders = {
-                stem: stack.enter_context(_StemEncoder(path, self._output, gain)) for stem, path in self._files.items()
-            }
+            for encoder in encoders.values():
+                stack.enter_context(encoder)
             for block in blocks:
                 for stem, encoder in encoders.items():
                     encoder.put(block[stem])
+        return {stem: encoder.levels for stem, encoder in encoders.items()}
 
     def _spooled(
         self, blocks: Iterable[StemBlock], spools: Mapping[Stem, StemSpool], watch: Watch
@@ -158,9 +138,10 @@ class Renderer:
             raise ModelError(FailureCode.SEPARATION_INVALID, f"It gave {done} of {self._samples} samples.")
 
     def _check_lengths(self) -> None:
-        for path in self._files.values():
-            if (stated := stated_samples(path)) != self._samples:
-                detail = f"{path.name} has {stated} samples instead of {self._samples}."
+        for plan in self._plans.values():
+            stated = stated_samples(plan.path)
+            if abs(stated - self._samples) > self._tolerance:
+                detail = f"{plan.path.name} has {stated} samples instead of {self._samples}."
                 raise StageError(FailureCode.ARTIFACT_MISMATCH, detail)
 
 

@@ -4,29 +4,29 @@ import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from pydantic import ValidationError
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import AUDIO_FILE, SOURCE_MARK_FILE, Manifest, MarkReference, SourceMark, StemFile
+from stemyard_contract.separationjob import Stem
 from stemyard_separator.cores import granted_cores
 from stemyard_separator.engines.protocol import Engine
 from stemyard_separator.engines.registry import load_engine
 from stemyard_separator.errors import ConfigurationError, PublishError
 from stemyard_separator.logs import log
+from stemyard_separator.loudness import Levels
 from stemyard_separator.media import library_versions
 from stemyard_separator.render import Rendering
 from stemyard_separator.stage import Stage
 from stemyard_separator.stopwatch import Stopwatch
 from stemyard_separator.store import LocalFile
-from stemyard_separator.track import FetchedAudio, render_stems
+from stemyard_separator.track import FetchedAudio, Wanted, render_stems
 
 _MARK_LIMIT: Final = 1 << 20
 _READ, _LOADED, _SEPARATED = 0.02, 0.04, 0.97
 """Shares of the stage's progress by which the audio is here, the model is loaded, the stems are encoded."""
-_CONTENT_TYPES: Final = MappingProxyType({"mp3": "audio/mpeg"})
 
 
 def separate(stage: Stage) -> MarkReference:
@@ -46,13 +46,21 @@ def separate(stage: Stage) -> MarkReference:
     rendering = _render(stage, engine, source, watch)
     watch.lap("separate")
     stage.reporter.update("upload", _SEPARATED)
-    kind = _CONTENT_TYPES[stage.assignment.output.format]
-    files = {stem: LocalFile(path, kind) for stem, path in rendering.files.items()}
-    stage.store.upload(list(files.values()))
+    published = _published(stage, rendering)
+    stage.store.upload([file for pair in published.values() for file in pair])
     watch.lap("upload")
     log("separated", samples=source.samples, gain=round(rendering.gain, 4), timings=watch.seconds)
-    stems = {stem: _stem_file(file, source) for stem, file in files.items()}
+    stems = {stem: _stem_file(*pair, rendering.levels[stem], source) for stem, pair in published.items()}
     return stage.commit(_manifest(stage, source, engine, rendering, watch).model_copy(update={"stems": stems}))
+
+
+def _published(stage: Stage, rendering: Rendering) -> dict[Stem, tuple[LocalFile, LocalFile]]:
+    """Return audio and outline of every stem."""
+    kind = stage.assignment.output.content_type
+    return {
+        stem: (LocalFile(path, kind), LocalFile(rendering.peaks[stem], "application/json"))
+        for stem, path in rendering.files.items()
+    }
 
 
 def _loading(stage: Stage) -> "Future[Engine]":
@@ -72,13 +80,15 @@ def _render(stage: Stage, engine: Engine, source: SourceMark, watch: Stopwatch) 
         peak=source.peak,
         mean=source.mean,
         standard_deviation=source.standard_deviation,
+        media=source.media,
     )
 
     def tell(done: float) -> None:
         watch.note_first_block()
         stage.reporter.update("separate", _LOADED + (_SEPARATED - _LOADED) * done)
 
-    return render_stems(engine, audio, stage.folder, stage.assignment.stems, stage.assignment.output, tell)
+    given = stage.assignment
+    return render_stems(engine, audio, stage.folder, Wanted(given.stems, given.output, given.model), tell)
 
 
 def _load(stage: Stage) -> Engine:
@@ -116,7 +126,7 @@ def _mismatch(detail: str) -> PublishError:
     return PublishError(FailureCode.ARTIFACT_MISMATCH, detail)
 
 
-def _stem_file(file: LocalFile, source: SourceMark) -> StemFile:
+def _stem_file(file: LocalFile, peaks: LocalFile, levels: Levels, source: SourceMark) -> StemFile:
     stored = file.stored()
     return StemFile(
         file=stored.file,
@@ -124,7 +134,14 @@ def _stem_file(file: LocalFile, source: SourceMark) -> StemFile:
         sha256=stored.sha256,
         samples=source.samples,
         duration_seconds=source.duration_seconds,
+        integrated_loudness=_rounded(levels.integrated_loudness),
+        true_peak=_rounded(levels.true_peak),
+        peaks=peaks.stored(),
     )
+
+
+def _rounded(level: float | None) -> float | None:
+    return None if level is None else round(level, 2)
 
 
 def _manifest(stage: Stage, source: SourceMark, engine: Engine, rendering: Rendering, watch: Stopwatch) -> Manifest:
@@ -145,4 +162,6 @@ def _manifest(stage: Stage, source: SourceMark, engine: Engine, rendering: Rende
         real_time_factor=round(watch.seconds["separate"] / source.duration_seconds, 5),
         timings=watch.seconds,
         versions={"stemyard": version("stemyard"), **library_versions(), **engine.versions},
+        parameters=engine.parameters,
+        source_mark_sha256=assignment.fetched.sha256 if assignment.fetched else None,
     )

@@ -1,12 +1,14 @@
 """One fetched track on its way through an engine: undoes fetch's scaling, fixes the gain, renders the stems."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from stemyard_contract.handover import MediaMetadata
 from stemyard_contract.separationjob import Output, Stem
 from stemyard_separator.decode import Watch
 from stemyard_separator.engines.protocol import Engine, Track
+from stemyard_separator.formats import tags_of
 from stemyard_separator.media import read_flac
 from stemyard_separator.render import Renderer, Rendering, gain_for
 
@@ -21,11 +23,25 @@ class FetchedAudio:
     peak: float
     mean: float
     standard_deviation: float
+    media: MediaMetadata = field(default_factory=MediaMetadata)
 
 
-def render_stems(
-    engine: Engine, audio: FetchedAudio, folder: Path, stems: Sequence[Stem], output: Output, watch: Watch
-) -> Rendering:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to make of a track.
+
+    Attributes:
+        stems: which of them.
+        output: how they are encoded.
+        model: name of the model, for the tags.
+    """
+
+    stems: Sequence[Stem]
+    output: Output
+    model: str
+
+
+def render_stems(engine: Engine, audio: FetchedAudio, folder: Path, wanted: Wanted, watch: Watch) -> Rendering:
     """Separate a track and encode the wanted stems into `folder`; `watch` hears how far it is, 0 to 1.
 
     Raises:
@@ -34,4 +50,6 @@ def render_stems(
     scale = 2.0**audio.exponent
     track = Track(audio.samples, audio.mean * scale, audio.standard_deviation * scale)
     blocks = engine.separate(read_flac(audio.path, audio.exponent), track)
-    return Renderer(folder, stems, output, audio.samples).render(blocks, gain_for(audio.peak * scale), watch)
+    tags = {stem: tags_of(audio.media, stem, wanted.model) for stem in wanted.stems}
+    renderer = Renderer(folder, wanted.stems, wanted.output, audio.samples, tags)
+    return renderer.render(blocks, gain_for(audio.peak * scale), watch)

@@ -96,7 +96,7 @@ def status_completed(run: int = 1, track: str = TRACK, ended: datetime = ENDED) 
     """The status an operator writes when both stems are published."""
     stems = {
         stem: {"key": f"main/stems/{track}/tok/{stem}.mp3", "bytes": 9, "sha256": "0" * 64, "duration": 1.0}
-        for stem in Stem
+        for stem in (Stem.VOCALS, Stem.INSTRUMENTAL)
     }
     return {
         "run": run,

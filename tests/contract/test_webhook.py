@@ -21,7 +21,9 @@ URL = "https://app.example.com/hooks"
 PLAIN = "a secret with ümlauts"
 KEY = bytes(range(32))
 STANDARD = "whsec_" + base64.b64encode(KEY).decode()
-BODY = webhook.completed_body(TRACK, {stem: f"https://stems.example.com/{stem}.mp3" for stem in Stem}, 1234567890.0)
+BODY = webhook.completed_body(
+    TRACK, {stem: f"https://stems.example.com/{stem}.mp3" for stem in (Stem.VOCALS, Stem.INSTRUMENTAL)}, 1234567890.0
+)
 
 
 def verify_webhook(payload_str: str, signature: str, secret: str) -> bool:

@@ -14,6 +14,7 @@ from stemyard_separator.render import Renderer
 from tests.support.audio import Audio, read, si_sdr, tone
 
 SAMPLES = 100_000
+BOTH = [Stem.VOCALS, Stem.INSTRUMENTAL]
 
 
 def stems(vocals: Audio, instrumental: Audio) -> Iterator[StemBlock]:
@@ -26,7 +27,7 @@ def stems(vocals: Audio, instrumental: Audio) -> Iterator[StemBlock]:
 
 
 def renderer(folder: Path) -> Renderer:
-    return Renderer(folder, list(Stem), Output(bitrate=320), SAMPLES)
+    return Renderer(folder, BOTH, Output(bitrate=320), SAMPLES)
 
 
 def made(level: float) -> Audio:
@@ -46,7 +47,8 @@ def test_stems_are_encoded_with_the_gain_given(tmp_path: Path) -> None:
         assert audio.shape == (2, SAMPLES)
         assert audio.std() == pytest.approx(made(level / 2).std(), rel=0.01)
         assert si_sdr(made(level), audio) > 25
-    assert {path.name for path in tmp_path.iterdir()} == {"vocals.mp3", "instrumental.mp3"}, "spools are gone"
+    left = {f"{stem}.{ending}" for stem in BOTH for ending in ("mp3", "peaks.json")}
+    assert {path.name for path in tmp_path.iterdir()} == left, "spools are gone"
 
 
 def test_a_stem_louder_than_the_source_lowers_all_of_them(tmp_path: Path) -> None:
@@ -58,6 +60,8 @@ def test_a_stem_louder_than_the_source_lowers_all_of_them(tmp_path: Path) -> Non
         assert audio.shape == (2, SAMPLES)
         assert audio.std() == pytest.approx(made(level * rendering.gain).std(), rel=0.01)
         assert np.abs(audio).max() <= 1.0
+        over = (rendering.levels[stem].true_peak or -99) - 20 * np.log10(level * rendering.gain)
+        assert -0.1 < over < 1.5, "a tone that begins and ends at once swings over between its samples"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

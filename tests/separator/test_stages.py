@@ -109,8 +109,9 @@ def test_stems_of_the_clip(desk: DeskDouble, upload: Source, tmp_path: Path, bit
     ended = separator.run(separator.assignment(desk, bitrate=bitrate), tmp_path / "separate")
 
     assert ended.exit_code == 0, ended.output
-    assert sorted(desk.order[2:4]) == ["instrumental.mp3", "vocals.mp3"]
-    assert desk.order[4:] == ["manifest.json"]
+    files = ["instrumental.mp3", "instrumental.peaks.json", "vocals.mp3", "vocals.peaks.json"]
+    assert sorted(desk.order[2:6]) == files
+    assert desk.order[6:] == ["manifest.json"]
     source = read(CLIP)
     vocals, instrumental = (decoded(desk, f"{stem}.mp3", tmp_path) for stem in ("vocals", "instrumental"))
     assert vocals.shape == instrumental.shape == source.shape, "as many samples as the source, exactly"
@@ -145,7 +146,14 @@ def test_the_manifest_tells_all(desk: DeskDouble, upload: Source, tmp_path: Path
     assert manifest.model_digest.startswith("sha256:")
     assert manifest.gain_db == pytest.approx(20 * np.log10(0.89 / (mark.peak * 2**mark.exponent)), abs=1e-3)
     assert manifest.real_time_factor > 0
-    assert {"download", "load", "separate", "upload"} <= set(manifest.timings)
+    for file in manifest.stems.values():
+        assert file.peaks is not None
+        assert (file.peaks.bytes, file.peaks.sha256) == (len(desk.files[file.peaks.file]), desk.sha256(file.peaks.file))
+        assert -30 < (file.integrated_loudness or 0) < -9
+        assert -12 < (file.true_peak or -99) < 0
+    assert manifest.source_mark_sha256 == desk.sha256("source.json")
+    assert manifest.parameters["precision"] == "float32"
+    assert {"start", "download", "load", "first_block", "separate", "upload"} <= set(manifest.timings)
     assert {"stemyard", "av", "onnxruntime", "numpy"} <= set(manifest.versions)
 
 
@@ -155,7 +163,8 @@ def test_only_the_stems_asked_for_are_made(desk: DeskDouble, upload: Source, tmp
     ended = separator.run(separator.assignment(desk, stems=(Stem.INSTRUMENTAL,)), tmp_path / "separate")
 
     assert ended.exit_code == 0, ended.output
-    assert desk.order[2:] == ["instrumental.mp3", "manifest.json"]
+    assert sorted(desk.order[2:-1]) == ["instrumental.mp3", "instrumental.peaks.json"]
+    assert desk.order[-1] == "manifest.json"
 
 
 def test_silence_is_separated_into_silence(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
@@ -165,6 +174,7 @@ def test_silence_is_separated_into_silence(desk: DeskDouble, upload: Source, tmp
 
     assert ended.exit_code == 0, ended.output
     assert desk.json("manifest.json")["gainDb"] == 0
+    assert "integratedLoudness" not in desk.json("manifest.json")["stems"]["vocals"]
     assert np.abs(decoded(desk, "vocals.mp3", tmp_path)).max() == 0
 
 

@@ -48,6 +48,7 @@ def assignment(
     model: str = "spleeter-2stems",
     stems: tuple[Stem, ...] = (Stem.VOCALS, Stem.INSTRUMENTAL),
     bitrate: int = 320,
+    output: Output | None = None,
 ) -> Assignment:
     """Return an Assignment to fetch `source`, or, without one, to separate what the desk's store holds."""
     given = source or Source(url="http://fetched.invalid/")
@@ -62,7 +63,7 @@ def assignment(
         source=given,
         model=model,
         stems=list(stems),
-        output=Output(bitrate=bitrate),
+        output=output or Output(bitrate=bitrate),
         limits=Limits(max_bytes=max_bytes, max_duration_seconds=max_seconds),
         desk_url=desk.url,
         youtube_enabled=youtube_enabled,

@@ -49,6 +49,10 @@ class Engine(Protocol):
     def versions(self) -> dict[str, str]:
         """Versions of the libraries that shape its output."""
 
+    @property
+    def parameters(self) -> dict[str, float | str]:
+        """What shapes its output or speed beyond the weights."""
+
     def separate(self, mix: Iterable[Samples], track: Track) -> Iterator[StemBlock]:
         """Yield the stems of `mix`, as many samples in all as `track` says, in blocks of any length.
 

@@ -30,6 +30,7 @@ class SpleeterEngine:
         self.digest = model.digest
         self.device = "cpu"
         self.versions = {"onnxruntime": str(onnxruntime.__version__), "numpy": np.__version__}
+        self.parameters: dict[str, float | str] = {"threads": threads, "frames": _FRAMES, "precision": "float32"}
         self._session = _open_session(model, threads)
 
     def separate(self, mix: Iterable[Samples], track: Track) -> Iterator[StemBlock]:
