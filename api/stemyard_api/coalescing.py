@@ -18,35 +18,38 @@ class Coalescer(Generic[_Value]):
 
     def __init__(self, read_many: Callable[[Sequence[str]], Awaitable[Sequence[_Value]]]) -> None:
         self._read_many = read_many
-        self._waiting: dict[str, asyncio.Future[_Value]] = {}
+        self._waiting: dict[str, list[asyncio.Future[_Value]]] = {}
         self._running: asyncio.Task[None] | None = None
 
     async def read(self, name: str) -> _Value:
         """Return the value of one name, read after this call; raises whatever reading raises."""
-        future = self._waiting.get(name)
-        if future is None:
-            future = self._waiting[name] = asyncio.get_running_loop().create_future()
+        # a future for each, so that one who stops waiting does not take the answer from the others
+        future: asyncio.Future[_Value] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(name, []).append(future)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        # one who stops waiting must not take the answer from the others
-        return await asyncio.shield(future)
+        return await future
 
     async def _run(self) -> None:
-        while self._waiting:
-            names = list(self._waiting)[:MOST]
-            asked = {name: self._waiting.pop(name) for name in names}
-            try:
-                values = await self._read_many(names)
-            except BaseException as error:
-                for future in asked.values():
-                    if not future.done():
-                        future.set_exception(error)
-                        future.exception()  # whoever waited may be gone
-                if not isinstance(error, Exception):
-                    self._running = None
-                    raise
-                continue
-            for future, value in zip(asked.values(), values, strict=True):
+        try:
+            while self._waiting:
+                names = list(self._waiting)[:MOST]
+                await self._answer({name: self._waiting.pop(name) for name in names})
+        finally:
+            self._running = None
+
+    async def _answer(self, asked: dict[str, list[asyncio.Future[_Value]]]) -> None:
+        waiting = [future for futures in asked.values() for future in futures]
+        try:
+            values = await self._read_many(list(asked))
+        except BaseException as error:
+            for future in waiting:
+                if not future.done():
+                    future.cancel() if not isinstance(error, Exception) else future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for futures, value in zip(asked.values(), values, strict=True):
+            for future in futures:
                 if not future.done():
                     future.set_result(value)
-        self._running = None

@@ -1,7 +1,7 @@
 """Services: the clients and rules of one API process, made at start and closed at its end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, cast
@@ -13,9 +13,9 @@ from stemyard_api.cluster import Cluster, connect
 from stemyard_api.health import Prober
 from stemyard_api.idempotency import Bindings
 from stemyard_api.kv import Kv
+from stemyard_api.layers import PRINCIPAL
 from stemyard_api.limiting import Limiter
 from stemyard_api.links import Links
-from stemyard_api.middleware import PRINCIPAL
 from stemyard_api.objects import Objects
 from stemyard_api.placement import Placement
 from stemyard_api.quotas import Quotas
@@ -113,18 +113,19 @@ def _store(settings: Settings) -> Store | None:
     return Store(settings.redis_url.get_secret_value(), MirrorKeys(settings.stemyard_install_id))
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 
 
+# async, or FastAPI would call each of these in a thread of its own
 # the middleware has already checked the key; this puts it into the OpenAPI document
 _API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="The service's API key.")
 
 
-def _holder_of(scope: Scope) -> Callable[..., Principal]:
+def _holder_of(scope: Scope) -> Callable[..., Coroutine[None, None, Principal]]:
     """Return the dependency on a caller whose key has this scope."""
 
-    def principal(request: Request, _key: Annotated[str | None, Security(_API_KEY)]) -> Principal:
+    async def principal(request: Request, _key: Annotated[str | None, Security(_API_KEY)]) -> Principal:
         caller = cast(Principal, request.scope[PRINCIPAL])
         caller.require(scope)
         return caller

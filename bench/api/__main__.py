@@ -1,0 +1,33 @@
+"""`python -m bench.api`: prints `name value unit target ok|short`, and writes the same to `bench/results/`."""
+
+import argparse
+import datetime
+import tempfile
+from pathlib import Path
+
+from bench.api import reading
+from bench.api.servers import bench
+from bench.separation.figures import machine
+
+_RESULTS = Path(__file__).parents[1] / "results" / "api.txt"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.api", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved runs of each; the median counts")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of one run")
+    parser.add_argument("--no-save", action="store_true", help="print only")
+    given = parser.parse_args()
+    lines = [f"# {datetime.date.today().isoformat()}, {machine()}"]
+    print(lines[0], flush=True)
+    with tempfile.TemporaryDirectory() as folder, bench(Path(folder)) as made:
+        for figure in reading.figures(made, given.rounds, given.seconds):
+            lines.append(figure.line())
+            print(lines[-1], flush=True)
+    if not given.no_save:
+        _RESULTS.parent.mkdir(exist_ok=True)
+        _RESULTS.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Reads and cached submits against the baseline: CPU time of the server for a request, and the slowest of a hundred."""
+
+from collections.abc import Iterator
+from statistics import median
+
+from bench.api.load import Plan
+from bench.api.servers import Bench, Measured, load, reads, submits
+from bench.separation.figures import Figure
+
+
+def cpu_us(server: Measured, requests: list[str], seconds: float) -> tuple[float, float]:
+    """Return the server's CPU microseconds for a request, and requests a second."""
+    before = server.cpu_seconds()
+    outcome = load(Plan(server.port, requests, seconds=seconds))
+    spent = server.cpu_seconds() - before
+    return spent / outcome.requests * 1e6, outcome.requests / outcome.seconds
+
+
+def figures(made: Bench, rounds: int, seconds: float) -> Iterator[Figure]:
+    """Interleave all three, so that whatever else the machine does meets them alike."""
+    bare, ours, posts, rates = [], [], [], []
+    for _ in range(rounds):
+        cost, rate = cpu_us(made.bare, reads(made), seconds)
+        bare.append(cost)
+        rates.append(rate)
+        ours.append(cpu_us(made.ours, reads(made), seconds)[0])
+        posts.append(cpu_us(made.ours, submits(made), seconds)[0])
+    yield Figure("api.bare_get_cpu", median(bare), "us/request")
+    yield Figure("api.get_cpu", median(ours), "us/request")
+    yield Figure("api.get_vs_bare", median(bare) / median(ours), "x", 1.5, "more")
+    yield Figure("api.cached_post_vs_bare", median(bare) / median(posts), "x", 0.5, "more")
+    slow = [
+        [_p99(server, made, median(rates) / 2, seconds) for server in (made.bare, made.ours)] for _ in range(rounds)
+    ]
+    yield Figure("api.bare_get_p99", median(pair[0] for pair in slow), "ms")
+    yield Figure("api.get_p99", median(pair[1] for pair in slow), "ms")
+    yield Figure("api.get_p99_vs_bare", median(pair[1] / pair[0] for pair in slow), "x", 1.2)
+
+
+def _p99(server: Measured, made: Bench, rate: float, seconds: float) -> float:
+    return load(Plan(server.port, reads(made), seconds=seconds, rate=rate)).p99_ms

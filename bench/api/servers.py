@@ -1,0 +1,162 @@
+"""What is measured: Valkey with some tracks, the API as it is run, and the baseline, all on this machine."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import redis
+import yaml
+
+from bench.api.load import Outcome, Plan
+from localcluster.control_plane import free_port
+from stemyard_contract.identity import cache_key, resource_name, track_id
+from stemyard_contract.mirror import MirrorKeys
+from stemyard_contract.separationjob import Output, Source, Stem
+from tests.api import tracks
+from tests.support.servers import Server, api_process, valkey
+
+KEY = "bench-key"
+INSTALL = "bench"
+TRACKS = 1000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One server process, and whose CPU time is counted."""
+
+    port: int
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_bytes(self) -> int:
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Bench:
+    ours: Measured
+    bare: Measured
+    cache: redis.Redis
+    songs: list[str]
+    ids: list[str]
+
+    @property
+    def keys(self) -> MirrorKeys:
+        return MirrorKeys(INSTALL)
+
+
+def song(number: int) -> str:
+    return f"Bench Song {number}"
+
+
+def identity(query: str) -> tuple[str, str]:
+    key = cache_key(Source(search_query=query), "spleeter-2stems", [Stem.VOCALS, Stem.INSTRUMENTAL], Output())
+    return key, track_id(key)
+
+
+@contextlib.contextmanager
+def bench(folder: Path) -> Iterator[Bench]:
+    """Start everything; no cluster is behind the API, so whatever it answers comes from the mirror."""
+    with contextlib.ExitStack() as stack:
+        cache = stack.enter_context(valkey(folder).running())
+        url = f"redis://127.0.0.1:{cache.port}/0"
+        api = stack.enter_context(api_process(folder, _environment(folder, url), KEY))
+        bare = _baseline(folder, url)
+        stack.enter_context(bare.running())
+        client = stack.enter_context(contextlib.closing(redis.Redis(port=cache.port)))
+        assert api.server.process is not None
+        assert bare.process is not None
+        ours = Measured(api.server.port, api.server.process.pid)
+        songs = [song(number) for number in range(TRACKS)]
+        made = Bench(ours, Measured(bare.port, bare.process.pid), client, songs, [identity(text)[1] for text in songs])
+        _fill(made, api.url)
+        yield made
+
+
+def _environment(folder: Path, url: str) -> dict[str, str]:
+    named = [{"name": "nowhere", "cluster": {"server": f"http://127.0.0.1:{free_port()}"}}]
+    context = [{"name": "nowhere", "context": {"cluster": "nowhere", "user": "nobody"}}]
+    users = [{"name": "nobody", "user": {"token": "none"}}]
+    config = {"clusters": named, "contexts": context, "users": users, "current-context": "nowhere"}
+    (folder / "kubeconfig").write_text(yaml.safe_dump(config))
+    return {
+        "KUBECONFIG": str(folder / "kubeconfig"),
+        "STEMYARD_INSTALL_ID": INSTALL,
+        "STEMYARD_NAMESPACE": "stemyard",
+        "REDIS_URL": url,
+        "S3_ENDPOINT_URL": "http://127.0.0.1:9",
+        "R2_ACCESS_KEY_ID": "access",
+        "R2_SECRET_ACCESS_KEY": "secret",
+        "S3_REGION": "us-east-1",
+        # on, and never reached
+        "RATE_LIMIT_SUBMITS_PER_MINUTE": "100000000",
+        "RATE_LIMIT_READS_PER_MINUTE": "100000000",
+    }
+
+
+def _baseline(folder: Path, url: str) -> Server:
+    port = free_port()
+    return Server(
+        "bare",
+        [sys.executable, "-m", "bench.api.baseline"],
+        port,
+        folder,
+        {"PORT": str(port), "REDIS_URL": url, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
+def _fill(made: Bench, url: str) -> None:
+    """Half the tracks are under way, half completed; the baseline holds the very answers of the API."""
+    for number, (query, track) in enumerate(zip(made.songs, made.ids, strict=True)):
+        names = {"track_id": track, "name": resource_name(track), "query": query, "cache_key": identity(query)[0]}
+        if number % 2:
+            ended = {"started_at": time.time() - 60, "ended_at": time.time() - 30, "expires_at": time.time() + 86400}
+            record = tracks.completed(**names, **ended)
+        else:
+            record = tracks.known(**names)
+        made.cache.set(made.keys.record(track), record.dump())
+        made.cache.set(made.keys.progress(track), tracks.progress().dump())
+    with httpx.Client(base_url=url, headers={"X-API-Key": KEY}) as client:
+        for track in made.ids:
+            answer = client.get(f"/job/{track}")
+            assert answer.status_code == 200, answer.text
+            made.cache.set(f"bare:{track}", answer.content)
+
+
+def reads(made: Bench) -> list[str]:
+    return [f"GET /job/{track} HTTP/1.1\r\nHost: bench\r\nX-API-Key: {KEY}\r\n\r\n" for track in made.ids]
+
+
+def submits(made: Bench) -> list[str]:
+    """Requests for songs that are there already."""
+    bodies = [json.dumps({"search_query": query}) for query in made.songs[1::2]]
+    return [
+        f"POST /separate-audio HTTP/1.1\r\nHost: bench\r\nX-API-Key: {KEY}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n{body}"
+        for body in bodies
+    ]
+
+
+def load(plan: Plan) -> Outcome:
+    """Run a plan in a process of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench.api.load"],
+        input=json.dumps(vars(plan)),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    outcome = Outcome(**json.loads(ended.stdout))
+    assert outcome.wrong == 0, f"{outcome.wrong} of {outcome.requests} answers were wrong"
+    return outcome
