@@ -45,6 +45,7 @@ test-api-server: setup ## tests against a real API server, started by the tests 
 	$(PYTEST) -m api_server $(TESTS)
 
 test-cluster: setup ## tests of the whole system on a real cluster
+	python3 -m localcluster prepare
 	$(PYTEST) -m cluster $(TESTS)
 
 demo: setup ## the whole system on a real cluster, then one separation (QUERY="artist title" where YouTube can be reached)

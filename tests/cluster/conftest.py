@@ -31,6 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+            # Whichever test comes first waits for the whole system, on a new machine with every image to be built.
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ def values(*, crds: bool) -> dict[str, Any]:
     return {
         "crds": {"enabled": crds},
         "maxActive": 2,
+        # The chart's own `gpu` profile asks for more cores than a small test machine has.
+        "profiles": {"gpu": {"separate": {"resources": {"requests": {"cpu": "250m", "memory": "512Mi"}}}}},
         "operator": {"retry": {"baseSeconds": 2, "maxSeconds": 5}},
         "separator": {
             "extraEnv": {
@@ -68,7 +72,8 @@ def values(*, crds: bool) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session")
+# Ends with this folder: the tests of localcluster itself start from a machine without a cluster.
+@pytest.fixture(scope="package")
 def system() -> Iterator[System]:
     provider = cli.provider(here())
     found_running = not provider.problems()

@@ -101,6 +101,26 @@ def test_a_hand_written_resource_is_separated_and_waited_for(system: System) -> 
     assert job.json()["status"] == "completed"
 
 
+def test_the_gpu_profile_holds_a_gpu_while_separating_only(system: System) -> None:
+    """The node advertises imitated GPUs: counted and given out as real ones are."""
+    spec = {"source": {"url": f"{system.media_url}/clip.mp3"}, "profile": "gpu"}
+    manifest = {
+        "apiVersion": "stemyard.dev/v1alpha1",
+        "kind": "SeparationJob",
+        "metadata": {"name": "on-gpu"},
+        "spec": spec,
+    }
+    system.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    system.kubectl("wait", "--for=condition=Complete", "--timeout=300s", "sepjob/on-gpu")
+    pods = json.loads(system.kubectl("get", "pods", "-l", "stemyard.dev/separationjob=on-gpu", "-o", "json"))["items"]
+    limits = {
+        pod["metadata"]["labels"]["stemyard.dev/stage"]: pod["spec"]["containers"][0]["resources"]["limits"]
+        for pod in pods
+    }
+    assert limits["separate"]["nvidia.com/gpu"] == "1"
+    assert "nvidia.com/gpu" not in limits["fetch"]
+
+
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
