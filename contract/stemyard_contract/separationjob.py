@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
+from stemyard_contract.outbox import SPEC_TARGETS, TARGETS_LIMIT, WebhookStatus, WebhookTarget, WebhookUrl
 from stemyard_contract.output import Output as Output
 from stemyard_contract.resource import Resource, rule
 
@@ -72,6 +73,7 @@ class ConditionType(StrEnum):
     ADMITTED = "Admitted"
     SEPARATED = "Separated"
     PUBLISHED = "Published"
+    WEBHOOKS_DELIVERED = "WebhooksDelivered"
     COMPLETE = "Complete"
     FAILED = "Failed"
 
@@ -91,6 +93,9 @@ class Reason(StrEnum):
     SCHEDULED = "Scheduled"
     SUCCEEDED = "Succeeded"
     VERIFIED = "Verified"
+    DELIVERING = "Delivering"
+    DELIVERED = "Delivered"
+    UNDELIVERED = "Undelivered"
     CANCELLED = "Cancelled"
 
 
@@ -132,6 +137,8 @@ class Claim(Resource):
     """Id of the API key, never the key itself."""
     metadata: Annotated[str, Field(max_length=1024)] | None = None
     """Whatever the caller wants echoed, as JSON text."""
+    webhook: WebhookUrl | None = None
+    """Where this key wants to be told when a run ends."""
 
 
 class RetryPolicy(Resource):
@@ -166,7 +173,7 @@ _FROZEN_FIELDS: Final = ("source", "model", "stems", "output", "profile", "retry
 
 
 class SeparationJobSpec(Resource):
-    """What to separate. Immutable except `run`, `claims`, `cancel` and `ttlSecondsAfterFinished`."""
+    """What to separate. Immutable except `run`, `claims`, `cancel`, `ttlSecondsAfterFinished`; webhooks can be added."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -176,6 +183,11 @@ class SeparationJobSpec(Resource):
                 rule(
                     "!oldSelf.cancel || self.cancel || self.run > oldSelf.run",
                     "a cancelled run stays cancelled; raise run to run again",
+                ),
+                rule(
+                    "self.webhooks.size() >= oldSelf.webhooks.size() && "
+                    "oldSelf.webhooks.all(i, w, self.webhooks[i] == w)",
+                    "webhooks can be added at the end, not changed or removed",
                 ),
             ]
         }
@@ -201,6 +213,8 @@ class SeparationJobSpec(Resource):
         ),
     ] = []  # noqa: RUF012 - pydantic copies defaults
     """Who asked for this track; written by the API."""
+    webhooks: Annotated[list[WebhookTarget], Field(max_length=SPEC_TARGETS)] = []  # noqa: RUF012 - pydantic copies defaults
+    """Who is told when a run ends. Secrets to sign with live in the deployment's configuration."""
     profile: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*$")] = "default"
     """Named scheduling profile of the deployment: resources, GPU, node selection."""
     cancel: bool = False
@@ -373,6 +387,14 @@ class SeparationJobStatus(Resource):
     """When the first fetch pod of this run started."""
     finished_at: datetime | None = None
     """When this run ended."""
+    webhooks: Annotated[
+        list[WebhookStatus],
+        Field(
+            max_length=TARGETS_LIMIT,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]},
+        ),
+    ] = []  # noqa: RUF012 - pydantic copies defaults
+    """Deliveries of this run's end: the addresses known when it ended, and those that came later."""
 
 
 def phase_of(conditions: Iterable[Condition]) -> Phase:

@@ -10,6 +10,7 @@ from localcluster.errors import ApiRefusedError
 from stemyard_contract.separationjob import SeparationJobSpec
 
 GOOD: dict[str, Any] = {"source": {"searchQuery": "Queen - Bohemian Rhapsody"}}
+LONGEST = "https://example.com/".ljust(1024, "x")
 UPLOAD = {"id": "0b1f2f3e-0000-4000-8000-000000000000", "owner": "default"}
 
 
@@ -50,6 +51,8 @@ def test_defaults_are_the_types_own(control_plane: ControlPlane, namespace: str)
         {"source": {"upload": UPLOAD}},
         {**GOOD, "stems": ["vocals"], "output": {"format": "mp3", "bitrate": 128}, "profile": "gpu"},
         {**GOOD, "claims": [{"key": f"key-{n}", "metadata": "{}"} for n in range(64)]},
+        {**GOOD, "claims": [{"key": f"key-{n}", "webhook": LONGEST} for n in range(64)]},
+        {**GOOD, "webhooks": [{"url": LONGEST} for _ in range(16)]},
     ],
 )
 def test_good_ones_are_kept(control_plane: ControlPlane, namespace: str, spec: dict[str, Any]) -> None:
@@ -77,6 +80,11 @@ def test_good_ones_are_kept(control_plane: ControlPlane, namespace: str, spec: d
         ({**GOOD, "claims": [{"key": "a"}, {"key": "a"}]}, "Duplicate value"),
         ({**GOOD, "claims": [{"key": f"k{n}"} for n in range(65)]}, "must have at most 64 items"),
         ({**GOOD, "claims": [{"key": "a", "metadata": "x" * 1025}]}, "may not be more than 1024"),
+        ({**GOOD, "claims": [{"key": "a", "webhook": LONGEST + "x"}]}, "may not be more than 1024"),
+        ({**GOOD, "webhooks": [{"url": LONGEST + "x"}]}, "may not be more than 1024"),
+        ({**GOOD, "webhooks": [{"url": "ftp://example.com"}]}, "spec.webhooks[0].url"),
+        ({**GOOD, "webhooks": [{}]}, "spec.webhooks[0].url: Required value"),
+        ({**GOOD, "webhooks": [{"url": LONGEST}] * 17}, "must have at most 16 items"),
         ({**GOOD, "retryPolicy": {"limit": 99}}, "spec.retryPolicy.limit"),
         ({**GOOD, "model": "Nope!"}, "spec.model"),
     ],
@@ -127,6 +135,18 @@ def test_what_may_change_changes(control_plane: ControlPlane, namespace: str, pa
     assert {key: changed[key] for key in patch} == patch
 
 
+def test_webhooks_can_be_added_and_nothing_else(control_plane: ControlPlane, namespace: str) -> None:
+    one, two = {"url": "https://example.com/1"}, {"url": "https://example.com/2"}
+    assert create(control_plane, namespace, GOOD)["spec"]["webhooks"] == []
+    song = path(namespace, "song")
+    for webhooks in ([one], [one, two], [one, two, one]):
+        assert control_plane.api.merge(song, {"spec": {"webhooks": webhooks}})["spec"]["webhooks"] == webhooks
+    for webhooks in ([], [one, two], [two, one, one], None):
+        with pytest.raises(ApiRefusedError, match="added at the end, not changed or removed"):
+            control_plane.api.merge(song, {"spec": {"webhooks": webhooks}})
+    assert control_plane.api.merge(song, {"spec": {"run": 2}})["spec"]["webhooks"] == [one, two, one]
+
+
 def test_run_only_grows_and_only_a_new_run_undoes_a_cancel(control_plane: ControlPlane, namespace: str) -> None:
     create(control_plane, namespace, {**GOOD, "run": 2})
     song = path(namespace, "song")
@@ -151,12 +171,17 @@ def test_status_is_a_subresource_with_every_field_declared(control_plane: Contro
         "source": {"title": "T", "candidates": [{"mediaId": "youtube:x", "title": "T", "score": 1.5, "chosen": True}]},
         "attempts": {"fetch": 1, "separate": 1, "disruptions": 0},
         "startedAt": moment,
+        "webhooks": [
+            {"id": "0" * 36, "url": LONGEST, "attempts": 2, "lastStatus": 503, "nextAttemptAt": moment},
+            {"id": "1" * 36, "url": LONGEST, "attempts": 1, "lastStatus": 200, "deliveredAt": moment},
+        ],
     }
     song = path(namespace, "song")
     stored = control_plane.api.merge(f"{song}/status", {"status": copy.deepcopy(status), "spec": {"run": 9}})
     assert stored["spec"]["run"] == 1
     assert stored["status"]["source"] == status["source"]
     assert stored["status"]["attempts"] == status["attempts"]
+    assert stored["status"]["webhooks"] == status["webhooks"]
     wrong = {"status": {"phase": "Dancing"}}
     with pytest.raises(ApiRefusedError, match="Unsupported value"):
         control_plane.api.merge(f"{song}/status", wrong)

@@ -1,0 +1,49 @@
+"""What a SeparationJob holds of webhooks: where to send them, and how each delivery stands."""
+
+from datetime import datetime
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from stemyard_contract.resource import Resource
+
+URL_LIMIT: Final = 1024
+"""Characters of a webhook's address."""
+SPEC_TARGETS: Final = 16
+TARGETS_LIMIT: Final = 81
+"""Deliveries of one run: 64 claims', 16 of the spec, and the deployment's own."""
+
+WebhookUrl = Annotated[str, Field(min_length=8, max_length=URL_LIMIT, pattern=r"^https?://[^\s]+$")]
+
+
+class WebhookTarget(Resource):
+    """An address that is told when a run ends."""
+
+    url: WebhookUrl
+    """Where to POST to. Hold no secret in it: it can be read by whoever may read this resource."""
+
+
+class WebhookStatus(Resource):
+    """One delivery: what was tried, and what comes next."""
+
+    id: Annotated[str, Field(min_length=36, max_length=36)]
+    """The `webhook-id` of every attempt."""
+    url: WebhookUrl
+    """Where it goes."""
+    attempts: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Attempts made."""
+    last_status: Annotated[int, Field(ge=0, le=999)] | None = None
+    """HTTP status of the last attempt; 0 when there was no answer."""
+    last_error: Annotated[str, Field(max_length=64)] | None = None
+    """Why the last attempt came to nothing, one word."""
+    last_attempt_at: datetime | None = None
+    """When the last attempt ended."""
+    next_attempt_at: datetime | None = None
+    """When the next attempt is due; absent when there will be none."""
+    delivered_at: datetime | None = None
+    """When it arrived."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is still to be delivered."""
+        return self.delivered_at is None and self.next_attempt_at is not None
