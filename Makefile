@@ -9,7 +9,7 @@ PYTEST := $(RUN) pytest
 TESTS ?= tests
 CRD := charts/stemyard/files/crds/separationjobs.yaml
 
-.PHONY: help setup check format generate images test test-unit test-api-server test-cluster demo down
+.PHONY: help setup check format generate images test test-unit test-api-server test-cluster test-torch demo down
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -47,6 +47,10 @@ test-api-server: setup ## tests against a real API server, started by the tests 
 test-cluster: setup ## tests of the whole system on a real cluster
 	python3 -m localcluster prepare
 	$(PYTEST) -m cluster $(TESTS)
+
+test-torch: $(UV) ## tests of the demucs engine, in an environment of its own (3 GB) outside the tree
+	UV_PROJECT_ENVIRONMENT=$(CACHE)/venvs/cuda $(UV) sync --locked --quiet --extra separator --extra cuda --group dev
+	$(CACHE)/venvs/cuda/bin/python -m pytest tests/separator/test_demucs.py
 
 demo: setup ## the whole system on a real cluster, then one separation (QUERY="artist title" where YouTube can be reached)
 	@$(RUN) python -m demo up

@@ -48,10 +48,19 @@ class Model:
         return _FLAVOURS[self.engine]
 
 
+_TWO: Final = frozenset({Stem.VOCALS, Stem.INSTRUMENTAL})
+_FOUR: Final = _TWO | {Stem.DRUMS, Stem.BASS, Stem.OTHER}
+_SIX: Final = _FOUR | {Stem.GUITAR, Stem.PIANO}
+
 MODELS: Final = MappingProxyType(
     {
         model.name: model
-        for model in (Model("spleeter-2stems", Engine.SPLEETER, frozenset({Stem.VOCALS, Stem.INSTRUMENTAL})),)
+        for model in (
+            Model("spleeter-2stems", Engine.SPLEETER, _TWO),
+            Model("htdemucs", Engine.DEMUCS, _FOUR),
+            Model("htdemucs_ft", Engine.DEMUCS, _FOUR),
+            Model("htdemucs_6s", Engine.DEMUCS, _SIX),
+        )
     }
 )
 """Every known model by name."""

@@ -11,7 +11,8 @@ from stemyard_contract.handover import MediaMetadata
 from stemyard_contract.separationjob import Output, Stem
 from stemyard_separator.cores import granted_cores
 from stemyard_separator.decode import decode
-from stemyard_separator.engines.registry import load_engine
+from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
+from stemyard_separator.engines.registry import Loading, load_engine
 from stemyard_separator.errors import StageError
 from stemyard_separator.track import FetchedAudio, Wanted, render_stems
 
@@ -36,6 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path(), help="folder for the stems")
     parser.add_argument("--model", default="spleeter-2stems")
     parser.add_argument("--model-dir", type=Path, default=Path(os.environ.get("STEMYARD_MODEL_DIR", "/models")))
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default=DEFAULT_PRESET)
     parser.add_argument("--stems", type=Stem, nargs="+", choices=list(Stem), help="by default vocals and instrumental")
     parser.add_argument("--format", choices=("mp3", "flac", "wav", "m4a", "opus"), default="mp3")
     parser.add_argument("--bitrate", type=int, choices=(128, 192, 256, 320), default=320, help="of mp3, m4a and opus")
@@ -49,7 +52,10 @@ def _output(given: argparse.Namespace) -> Output:
 
 
 def _separate(given: argparse.Namespace) -> None:
-    engine = load_engine(given.model, given.model_dir, granted_cores())
+    stems = sorted(given.stems or DEFAULT_STEMS)
+    engine = load_engine(
+        Loading(given.model, given.model_dir, granted_cores(), frozenset(stems), given.device, given.preset)
+    )
     given.out.mkdir(parents=True, exist_ok=True)
     # beside the result: stems are spooled as floats, 40 MB a minute, which a small /tmp may not hold
     with tempfile.TemporaryDirectory(dir=given.out) as folder:
@@ -64,7 +70,7 @@ def _separate(given: argparse.Namespace) -> None:
             standard_deviation=measured.standard_deviation,
             media=MediaMetadata(title=decoded.title or given.file.stem, artist=decoded.artist),
         )
-        wanted = Wanted(sorted(given.stems or DEFAULT_STEMS), _output(given), given.model)
+        wanted = Wanted(stems, _output(given), given.model)
         rendering = render_stems(engine, audio, Path(folder), wanted, _show)
         for path in rendering.files.values():
             target = path.rename(given.out / path.name)

@@ -13,7 +13,7 @@ from stemyard_contract.handover import AUDIO_FILE, SOURCE_MARK_FILE, Manifest, M
 from stemyard_contract.separationjob import Stem
 from stemyard_separator.cores import granted_cores
 from stemyard_separator.engines.protocol import Engine
-from stemyard_separator.engines.registry import load_engine
+from stemyard_separator.engines.registry import Loading, load_engine
 from stemyard_separator.errors import ConfigurationError, PublishError
 from stemyard_separator.logs import log
 from stemyard_separator.loudness import Levels
@@ -93,7 +93,10 @@ def _render(stage: Stage, engine: Engine, source: SourceMark, watch: Stopwatch) 
 
 def _load(stage: Stage) -> Engine:
     threads = stage.settings.threads or granted_cores()
-    engine = load_engine(stage.assignment.model, stage.settings.model_dir, threads)
+    given, settings = stage.assignment, stage.settings
+    engine = load_engine(
+        Loading(given.model, settings.model_dir, threads, frozenset(given.stems), settings.device, settings.preset)
+    )
     log("loaded", model=stage.assignment.model, digest=engine.digest, device=engine.device, threads=threads)
     return engine
 

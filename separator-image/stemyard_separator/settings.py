@@ -2,12 +2,13 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stemyard_contract.handover import DESK_TOKEN_PATH, TERMINATION_MESSAGE_PATH
+from stemyard_separator.engines.presets import DEFAULT_PRESET
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -31,6 +32,10 @@ class Settings(BaseSettings):
     """Folder of model weights with their `models.json`; only read."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """Threads of the network; by default as many as the cores granted."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What engines that know GPUs compute on; `cuda` fails where no GPU can be used, `auto` takes one if it can."""
+    preset: str = DEFAULT_PRESET
+    """Speed against quality: `fast`, `balanced` or `best`."""
     fetch_allowed_cidrs: Annotated[tuple[Network, ...], NoDecode] = ()
     """Networks that direct links may lead to although they are not public, comma-separated. For tests."""
     youtube_deadline_seconds: Annotated[float, Field(gt=0)] = 600

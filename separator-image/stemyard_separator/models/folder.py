@@ -89,7 +89,7 @@ def verified_model(folder: Path, name: str) -> InstalledModel:
     if record is None or not (folder / record.file).is_file():
         raise ModelError(
             FailureCode.MODEL_MISSING,
-            f"{folder} has no weights for {name}; fill it with `python -m stemyard_separator.models convert`.",
+            f"{folder} has no weights for {name}; fill it with `stemyard-models prefetch`.",
         )
     digest = file_sha256(folder / record.file)
     if digest != record.sha256:

@@ -1,0 +1,269 @@
+"""Hybrid Transformer Demucs on torch: the only module that knows torch and demucs.
+
+Rouard, Massa, Defossez, "Hybrid Transformers for Music Source Separation" (ICASSP 2023). The network comes from the
+`demucs` package; weights are safetensors only, and their metadata can name no other class.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import sha256
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+import torch
+from demucs.htdemucs import HTDemucs
+from safetensors import SafetensorError, safe_open
+
+from stemyard_contract.failures import FailureCode
+from stemyard_contract.models import Engine as EngineName
+from stemyard_contract.separationjob import Stem
+from stemyard_separator.engines.delay import MixDelay
+from stemyard_separator.engines.overlap import Estimate, Grid, OverlapAdd, Place
+from stemyard_separator.engines.presets import Precision, Preset
+from stemyard_separator.engines.protocol import Samples, StemBlock, Track
+from stemyard_separator.errors import ModelError
+from stemyard_separator.models.folder import InstalledModel
+
+NETWORK: Final = "demucs.htdemucs.HTDemucs"
+_EPSILON: Final = 1e-8
+"""Added to the standard deviation, as demucs does."""
+_LARGEST_BATCH: Final = 16
+_MEMORY_SHARE: Final = 0.8
+_TYPES: Final = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
+Forward = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One network of a model.
+
+    Attributes:
+        network: (batch, 2, segment) to (batch, sources, 2, segment).
+        sources: those of its outputs that are used.
+    """
+
+    network: Forward
+    sources: tuple[int, ...]
+
+
+class DemucsEngine:
+    """One or more networks of one model, loaded.
+
+    Args:
+        weights: files of the members that are needed.
+        specialists: for each member the stems taken from it; empty means all that are wanted.
+        stems: what is wanted.
+        device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
+        preset: speed against quality.
+        threads: cores it may use.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[InstalledModel],
+        specialists: Sequence[frozenset[Stem]],
+        stems: Iterable[Stem],
+        device: str,
+        preset: Preset,
+        threads: int,
+    ) -> None:
+        self._device = open_device(device, threads)
+        networks = [load_network(model).to(self._device) for model in weights]
+        first = networks[0]
+        self._segment = int(first.segment * first.samplerate)
+        self._overlap = preset.overlap
+        self._names = [Stem(name) for name in first.sources]
+        self._stems = needed_stems(stems)
+        self._members = [
+            Member(network, self._sources_of(specialist))
+            for network, specialist in zip(networks, specialists, strict=True)
+        ]
+        self._precision = preset.precision_on(self._device.type)
+        self._batch = Batch(self._device)
+        self.name = EngineName.DEMUCS.value
+        self.digest = _digest(weights)
+        self.device = _device_name(self._device)
+        self.versions = {"torch": str(torch.__version__), "demucs": _demucs_version(), "numpy": np.__version__}
+        self.parameters: dict[str, float | str] = {
+            "preset": preset.name,
+            "overlap": preset.overlap,
+            "shifts": 0,
+            "precision": self._precision,
+            "threads": threads,
+        }
+
+    def _sources_of(self, specialist: frozenset[Stem]) -> tuple[int, ...]:
+        wanted = [stem for stem in self._stems if not specialist or stem in specialist]
+        return tuple(self._names.index(stem) for stem in wanted)
+
+    def separate(self, mix: Iterable[Samples], track: Track) -> Iterator[StemBlock]:
+        """Yield the wanted stems; the instrumental is what the vocals leave of the mix."""
+        delay, scale = MixDelay(mix), track.standard_deviation + _EPSILON
+        grid = Grid(track.samples, self._segment, int((1 - self._overlap) * self._segment))
+        adder = OverlapAdd(grid, len(self._stems))
+        blocks = ((block - np.float32(track.mean)) / np.float32(scale) for block in delay.blocks())
+        for place, estimate in self._estimates(grid.segments(blocks)):
+            done = adder.add(place, estimate) * np.float32(scale) + np.float32(track.mean)
+            yield self._block(done, delay.take(done.shape[2]))
+
+    def _block(self, done: Estimate, mix: Samples) -> StemBlock:
+        stems = {stem: done[index] for index, stem in enumerate(self._stems)}
+        if Stem.VOCALS in stems:
+            stems[Stem.INSTRUMENTAL] = mix - stems[Stem.VOCALS]
+        return stems
+
+    def _estimates(self, segments: Iterable[tuple[Place, Samples]]) -> Iterator[tuple[Place, Estimate]]:
+        for group in self._batch.groups(segments):
+            places, audio = zip(*group, strict=True)
+            estimates = self._batch.run(self._forward, np.stack(audio))
+            yield from zip(places, estimates, strict=True)
+
+    def _forward(self, audio: Estimate) -> Estimate:
+        """Return (batch, wanted stems, 2, segment)."""
+        given = torch.from_numpy(audio).to(self._device)
+        with torch.inference_mode(), self._autocast():
+            parts = [member.network(given)[:, member.sources] for member in self._members if member.sources]
+        joined = torch.cat([part.float() for part in parts], dim=1)
+        order = [source for member in self._members for source in member.sources]
+        wanted = [order.index(self._names.index(stem)) for stem in self._stems]
+        return np.asarray(joined[:, wanted].cpu().numpy(), np.float32)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        kind = _TYPES.get(self._precision)
+        # STFT and normalisation of the network stay in float32 under autocast
+        return nullcontext() if kind is None else torch.autocast(self._device.type, kind)
+
+
+class Batch:
+    """How many segments go through the network at once: what fits a GPU's free memory, fewer when it did not fit."""
+
+    def __init__(self, device: torch.device, largest: int = _LARGEST_BATCH) -> None:
+        self._device = device
+        self._largest = largest if device.type == "cuda" else 1
+        self.size = 1
+        self._measured = device.type != "cuda"
+
+    def groups(self, segments: Iterable[tuple[Place, Samples]]) -> Iterator[Sequence[tuple[Place, Samples]]]:
+        """Yield segments in groups of the size that is current when the group is begun."""
+        waiting = iter(segments)
+        while group := list(islice(waiting, self.size)):
+            yield group
+
+    def run(self, forward: Callable[[Estimate], Estimate], audio: Estimate) -> Estimate:
+        """Return `forward(audio)`, in halves where memory does not suffice.
+
+        Raises:
+            ModelError: OUT_OF_MEMORY if not even one segment fits.
+        """
+        try:
+            return self._measuring(forward, audio)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_memory(error):
+                raise ModelError(FailureCode.SEPARATION_INVALID, f"The network failed: {error}") from error
+            if len(audio) == 1:
+                raise ModelError(FailureCode.OUT_OF_MEMORY, "Not even one segment fits.") from error
+        # outside the handler: the error holds on to the tensors of the attempt
+        self._release()
+        half = len(audio) // 2
+        self.size = self._largest = max(1, half)
+        return np.concatenate((self.run(forward, audio[:half]), self.run(forward, audio[half:])))
+
+    def _measuring(self, forward: Callable[[Estimate], Estimate], audio: Estimate) -> Estimate:
+        if self._measured:
+            return forward(audio)
+        torch.cuda.reset_peak_memory_stats(self._device)
+        before = torch.cuda.memory_allocated(self._device)
+        done = forward(audio)
+        used = (torch.cuda.max_memory_allocated(self._device) - before) / len(audio)
+        self._release()
+        free, _ = torch.cuda.mem_get_info(self._device)
+        self.size = int(min(self._largest, max(1.0, free * _MEMORY_SHARE / max(used, 1.0))))
+        self._measured = True
+        return done
+
+    def _release(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _is_memory(error: Exception) -> bool:
+    memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return memory or "allocate memory" in str(error) or "out of memory" in str(error)
+
+
+def needed_stems(wanted: Iterable[Stem]) -> tuple[Stem, ...]:
+    """Return what a network has to give for the wanted stems, in a fixed order."""
+    return tuple(sorted({Stem.VOCALS if stem is Stem.INSTRUMENTAL else stem for stem in wanted}))
+
+
+def open_device(asked: str, threads: int) -> torch.device:
+    """Return the device to compute on.
+
+    Raises:
+        ModelError: DEVICE_UNAVAILABLE if a GPU was asked for and cannot be used.
+    """
+    torch.set_num_threads(threads)
+    # the fused attention of inference is slower on processors here than the plain one
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    try:
+        device = torch.device("cuda")
+        torch.zeros(1, device=device).add_(1).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(FailureCode.DEVICE_UNAVAILABLE, str(error).partition("\n")[0]) from error
+    return device
+
+
+def load_network(model: InstalledModel) -> HTDemucs:
+    """Return the network of a safetensors file, ready to run.
+
+    Raises:
+        ModelError: MODEL_CORRUPT if the file is none, or is not of this network.
+    """
+    try:
+        with safe_open(str(model.path), framework="pt") as file:
+            told = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        network = _built(told)
+        network.load_state_dict({key: value.float() for key, value in state.items()})
+    except (SafetensorError, ValueError, TypeError, RuntimeError, KeyError, OSError) as error:
+        raise ModelError(FailureCode.MODEL_CORRUPT, f"{model.path.name} is no {NETWORK}: {error}") from error
+    return network.eval()
+
+
+def _built(told: Mapping[str, str]) -> HTDemucs:
+    """Return an untrained network; metadata that names any other class is refused, never imported."""
+    if told.get("klass") != NETWORK:
+        raise ValueError(f"it is of {told.get('klass')!r}")
+    given, named = (_decoded(json.loads(told[name])) for name in ("args", "kwargs"))
+    return HTDemucs(*given, **named)
+
+
+def _decoded(value: Any) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, dict):
+        if value.get("_type") == "fraction":
+            return Fraction(value["numerator"], value["denominator"])
+        return {key: _decoded(each) for key, each in value.items()}
+    return [_decoded(each) for each in value] if isinstance(value, list) else value
+
+
+def _digest(weights: Sequence[InstalledModel]) -> str:
+    if len(weights) == 1:
+        return weights[0].digest
+    return f"sha256:{sha256(' '.join(model.digest for model in weights).encode()).hexdigest()}"
+
+
+def _device_name(device: torch.device) -> str:
+    return f"cuda:{torch.cuda.get_device_name(device)}"[:128] if device.type == "cuda" else "cpu"
+
+
+def _demucs_version() -> str:
+    from importlib.metadata import version
+
+    return version("demucs")

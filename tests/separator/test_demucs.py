@@ -1,0 +1,207 @@
+"""The demucs engine against the package it takes its network from, on random weights. Runs where torch is installed."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stemyard_contract.failures import FailureCode
+from stemyard_contract.separationjob import Stem
+from stemyard_separator.engines.protocol import Engine, Track
+from stemyard_separator.engines.registry import Loading, load_engine
+from stemyard_separator.errors import ModelError
+from stemyard_separator.models.folder import ModelRecord, add_record, file_sha256
+from tests.support.audio import CLIP, Audio, read
+
+torch = pytest.importorskip("torch", reason="torch is not installed here: the demucs engine is NOT tested")
+
+from demucs.apply import BagOfModels, apply_model  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+
+from stemyard_separator.engines.demucs import Batch  # noqa: E402
+from tests.support.demucs_model import FOUR, SMALL, save_network  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("default")
+SIX = [*FOUR, "guitar", "piano"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def networks(folder: Path) -> dict[str, Any]:
+    made = {"htdemucs": save_network(folder, "htdemucs", FOUR, 1, **SMALL)}
+    made["htdemucs_6s"] = save_network(folder, "htdemucs_6s", SIX, 2, **SMALL)
+    for seed, stem in enumerate(FOUR):
+        made[f"htdemucs_ft.{stem}"] = save_network(folder, f"htdemucs_ft.{stem}", FOUR, 10 + seed, **SMALL)
+    return made
+
+
+def song(seconds: float) -> Audio:
+    clip = read(CLIP)
+    repeats = int(np.ceil(seconds * 44_100 / clip.shape[1]))
+    return np.tile(clip, repeats)[:, : int(seconds * 44_100)]
+
+
+def track_of(audio: Audio) -> Track:
+    mono = audio.mean(axis=0)
+    return Track(audio.shape[1], float(mono.mean()), float(mono.std(ddof=1)))
+
+
+def separated(engine: Engine, audio: Audio, block: int = 44_100) -> dict[Stem, Audio]:
+    def blocks() -> Iterator[Any]:
+        for start in range(0, audio.shape[1], block):
+            yield audio[:, start : start + block].astype(np.float32)
+
+    parts = list(engine.separate(blocks(), track_of(audio)))
+    return {stem: np.concatenate([part[stem] for part in parts], axis=1).astype(np.float64) for stem in parts[0]}
+
+
+def stock(network: Any, audio: Audio, overlap: float = 0.25) -> Audio:
+    """Return what `demucs.api.Separator` gives: the whole track normalised, `apply_model`, and back."""
+    mix = torch.from_numpy(audio.astype(np.float32))
+    reference = mix.mean(0)
+    mean, scale = reference.mean(), reference.std() + 1e-8
+    with torch.no_grad():
+        out = apply_model(network, ((mix - mean) / scale)[None], shifts=0, overlap=overlap)[0]
+    return np.asarray((out * scale + mean).numpy(), np.float64)
+
+
+def snr(reference: Audio, estimate: Audio) -> float:
+    return float(10 * np.log10(np.sum(reference**2) / (np.sum((reference - estimate) ** 2) + 1e-30)))
+
+
+def loaded(folder: Path, model: str, *stems: Stem, preset: str = "balanced") -> Engine:
+    return load_engine(Loading(model, folder, 2, frozenset(stems), "cpu", preset))
+
+
+@pytest.mark.parametrize("seconds", [3.0, 13.7])
+def test_it_gives_what_apply_model_gives(folder: Path, networks: dict[str, Any], seconds: float) -> None:
+    audio = song(seconds)
+    stems = tuple(Stem(name) for name in FOUR)
+
+    ours = separated(loaded(folder, "htdemucs", *stems, Stem.INSTRUMENTAL), audio, 30_011)
+
+    theirs = stock(networks["htdemucs"], audio)
+    reached = {stem: snr(theirs[FOUR.index(stem)], ours[stem]) for stem in stems}
+    print("SNR against apply_model in dB:", reached)
+    assert min(reached.values()) >= 60
+    assert np.abs(ours[Stem.VOCALS] + ours[Stem.INSTRUMENTAL] - audio).max() < 1e-5
+
+
+@pytest.mark.parametrize(("preset", "overlap"), [("fast", 0.1), ("best", 0.5)])
+def test_presets_choose_the_overlap(folder: Path, networks: dict[str, Any], preset: str, overlap: float) -> None:
+    audio = song(16)
+
+    ours = separated(loaded(folder, "htdemucs", Stem.VOCALS, preset=preset), audio)
+
+    assert snr(stock(networks["htdemucs"], audio, overlap)[3], ours[Stem.VOCALS]) >= 60
+
+
+def test_six_stems(folder: Path, networks: dict[str, Any]) -> None:
+    audio = song(9)
+
+    ours = separated(loaded(folder, "htdemucs_6s"), audio)
+
+    theirs = stock(networks["htdemucs_6s"], audio)
+    assert min(snr(theirs[SIX.index(stem)], ours[stem]) for stem in (Stem.PIANO, Stem.GUITAR, Stem.VOCALS)) >= 60
+
+
+def test_the_specialist_alone_gives_the_bags_vocals(folder: Path, networks: dict[str, Any]) -> None:
+    audio = song(9)
+    members = [networks[f"htdemucs_ft.{stem}"] for stem in FOUR]
+    theirs = stock(BagOfModels(members, np.eye(4).tolist()), audio)
+
+    alone = loaded(folder, "htdemucs_ft", Stem.VOCALS, Stem.INSTRUMENTAL)
+    ours, every = separated(alone, audio), separated(loaded(folder, "htdemucs_ft"), audio)
+
+    assert set(ours) == {Stem.VOCALS, Stem.INSTRUMENTAL}
+    assert snr(theirs[3], ours[Stem.VOCALS]) >= 60
+    assert min(snr(theirs[FOUR.index(name)], every[Stem(name)]) for name in FOUR) >= 60
+    assert alone.digest != loaded(folder, "htdemucs_ft").digest
+
+
+class Narrow:
+    """Stands for a device whose memory holds only so many segments."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.sizes: list[int] = []
+
+    def __call__(self, audio: Any) -> Any:
+        self.sizes.append(len(audio))
+        if len(audio) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return audio[:, None] * 2
+
+
+def test_a_batch_is_halved_until_it_fits() -> None:
+    batch, narrow = Batch(torch.device("cpu")), Narrow(3)
+    audio = np.arange(20, dtype=np.float32).reshape(10, 2, 1)
+
+    done = batch.run(narrow, audio)
+
+    assert np.array_equal(done, audio[:, None] * 2), "in order, nothing lost"
+    assert batch.size <= 3
+    assert narrow.sizes[0] == 10
+
+
+def test_a_batch_that_never_fits_is_out_of_memory() -> None:
+    with pytest.raises(ModelError) as caught:
+        Batch(torch.device("cpu")).run(Narrow(0), np.zeros((4, 2, 1), np.float32))
+    assert caught.value.code is FailureCode.OUT_OF_MEMORY
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_never_replaced_by_the_processor(folder: Path, networks: dict[str, Any]) -> None:
+    with pytest.raises(ModelError) as caught:
+        load_engine(Loading("htdemucs", folder, 2, frozenset({Stem.VOCALS}), "cuda"))
+    assert caught.value.code is FailureCode.DEVICE_UNAVAILABLE
+    assert load_engine(Loading("htdemucs", folder, 2, frozenset({Stem.VOCALS}), "auto")).device == "cpu"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"klass": "os.system", "args": '["true"]', "kwargs": "{}"},
+        {"klass": "demucs.htdemucs.HTDemucs", "args": "[]", "kwargs": '{"sources": ["vocals"]}'},
+        {"klass": "demucs.htdemucs.HTDemucs", "args": "[]", "kwargs": '{"nonsense": 1}'},
+    ],
+)
+def test_weights_of_anything_else_are_corrupt(tmp_path: Path, metadata: dict[str, str]) -> None:
+    path = tmp_path / "htdemucs.safetensors"
+    save_file({"x": torch.zeros(1)}, str(path), metadata)
+    digest = file_sha256(path)
+    record = ModelRecord(file=path.name, sha256=digest, bytes=1, licence="-", source="-", source_sha256=digest)
+    add_record(tmp_path, "htdemucs", record)
+
+    with pytest.raises(ModelError) as caught:
+        load_engine(Loading("htdemucs", tmp_path, 2))
+    assert caught.value.code is FailureCode.MODEL_CORRUPT
+    assert json.dumps(metadata.get("klass", "None")).strip('"') in str(caught.value)
+
+
+def test_memory_held_does_not_grow_with_the_song(folder: Path, networks: dict[str, Any]) -> None:
+    engine = loaded(folder, "htdemucs", Stem.VOCALS)
+    read_ahead: list[float] = []
+    audio = song(40)
+    given = done = 0
+
+    def blocks() -> Iterator[Any]:
+        nonlocal given
+        for start in range(0, audio.shape[1], 44_100):
+            given += 44_100
+            read_ahead.append((given - done) / 44_100)
+            yield audio[:, start : start + 44_100].astype(np.float32)
+
+    for part in engine.separate(blocks(), track_of(audio)):
+        done += part[Stem.VOCALS].shape[1]
+
+    assert done == audio.shape[1]
+    assert max(read_ahead) < 20, "seconds of audio between what is read and what is done"
