@@ -1,6 +1,7 @@
 """Starts the API: `python -m stemyard_api`."""
 
 import sys
+from types import FrameType
 
 import uvicorn
 
@@ -12,6 +13,17 @@ _DRAIN_SECONDS = 20
 """How long requests under way may take after SIGTERM."""
 
 
+class _Server(uvicorn.Server):
+    """Lets streams end when the process is told to, which uvicorn would wait for in vain."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end."""
+        services = getattr(self.config.app.state, "services", None)  # type: ignore[union-attr]
+        if services is not None:
+            services.hub.drain()
+        super().handle_exit(sig, frame)
+
+
 def main() -> int:
     """Serve until told to stop; return the exit code."""
     try:
@@ -21,7 +33,7 @@ def main() -> int:
         sys.stderr.write(f"stemyard-api cannot start: {error}\n")
         return 2
     configure_logging()
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host="0.0.0.0",  # noqa: S104 - a container's own network
         port=settings.port,
@@ -33,6 +45,7 @@ def main() -> int:
         http="httptools",
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
+    _Server(config).run()
     return 0
 
 

@@ -39,6 +39,11 @@ JOB_STATES: Final = {
     },
 }
 QUEUE_INFO: Final = {"name": "default", "length": 1, "job_ids": [_TRACK]}
+EVENTS: Final = (
+    'retry: 3000\nid: 1234567890000-0\nevent: snapshot\ndata: {"status":"processing","progress":12.0}\n\n'
+    'id: 1234567895000-0\nevent: progress\ndata: {"kind":"progress","phase":"Separating","progress":42.5}\n\n'
+    'event: end\ndata: {"status":"completed","progress":100}\n\n'
+)
 JOBS: Final = {
     "jobs": [{"status": "processing", **_BORN, "query": "Song Title Artist", "progress": 42.5, "phase": "Separating"}],
     "next_cursor": None,

@@ -10,6 +10,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
 from stemyard_api.cluster import Cluster, connect
+from stemyard_api.feeds import Hub
 from stemyard_api.health import Prober
 from stemyard_api.idempotency import Bindings
 from stemyard_api.kv import Kv
@@ -45,6 +46,7 @@ class Services:
     bindings: Bindings
     limiter: Limiter
     quotas: Quotas
+    hub: Hub
     prober: Prober
 
 
@@ -64,7 +66,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     links = Links(objects, settings.r2_public_domain)
     bindings, quotas = Bindings(store), Quotas(settings, store)
     try:
-        async with Prober.running(store, objects, cluster) as prober, _shares(settings, prober) as shares:
+        async with (
+            Prober.running(store, objects, cluster) as prober,
+            _shares(settings, prober) as shares,
+            _hub(settings, store) as hub,
+        ):
             limiter = Limiter(settings, store, shares)
             yield Services(
                 settings,
@@ -79,6 +85,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 bindings,
                 limiter,
                 quotas,
+                hub,
                 prober,
             )
     finally:
@@ -105,6 +112,18 @@ async def _shares(settings: Settings, prober: Prober) -> AsyncIterator[Shares | 
         with suppress(asyncio.CancelledError):
             await exchanging
         await kv.close()
+
+
+@asynccontextmanager
+async def _hub(settings: Settings, store: Store | None) -> AsyncIterator[Hub]:
+    hub = Hub(store, settings.events_heartbeat_seconds)
+    feeding = asyncio.create_task(hub.run())
+    try:
+        yield hub
+    finally:
+        feeding.cancel()
+        with suppress(asyncio.CancelledError):
+            await feeding
 
 
 def _store(settings: Settings) -> Store | None:

@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     """Minutes of audio separated for a key from midnight to midnight UTC."""
     api_replicas: Annotated[int, Field(ge=1)] = 1
     """Processes that share the limits which each counts for itself."""
+    events_heartbeat_seconds: Annotated[float, Field(ge=0.1, le=300)] = 15.0
+    """Between two signs of life on a stream of events."""
     trusted_proxies: _Names = ()
     """Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     r2_access_key_id: str | None = None

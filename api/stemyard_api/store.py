@@ -1,8 +1,10 @@
 """The store: reads the mirror in Redis, and notes there what was last asked for. The only importer of redis."""
 
 import logging
+import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
@@ -19,6 +21,7 @@ from stemyard_api.scripts import ENTER, LEAVE, TAKE
 from stemyard_contract.mirror import (
     ASKED_TTL_SECONDS,
     DELETED_UID,
+    EVENT_FIELD,
     IDEMPOTENCY_TTL_SECONDS,
     AskedRecord,
     MirrorKeys,
@@ -30,11 +33,21 @@ TIMEOUT_SECONDS: Final = 0.5
 """Of one Redis call. The SeparationJob answers instead, so waiting longer gains nothing."""
 PAUSE_SECONDS: Final = 1.0
 """How long Redis is left alone after it failed."""
+_LISTEN_SECONDS: Final = 10.0
+_EVENT_ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _CONNECTIONS: Final = 64
 
 _log = logging.getLogger(__name__)
 _Model = TypeVar("_Model", bound=BaseModel)
 _Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a track's stream: its id, and an EventRecord as JSON."""
+
+    id: str
+    text: bytes
 
 
 Raw = tuple[bytes | None, bytes | None, bytes | None]
@@ -84,7 +97,7 @@ class Store:
         )
         self._redis = Redis.from_pool(pool)
         self._keys = keys
-        self._coalescer = Coalescer(self._read_many_raw)
+        self._coalescer = Coalescer(self.read_many_raw)
         self._take = self._redis.register_script(TAKE)
         self._enter = self._redis.register_script(ENTER)
         self._leave = self._redis.register_script(LEAVE)
@@ -98,11 +111,57 @@ class Store:
         """Return what the mirror holds of a track as it is; calls of many requests become one."""
         return await self._coalescer.read(track)
 
+    async def last_event_id(self, track: str) -> str:
+        """Return the id of a track's newest event, `0-0` where there is none."""
+        found = await self._call(lambda: self._redis.xrevrange(self._keys.events(track), count=1))
+        return _events(found)[0].id if found else "0-0"
+
+    async def events_after(self, places: Sequence[tuple[str, str]]) -> list[list[Event]]:
+        """Return the events of several tracks, each after one of its ids, in one call."""
+
+        async def ask() -> list[object]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for track, last_id in places:
+                    pipeline.xrange(self._keys.events(track), min=f"({last_id}")
+                return await pipeline.execute()
+
+        return [_events(found) for found in await self._call(ask)] if places else []
+
+    async def events_between(self, track: str, first: str, last: str) -> list[Event]:
+        """Return the events of a track from one id to another, both included; none where an id is no id."""
+        if not _EVENT_ID.fullmatch(first):
+            return []
+        return _events(await self._call(lambda: self._redis.xrange(self._keys.events(track), min=first, max=last)))
+
+    async def changes(self) -> AsyncIterator[str]:
+        """Yield the ids of tracks with new events, for ever; "" whenever earlier ones may have been missed.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer (any more).
+        """
+        pubsub = self._redis.pubsub()
+        try:
+            await pubsub.subscribe(self._keys.changes)
+            while True:
+                message = await pubsub.get_message(timeout=_LISTEN_SECONDS)
+                if message is None:
+                    await pubsub.ping()  # or a connection that died silently would never be noticed
+                elif message["type"] == "subscribe":
+                    yield ""  # also when the client has connected again by itself
+                elif message["type"] == "message":
+                    yield message["data"].decode("ascii", "replace")
+        except (RedisError, OSError, TimeoutError) as error:
+            raise StoreUnavailableError from error
+        finally:
+            with suppress(RedisError, OSError, TimeoutError):
+                await pubsub.aclose()  # type: ignore[no-untyped-call]
+
     async def read_many(self, tracks: Sequence[str]) -> list[Reading]:
         """Return what the mirror says about several tracks, in one call."""
-        return [reading_of(raw) for raw in await self._read_many_raw(tracks)]
+        return [reading_of(raw) for raw in await self.read_many_raw(tracks)]
 
-    async def _read_many_raw(self, tracks: Sequence[str]) -> list[Raw]:
+    async def read_many_raw(self, tracks: Sequence[str]) -> list[Raw]:
+        """Return what the mirror holds of several tracks as it is, in one call."""
         if not tracks:
             return []
         kinds = (self._keys.record, self._keys.progress, self._keys.asked)
@@ -195,6 +254,11 @@ class Store:
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             _log.warning("Redis does not answer", extra={"cause": type(error).__name__})
             raise StoreUnavailableError from error
+
+
+def _events(found: object) -> list[Event]:
+    entries = cast(list[tuple[bytes, dict[bytes, bytes]]], found)
+    return [Event(str(name, "ascii"), fields.get(EVENT_FIELD.encode(), b"")) for name, fields in entries]
 
 
 def reading_of(raw: Raw) -> Reading:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field
 
@@ -24,6 +24,11 @@ from stemyard_contract.separationjob import (
 PROGRESS_TTL_SECONDS: Final = 3600
 ASKED_TTL_SECONDS: Final = 24 * 3600
 """How long the mirror may lag behind what was asked for."""
+EVENTS_KEPT: Final = 200
+"""Events of a track that its stream keeps: XADD with MAXLEN ~ this."""
+EVENTS_TTL_SECONDS: Final = 24 * 3600
+"""Life of a stream after its newest event."""
+EVENT_FIELD: Final = "event"
 IDEMPOTENCY_TTL_SECONDS: Final = 24 * 3600
 RECORD_GRACE_SECONDS: Final = 3600
 """How much longer than its SeparationJob a record may live; a deletion removes it at once."""
@@ -56,6 +61,18 @@ class MirrorKeys:
     def idempotency(self, key_id: str, digest: str) -> str:
         """Key of what an API key's Idempotency-Key, as its SHA-256, stands for. Written by the API only."""
         return f"stemyard:{self.install_id}:idempotency:{key_id}:{digest}"
+
+    def events(self, track: str) -> str:
+        """Stream of a track's events, each an EventRecord as JSON in the field `event`. Written by the operator.
+
+        Whoever adds one publishes the track's id on `changes`, in the same script.
+        """
+        return f"stemyard:{self.install_id}:events:{track}"
+
+    @property
+    def changes(self) -> str:
+        """Channel on which the ids of tracks with new events are published."""
+        return f"stemyard:{self.install_id}:changes"
 
     def rate(self, key_id: str) -> str:
         """Key of what an API key has used of its rate limit. Written by the API only, like the two below."""
@@ -102,6 +119,23 @@ class ProgressRecord(Handed):
 
 DELETED_UID: Final = "deleted"
 """In an AskedRecord: the API has deleted the resource, whatever its record says."""
+
+
+class EventRecord(Handed):
+    """One thing that happened to a track, in its stream of events."""
+
+    kind: Literal["phase", "progress"]
+    """`phase` when the phase, or the run, is another; `progress` for everything in between."""
+    uid: str
+    run: int
+    phase: Phase
+    progress: float = Field(ge=0, le=100)
+    """Percent of the whole separation."""
+    stage: WorkStage | None = None
+    step: str | None = None
+    reason: str | None = None
+    at: float
+    """Epoch seconds."""
 
 
 class AskedRecord(Handed):

@@ -239,6 +239,7 @@ async def test_openapi_names_every_endpoint_with_examples(anonymous: httpx.Async
         "/batch",
         "/job/{track_id}",
         "/job/{track_id}/wait",
+        "/job/{track_id}/events",
         "/job/{track_id}/candidates",
         "/job/{track_id}/cancel",
         "/job/{track_id}/retry",
