@@ -122,5 +122,6 @@ def _gathered(blocks: Iterator[Samples]) -> Iterator[Samples]:
 
 
 def _quantised(block: Samples, exponent: int) -> Pcm24:
-    scaled = np.round(block * np.float32(FULL_SCALE * 2.0**-exponent))
+    with np.errstate(over="ignore"):  # senseless levels are told apart once the peak is known
+        scaled = np.round(block * np.float32(FULL_SCALE * 2.0**-exponent))
     return np.clip(scaled, -FULL_SCALE, _LARGEST).astype(np.int32)

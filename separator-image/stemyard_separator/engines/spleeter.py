@@ -20,6 +20,10 @@ _FRAMES: Final = 512
 """Frames the network was trained on; it sees the song in pieces of this length (11.9 s)."""
 _BINS: Final = 1024
 """Lowest bins, up to 11 kHz: above them everything belongs to the instrumental."""
+_LEAST_LEVEL: Final = 0.05
+"""Standard deviation that a quieter mix is brought up to for the network, which was trained on mastered music: a mix
+40 dB down loses 17 dB of SI-SDR without it. Louder ones stay as they are."""
+_SILENCE: Final = 1e-5
 
 
 class SpleeterEngine:
@@ -37,14 +41,15 @@ class SpleeterEngine:
         """Yield vocals and instrumental, the latter being what the vocals leave of the mix."""
         delay = MixDelay(mix)
         synthesis = Synthesis(track.samples)
+        level = np.float32(max(1.0, _LEAST_LEVEL / max(track.standard_deviation, _SILENCE)))
         for spectra in Analysis(delay.blocks(), track.samples, _FRAMES).chunks():
-            yield _stems(delay, synthesis.add(self._masked(spectra)))
+            yield _stems(delay, synthesis.add(self._masked(spectra, level)))
         yield _stems(delay, synthesis.finish())
 
-    def _masked(self, spectra: Spectra) -> Spectra:
-        """Turn the mix's spectra into the vocals', in place."""
+    def _masked(self, spectra: Spectra, level: np.float32) -> Spectra:
+        """Turn the mix's spectra into the vocals', in place; the network sees them `level` times louder."""
         low = spectra[:, :, :_BINS]
-        low *= self._mask(np.abs(low))
+        low *= self._mask(np.abs(low) * level)
         spectra[:, :, _BINS:] = 0
         return spectra
 
