@@ -1,23 +1,19 @@
 """The one decision: what to do next about one separation, from all that is known of it. Pure."""
 
 from datetime import datetime, timedelta
-from typing import Final
 
 from stemyard_contract.failures import FailureCode, Stage
 from stemyard_contract.handover import WorkStage
-from stemyard_contract.separationjob import ConditionType, Phase, Reason, phase_of
+from stemyard_contract.separationjob import ConditionType, Reason
 from stemyard_operator.admission import refusal
+from stemyard_operator.aftermath import after_the_end
 from stemyard_operator.decision import Decision
 from stemyard_operator.leftovers import objects_of_result, objects_of_source
 from stemyard_operator.observed import Observed, live_jobs
 from stemyard_operator.settings import Settings
 from stemyard_operator.stages import advance, stopping
-from stemyard_operator.status import accept_source, complete, ended, first_status, holds, set_condition, settle
+from stemyard_operator.status import accept_source, complete, ended, first_status, holds, set_condition
 from stemyard_operator.turn import HOLD_SECONDS, Turn
-
-LEFTOVER_SECONDS: Final = 24 * 3600
-"""Age at which source audio and upload of a failed or cancelled run go."""
-_LEFTOVER_WINDOW: Final = 3600
 
 
 def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:
@@ -30,7 +26,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:
     if separation.deleting:
         return Decision()
     if ended(separation):
-        return _after_the_end(observed, now, settings)
+        return after_the_end(observed, now, settings)
     others = [job for job in live_jobs(observed.jobs) if job.run != separation.spec.run]
     waiting = stopping(observed, others, now)
     if waiting is not None:
@@ -38,24 +34,6 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:
     current = separation.status.run == separation.spec.run
     status = separation.status.model_copy(deep=True) if current else first_status(separation, settings.default_model)
     return _at_work(Turn(observed, now, settings, status))
-
-
-def _after_the_end(observed: Observed, now: datetime, settings: Settings) -> Decision:
-    separation = observed.separation
-    status, spec = separation.status, separation.spec
-    stop = tuple(job for job in live_jobs(observed.jobs) if job.deleted_at is None)
-    if status.observed_generation != separation.generation:
-        return Decision(status=settle(status.model_copy(deep=True), separation), stop=stop, again_in=0)
-    since = (now - (status.finished_at or now)).total_seconds()
-    left = spec.ttl_seconds_after_finished - since
-    if left <= 0:
-        return Decision(stop=stop, delete=True)
-    until_leftovers = LEFTOVER_SECONDS - since
-    if phase_of(status.conditions) is Phase.COMPLETED or until_leftovers <= -_LEFTOVER_WINDOW:
-        return Decision(stop=stop, again_in=left)
-    if until_leftovers > 0:
-        return Decision(stop=stop, again_in=min(left, until_leftovers))
-    return Decision(remove=objects_of_source(spec, status, settings.stemyard_install_id), stop=stop, again_in=left)
 
 
 def _at_work(turn: Turn) -> Decision:
@@ -122,4 +100,5 @@ def _published(turn: Turn) -> Decision:
         *objects_of_source(turn.spec, turn.status, turn.settings.stemyard_install_id),
     )
     complete(turn.status, found, turn.now)
+    turn.freeze_webhooks()
     return turn.step(turn.spec.ttl_seconds_after_finished, remove=remove)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stemyard_contract.handover import MarkReference, WorkStage
+from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import SeparationJobStatus
 from stemyard_operator.observed import Job
 
@@ -58,7 +59,11 @@ class Decision:
     """Prefixes (with a trailing slash) and keys of objects that nobody needs any more."""
     create: Creation | None = None
     status: SeparationJobStatus | None = None
+    recorded: tuple[str, ...] = ()
+    """Ids of the deliveries whose outcome the status tells."""
     stop: tuple[Job, ...] = ()
+    deliver: tuple[WebhookStatus, ...] = ()
+    """Webhooks to attempt, all of them stored as due."""
     delete: bool = False
     """Whether the SeparationJob itself has outlived its time."""
     waits_for: WorkStage | None = None

@@ -71,6 +71,10 @@ class Intake:
         if job is not None:
             self._changed(job)
 
+    def wake(self, resource: Resource) -> None:
+        """Have one SeparationJob decided about."""
+        self._queue.add(key_of(resource))
+
     def wake_all(self) -> None:
         """Have every SeparationJob decided about, oldest first."""
         for resource in self._projection.all():

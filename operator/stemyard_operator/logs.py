@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 _PLAIN: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "taskName"}
-_QUIET: Final = ("botocore", "boto3", "urllib3", "aiohttp.access", "asyncio")
+_QUIET: Final = ("botocore", "boto3", "urllib3", "aiohttp.access", "asyncio", "httpx", "httpcore")
 
 
 class JsonLines(logging.Formatter):

@@ -39,13 +39,16 @@ class Objects:
     def __init__(self, settings: Settings) -> None:
         self._bucket = settings.r2_bucket
         self._install_id = settings.stemyard_install_id
-        self._client = _client(settings)
+        self._client = _client(settings, settings.endpoint_url)
+        # a link is signed for the host that will be asked for it
+        self._outer = _client(settings, settings.public_endpoint_url)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
 
     def close(self) -> None:
         """End the threads; calls under way are not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._client.close()
+        self._outer.close()
 
     async def prepare(self) -> None:
         """Make the bucket where it is missing, and write whose it is.
@@ -80,6 +83,11 @@ class Objects:
             )
         parameters = {"Bucket": self._bucket, "Key": key, "ContentLength": size, "ContentType": kind}
         return self._client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=seconds)
+
+    def public_link(self, key: str, seconds: int) -> str:
+        """Return a presigned link by which clients outside can get an object."""
+        parameters = {"Bucket": self._bucket, "Key": key}
+        return self._outer.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
 
     async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
@@ -148,8 +156,7 @@ class Objects:
                     raise StoreError(f"object store: could not remove {answer['Errors'][0]}")
 
 
-def _client(settings: Settings) -> "S3Client":
-    endpoint = settings.endpoint_url
+def _client(settings: Settings, endpoint: str | None) -> "S3Client":
     on_aws = endpoint is None or (urlsplit(endpoint).hostname or "").endswith(".amazonaws.com")
     return boto3.client(
         "s3",

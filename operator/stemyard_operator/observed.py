@@ -20,6 +20,7 @@ from stemyard_contract.handover import (
 )
 from stemyard_contract.identity import job_name, track_of
 from stemyard_contract.separationjob import KIND, SeparationJobSpec, SeparationJobStatus
+from stemyard_operator.attempted import Attempted
 from stemyard_operator.profiles import quantity_bytes
 
 Resource = Mapping[str, Any]
@@ -262,6 +263,12 @@ class Observed:
     """Percent of the whole separation, as last reported for this run."""
     quiet_seconds: float = float("inf")
     """Seconds since this process last wrote the status."""
+    attempted: tuple[Attempted, ...] = ()
+    """What came of deliveries and is not recorded yet."""
+    attempted_seconds: float = 0
+    """Age of the oldest of these."""
+    in_hand: frozenset[str] = frozenset()
+    """Ids of the webhooks that are being delivered, or wait for their consumer's turn."""
 
     def of_stage(self, stage: WorkStage) -> list[Job]:
         """Return the Jobs of a stage of the run that is asked for, oldest attempt first."""

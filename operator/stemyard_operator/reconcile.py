@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import KIND
 from stemyard_operator.cluster import Cluster, Json, jobs_path, separations_path
+from stemyard_operator.courier import Courier, Parcel
 from stemyard_operator.decide import decide
 from stemyard_operator.decision import Creation, Decision
 from stemyard_operator.errors import ConflictError, NotFoundError, OperatorError
@@ -55,6 +56,7 @@ class Reconciler:
         intake: Intake,
         slots: Slots,
         board: ProgressBoard,
+        courier: Courier,
     ) -> None:
         self._settings = settings
         self._cluster = cluster
@@ -63,13 +65,24 @@ class Reconciler:
         self._intake = intake
         self._slots = slots
         self._board = board
+        self._courier = courier
         self._recalls = Recalls()
         self._lookout = Lookout(cluster, objects, intake, settings.stemyard_install_id)
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         intake.on_gone = self.forget
+        courier.on_result = self._attempted
 
     def forget(self, uid: str) -> None:
         """Forget a separation that is gone."""
+        self._forget_run(uid)
+        self._courier.forget(uid)
+
+    def _attempted(self, uid: str) -> None:
+        resource = self._projection.separation(uid)
+        if resource is not None:
+            self._intake.wake(resource)
+
+    def _forget_run(self, uid: str) -> None:
         self._recalls.forget(uid)
         self._board.forget(uid)
 
@@ -97,7 +110,7 @@ class Reconciler:
 
     def _recall(self, separation: Separation) -> Recall:
         if ended(separation):
-            self.forget(separation.uid)
+            self._forget_run(separation.uid)
             return Recall(run=separation.spec.run)
         attempts = separation.status.attempts
         known = attempts.disruptions if attempts and separation.status.run == separation.spec.run else 0
@@ -132,6 +145,9 @@ class Reconciler:
             disruptions=recall.disruptions,
             progress=await self._board.percent(separation) if due else None,
             quiet_seconds=quiet,
+            attempted=self._courier.results(separation.uid),
+            attempted_seconds=self._courier.results_age(separation.uid),
+            in_hand=self._courier.in_hand(separation.uid),
         )
 
     async def _count_pods(self, jobs: tuple[Job, ...], answers: Answers, recall: Recall) -> None:
@@ -156,6 +172,8 @@ class Reconciler:
             await self._write(decision, separation, recall)
         for job in decision.stop:
             await self._stop(job)
+        for delivery in decision.deliver:
+            self._courier.take(Parcel(separation.uid, delivery.id, delivery.url))
         if decision.delete:
             await self._delete(separation)
 
@@ -218,6 +236,7 @@ class Reconciler:
             await self._read_again(separation)
             raise DecideAgain(_AT_ONCE) from None
         recall.written_at = time.monotonic()
+        self._courier.recorded(separation.uid, decision.recorded)
         self._refresh(resource, separation)
         log.info("wrote status", extra={"key": f"{namespace}/{name}", "phase": status.phase, "uid": separation.uid})
         for event in events_of(separation, status, self.now()):

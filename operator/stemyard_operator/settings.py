@@ -9,11 +9,14 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from stemyard_contract.models import MODELS, Flavour
+from stemyard_contract.webhook import SecretError
 from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.profiles import Profile, load_profiles
+from stemyard_operator.signing import secrets
+from stemyard_operator.webhook_settings import WebhookSettings
 
 _MIB: Final = 1024 * 1024
 
@@ -32,7 +35,7 @@ class FetchVolume(BaseModel):
     mount_path: str
 
 
-class Settings(BaseSettings):
+class Settings(WebhookSettings):
     """Everything a deployment can set. Field names are the environment variables, in lower case."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
@@ -55,7 +58,9 @@ class Settings(BaseSettings):
     r2_access_key_id: str = ""
     r2_secret_access_key: Annotated[str, Field(repr=False)] = ""
     r2_bucket: str = "stemyard"
+    r2_public_domain: str | None = None
     s3_endpoint_url: str | None = None
+    s3_public_endpoint_url: str | None = None
     s3_region: str = "auto"
 
     # what is accepted
@@ -142,6 +147,19 @@ class Settings(BaseSettings):
         account = self.cloudflare_account_id
         return f"https://{account}.r2.cloudflarestorage.com" if account else None
 
+    @property
+    def public_endpoint_url(self) -> str | None:
+        """Endpoint of the object store that clients use."""
+        return self.s3_public_endpoint_url.rstrip("/") if self.s3_public_endpoint_url else self.endpoint_url
+
+    @property
+    def public_base_url(self) -> str | None:
+        """Where the bucket can be read by anyone, None where links are signed."""
+        domain = (self.r2_public_domain or "").rstrip("/")
+        if not domain:
+            return None
+        return domain if "://" in domain else f"https://{domain}"
+
     def image(self, flavour: Flavour) -> str:
         """Return the separator image of a flavour."""
         return self.separator_image_cuda if flavour is Flavour.CUDA else self.separator_image_cpu
@@ -165,4 +183,8 @@ def load_settings() -> Settings:
             f"must be among {', '.join(sorted(MODELS))}, and the default must be enabled"
         )
     _ = settings.profiles, settings.fetch_volumes
+    try:
+        secrets(settings)
+    except (SecretError, OSError) as error:
+        raise ConfigurationError(f"WEBHOOK_SECRET: {error}") from error
     return settings

@@ -10,6 +10,8 @@ from typing import Final
 
 from stemyard_operator.callers import Callers
 from stemyard_operator.cluster import Cluster
+from stemyard_operator.courier import Courier
+from stemyard_operator.deliveries import Deliveries
 from stemyard_operator.desk import Desk
 from stemyard_operator.errors import OperatorError
 from stemyard_operator.health import Health
@@ -24,6 +26,7 @@ from stemyard_operator.queue import WorkQueue
 from stemyard_operator.reconcile import Reconciler
 from stemyard_operator.removals import Removals
 from stemyard_operator.resync import Resync
+from stemyard_operator.sender import Sender
 from stemyard_operator.servers import serving
 from stemyard_operator.settings import Settings, load_settings
 from stemyard_operator.slots import Slots
@@ -54,6 +57,8 @@ class Parts:
     desk: Desk
     health: Health
     elector: Elector
+    courier: Courier
+    sender: Sender
 
 
 def build(settings: Settings, cluster: Cluster) -> Parts:
@@ -67,6 +72,8 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
     intake = Intake(projection, queue, slots, feed, removals, settings.stemyard_install_id)
     elector = Elector(cluster, settings.pod_namespace, settings.lease_name, settings.pod_name)
     cluster.fence = elector.fence
+    sender = Sender(settings)
+    courier = Courier(settings, Deliveries(settings, projection, objects, sender, elector.fence).attempt)
     return Parts(
         settings=settings,
         cluster=cluster,
@@ -77,10 +84,12 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
         removals=removals,
         intake=intake,
         resync=Resync(cluster, projection, intake, queue, feed, health, settings.namespaces),
-        reconciler=Reconciler(settings, cluster, objects, projection, intake, slots, board),
+        reconciler=Reconciler(settings, cluster, objects, projection, intake, slots, board, courier),
         desk=Desk(Callers(cluster, projection, settings.namespaces), objects, board, settings),
         health=health,
         elector=elector,
+        courier=courier,
+        sender=sender,
     )
 
 
@@ -97,6 +106,8 @@ async def run() -> None:
         stack.push_async_callback(parts.cluster.close)
         stack.push_async_callback(parts.mirror.close)
         stack.callback(parts.objects.close)
+        stack.push_async_callback(parts.sender.close)
+        stack.push_async_callback(parts.courier.close)
         await stack.enter_async_context(serving(parts.health.application(), settings.health_port))
         await prepare(parts)
         await see_everything(parts)

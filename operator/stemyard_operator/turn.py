@@ -19,6 +19,7 @@ from stemyard_operator.leftovers import objects_of_result
 from stemyard_operator.observed import Job, Observed, Separation
 from stemyard_operator.settings import Settings
 from stemyard_operator.status import fail, holds, set_condition, settle
+from stemyard_operator.webhooks import freeze
 
 HOLD_SECONDS: Final = 5
 """A wait shorter than this is not worth a write."""
@@ -104,7 +105,12 @@ class Turn:
     def end(self, code: FailureCode, stage: str, message: str = "", stop: tuple[Job, ...] = ()) -> Decision:
         """Return the decision that ends the run with a failure; objects of the run before go."""
         fail(self.status, code, stage, self.now, message)
+        self.freeze_webhooks()
         return self.step(remove=objects_of_result(self.separation.status), stop=stop)
+
+    def freeze_webhooks(self) -> None:
+        """Write down who is to be told, in the very write that ends the run."""
+        freeze(self.status, self.spec, self.separation.track_id, self.settings.webhook_url, self.now)
 
     def step(
         self,

@@ -141,9 +141,9 @@ def test_webhooks_can_be_added_and_nothing_else(control_plane: ControlPlane, nam
     song = path(namespace, "song")
     for webhooks in ([one], [one, two], [one, two, one]):
         assert control_plane.api.merge(song, {"spec": {"webhooks": webhooks}})["spec"]["webhooks"] == webhooks
-    for webhooks in ([], [one, two], [two, one, one], None):
+    for changed in ([], [one, two], [two, one, one], None):
         with pytest.raises(ApiRefusedError, match="added at the end, not changed or removed"):
-            control_plane.api.merge(song, {"spec": {"webhooks": webhooks}})
+            control_plane.api.merge(song, {"spec": {"webhooks": changed}})
     assert control_plane.api.merge(song, {"spec": {"run": 2}})["spec"]["webhooks"] == [one, two, one]
 
 

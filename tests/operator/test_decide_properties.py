@@ -12,6 +12,7 @@ from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_contract.separationjob import TERMINAL_PHASES, Phase
 from stemyard_operator.observed import job_of
 from tests.operator.world import SPEC, World, stamp
+from tests.operator.world import settings as configured
 
 FETCH, SEPARATE = WorkStage
 FAILURES = [
@@ -23,6 +24,8 @@ FAILURES = [
     {"pod_reason": "Evicted"},
 ]
 LIMIT = 2
+OWN = "https://own.example.com/hook"
+SCHEDULE = (0.0, 5.0, 60.0, 600.0)
 
 
 class Separations(RuleBasedStateMachine):
@@ -31,15 +34,23 @@ class Separations(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         deadlines = {"fetch": 900, "queue": 600, "start": 120, "separate": 900}
-        spec: dict[str, Any] = {**SPEC, "retryPolicy": {"limit": LIMIT}, "deadlines": deadlines}
-        self.world = World(spec=spec)
+        spec: dict[str, Any] = {
+            **SPEC,
+            "retryPolicy": {"limit": LIMIT},
+            "deadlines": deadlines,
+            "webhooks": [],
+            "claims": [],
+        }
+        self.world = World(spec=spec, config=configured(webhook_url=OWN, webhook_schedule=SCHEDULE))
         self.final: dict[int, Phase] = {}
+        self.arrived: dict[str, str] = {}
+        self.named = 0
 
     def jobs(self, *, live: bool = True) -> list[dict[str, Any]]:
         typed = [(raw, job_of(raw)) for raw in self.world.jobs.values()]
         return [raw for raw, job in typed if job is not None and job.live is live]
 
-    @rule(crash=st.none() | st.integers(0, 4))
+    @rule(crash=st.none() | st.integers(0, 5))
     def operator_steps(self, crash: int | None) -> None:
         decision = self.world.step(crash_after=crash)
         if decision.create is not None and decision.create.stage is SEPARATE:
@@ -115,6 +126,47 @@ class Separations(RuleBasedStateMachine):
         if self.world.phase() not in TERMINAL_PHASES:
             del self.world.objects[data.draw(st.sampled_from(sorted(self.world.objects)))]
 
+    @rule(claimed=st.booleans())
+    def somebody_wants_to_be_told(self, claimed: bool) -> None:
+        self.named += 1
+        url = f"https://consumer-{self.named}.example.com/"
+        if claimed:
+            self.world.spec["claims"].append({"key": f"key-{self.named}", "webhook": url})
+        elif len(self.world.spec["webhooks"]) < 16:
+            self.world.spec["webhooks"].append({"url": url})
+        self.world.generation += 1
+
+    @precondition(lambda self: self.world.in_hand)
+    @rule(data=st.data(), status=st.sampled_from([200, 204, 0, 302, 404, 410, 429, 500]), hopeless=st.booleans())
+    def consumer_answers(self, data: st.DataObject, status: int, hopeless: bool) -> None:
+        url = data.draw(st.sampled_from(sorted(self.world.in_hand.values())))
+        self.world.answer(url, status, hopeless=hopeless and status == 0, retry_after=7 if status == 429 else None)
+
+    @rule()
+    def operator_is_killed(self) -> None:
+        self.world.restart()
+
+    @invariant()
+    def nothing_is_sent_after_its_arrival_was_recorded(self) -> None:
+        stored = {one.id: one for one in self.world.separation.status.webhooks}
+        for message_id in self.world.in_hand:
+            assert message_id not in stored or stored[message_id].pending
+        for one in stored.values():
+            if one.id in self.arrived:
+                assert one.delivered_at is not None
+            if one.delivered_at is not None:
+                self.arrived[one.id] = one.url
+
+    @invariant()
+    def the_outbox_is_bounded_and_names_each_address_once(self) -> None:
+        status = self.world.separation.status
+        assert len({one.url for one in status.webhooks}) == len(status.webhooks) <= 81
+        assert all(one.attempts <= len(SCHEDULE) for one in status.webhooks)
+        if status.phase in TERMINAL_PHASES:
+            assert OWN in {one.url for one in status.webhooks}
+        else:
+            assert status.webhooks == []
+
     @invariant()
     def never_two_live_jobs_of_a_stage(self) -> None:
         """A Job that is being deleted and has no pod cannot get one any more."""
@@ -156,6 +208,7 @@ class Separations(RuleBasedStateMachine):
             self.a_terminal_phase_is_final_within_its_run()
             status = self.world.separation.status
             if status.phase in TERMINAL_PHASES and status.run == self.world.spec.get("run", 1):
+                self.everybody_is_told()
                 return
             for job in self.jobs():
                 if "deletionTimestamp" in job["metadata"]:
@@ -164,6 +217,23 @@ class Separations(RuleBasedStateMachine):
                     self.world.succeed(job)
             self.world.wait(max(1.0, self.world.again_in or 0))
         raise AssertionError(f"it never ends: {self.world.separation.status}")
+
+    def everybody_is_told(self) -> None:
+        """Consumers that answer well from now on all know of the end, and then the SeparationJob may go."""
+        for _ in range(20):
+            for url in list(self.world.in_hand.values()):
+                self.world.answer(url)
+            self.world.settle()
+            status = self.world.separation.status
+            if not any(one.pending for one in status.webhooks):
+                break
+            assert not self.world.deleted
+            self.world.wait(max(1.0, self.world.again_in or 0))
+        assert not any(one.pending for one in status.webhooks), status.webhooks
+        told = {condition.type: condition for condition in status.conditions}["WebhooksDelivered"]
+        assert (told.status == "True") is all(one.delivered_at for one in status.webhooks)
+        named = [one["url"] for one in self.world.spec["webhooks"]] + [c["webhook"] for c in self.world.spec["claims"]]
+        assert {OWN, *named} == {one.url for one in status.webhooks}
 
 
 TestSeparations = Separations.TestCase

@@ -10,6 +10,7 @@ from typing import Any
 from stemyard_contract.handover import Manifest, MarkReference, Outcome, SourceMark, StemFile, StoredFile, WorkStage
 from stemyard_contract.identity import job_name, object_prefix, object_token
 from stemyard_contract.separationjob import API_VERSION, KIND, Output, Phase, SeparationJobStatus, Stem
+from stemyard_operator.attempted import Attempted
 from stemyard_operator.decide import decide
 from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, ReadPods
 from stemyard_operator.marks import files, home, verified
@@ -54,6 +55,10 @@ class World:
     last_write: datetime | None = None
     again_in: float | None = None
     generation: int = 1
+    in_hand: dict[str, str] = field(default_factory=dict)
+    """URLs of the webhooks that are on their way, by id."""
+    attempted: dict[str, Attempted] = field(default_factory=dict)
+    attempted_seconds: float = 0
     numbers: Any = field(default_factory=lambda: itertools.count(100))
 
     # what is seen
@@ -93,6 +98,9 @@ class World:
             progress=self.progress,
             disruptions=self.disruptions,
             quiet_seconds=quiet,
+            in_hand=frozenset(self.in_hand),
+            attempted=tuple(self.attempted.values()),
+            attempted_seconds=self.attempted_seconds,
             **answers,
         )
 
@@ -144,7 +152,7 @@ class World:
     def step(self, crash_after: int | None = None) -> Decision:
         """Decide once and carry it out, in the order that reconcile does; a crash stops after so many effects."""
         decision = self.decide()
-        for effect in (self._remove, self._create, self._write, self._stop, self._delete)[:crash_after]:
+        for effect in (self._remove, self._create, self._write, self._stop, self._deliver, self._delete)[:crash_after]:
             effect(decision)
         self.again_in = decision.again_in
         return decision
@@ -174,21 +182,44 @@ class World:
             self.status = decision.status.dump()
             self.writes.append(decision.status)
             self.last_write = self.now
+            for one in decision.recorded:
+                del self.attempted[one]
 
     def _stop(self, decision: Decision) -> None:
         for job in decision.stop:
             if job.name in self.jobs:
                 self.jobs[job.name]["metadata"]["deletionTimestamp"] = stamp(self.now)
 
+    def _deliver(self, decision: Decision) -> None:
+        stored = {one.id: one for one in self.separation.status.webhooks}
+        for one in decision.deliver:
+            assert stored[one.id].pending, "nothing is sent that is not stored as due"
+            assert one.id not in self.in_hand
+            assert one.id not in self.attempted
+            self.in_hand[one.id] = one.url
+
     def _delete(self, decision: Decision) -> None:
         self.deleted = self.deleted or decision.delete
+
+    # what happens to webhooks
+
+    def answer(self, url: str, status: int = 200, **more: Any) -> None:
+        """Let a consumer answer; to the newest, where it has webhooks of several runs in hand."""
+        one = [key for key, value in self.in_hand.items() if value == url][-1]
+        del self.in_hand[one]
+        self.attempted[one] = Attempted(one, self.now, status, **more)
+
+    def restart(self) -> None:
+        """Kill the operator: what it did not write down is forgotten."""
+        self.in_hand.clear()
+        self.attempted.clear()
 
     def settle(self, rounds: int = 20) -> None:
         """Decide until nothing changes any more at this moment."""
         for _ in range(rounds):
             before = (self.status, len(self.created))
             decision = self.step()
-            acted = decision.create or decision.stop or decision.delete or decision.remove
+            acted = decision.create or decision.stop or decision.delete or decision.remove or decision.deliver
             if not acted and before == (self.status, len(self.created)) and decision.again_in != 0:
                 return
 

@@ -1,0 +1,136 @@
+"""The outbox: which webhooks a run's end is worth, how their attempts are kept, and when the next is due. Pure."""
+
+import hashlib
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from stemyard_contract.outbox import TARGETS_LIMIT, WebhookStatus
+from stemyard_contract.separationjob import (
+    ConditionType,
+    Reason,
+    SeparationJobSpec,
+    SeparationJobStatus,
+    phase_of,
+)
+from stemyard_contract.webhook import EVENT_OF_PHASE, webhook_id
+from stemyard_operator.attempted import Attempted
+from stemyard_operator.settings import Settings
+from stemyard_operator.status import set_condition
+
+GATHER_SECONDS: Final = 2.0
+"""How long a result waits for those of the other targets, so that one write tells of all."""
+_GONE: Final = 410
+_JITTER: Final = 0.2
+"""An attempt comes later than the schedule says by up to this share."""
+_LONGEST_PAUSE: Final = 24 * 3600.0
+_SPARE_SECONDS: Final = 3600.0
+
+
+def freeze(status: SeparationJobStatus, spec: SeparationJobSpec, track_id: str, own: str | None, now: datetime) -> None:
+    """Write down who is to be told that this run has ended; `own` is the deployment's address."""
+    status.webhooks = []
+    _add(status, [*([own] if own else []), *_named(spec)], track_id, now)
+    conclude(status, now)
+
+
+def take_in(status: SeparationJobStatus, spec: SeparationJobSpec, track_id: str, now: datetime) -> None:
+    """Write down addresses that were named after the end; each gets one delivery."""
+    known = {one.url for one in status.webhooks}
+    new = [url for url in _named(spec) if url not in known]
+    if not new:
+        return
+    room = TARGETS_LIMIT - len(new)
+    named = set(_named(spec))
+    kept = [one for one in status.webhooks if one.pending or one.url in named]
+    others = [one for one in status.webhooks if one not in kept]
+    status.webhooks = [*others[max(0, len(others) + len(kept) - room) :], *kept]
+    _add(status, new, track_id, now)
+
+
+def _named(spec: SeparationJobSpec) -> list[str]:
+    return [one.url for one in spec.webhooks] + [claim.webhook for claim in spec.claims if claim.webhook]
+
+
+def _add(status: SeparationJobStatus, urls: Iterable[str], track_id: str, now: datetime) -> None:
+    event = EVENT_OF_PHASE[phase_of(status.conditions)]
+    due = now.replace(microsecond=0)
+    added = [
+        WebhookStatus(id=webhook_id(track_id, status.run or 1, event, url), url=url, next_attempt_at=due)
+        for url in dict.fromkeys(urls)
+    ]
+    status.webhooks = [*status.webhooks, *added][:TARGETS_LIMIT]
+
+
+def record(status: SeparationJobStatus, attempts: Iterable[Attempted], settings: Settings) -> None:
+    """Take in what came of attempts; one that the outbox does not wait for changes nothing."""
+    by_id = {attempt.id: attempt for attempt in attempts}
+    status.webhooks = [
+        _after(one, by_id[one.id], settings) if one.pending and one.id in by_id else one for one in status.webhooks
+    ]
+
+
+def _after(one: WebhookStatus, attempt: Attempted, settings: Settings) -> WebhookStatus:
+    made = one.attempts + 1
+    ended = attempt.delivered or attempt.hopeless or attempt.status == _GONE or made >= len(settings.webhook_schedule)
+    return one.model_copy(
+        update={
+            "attempts": made,
+            "last_status": attempt.status,
+            "last_error": attempt.error,
+            "last_attempt_at": attempt.at,
+            "delivered_at": attempt.at if attempt.delivered else None,
+            "next_attempt_at": None if ended else _next(one.id, made, attempt, settings),
+        }
+    )
+
+
+def _next(message_id: str, made: int, attempt: Attempted, settings: Settings) -> datetime:
+    """Return when the next attempt is due: by the schedule, spread by a hash, and not before the consumer asks for it.
+
+    A hash instead of chance: the same world always gives the same decision, and consumers still meet no wave.
+    """
+    share = int.from_bytes(hashlib.sha256(f"{message_id}\n{made}".encode()).digest()[:4]) / 2**32
+    pause = settings.webhook_schedule[made] * (1 + _JITTER * share)
+    asked = min(attempt.retry_after or 0, _LONGEST_PAUSE)
+    return attempt.at + timedelta(seconds=max(pause, asked))
+
+
+def conclude(status: SeparationJobStatus, now: datetime) -> None:
+    """Set the condition that tells how the deliveries stand; without any there is none."""
+    if not status.webhooks:
+        return
+    total = len(status.webhooks)
+    delivered = sum(one.delivered_at is not None for one in status.webhooks)
+    message = f"{delivered} of {total} delivered"
+    if any(one.pending for one in status.webhooks):
+        set_condition(status, ConditionType.WEBHOOKS_DELIVERED, "False", Reason.DELIVERING, now, message)
+    elif delivered < total:
+        set_condition(status, ConditionType.WEBHOOKS_DELIVERED, "False", Reason.UNDELIVERED, now, message)
+    else:
+        set_condition(status, ConditionType.WEBHOOKS_DELIVERED, "True", Reason.DELIVERED, now, message)
+
+
+def due(status: SeparationJobStatus, but: Collection[str], now: datetime) -> tuple[WebhookStatus, ...]:
+    """Return the deliveries to attempt now, without those that are seen to already."""
+    return tuple(
+        one
+        for one in status.webhooks
+        if one.pending and one.id not in but and one.next_attempt_at is not None and one.next_attempt_at <= now
+    )
+
+
+def until_next(status: SeparationJobStatus, but: Collection[str], now: datetime) -> float | None:
+    """Return the seconds until the next delivery is due, None where none is or all are seen to."""
+    times = [one.next_attempt_at for one in status.webhooks if one.pending and one.id not in but]
+    seconds = [(time - now).total_seconds() for time in times if time is not None]
+    return max(0.0, min(seconds)) if seconds else None
+
+
+def outstanding(status: SeparationJobStatus, now: datetime, settings: Settings) -> bool:
+    """Return whether a delivery is still to be waited for; not for ever, even where a dead consumer blocks it."""
+    if not any(one.pending for one in status.webhooks):
+        return False
+    whole = sum(settings.webhook_schedule) * (1 + _JITTER) + _SPARE_SECONDS
+    moved = [one.last_attempt_at or one.next_attempt_at or now for one in status.webhooks if one.pending]
+    return (now - max(moved)).total_seconds() < whole

@@ -1,0 +1,253 @@
+"""The outbox: who is told of a run's end, when, how often, and what is written about it."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from stemyard_contract.handover import WorkStage
+from stemyard_contract.outbox import WebhookStatus
+from stemyard_contract.separationjob import Condition, Phase
+from stemyard_contract.webhook import RETRY_SCHEDULE, EventType, webhook_id
+from tests.operator.world import NAME, NAMESPACE, SPEC, World, settings
+
+OWN, ONE, TWO = (f"https://{name}.example.com/hook" for name in ("own", "one", "two"))
+TRACK = f"{NAMESPACE}.{NAME}"
+
+
+def finished(spec: dict[str, Any] | None = None, **config: Any) -> World:
+    """A separation that has just ended well."""
+    world = World(spec={**SPEC, **(spec or {})}, config=settings(**{"webhook_url": OWN, **config}))
+    for stage in WorkStage:
+        world.settle()
+        job = world.job(stage)
+        world.run(job)
+        world.wait(6)
+        world.settle()
+        world.succeed(job)
+    while world.phase() is not Phase.COMPLETED:
+        world.step()
+    return world
+
+
+def of(world: World, url: str) -> WebhookStatus:
+    [found] = [one for one in world.separation.status.webhooks if one.url == url]
+    return found
+
+
+def told(world: World) -> Condition:
+    return {one.type: one for one in world.separation.status.conditions}["WebhooksDelivered"]
+
+
+def test_the_write_that_ends_a_run_names_everybody_who_is_told() -> None:
+    claims = [{"key": "a", "webhook": TWO}, {"key": "b", "webhook": ONE}, {"key": "c"}]
+    world = finished({"webhooks": [{"url": ONE}], "claims": claims})
+    status = world.writes[-1]
+    assert status.phase is Phase.COMPLETED
+    assert [one.url for one in status.webhooks] == [OWN, ONE, TWO]
+    assert all(one.pending and one.attempts == 0 for one in status.webhooks)
+    assert of(world, ONE).id == webhook_id(TRACK, 1, EventType.COMPLETED, ONE)
+    assert (told(world).status, told(world).reason, told(world).message) == ("False", "Delivering", "0 of 3 delivered")
+
+
+def test_without_addresses_there_is_neither_delivery_nor_condition() -> None:
+    world = finished(webhook_url=None)
+    assert "webhooks" not in {key for key, value in world.status.items() if value}
+    assert "WebhooksDelivered" not in {one["type"] for one in world.status["conditions"]}
+
+
+def test_failures_and_cancellations_are_told_too() -> None:
+    world = World(spec={**SPEC, "cancel": True}, config=settings(webhook_url=OWN))
+    world.settle()
+    assert world.phase() is Phase.CANCELLED
+    assert of(world, OWN).id == webhook_id(TRACK, 1, EventType.CANCELLED, OWN)
+    world = World(spec={**SPEC, "model": "nope"}, config=settings(webhook_url=OWN))
+    world.settle()
+    assert of(world, OWN).id == webhook_id(TRACK, 1, EventType.FAILED, OWN)
+
+
+def test_a_good_delivery_takes_one_write() -> None:
+    world = finished({"webhooks": [{"url": ONE}]})
+    writes = len(world.writes)
+    world.settle()
+    assert set(world.in_hand.values()) == {OWN, ONE}
+    for url in (OWN, ONE):
+        world.answer(url)
+    world.settle()
+    assert len(world.writes) == writes + 1
+    assert (told(world).status, told(world).reason) == ("True", "Delivered")
+    assert of(world, OWN).delivered_at == world.now
+    assert of(world, OWN).last_status == 200
+    assert world.in_hand == {}
+
+
+def test_results_wait_a_moment_for_those_of_other_targets() -> None:
+    world = finished({"webhooks": [{"url": ONE}]})
+    writes = len(world.writes)
+    world.settle()
+    world.answer(OWN)
+    decision = world.step()
+    assert decision.status is None
+    assert decision.again_in == pytest.approx(2)
+    world.answer(ONE, 500)
+    world.settle()
+    assert len(world.writes) == writes + 1
+    assert (of(world, OWN).attempts, of(world, ONE).attempts) == (1, 1)
+
+
+def test_a_slow_target_does_not_hold_the_record_of_another() -> None:
+    world = finished({"webhooks": [{"url": ONE}]})
+    world.settle()
+    world.answer(OWN)
+    world.attempted_seconds = 2.5
+    world.settle()
+    assert of(world, OWN).delivered_at is not None
+    assert of(world, ONE).pending
+
+
+def test_attempts_follow_the_schedule_and_then_end() -> None:
+    world = finished()
+    gaps = []
+    for number in range(len(RETRY_SCHEDULE)):
+        world.settle()
+        assert list(world.in_hand.values()) == [OWN], number
+        world.answer(OWN, 500)
+        world.settle()
+        due = of(world, OWN).next_attempt_at
+        if due is not None:
+            gaps.append((due - world.now).total_seconds())
+            assert world.again_in is not None
+            assert world.again_in <= gaps[-1]
+            world.wait(gaps[-1])
+    assert len(gaps) == len(RETRY_SCHEDULE) - 1
+    for gap, planned in zip(gaps, RETRY_SCHEDULE[1:], strict=True):
+        assert planned <= gap <= planned * 1.2
+    assert of(world, OWN).attempts == len(RETRY_SCHEDULE)
+    assert (told(world).reason, told(world).message) == ("Undelivered", "0 of 1 delivered")
+    world.wait(10**6)
+    world.settle()
+    assert world.in_hand == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "again"),
+    [
+        (410, {}, None),
+        (0, {"hopeless": True, "error": "AddressRefused"}, None),
+        (0, {"error": "Timeout"}, 5),
+        (302, {"error": "Redirected"}, 5),
+        (404, {}, 5),
+        (503, {"retry_after": 90.0}, 90),
+        (429, {"retry_after": 1.0}, 5),
+        (503, {"retry_after": 1e9}, 86400),
+    ],
+)
+def test_what_an_answer_leads_to(status: int, more: dict[str, Any], again: float | None) -> None:
+    world = finished()
+    world.settle()
+    world.answer(OWN, status, **more)
+    world.settle()
+    found = of(world, OWN)
+    assert (found.attempts, found.last_status, found.last_error) == (1, status, more.get("error"))
+    assert found.delivered_at is None
+    if again is None:
+        assert found.next_attempt_at is None
+    else:
+        assert found.next_attempt_at is not None
+        pause = (found.next_attempt_at - world.now).total_seconds()
+        assert again <= pause <= again * 1.2
+
+
+def test_a_killed_operator_attempts_again_what_was_not_recorded() -> None:
+    world = finished()
+    world.settle()
+    first = dict(world.in_hand)
+    world.restart()
+    world.settle()
+    assert world.in_hand == first
+    world.answer(OWN)
+    world.settle()
+    world.restart()
+    world.settle()
+    assert world.in_hand == {}
+
+
+def test_a_new_address_on_a_finished_track_gets_one_delivery() -> None:
+    world = finished()
+    world.settle()
+    world.answer(OWN)
+    world.settle()
+    world.spec = {**world.spec, "claims": [{"key": "a", "webhook": ONE}]}
+    world.generation += 1
+    world.settle()
+    assert list(world.in_hand.values()) == [ONE]
+    assert told(world).reason == "Delivering"
+    world.answer(ONE)
+    world.settle()
+    assert told(world).status == "True"
+    world.spec = {**world.spec, "claims": [{"key": "a"}]}
+    world.generation += 1
+    world.settle()
+    assert world.in_hand == {}
+    assert of(world, ONE).delivered_at is not None
+
+
+def test_settings_changed_after_the_end_add_nobody() -> None:
+    world = finished(webhook_url=None)
+    world.config = settings(webhook_url=OWN)
+    world.settle()
+    assert world.in_hand == {}
+
+
+def test_many_late_addresses_push_out_those_nobody_names_any_more() -> None:
+    world = finished()
+    for number in range(90):
+        world.spec = {**world.spec, "claims": [{"key": "a", "webhook": f"https://example.com/{number}"}]}
+        world.generation += 1
+        world.settle()
+        for url in list(world.in_hand.values()):
+            world.answer(url)
+        world.settle()
+    urls = [one.url for one in world.separation.status.webhooks]
+    assert len(urls) == 81
+    assert "https://example.com/89" in urls
+    assert "https://example.com/0" not in urls
+
+
+def test_a_new_run_begins_with_an_empty_outbox_and_tells_anew() -> None:
+    world = finished()
+    first = of(world, OWN).id
+    world.spec = {**world.spec, "run": 2}
+    world.settle()
+    assert world.separation.status.webhooks == []
+    world.spec = {**world.spec, "cancel": True}
+    world.settle()
+    for name in list(world.jobs):
+        world.vanish(world.jobs[name])
+    world.settle()
+    assert of(world, OWN).id != first
+
+
+def test_deletion_waits_for_delivery() -> None:
+    world = finished({"ttlSecondsAfterFinished": 60})
+    world.settle()
+    world.answer(OWN, 500)
+    world.settle()
+    world.wait(3600)
+    world.step()
+    assert not world.deleted
+    world.settle()
+    world.answer(OWN)
+    world.settle()
+    assert world.deleted
+
+
+def test_deletion_does_not_wait_for_ever_for_a_consumer_whose_turn_never_comes() -> None:
+    world = finished({"ttlSecondsAfterFinished": 60})
+    world.settle()
+    world.now += timedelta(seconds=sum(RETRY_SCHEDULE))
+    world.step()
+    assert not world.deleted
+    world.now += timedelta(seconds=sum(RETRY_SCHEDULE))
+    world.step()
+    assert world.deleted
