@@ -95,7 +95,7 @@ async def wait(
     summary="What the search found",
     responses={
         200: {"model": Candidates, "content": {"application/json": {"example": CANDIDATES}}},
-        **problems(401, 403, 404, 429, 503),
+        **problems(401, 403, 404, 422, 429, 503),
     },
 )
 async def candidates(services: ServicesDep, principal: ReaderDep, track_id: TrackId) -> JSONResponse:
@@ -125,7 +125,7 @@ async def candidates(services: ServicesDep, principal: ReaderDep, track_id: Trac
     responses={
         200: {"model": Cancelled, "description": "It had ended before, or other keys still want it"},
         202: {"model": Cancelled, "description": "It is being cancelled"},
-        **problems(401, 403, 404, 429, 503),
+        **problems(401, 403, 404, 422, 429, 503),
     },
 )
 async def cancel(services: ServicesDep, principal: SubmitterDep, track_id: TrackId) -> JSONResponse:
@@ -151,7 +151,7 @@ async def cancel(services: ServicesDep, principal: SubmitterDep, track_id: Track
     summary="Try a separation again",
     responses={
         202: {"model": Processing, "description": "It is under way"},
-        **problems(401, 403, 404, 409, 429, 503),
+        **problems(401, 403, 404, 409, 422, 429, 503),
     },
 )
 async def retry(services: ServicesDep, principal: SubmitterDep, track_id: TrackId) -> JSONResponse:
@@ -163,7 +163,7 @@ async def retry(services: ServicesDep, principal: SubmitterDep, track_id: TrackI
 @router.delete(
     "/job/{track_id}",
     summary="Delete a separation",
-    responses={200: {"model": Deleted}, **problems(401, 403, 404, 429, 503)},
+    responses={200: {"model": Deleted}, **problems(401, 403, 404, 422, 429, 503)},
 )
 async def delete(services: ServicesDep, principal: SubmitterDep, track_id: TrackId) -> JSONResponse:
     """Give up this key's claim; track and files are deleted when it was the last claim, or by an admin."""

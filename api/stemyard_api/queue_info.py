@@ -23,7 +23,7 @@ router = APIRouter(tags=["queue"])
     summary="Which tracks wait",
     responses={
         200: {"model": QueueInfo, "content": {"application/json": {"example": QUEUE_INFO}}},
-        **problems(401, 403, 503),
+        **problems(401, 403, 429, 503),
     },
 )
 async def queue_info(services: ServicesDep, _principal: AdminDep) -> JSONResponse:

@@ -37,7 +37,7 @@ class Answer:
     responses={
         200: {"model": Cached, "description": "Made before", "content": {"application/json": {"example": CACHED}}},
         202: {"model": Accepted, "description": "Under way", "content": {"application/json": {"example": ACCEPTED}}},
-        **problems(401, 403, 404, 409, 413, 422, 503),
+        **problems(401, 403, 404, 409, 413, 422, 429, 503),
     },
 )
 async def separate_audio(
@@ -45,7 +45,11 @@ async def separate_audio(
     services: ServicesDep,
     principal: SubmitterDep,
     idempotency_key: Annotated[
-        str | None, Header(description="Makes a repeat of this request answer with what the first one started")
+        str | None,
+        Header(
+            description="Makes a repeat of this request answer with what the first one started",
+            json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+        ),
     ] = None,
 ) -> JSONResponse:
     """Separate a song into stems, once: the same request again is answered with the same track.
@@ -130,7 +134,7 @@ def cache_status(placed: Placed, refresh: bool, now: float) -> str:
             "description": "Its state; a failed separation is 200 too",
             "content": {"application/json": {"examples": JOB_STATES}},
         },
-        **problems(401, 403, 404, 503),
+        **problems(401, 403, 404, 422, 429, 503),
     },
 )
 async def job(

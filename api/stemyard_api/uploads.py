@@ -45,7 +45,7 @@ class UploadRequest(BaseModel):
     summary="Get a link to upload a file",
     responses={
         200: {"model": UploadSlot, "content": {"application/json": {"example": UPLOAD_SLOT}}},
-        **problems(401, 403, 413, 422, 500),
+        **problems(401, 403, 413, 422, 429, 500),
     },
 )
 async def uploads(body: UploadRequest, services: ServicesDep, principal: SubmitterDep) -> JSONResponse:

@@ -72,7 +72,7 @@ def _count(track: Track, counts: KeyUsage) -> None:
 @router.delete(
     "/keys/{key_id}/data",
     summary="Erase what a key asked for",
-    responses={200: {"model": Erased}, **problems(401, 403, 429, 503)},
+    responses={200: {"model": Erased}, **problems(401, 403, 422, 429, 503)},
 )
 async def erase_data(
     services: ServicesDep,
