@@ -3,35 +3,44 @@
 import argparse
 import datetime
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.separation.figures import Figure, machine
 from bench.separation.stages import figures
 
-_RESULTS = Path(__file__).parents[1] / "results" / "separation.txt"
+_RESULTS = Path(__file__).parents[1] / "results"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.separation", description=__doc__)
     parser.add_argument("--minutes", default="3,10,60", help="lengths of the songs")
     parser.add_argument("--repeats", type=int, default=3, help="runs of the shortest song; the best counts")
+    parser.add_argument("--only", choices=("spleeter", "demucs"), help="one engine")
+    parser.add_argument("--demucs-seconds", type=float, default=30, help="length of the clip both demucs engines get")
     parser.add_argument("--no-save", action="store_true", help="print only")
     given = parser.parse_args()
     lines = [f"# {datetime.date.today().isoformat()}, {machine()}"]
     print(lines[0], flush=True)
-    for figure in (*figures([float(each) for each in given.minutes.split(",")], given.repeats), *_demucs()):
+    for figure in _all(given):
         lines.append(figure.line())
         print(lines[-1], flush=True)
     if not given.no_save:
-        _RESULTS.parent.mkdir(exist_ok=True)
-        _RESULTS.write_text("\n".join(lines) + "\n")
+        _RESULTS.mkdir(exist_ok=True)
+        (_RESULTS / f"separation{'-' + given.only if given.only else ''}.txt").write_text("\n".join(lines) + "\n")
 
 
-def _demucs() -> list[Figure]:
+def _all(given: argparse.Namespace) -> Iterator[Figure]:
+    if given.only != "demucs":
+        yield from figures([float(each) for each in given.minutes.split(",")], given.repeats)
+    if given.only == "spleeter":
+        return
     if importlib.util.find_spec("torch") is None:
         print("# demucs: skipped, torch is not installed here")
-        return []
-    return []
+        return
+    from bench.separation.demucs import figures as demucs_figures  # needs torch
+
+    yield from demucs_figures(given.demucs_seconds, given.repeats)
 
 
 if __name__ == "__main__":

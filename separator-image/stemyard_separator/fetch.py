@@ -98,13 +98,15 @@ def _from_link(stage: Stage, url: str) -> Received:
 def _from_youtube(stage: Stage, *, query: str | None, video: str | None) -> Received:
     if not stage.assignment.youtube_enabled:
         raise SourceError(FailureCode.SOURCE_DISABLED, "Upload the file or give a direct link to it.")
-    limits = stage.assignment.limits
+    limits, proxy = stage.assignment.limits, stage.settings.youtube_proxy
     request = Request(
         query=query,
         video=video,
         folder=str(stage.folder),
         most_bytes=limits.max_bytes,
         longest_seconds=limits.max_duration_seconds,
+        cookies=_own_cookies(stage),
+        proxy=proxy.get_secret_value() if proxy else None,
     )
     done = run_youtube(
         request,
@@ -112,6 +114,20 @@ def _from_youtube(stage: Stage, *, query: str | None, video: str | None) -> Rece
         lambda step, fraction: stage.reporter.update(step, _DOWNLOADED * fraction),
     )
     return Received(Path(done.path), done.media, done.candidates)
+
+
+def _own_cookies(stage: Stage) -> str | None:
+    """Return a private copy of the cookie file: yt-dlp rewrites what it is given, and a Secret cannot be written."""
+    given = stage.settings.youtube_cookies
+    if given is None:
+        return None
+    copy = stage.folder / "cookies.txt"
+    try:
+        copy.touch(0o600)
+        copy.write_bytes(given.read_bytes())
+    except OSError:
+        raise ConfigurationError(f"The cookie file {given} cannot be read.") from None
+    return str(copy)
 
 
 def _mark(stage: Stage, received: Received, audio: DecodedAudio, stored: StoredFile, size: int) -> SourceMark:

@@ -4,7 +4,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stemyard_contract.handover import DESK_TOKEN_PATH, TERMINATION_MESSAGE_PATH
@@ -40,6 +40,10 @@ class Settings(BaseSettings):
     """Networks that direct links may lead to although they are not public, comma-separated. For tests."""
     youtube_deadline_seconds: Annotated[float, Field(gt=0)] = 600
     """Seconds one search and download may take."""
+    youtube_cookies: Path | None = None
+    """A cookie file in Netscape's format, which may be read-only: a copy of it is used."""
+    youtube_proxy: SecretStr | None = None
+    """Proxy for searches and downloads; it may name a password."""
 
     @field_validator("fetch_allowed_cidrs", mode="before")
     @classmethod

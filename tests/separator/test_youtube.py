@@ -174,6 +174,53 @@ def test_a_download_that_never_ends_is_stopped(desk: DeskDouble, youtube: FakeYo
     assert_failed(ended, FailureCode.SOURCE_NETWORK, desk)
 
 
+def test_a_cookie_file_that_cannot_be_written_is_copied(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    cookies = secret / "cookies.txt"
+    text = "# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tTRUE\t2147483647\tNAME\thidden-value\n"
+    cookies.write_text(text)
+    cookies.chmod(0o400)
+    youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
+
+    ended = separator.run(
+        separator.assignment(desk, LINK), tmp_path, STEMYARD_YOUTUBE_COOKIES=str(cookies), **youtube.environment
+    )
+
+    assert ended.exit_code == 0, ended.output
+    assert cookies.read_text() == text
+    assert "hidden-value" not in ended.output
+
+
+@pytest.mark.parametrize("text", [None, "{}"])
+def test_cookies_that_cannot_be_used_are_the_deployers_fault(
+    desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path, text: str | None
+) -> None:
+    cookies = tmp_path / "cookies.txt"
+    if text is not None:
+        cookies.write_text(text)
+
+    ended = separator.run(
+        separator.assignment(desk, LINK), tmp_path, STEMYARD_YOUTUBE_COOKIES=str(cookies), **youtube.environment
+    )
+
+    assert_failed(ended, FailureCode.INTERNAL_CONFIG, desk)
+
+
+def test_a_proxy_is_used_and_kept_to_itself(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
+
+    ended = separator.run(
+        separator.assignment(desk, LINK),
+        tmp_path,
+        STEMYARD_YOUTUBE_PROXY="http://user:hidden-word@127.0.0.1:9",
+        **youtube.environment,
+    )
+
+    assert_failed(ended, FailureCode.SOURCE_NETWORK, desk)
+    assert "hidden-word" not in ended.output
+
+
 def test_plugins_are_off_unless_asked_for(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
     youtube.recordings = {VIDEO: Recording(media=CLIP_BYTES)}
     environment = youtube.environment | {"YTDLP_NO_PLUGINS": "1", "STEMYARD_YOUTUBE_DEADLINE_SECONDS": "20"}

@@ -30,7 +30,7 @@ _SENTENCES: Final = (
     (r"members-only|Join this channel|requires payment|Sign in|log ?in|cookies", _C.SOURCE_LOGIN_REQUIRED),
     (r"in your country|in your location|geo.?restrict", _C.SOURCE_GEO_BLOCKED),
     (r"live event will begin|Premieres in|is not currently live|live stream recording", _C.SOURCE_LIVE),
-    (r"Got error|timed out|HTTP Error 5\d\d", _C.SOURCE_NETWORK),
+    (r"Got error|any data blocks|timed out|HTTP Error 5\d\d", _C.SOURCE_NETWORK),
     (r"unavailable|has been removed|terminated|does not exist", _C.SOURCE_UNAVAILABLE),
     (r"challenge solving failed|Unable to extract|Failed to parse", _C.EXTRACTOR_BROKEN),
     (r"HTTP Error 403|Requested format is not available|Only images are available", _C.SOURCE_FORBIDDEN),

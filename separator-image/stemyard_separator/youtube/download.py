@@ -102,6 +102,8 @@ def _options(request: Request, warnings: Warnings) -> dict[str, Any]:
         "max_filesize": request.most_bytes,
         "sleep_interval_requests": 0.5,
         "geo_bypass": False,
+        "cookiefile": request.cookies,
+        "proxy": request.proxy or "",  # never one from the environment
     }
 
 

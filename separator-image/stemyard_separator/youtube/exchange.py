@@ -21,6 +21,9 @@ class Request(_Line):
     folder: str
     most_bytes: int
     longest_seconds: float
+    cookies: str | None = None
+    """A cookie file that may be written to: yt-dlp rewrites it when it ends."""
+    proxy: str | None = None
 
 
 class Step(_Line):

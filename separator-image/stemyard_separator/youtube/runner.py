@@ -18,7 +18,7 @@ from stemyard_separator.signals import end_group, owned_process
 from stemyard_separator.youtube.exchange import LINES, Done, Failed, Request, Step
 
 _NOTES_LIMIT: Final = 2000
-_WITHHELD: Final = ("STEMYARD_ASSIGNMENT", "STEMYARD_POD_UID", "STEMYARD_TOKEN_PATH")
+_WITHHELD: Final = ("STEMYARD_ASSIGNMENT", "STEMYARD_POD_UID", "STEMYARD_TOKEN_PATH", "STEMYARD_YOUTUBE_PROXY")
 Watch = Callable[[str, float], None]
 
 

@@ -1,0 +1,78 @@
+"""The demucs engine beside stock demucs on the same network, clip and threads, in turns; needs torch."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from demucs.apply import apply_model
+
+from bench.separation.figures import Figure
+from stemyard_contract.separationjob import Stem
+from stemyard_separator.engines.protocol import Engine, Track
+from stemyard_separator.engines.registry import Loading, load_engine
+from tests.support.audio import CLIP, RATE, read
+from tests.support.demucs_model import FOUR, RELEASED, save_network
+
+_STEMS = frozenset(Stem(name) for name in FOUR)
+
+
+def figures(seconds: float, turns: int) -> Iterator[Figure]:
+    """Yield speed and agreement; weights are random, which does not change the work, in the published shape."""
+    clip = read(CLIP)
+    audio = np.tile(clip, int(np.ceil(seconds * RATE / clip.shape[1])))[:, : int(seconds * RATE)].astype(np.float32)
+    threads = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder:
+        network = save_network(Path(folder), "htdemucs", FOUR, 1, **RELEASED)
+        for device in ("cpu", *(("cuda",) if torch.cuda.is_available() else ())):
+            for preset in ("balanced", "best") if device == "cuda" else ("balanced",):
+                engine = load_engine(Loading("htdemucs", Path(folder), threads, _STEMS, device, preset))
+                yield from _compared(f"{device}_{preset}", engine, network, audio, device, turns)
+
+
+def _compared(name: str, engine: Engine, network: Any, audio: np.ndarray, device: str, turns: int) -> Iterator[Figure]:
+    overlap = float(engine.parameters["overlap"])
+    ours: list[tuple[float, np.ndarray]] = []
+    stock: list[tuple[float, np.ndarray]] = []
+    for _ in range(turns):
+        torch.backends.mha.set_fastpath_enabled(True)  # as torch comes
+        stock.append(_timed(lambda: _stock(network, audio, device, overlap)))
+        torch.backends.mha.set_fastpath_enabled(False)
+        ours.append(_timed(lambda: _ours(engine, audio)))
+    least = 1.3 if device == "cpu" else 2.0
+    seconds = audio.shape[1] / RATE
+    best, reference = min(each for each, _ in ours), min(each for each, _ in stock)
+    yield Figure(f"demucs.{name}_speed", seconds / best, "x_real_time")
+    yield Figure(f"demucs.{name}_stock_speed", seconds / reference, "x_real_time")
+    yield Figure(f"demucs.{name}_against_stock", reference / best, "x", least, "more")
+    error = np.sum((ours[0][1] - stock[0][1]) ** 2)
+    target = 60 if engine.parameters["precision"] == "float32" else 40
+    yield Figure(f"demucs.{name}_snr", 10 * float(np.log10(np.sum(stock[0][1] ** 2) / error)), "dB", target, "more")
+
+
+def _timed(run: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
+    """Return CPU seconds where the processor computes, wall seconds where a GPU does."""
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    since = clock()
+    done = run()
+    return clock() - since, done
+
+
+def _stock(network: Any, audio: np.ndarray, device: str, overlap: float) -> np.ndarray:
+    mix = torch.from_numpy(audio)
+    mean, scale = mix.mean(0).mean(), mix.mean(0).std() + 1e-8
+    with torch.no_grad():
+        out = apply_model(network, ((mix - mean) / scale)[None], shifts=0, overlap=overlap, device=device)[0]
+    return np.asarray((out * scale + mean).cpu().numpy())
+
+
+def _ours(engine: Engine, audio: np.ndarray) -> np.ndarray:
+    mono = audio.mean(axis=0)
+    track = Track(audio.shape[1], float(mono.mean()), float(mono.std(ddof=1)))
+    blocks = (audio[:, start : start + RATE] for start in range(0, audio.shape[1], RATE))
+    parts = list(engine.separate(blocks, track))
+    return np.stack([np.concatenate([part[Stem(name)] for part in parts], axis=1) for name in FOUR])
