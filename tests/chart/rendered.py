@@ -43,6 +43,7 @@ CASES: Final[Mapping[str, Object]] = {
             "api": {"digest": "sha256:" + "0" * 64},
         },
         "clusterCIDRs": ["192.0.2.0/24", "2001:db8::/32"],
+        "webhooks": {"existingSecret": "hooks", "ports": [443, 9443], "proxyUrl": "http://proxy.example.com:3128"},
         "commonLabels": {"team": "audio"},
     },
     "kept": {
@@ -54,6 +55,14 @@ CASES: Final[Mapping[str, Object]] = {
         },
         "separator": {"extraEnv": {"STEMYARD_THREADS": "2"}},
         "models": {"claim": "weights"},
+        "webhooks": {
+            "url": "http://consumer.example.com:8081/hook",
+            "secret": "0123456789abcdef",
+            "previousSecret": "fedcba9876543210",
+            "allowHttp": True,
+            "allowedOrigins": ["https://198.51.100.9:8443"],
+            "extraEgress": [{"to": [{"ipBlock": {"cidr": "10.3.3.3/32"}}]}],
+        },
     },
 }
 

@@ -127,5 +127,17 @@ def test_separators_of_every_watched_namespace_are_held_and_let_in() -> None:
     assert not passes(rules, separator("separate", "team-c"), OPERATOR, 8085)
 
 
+def test_webhooks_go_to_public_addresses_on_the_ports_they_may_name() -> None:
+    for name, ports in (("demo", {443}), ("kept", {80, 443, 8081, 8443}), ("external", {443, 9443, 3128})):
+        rules = policies(case(name))
+        allowed = {port for port in (22, 80, 443, 3128, 8081, 8443, 9443) if passes(rules, OPERATOR, PUBLIC, port)}
+        # 6379, 6380 and 6443 are Redis and the Kubernetes API, which are allowed anywhere
+        assert allowed == ports, name
+        assert not passes(rules, OPERATOR, METADATA, 80)
+        assert not passes(rules, OPERATOR, STRANGER, 80)
+    assert passes(policies(case("kept")), OPERATOR, End("10.3.3.3"), 8080)
+    assert not passes(policies(case("kept")), API, End("10.3.3.3"), 8080)
+
+
 def test_policies_can_be_left_out() -> None:
     assert policies(render({**CASES["default"], "networkPolicy": {"enabled": False}})) == []

@@ -10,6 +10,7 @@ from stemyard_contract.handover import WorkStage
 from stemyard_operator.profiles import Profile, StageProfile
 from stemyard_operator.settings import Settings as OperatorSettings
 from stemyard_operator.settings import load_settings as load_operator_settings
+from stemyard_operator.signing import secrets
 from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, container, environment, find, schema
 
 NOT_READ_YET = {"API_NAMESPACE"}
@@ -98,6 +99,29 @@ def test_extra_settings_of_separators_reach_the_operator(tmp_path: Path, monkeyp
     assert [(one.config_map, one.mount_path) for one in settings.fetch_volumes] == [("plugins", "/plugins")]
     assert settings.model_claim == "weights"
     assert settings.separator_service_account == f"{RELEASE}-separator"
+
+
+def test_webhooks_reach_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = case("kept")
+    settings = operator_settings(objects, tmp_path, monkeypatch)
+    assert settings.webhook_url == "http://consumer.example.com:8081/hook"
+    assert settings.webhook_allow_http
+    assert settings.webhook_allowed_origins == ("https://198.51.100.9:8443",)
+    pod = find(objects, "Deployment", f"{RELEASE}-operator")["spec"]["template"]["spec"]
+    mounts = {one["name"]: one["mountPath"] for one in container(objects, "operator")["volumeMounts"]}
+    assert mounts["webhooks"] == environment(objects, "operator")["WEBHOOK_SECRETS_DIR"]
+    [name] = [one["secret"]["secretName"] for one in pod["volumes"] if one["name"] == "webhooks"]
+    for key, text in find(objects, "Secret", name)["stringData"].items():
+        (tmp_path / key).write_text(text)
+    mounted = settings.model_copy(update={"webhook_secrets_dir": tmp_path})
+    assert secrets(mounted) == ("0123456789abcdef", "fedcba9876543210")
+
+
+def test_the_clusters_own_addresses_get_no_webhooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = operator_settings(case("external"), tmp_path, monkeypatch)
+    assert [str(one) for one in settings.webhook_denied_cidrs] == ["192.0.2.0/24", "2001:db8::/32"]
+    assert settings.webhook_ports == (443, 9443)
+    assert settings.webhook_proxy_url == "http://proxy.example.com:3128"
 
 
 def test_the_schema_of_profiles_is_the_operators() -> None:

@@ -92,6 +92,11 @@ def test_a_readme_without_its_marks_is_refused() -> None:
         ("clusterCIDRs", ["10.0.0.0"]),
         ("valkey.password", "with spaces and $igns"),
         ("networkPolicy.kubernetesApiPorts", []),
+        ("webhooks.url", "ftp://example.com"),
+        ("webhooks.secret", "short"),
+        ("webhooks.ports", [0]),
+        ("webhooks.allowedOrigins", ["https://example.com/path"]),
+        ("webhooks.concurrency", 0),
         ("fetch.extraVolumes", [{"name": "x", "mountPath": "/x"}]),
     ],
 )
@@ -122,6 +127,11 @@ def test_the_schema_refuses(name: str, value: object) -> None:
         ({"watchNamespaces": ["team-a"]}, '"songs", which is not watched; add it to watchNamespaces'),
         ({"api": {"secretKey": "0123456789abcdef", "existingSecret": "k"}}, "api.secretKey and api.existingSecret"),
         ({"api": {"cloudflareKV": {"namespaceId": "n"}}}, "api.cloudflareKV.existingSecret is empty"),
+        ({"webhooks": {"previousSecret": "0123456789abcdef"}}, "set webhooks.secret"),
+        (
+            {"webhooks": {"secret": "0123456789abcdef", "existingSecret": "hooks"}},
+            "webhooks.existingSecret and webhooks.secret",
+        ),
         ({"profiles": {"default": None}}, "profiles.default is missing"),
         ({"models": {"enabled": ["htdemucs"]}}, 'models.default "spleeter-2stems" is not in models.enabled'),
     ],

@@ -85,6 +85,31 @@
 {{- end -}}
 {{- end }}
 
+{{/* Egress rule: consumers of webhooks, at public addresses. */}}
+{{- define "stemyard.toWebhooks" -}}
+- to:
+    {{- include "stemyard.publicPeers" . | nindent 4 }}
+  ports:
+    {{- range include "stemyard.webhookPorts" . | fromJsonArray }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+{{- end }}
+
+{{/* Ports that webhooks may go to, as a JSON list: those that anyone may name, and those of the addresses set here. */}}
+{{- define "stemyard.webhookPorts" -}}
+{{- $ports := .Values.webhooks.ports | default (ternary (list 80 443) (list 443) .Values.webhooks.allowHttp) -}}
+{{- $ports = $ports | toStrings -}}
+{{- range concat .Values.webhooks.allowedOrigins (list .Values.webhooks.url .Values.webhooks.proxyUrl) | compact -}}
+{{- $url := urlParse . -}}
+{{- $ports = append $ports (regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http"))) -}}
+{{- end -}}
+{{- $numbers := list -}}
+{{- range $ports | uniq | sortAlpha -}}
+{{- $numbers = append $numbers (int .) -}}
+{{- end -}}
+{{- $numbers | toJson -}}
+{{- end }}
+
 {{/* Egress rule: Redis. */}}
 {{- define "stemyard.toRedis" -}}
 {{- if .Values.valkey.enabled -}}

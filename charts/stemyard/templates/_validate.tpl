@@ -4,6 +4,7 @@
 {{- include "stemyard.validateStore" . -}}
 {{- include "stemyard.validateRedis" . -}}
 {{- include "stemyard.validateScope" . -}}
+{{- include "stemyard.validateWebhooks" . -}}
 {{- if and .Values.api.secretKey .Values.api.existingSecret -}}
 {{- fail "api.secretKey and api.existingSecret are both set; keep one" -}}
 {{- end -}}
@@ -41,6 +42,16 @@
 {{- end -}}
 {{- if not (or .Values.valkey.enabled $external) -}}
 {{- fail "no Redis: set redis.url or redis.existingSecret, or valkey.enabled=true for the bundled Valkey" -}}
+{{- end -}}
+{{- end }}
+
+{{- define "stemyard.validateWebhooks" -}}
+{{- $given := .Values.webhooks -}}
+{{- if and $given.existingSecret (or $given.secret $given.previousSecret) -}}
+{{- fail "webhooks.existingSecret and webhooks.secret/previousSecret are both set; keep one" -}}
+{{- end -}}
+{{- if and $given.previousSecret (not $given.secret) -}}
+{{- fail "webhooks.previousSecret is what webhooks.secret replaces; set webhooks.secret, or clear it" -}}
 {{- end -}}
 {{- end }}
 
