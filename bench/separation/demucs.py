@@ -44,10 +44,10 @@ def _compared(name: str, engine: Engine, network: Any, audio: np.ndarray, device
         torch.backends.mha.set_fastpath_enabled(False)
         ours.append(_timed(lambda: _ours(engine, audio)))
     least = 1.3 if device == "cpu" else 2.0
-    seconds = audio.shape[1] / RATE
+    seconds, unit = audio.shape[1] / RATE, "x_real_time" if torch.cuda.is_available() else "x_real_time_per_core"
     best, reference = min(each for each, _ in ours), min(each for each, _ in stock)
-    yield Figure(f"demucs.{name}_speed", seconds / best, "x_real_time")
-    yield Figure(f"demucs.{name}_stock_speed", seconds / reference, "x_real_time")
+    yield Figure(f"demucs.{name}_speed", seconds / best, unit)
+    yield Figure(f"demucs.{name}_stock_speed", seconds / reference, unit)
     yield Figure(f"demucs.{name}_against_stock", reference / best, "x", least, "more")
     error = np.sum((ours[0][1] - stock[0][1]) ** 2)
     target = 60 if engine.parameters["precision"] == "float32" else 40

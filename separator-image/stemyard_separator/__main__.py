@@ -1,4 +1,4 @@
-"""`python -m stemyard_separator`: runs the stage that the Assignment names and leaves an Outcome; `run` needs none."""
+"""`python -m stemyard_separator` runs the stage that the Assignment names; `run` and `--self-test` need none."""
 
 import shutil
 import sys
@@ -29,6 +29,10 @@ def main() -> int:
         from stemyard_separator.local import run_locally
 
         return run_locally(sys.argv[2:])
+    if sys.argv[1:] == ["--self-test"]:
+        from stemyard_separator.self_test import self_test
+
+        return self_test()
     stop_on_sigterm()
     start_logging()
     try:

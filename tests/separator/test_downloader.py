@@ -21,7 +21,7 @@ VIDEO = "abcdefghijk"
 CLIP_BYTES = CLIP.read_bytes()
 
 
-class Extractor(InfoExtractor):
+class Extractor(InfoExtractor):  # type: ignore[misc]
     """Gives what the test laid down, or raises it."""
 
     IE_NAME = "youtube"
@@ -34,7 +34,7 @@ class Extractor(InfoExtractor):
         return {"id": VIDEO, "title": "Song", **self.given}
 
 
-class Search(SearchInfoExtractor):
+class Search(SearchInfoExtractor):  # type: ignore[misc]
     _SEARCH_KEY = "ytsearch"
     IE_NAME = "youtube:search"
 

@@ -334,3 +334,25 @@ def test_a_file_on_this_machine_needs_no_operator(tmp_path: Path) -> None:
     assert sorted(done.stdout.split()) == [str(tmp_path / "out" / f"{stem}.mp3") for stem in ("instrumental", "vocals")]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["instrumental.mp3", "vocals.mp3"]
     assert read(tmp_path / "out" / "vocals.mp3").shape == read(CLIP).shape
+
+
+def test_the_environment_tests_itself() -> None:
+    command = [sys.executable, "-m", "stemyard_separator", "--self-test"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("mp3", "flac", "wav", "m4a", "opus", "spleeter engine", "downloader"):
+        assert name in done.stdout
+    assert "FAILED" not in done.stdout
+
+
+@pytest.mark.parametrize("ending", ["flac", "m4a"])
+def test_a_file_on_this_machine_becomes_any_format(tmp_path: Path, ending: str) -> None:
+    command = [sys.executable, "-m", "stemyard_separator", "run", str(CLIP), "--out", str(tmp_path), "--format", ending]
+    more = ["--stems", "vocals", "--model-dir", str(model_folder())]
+
+    subprocess.run([*command, *more], capture_output=True, text=True, check=True)
+
+    assert [path.name for path in tmp_path.iterdir()] == [f"vocals.{ending}"]
+    assert abs(read(tmp_path / f"vocals.{ending}").shape[1] - read(CLIP).shape[1]) <= (1024 if ending == "m4a" else 0)

@@ -220,6 +220,15 @@ def open_device(asked: str, threads: int) -> torch.device:
     return device
 
 
+def device_report() -> str:
+    """Return what there is to compute on, after computing a little on it."""
+    device = open_device("auto", 1)
+    small = HTDemucs(["vocals"], channels=16, t_layers=1).to(device).eval()
+    with torch.inference_mode():
+        shape = tuple(small(torch.zeros(1, 2, int(small.segment * small.samplerate), device=device)).shape)
+    return f"torch {torch.__version__}, demucs {_demucs_version()}, {_device_name(device)}, gives {shape}"
+
+
 def load_network(model: InstalledModel) -> HTDemucs:
     """Return the network of a safetensors file, ready to run.
 
