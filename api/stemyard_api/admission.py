@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from stemyard_api.errors import BeingDeletedError, NameConflictError, TrackCompletedError
+from stemyard_api.errors import BeingDeletedError, ClaimsFullError, NameConflictError, TrackCompletedError
 from stemyard_api.submission import Order
 from stemyard_contract.identity import spec_cache_key
 from stemyard_contract.mirror import MirrorRecord, record_of
@@ -44,6 +44,7 @@ def decide(resource: Mapping[str, Any], order: Order, default_model: str, now: f
     Raises:
         BeingDeletedError: it is going away; the name is free in a moment.
         NameConflictError: it has the track's name and means something else.
+        ClaimsFullError: no room is left for the webhook that it brings.
     """
     record = record_of(resource)
     if resource["metadata"].get("deletionTimestamp"):
@@ -63,6 +64,7 @@ def answers_from_mirror(record: MirrorRecord, order: Order, now: float) -> bool:
         record.cache_key == order.content_key
         and (record.track_id, record.owner) == (order.track_id, order.owner)
         and order.key_id in record.claims
+        and order.claim.webhook in {None, record.webhooks.get(order.key_id)}
         and not _runs_again(record, order.refresh, now)
     )
 
@@ -103,11 +105,23 @@ def _run_operations(record: MirrorRecord) -> list[Operation]:
 
 
 def _claiming(record: MirrorRecord, claim: Claim) -> list[Operation]:
-    if claim.key in record.claims or len(record.claims) >= CLAIMS_LIMIT:
+    if claim.key in record.claims:
+        return _naming(record, claim)
+    if len(record.claims) >= CLAIMS_LIMIT:
+        if claim.webhook is not None:
+            raise ClaimsFullError
         return []
     if not record.claims:
         return [{"op": "add", "path": "/spec/claims", "value": [claim.dump()]}]
     return [{"op": "add", "path": "/spec/claims/-", "value": claim.dump()}]
+
+
+def _naming(record: MirrorRecord, claim: Claim) -> list[Operation]:
+    """Return what gives the claim that the key has already a new webhook."""
+    if claim.webhook in {None, record.webhooks.get(claim.key)}:
+        return []
+    path = f"/spec/claims/{record.claims.index(claim.key)}"
+    return [test_of(f"{path}/key", claim.key), {"op": "add", "path": f"{path}/webhook", "value": claim.webhook}]
 
 
 def test_of(path: str, value: object) -> Operation:

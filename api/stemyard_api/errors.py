@@ -145,6 +145,12 @@ class NameConflictError(ApiError):
     code = FailureCode.NAME_CONFLICT
 
 
+class ClaimsFullError(ApiError):
+    """So many keys claim the track that no room is left for this one's webhook."""
+
+    code = FailureCode.CLAIMS_FULL
+
+
 class BeingDeletedError(ApiError):
     """The track's resource is being deleted."""
 

@@ -13,6 +13,7 @@ from stemyard_api.settings import Settings
 from stemyard_api.upload_id import belongs_to
 from stemyard_contract.identity import check_query, normalise_url, resource_name, spec_cache_key, track_id, youtube_id
 from stemyard_contract.models import AUTO_MODEL, Model, resolve_model
+from stemyard_contract.outbox import URL_LIMIT as WEBHOOK_LIMIT
 from stemyard_contract.output import BIT_DEPTHS, AudioFormat
 from stemyard_contract.separationjob import (
     API_VERSION,
@@ -59,6 +60,13 @@ def _check_url(url: str) -> str:
     return url
 
 
+def _check_webhook_url(url: str) -> str:
+    url = normalise_url(_check_url(url))
+    if len(url) > WEBHOOK_LIMIT:
+        raise ValueError(f"must have at most {WEBHOOK_LIMIT} characters")
+    return url
+
+
 def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     try:
         size = len(dump_metadata(metadata).encode())
@@ -101,6 +109,10 @@ class SeparationRequest(BaseModel):
     """Bits per sample of flac and wav, 24 where absent; 32 is floating point, for wav."""
     vbr_quality: Annotated[StrictInt, Field(ge=0, le=9)] | None = None
     """Makes mp3 of variable bit rate: 0 best and largest, 9 smallest."""
+    webhook_url: (
+        Annotated[StrictStr, Field(min_length=8, max_length=WEBHOOK_LIMIT), AfterValidator(_check_webhook_url)] | None
+    ) = None
+    """Where to POST when the separation ends; on a completed one, at once. https, at a public address."""
     metadata: Annotated[dict[str, Any], AfterValidator(_check_metadata)] | None = None
     """Anything to be echoed with the track, to this API key only; at most 1 KiB as JSON."""
     cache: Literal["use", "refresh"] = "use"
@@ -176,7 +188,7 @@ def order_of(request: SeparationRequest, principal: Principal, settings: Setting
 
 def _claim(request: SeparationRequest, principal: Principal) -> Claim:
     metadata = None if request.metadata is None else dump_metadata(request.metadata)
-    return Claim(key=principal.key_id, metadata=metadata)
+    return Claim(key=principal.key_id, metadata=metadata, webhook=request.webhook_url)
 
 
 def _source(request: SeparationRequest, principal: Principal, settings: Settings) -> Source:

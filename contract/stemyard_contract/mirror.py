@@ -183,6 +183,8 @@ class MirrorRecord(Handed):
     """Ids of the API keys that asked for it."""
     metadata: dict[str, str] = Field(default_factory=dict)
     """What each of them wants echoed, as JSON text."""
+    webhooks: dict[str, str] = Field(default_factory=dict)
+    """Where each of them is told."""
     cancel: bool = False
     expires_at: float | None = None
     owner: str | None = None
@@ -240,6 +242,7 @@ def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
         failure=status.failure,
         claims=[claim.key for claim in spec.claims],
         metadata={claim.key: claim.metadata for claim in spec.claims if claim.metadata is not None},
+        webhooks={claim.key: claim.webhook for claim in spec.claims if claim.webhook is not None},
         cancel=spec.cancel,
         expires_at=ended + spec.ttl_seconds_after_finished if ended is not None else None,
         owner=(metadata.get("labels") or {}).get(LABEL_OWNER),

@@ -173,7 +173,7 @@ _FROZEN_FIELDS: Final = ("source", "model", "stems", "output", "profile", "retry
 
 
 class SeparationJobSpec(Resource):
-    """What to separate. Immutable except `run`, `claims`, `cancel`, `ttlSecondsAfterFinished`; webhooks can be added."""
+    """What to separate. Immutable except `run`, `claims`, `cancel`, `ttlSecondsAfterFinished`; `webhooks` grows."""
 
     model_config = ConfigDict(
         json_schema_extra={

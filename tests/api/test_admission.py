@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from stemyard_api.admission import answers_from_mirror, decide, is_hit
-from stemyard_api.errors import BeingDeletedError, NameConflictError
+from stemyard_api.errors import BeingDeletedError, ClaimsFullError, NameConflictError
 from stemyard_api.security import Principal
 from stemyard_api.submission import Order, SeparationRequest, order_of
 from stemyard_contract.mirror import record_of
@@ -97,6 +97,36 @@ def test_the_65th_key_is_served_without_a_claim() -> None:
     assert decision.patch == []
 
 
+HOOK = "https://app.example.com/hook"
+
+
+def test_a_new_webhook_is_written_into_the_claim_that_is_there() -> None:
+    decision = decide(resource(tracks.status_completed()), order(webhook_url=HOOK), MODEL, NOW)
+    added = {"op": "add", "path": "/spec/claims/0/webhook", "value": HOOK}
+    assert decision.patch == [UID, {"op": "test", "path": "/spec/claims/0/key", "value": "default"}, added]
+    assert not decision.runs_again
+
+
+def test_a_webhook_that_is_known_changes_nothing() -> None:
+    known = {"claims": [{"key": "default", "webhook": HOOK}]}
+    for body in ({}, {"webhook_url": HOOK}, {"webhook_url": "HTTPS://App.example.com:443/hook#part"}):
+        assert decide(resource(tracks.status_completed(), known), order(**body), MODEL, NOW).patch == []
+
+
+def test_a_new_key_brings_its_webhook() -> None:
+    added = {"op": "add", "path": "/spec/claims/-", "value": {"key": "studio", "webhook": HOOK}}
+    assert decide(resource(), order("studio", webhook_url=HOOK), MODEL, NOW).patch == [UID, added]
+    assert order(webhook_url=HOOK).manifest("stemyard")["spec"]["claims"] == [{"key": "default", "webhook": HOOK}]
+    assert order(webhook_url=HOOK).track_id == order().track_id
+
+
+def test_the_65th_key_cannot_bring_a_webhook() -> None:
+    full = [claim(f"key-{number}") for number in range(64)]
+    with pytest.raises(ClaimsFullError) as caught:
+        decide(resource(tracks.status_completed(), {"claims": full}), order("studio", webhook_url=HOOK), MODEL, NOW)
+    assert (caught.value.status, caught.value.code) == (409, "CLAIMS_FULL")
+
+
 def test_a_resource_with_another_meaning_is_a_conflict() -> None:
     with pytest.raises(NameConflictError):
         decide(resource(spec={"source": {"searchQuery": "Another"}}), order(), MODEL, NOW)
@@ -121,6 +151,7 @@ def test_a_resource_being_deleted_is_in_the_way_for_a_moment() -> None:
         ({}, {}, "default", {}, True),
         (tracks.status_completed(), {}, "studio", {}, False),
         (tracks.status_completed(), {}, "default", {"cache": "refresh"}, False),
+        (tracks.status_completed(), {}, "default", {"webhook_url": "https://app.example.com/hook"}, False),
         (tracks.status_failed(), {}, "default", {}, False),
         ({}, {"cancel": True}, "default", {}, False),
     ],

@@ -8,6 +8,9 @@ from stemyard_contract.separationjob import LABEL_TRACK, Phase, Stem
 TRACK = "0b1f2f3e-0000-5000-8000-000000000000"
 
 
+CLAIMS = [{"key": "default", "webhook": "https://example.com/hook"}]
+
+
 def resource(**status: Any) -> dict[str, Any]:
     return {
         "metadata": {
@@ -19,7 +22,7 @@ def resource(**status: Any) -> dict[str, Any]:
             "creationTimestamp": "2026-01-02T03:04:05Z",
             "labels": {LABEL_TRACK: TRACK},
         },
-        "spec": {"source": {"searchQuery": "Queen"}, "claims": [{"key": "default"}], "ttlSecondsAfterFinished": 60},
+        "spec": {"source": {"searchQuery": "Queen"}, "claims": CLAIMS, "ttlSecondsAfterFinished": 60},
         "status": status,
     }
 
@@ -33,6 +36,7 @@ def test_a_new_resource_is_pending() -> None:
     assert (record.track_id, record.phase, record.query, record.finished) == (TRACK, Phase.PENDING, "Queen", False)
     assert record.created == 1767323045.0
     assert record.claims == ["default"]
+    assert record.webhooks == {"default": "https://example.com/hook"}
     assert record.expires_at is None
 
 
