@@ -1,5 +1,6 @@
 """The operator's way to Redis: records and progress, written over older ones only; the only importer of redis."""
 
+import time
 from typing import Final
 
 from redis.asyncio import Redis
@@ -8,6 +9,9 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 
 from stemyard_contract.mirror import (
+    EVENT_FIELD,
+    EVENTS_KEPT,
+    EVENTS_TTL_SECONDS,
     PROGRESS_TTL_SECONDS,
     QUEUE_PHASES,
     RECORD_GRACE_SECONDS,
@@ -16,14 +20,25 @@ from stemyard_contract.mirror import (
     ProgressRecord,
 )
 from stemyard_operator.errors import MirrorError
+from stemyard_operator.happenings import advance_of, change_of
 
 _SECONDS: Final = 2.0
+
+_TELL: Final = f"""
+local function tell(stream, channel, track, event)
+  redis.call('XADD', stream, 'MAXLEN', '~', '{EVENTS_KEPT}', '*', '{EVENT_FIELD}', event)
+  redis.call('EXPIRE', stream, '{EVENTS_TTL_SECONDS}')
+  redis.call('PUBLISH', channel, track)
+end
+"""
+"""An event is added in the script that makes it true: a reader who hears of it finds the record already there."""
 
 _PUT: Final = """
 local known = redis.call('HMGET', KEYS[2], 'uid', 'version', 'created')
 local uid, version, created = known[1], known[2], known[3]
 if uid == ARGV[2] and tonumber(ARGV[3]) <= tonumber(version) then return 0 end
 if uid and uid ~= ARGV[2] and tonumber(ARGV[4]) < tonumber(created) then return 0 end
+local before = redis.call('GET', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[5])
 redis.call('HSET', KEYS[2], 'uid', ARGV[2], 'version', ARGV[3], 'created', ARGV[4])
 if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1]) else redis.call('ZREM', KEYS[3], ARGV[1]) end
@@ -34,13 +49,17 @@ else
   redis.call('EXPIREAT', KEYS[1], ARGV[7])
   redis.call('EXPIREAT', KEYS[2], ARGV[7])
 end
+local old, new = before and cjson.decode(before) or {}, cjson.decode(ARGV[5])
+if old.uid ~= new.uid or old.phase ~= new.phase or old.run ~= new.run or old.statusRun ~= new.statusRun then
+  tell(KEYS[5], KEYS[6], ARGV[1], ARGV[8])
+end
 return 1
 """
 
 _DROP: Final = """
 local uid = redis.call('HGET', KEYS[2], 'uid')
 if uid and ARGV[2] ~= '' and uid ~= ARGV[2] then return 0 end
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[5])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[5], KEYS[6])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
 return 1
@@ -61,6 +80,7 @@ if stored then
   end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+tell(KEYS[2], KEYS[3], ARGV[3], ARGV[4])
 return 1
 """
 
@@ -89,8 +109,15 @@ class Mirror:
             expires = str(int(record.expires_at + RECORD_GRACE_SECONDS))
         waits = not record.finished and record.phase in QUEUE_PHASES
         return await self._script(
-            _PUT,
-            [keys.record(record.track_id), keys.version(record.track_id), keys.queue, keys.tracks],
+            _TELL + _PUT,
+            [
+                keys.record(record.track_id),
+                keys.version(record.track_id),
+                keys.queue,
+                keys.tracks,
+                keys.events(record.track_id),
+                keys.changes,
+            ],
             [
                 record.track_id,
                 record.uid,
@@ -99,19 +126,28 @@ class Mirror:
                 record.dump(),
                 "1" if waits else "0",
                 expires,
+                change_of(record, time.time()).dump(),
             ],
         )
 
     async def drop(self, track: str, uid: str = "") -> bool:
         """Remove all that is known of a track, unless it belongs to another resource than the one with this uid."""
         keys = self._keys
-        names = [keys.record(track), keys.version(track), keys.queue, keys.tracks, keys.progress(track)]
+        names = [
+            keys.record(track),
+            keys.version(track),
+            keys.queue,
+            keys.tracks,
+            keys.progress(track),
+            keys.events(track),
+        ]
         return await self._script(_DROP, names, [track, uid])
 
     async def put_progress(self, track: str, progress: ProgressRecord) -> bool:
         """Write progress unless newer progress is there; return whether it was written."""
-        arguments = [progress.dump(), str(PROGRESS_TTL_SECONDS)]
-        return await self._script(_PROGRESS, [self._keys.progress(track)], arguments)
+        names = [self._keys.progress(track), self._keys.events(track), self._keys.changes]
+        arguments = [progress.dump(), str(PROGRESS_TTL_SECONDS), track, advance_of(progress).dump()]
+        return await self._script(_TELL + _PROGRESS, names, arguments)
 
     async def progress(self, track: str) -> ProgressRecord | None:
         """Return the newest progress of a track."""

@@ -8,7 +8,14 @@ import pytest
 import redis
 
 from stemyard_contract.handover import WorkStage
-from stemyard_contract.mirror import MirrorKeys, MirrorRecord, ProgressRecord
+from stemyard_contract.mirror import (
+    EVENT_FIELD,
+    EVENTS_TTL_SECONDS,
+    EventRecord,
+    MirrorKeys,
+    MirrorRecord,
+    ProgressRecord,
+)
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.errors import MirrorError
 from stemyard_operator.mirror import Mirror
@@ -150,3 +157,44 @@ async def test_without_redis_nothing_is_written() -> None:
     assert not mirror.enabled
     assert not await mirror.put(record())
     assert await mirror.progress(TRACK) is None
+
+
+def told(client: redis.Redis) -> list[EventRecord]:
+    entries: Any = client.xrange(KEYS.events(TRACK))
+    return [EventRecord.model_validate_json(fields[EVENT_FIELD]) for _, fields in entries]
+
+
+async def test_a_new_phase_or_run_is_told_once(mirror: Mirror, client: redis.Redis) -> None:
+    await mirror.put(record(1))
+    await mirror.put(record(2, claims=["another-key"]))
+    await mirror.put(record(3, phase=Phase.FETCHING, stage="fetch"))
+    await mirror.put(record(2, phase=Phase.PENDING))
+    await mirror.put(record(4, phase=Phase.FAILED, stage="fetch"))
+    await mirror.put(record(5, phase=Phase.FAILED, stage="fetch", run=2))
+    assert [(event.kind, event.run, event.phase) for event in told(client)] == [
+        ("phase", 1, Phase.PENDING),
+        ("phase", 1, Phase.FETCHING),
+        ("phase", 1, Phase.FAILED),
+        ("phase", 2, Phase.PENDING),
+    ]
+    assert 0 < int(str(client.ttl(KEYS.events(TRACK)))) <= EVENTS_TTL_SECONDS
+
+
+async def test_progress_is_told_and_listeners_are_woken(mirror: Mirror, client: redis.Redis) -> None:
+    with client.pubsub(ignore_subscribe_messages=True) as listener:  # type: ignore[no-untyped-call]
+        listener.subscribe(KEYS.changes)
+        listener.get_message(timeout=2)
+        await mirror.put_progress(TRACK, progress(1, WorkStage.SEPARATE, 1, 2))
+        await mirror.put_progress(TRACK, progress(1, WorkStage.SEPARATE, 1, 1))
+        woken = listener.get_message(timeout=2)
+        assert woken is not None
+        assert woken["data"] == TRACK
+        assert listener.get_message(timeout=0.1) is None
+    (event,) = told(client)
+    assert (event.kind, event.phase, event.step) == ("progress", Phase.SEPARATING, "x")
+
+
+async def test_events_go_with_their_track(mirror: Mirror, client: redis.Redis) -> None:
+    await mirror.put(record(1))
+    await mirror.drop(TRACK)
+    assert told(client) == []
