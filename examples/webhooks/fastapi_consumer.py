@@ -1,0 +1,34 @@
+"""A consumer of webhooks with FastAPI: `WEBHOOK_SECRET=... PORT=8000 python fastapi_consumer.py`."""
+
+import os
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+
+from stemyard_contract.webhook import ReplayError, VerificationError, verify
+
+SECRET = os.environ["WEBHOOK_SECRET"]
+handled: set[str] = set()  # a table with a unique column, in earnest: retries may come days later, and to any replica
+
+app = FastAPI()
+
+
+@app.post("/hook")
+async def hook(request: Request) -> Response:
+    body = await request.body()  # the bytes as they came; parsed and dumped anew they may differ
+    try:
+        webhook = verify(body, request.headers, SECRET, seen=handled.__contains__)
+    except ReplayError:
+        return Response(status_code=200)
+    except VerificationError as error:
+        return Response(str(error), status_code=401)
+    if webhook.payload["status"] == "completed":
+        print("vocals:", webhook.payload["result"]["vocals_url"].partition("?")[0], flush=True)
+    else:
+        print("failed:", webhook.payload["error"], flush=True)
+    handled.add(webhook.id)
+    return Response(status_code=204)
+
+
+if __name__ == "__main__":
+    uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))
