@@ -35,6 +35,10 @@ CASES: Final[Mapping[str, Object]] = {
         "api": {
             "existingSecret": "api-key",
             "cloudflareKV": {"namespaceId": "kv", "existingSecret": "cloudflare"},
+            "resultSharing": "per-key",
+            "rateLimits": {"submitsPerMinute": 5},
+            "quotas": {"concurrent": 3, "minutesPerDay": 90},
+            "trustedProxies": ["10.0.0.0/8", "2001:db8::/32"],
             "extraEnv": [{"name": "EXTRA", "value": "1"}],
         },
         "images": {

@@ -139,5 +139,10 @@ def test_webhooks_go_to_public_addresses_on_the_ports_they_may_name() -> None:
     assert not passes(policies(case("kept")), API, End("10.3.3.3"), 8080)
 
 
+def test_the_api_reaches_cloudflare_only_where_it_keeps_windows_there() -> None:
+    assert passes(policies(case("external")), API, PUBLIC, 443)
+    assert not passes(policies(case("kept")), API, PUBLIC, 443)
+
+
 def test_policies_can_be_left_out() -> None:
     assert policies(render({**CASES["default"], "networkPolicy": {"enabled": False}})) == []

@@ -11,7 +11,7 @@ from stemyard_operator.profiles import Profile, StageProfile
 from stemyard_operator.settings import Settings as OperatorSettings
 from stemyard_operator.settings import load_settings as load_operator_settings
 from stemyard_operator.signing import secrets
-from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, container, environment, find, schema
+from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, container, environment, find, render, schema
 
 NOT_READ_YET = {"API_NAMESPACE"}
 """Given to the operator, which does not need it yet."""
@@ -67,6 +67,22 @@ def test_the_operator_starts_with_what_the_chart_sets(
     assert settings.desk_url == f"http://{RELEASE}-desk.{NAMESPACE}.svc.cluster.local:{settings.desk_port}"
     assert {"default", "gpu"} <= settings.profiles.keys()
     assert settings.endpoint_url == api_settings(objects, monkeypatch).store_endpoint
+
+
+def test_limits_and_quotas_reach_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = api_settings(case("external"), monkeypatch)
+    assert settings.result_sharing == "per-key"
+    assert (settings.rate_limit_submits_per_minute, settings.rate_limit_reads_per_minute) == (5, 3000)
+    assert (settings.quota_concurrent, settings.quota_minutes_per_day) == (3, 90)
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "2001:db8::/32"]
+
+
+def test_more_keys_are_mounted_as_a_folder() -> None:
+    objects = render({**CASES["default"], "api": {"keys": {"existingSecret": "team-keys"}}})
+    assert environment(objects, "api")["API_KEYS_FILE"] == "/etc/stemyard/keys/keys.yaml"
+    [mount] = [one for one in container(objects, "api")["volumeMounts"] if one["name"] == "keys"]
+    assert mount["mountPath"] == "/etc/stemyard/keys"
+    assert "subPath" not in mount
 
 
 def test_links_of_the_demo_are_for_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
