@@ -12,6 +12,7 @@ from stemyard_contract.failures import FailureCode
 from stemyard_separator.channels import stereo_matrix
 from stemyard_separator.cores import granted_cores
 from stemyard_separator.decode import exponent_for
+from stemyard_separator.engines.devices import asked_device
 from stemyard_separator.engines.stft import Analysis, Synthesis
 from stemyard_separator.errors import SourceError, redact
 from stemyard_separator.measure import Meter
@@ -136,6 +137,20 @@ def test_errors_say_the_sentence_and_the_detail_without_links() -> None:
 
     assert error.message == "The source could not be reached or broke off. While reading https://host/[...]"
     assert error.exit_code == 47
+
+
+@pytest.mark.parametrize(
+    ("setting", "given", "device"),
+    [
+        ("auto", {}, "auto"),
+        ("auto", {"NVIDIA_VISIBLE_DEVICES": "void"}, "auto"),
+        ("auto", {"NVIDIA_VISIBLE_DEVICES": "GPU-5f2c"}, "cuda"),
+        ("cpu", {"NVIDIA_VISIBLE_DEVICES": "GPU-5f2c"}, "cpu"),
+        ("cuda", {}, "cuda"),
+    ],
+)
+def test_a_gpu_that_the_pod_was_given_was_asked_for(setting: str, given: dict[str, str], device: str) -> None:
+    assert asked_device(setting, given) == device
 
 
 def checkpoint(value: object) -> bytes:

@@ -1,5 +1,6 @@
 """Which engine runs a model, and whether this image has it."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.models import MODELS
 from stemyard_contract.models import Engine as EngineName
 from stemyard_contract.separationjob import Stem
+from stemyard_separator.engines.devices import asked_device
 from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
 from stemyard_separator.engines.protocol import Engine
 from stemyard_separator.errors import ConfigurationError, ModelError
@@ -62,7 +64,8 @@ def _load_demucs(loading: Loading) -> Engine:
     from stemyard_separator.engines.demucs import DemucsEngine
 
     specialists = [each.stems for each in needed]
-    return DemucsEngine(weights, specialists, stems, loading.device, PRESETS[loading.preset], loading.threads)
+    device = asked_device(loading.device, os.environ)
+    return DemucsEngine(weights, specialists, stems, device, PRESETS[loading.preset], loading.threads)
 
 
 _LOADERS: Final = MappingProxyType[EngineName, Loader](
