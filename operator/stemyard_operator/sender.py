@@ -105,6 +105,7 @@ class Sender:
     ) -> Answer:
         client = self._own(url) if trusted else self._once
         if self._settings.webhook_proxy_url is not None:
+            permitted(_literal(target), self._rules, trusted=trusted)
             return await _exchange(client, httpx.Request("POST", url, headers=headers, content=body))
         found = permitted(await self._addresses(target), self._rules, trusted=trusted)
         for address in found[: _ADDRESSES - 1]:
@@ -116,10 +117,7 @@ class Sender:
         return await _exchange(client, _pinned(url, target, found[-1], headers, body))
 
     async def _addresses(self, target: Destination) -> list[str]:
-        try:
-            return [str(ip_address(target.host))]
-        except ValueError:
-            return await self._resolve(target.host, target.port)
+        return _literal(target) or await self._resolve(target.host, target.port)
 
     def _own(self, url: str) -> httpx.AsyncClient:
         # one for each origin: a connection whose certificate was checked for one host must not serve another's
@@ -132,6 +130,14 @@ class Sender:
         return httpx.AsyncClient(
             verify=self._tls, trust_env=False, follow_redirects=False, limits=limits, timeout=timeout, proxy=proxy
         )
+
+
+def _literal(target: Destination) -> list[str]:
+    """Return the address that a URL names itself, without a name to resolve."""
+    try:
+        return [str(ip_address(target.host))]
+    except ValueError:
+        return []
 
 
 def _pinned(url: str, target: Destination, address: str, headers: Mapping[str, str], body: bytes) -> httpx.Request:

@@ -192,5 +192,6 @@ async def test_a_proxy_is_given_the_name(receiver: Receiver) -> None:
     url = "http://consumer.example.com/hook"
     async with sending(webhook_url=url, webhook_proxy_url=receiver.url("")) as sender:
         assert (await sender.post(url, {}, BODY)).status == 200
+        assert (await sender.post("https://10.0.0.1/hook", {}, BODY)).error == "AddressRefused"
     [got] = receiver.received
     assert got.headers["Host"] == "consumer.example.com"
