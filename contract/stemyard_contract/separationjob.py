@@ -11,6 +11,9 @@ from pydantic.config import JsonDict
 from stemyard_contract.outbox import SPEC_TARGETS, TARGETS_LIMIT, WebhookStatus, WebhookTarget, WebhookUrl
 from stemyard_contract.output import Output as Output
 from stemyard_contract.resource import Resource, rule
+from stemyard_contract.source import Source as Source
+from stemyard_contract.source import UploadSource as UploadSource
+from stemyard_contract.source import display_query as display_query
 
 GROUP: Final = "stemyard.dev"
 VERSION: Final = "v1alpha1"
@@ -97,37 +100,6 @@ class Reason(StrEnum):
     DELIVERED = "Delivered"
     UNDELIVERED = "Undelivered"
     CANCELLED = "Cancelled"
-
-
-class UploadSource(Resource):
-    """A file uploaded through the API."""
-
-    id: Annotated[str, Field(min_length=36, max_length=36, pattern=r"^[0-9a-f-]{36}$")]
-    """Id that the upload was given."""
-    owner: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    """Id of the API key the upload belongs to."""
-
-
-class Source(Resource):
-    """Where the audio comes from. Exactly one field is set."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                rule(
-                    "[has(self.searchQuery), has(self.url), has(self.upload)].filter(given, given).size() == 1",
-                    "give exactly one of searchQuery, url, upload",
-                )
-            ]
-        }
-    )
-
-    search_query: Annotated[str, Field(min_length=1, max_length=500)] | None = None
-    """Words to search a recording by, for example title and artist."""
-    url: Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s]+$")] | None = None
-    """Address of a media file or of a video page of an allowed site."""
-    upload: UploadSource | None = None
-    """A file uploaded through the API."""
 
 
 class Claim(Resource):
@@ -412,10 +384,3 @@ def phase_of(conditions: Iterable[Condition]) -> Phase:
     if holds(ConditionType.FETCHED):
         return Phase.SEPARATING if holds(ConditionType.ADMITTED) else Phase.QUEUED
     return Phase.FETCHING if ConditionType.FETCHED in by_type else Phase.PENDING
-
-
-def display_query(source: Source) -> str:
-    """Return what was asked for, as people would say it."""
-    if source.upload is not None:
-        return f"upload {source.upload.id}"
-    return source.search_query or source.url or ""

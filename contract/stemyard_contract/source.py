@@ -1,0 +1,45 @@
+"""Where the audio of a separation comes from."""
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from stemyard_contract.resource import Resource, rule
+
+
+class UploadSource(Resource):
+    """A file uploaded through the API."""
+
+    id: Annotated[str, Field(min_length=36, max_length=36, pattern=r"^[0-9a-f-]{36}$")]
+    """Id that the upload was given."""
+    owner: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Id of the API key the upload belongs to."""
+
+
+class Source(Resource):
+    """Where the audio comes from. Exactly one field is set."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "[has(self.searchQuery), has(self.url), has(self.upload)].filter(given, given).size() == 1",
+                    "give exactly one of searchQuery, url, upload",
+                )
+            ]
+        }
+    )
+
+    search_query: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """Words to search a recording by, for example title and artist."""
+    url: Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s]+$")] | None = None
+    """Address of a media file or of a video page of an allowed site."""
+    upload: UploadSource | None = None
+    """A file uploaded through the API."""
+
+
+def display_query(source: Source) -> str:
+    """Return what was asked for, as people would say it."""
+    if source.upload is not None:
+        return f"upload {source.upload.id}"
+    return source.search_query or source.url or ""
