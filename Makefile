@@ -6,10 +6,11 @@ CACHE := $(or $(STEMYARD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stemyard)
 UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
 RUN := $(UV) run --no-sync
 PYTEST := $(RUN) pytest
+TORCH := $(CACHE)/venvs/cuda/bin/python
 TESTS ?= tests
 CRD := charts/stemyard/files/crds/separationjobs.yaml
 
-.PHONY: help setup check format generate images test test-unit test-api-server test-cluster test-torch demo down
+.PHONY: help setup check format generate images test test-unit test-api-server test-cluster test-torch bench demo down
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -48,9 +49,17 @@ test-cluster: setup ## tests of the whole system on a real cluster
 	python3 -m localcluster prepare
 	$(PYTEST) -m cluster $(TESTS)
 
-test-torch: $(UV) ## tests of the demucs engine, in an environment of its own (3 GB) outside the tree
+$(CACHE)/venvs/cuda.stamp: uv.lock | $(UV)
 	UV_PROJECT_ENVIRONMENT=$(CACHE)/venvs/cuda $(UV) sync --locked --quiet --extra separator --extra cuda --group dev
-	$(CACHE)/venvs/cuda/bin/python -m pytest tests/separator/test_demucs.py
+	touch $@
+
+test-torch: $(CACHE)/venvs/cuda.stamp ## tests of the demucs engine, in an environment of its own (5 GB) outside the tree
+	$(TORCH) -m pytest tests/separator/test_demucs.py
+
+bench: setup $(CACHE)/venvs/cuda.stamp ## measure every figure that is claimed, one line each: name value unit target ok|short
+	$(RUN) python -m bench.api
+	$(RUN) python -m bench.separation --only spleeter
+	$(TORCH) -m bench.separation --only demucs
 
 demo: setup ## the whole system on a real cluster, then one separation (QUERY="artist title" where YouTube can be reached)
 	@$(RUN) python -m demo up
