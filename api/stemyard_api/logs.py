@@ -5,27 +5,10 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Any, Final
+
+from stemyard_contract.log_lines import JsonLines
 
 _quoted = json.encoder.encode_basestring_ascii
-_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
-
-
-class JsonFormatter(logging.Formatter):
-    """Formats a record as JSON; what was given as `extra` becomes fields."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
 
 
 class AccessLog:
@@ -60,7 +43,7 @@ def configure_logging() -> None:
     # none of our lines tells of threads and processes: leaving that out halves the cost of a record (Logging HOWTO)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
