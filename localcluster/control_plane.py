@@ -86,12 +86,13 @@ class ControlPlane:
         return self.identities.api
 
     def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
-        """Kubeconfig of any user and groups, by client certificate; what they may do is up to RBAC.
-
-        For a service account: user `system:serviceaccount:<namespace>:<name>`, groups `system:serviceaccounts` and
-        `system:serviceaccounts:<namespace>`.
-        """
+        """Kubeconfig of any user and groups, by client certificate; what they may do is up to RBAC."""
         return self.identities.client(user, groups)
+
+    def kubeconfig_of_account(self, namespace: str, name: str) -> Path:
+        """Kubeconfig with a service account's rights; the account need not exist."""
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
+        return self.kubeconfig_for(f"system:serviceaccount:{namespace}:{name}", groups)
 
     def token_for(
         self, namespace: str, service_account: str, audiences: Sequence[str] = (), seconds: int = 3600

@@ -42,10 +42,8 @@ def world(control_plane: ControlPlane, tmp_path: Path, receiver: Receiver) -> It
 def asking(world: World) -> Iterator[httpx.Client]:
     """An API process in the operator's world."""
     api_world.grant(world.plane, world.namespace)
-    user = f"system:serviceaccount:{world.namespace}:{api_world.ACCOUNT}"
-    groups = ["system:serviceaccounts", f"system:serviceaccounts:{world.namespace}"]
     environment = {**world.environment, "STEMYARD_NAMESPACE": world.namespace}
-    environment["KUBECONFIG"] = str(world.plane.kubeconfig_for(user, groups))
+    environment["KUBECONFIG"] = str(world.plane.kubeconfig_of_account(world.namespace, api_world.ACCOUNT))
     with api_process(world.folder, environment) as api, api.client() as client:
         yield client
 

@@ -231,8 +231,7 @@ def world(plane: ControlPlane, folder: Path) -> Iterator[World]:
     plane.api.post("/api/v1/namespaces", {"metadata": {"name": namespace}})
     plane.api.post(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": SEPARATOR}})
     grant(plane, namespace)
-    user = f"system:serviceaccount:{namespace}:{ACCOUNT}"
-    kubeconfig = plane.kubeconfig_for(user, ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"])
+    kubeconfig = plane.kubeconfig_of_account(namespace, ACCOUNT)
     with contextlib.ExitStack() as stack:
         cache = stack.enter_context(valkey(folder).running())
         store = stack.enter_context(object_store(folder))
