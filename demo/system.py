@@ -4,7 +4,7 @@ import os
 import subprocess
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,8 +110,7 @@ def running(wanted: Installation) -> System:
     address = provider.node_address()
     system = System(Service("", ""), provider.kubeconfig(), wanted.name, address)
     encoded = system.kubectl("get", "secret", f"{wanted.name}-api", "-o", "jsonpath={.data.API_SECRET_KEY}")
-    service = Service(f"http://{address}:{wanted.api_port}", b64decode(encoded).decode())
-    return System(service, system.kubeconfig, system.namespace, address)
+    return replace(system, service=Service(f"http://{address}:{wanted.api_port}", b64decode(encoded).decode()))
 
 
 def take_down(wanted: Installation) -> None:

@@ -93,7 +93,7 @@ class MirrorFeed:
         try:
             record = record_of(resource)
         except ValidationError as error:
-            log.error("not mirrored, its form is unknown: %s", error, extra={"uid": uid})  # noqa: TRY400
+            log.error("not mirrored, its form is unknown: %s", error, extra={"uid": uid})  # noqa: TRY400 - the message says it all
             return
         await self._mirror.put(record)
 

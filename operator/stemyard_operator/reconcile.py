@@ -98,7 +98,7 @@ class Reconciler:
         try:
             separation = separation_of(resource)
         except ValidationError as error:
-            log.error("left alone, its form is unknown: %s", error, extra={"key": key})  # noqa: TRY400
+            log.error("left alone, its form is unknown: %s", error, extra={"key": key})  # noqa: TRY400 - the message says it all
             return None
         recall = self._recall(separation)
         try:
