@@ -2,11 +2,14 @@
 
 import os
 import subprocess
+import time
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
+
+import httpx
 
 from charts.helm import Release, merge, read_values
 from charts.install import install, uninstall
@@ -18,6 +21,7 @@ from localcluster.provider import Provider
 
 DEMO_VALUES: Final = ROOT / "charts/stemyard/values-demo.yaml"
 INSTALL_SECONDS: Final = 300
+REACH_SECONDS: Final = 60
 
 Say = Callable[[str], None]
 
@@ -101,7 +105,28 @@ def bring_up(wanted: Installation, say: Say) -> System:
     release = _release(wanted, provider.node_address(), digests, support)
     say(f"installing {release.name}")
     install(release, say, timeout=INSTALL_SECONDS)
-    return running(wanted)
+    system = running(wanted)
+    for url in (system.service.url, f"http://{system.node_address}:{wanted.store_port}"):
+        _await_answer(url)
+    return system
+
+
+def _await_answer(url: str) -> None:
+    """Wait until a node port answers, whatever it says: kube-proxy opens it a moment after its pod is ready.
+
+    Raises:
+        CommandError: it does not.
+    """
+    deadline = time.monotonic() + REACH_SECONDS
+    while True:
+        try:
+            httpx.get(url, timeout=5)
+        except httpx.TransportError as error:
+            if time.monotonic() > deadline:
+                raise CommandError(f"{url} does not answer: {error}") from error
+            time.sleep(0.2)
+        else:
+            return
 
 
 def running(wanted: Installation) -> System:
