@@ -123,6 +123,7 @@ CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "valkey.maxMemory": {"pattern": "^[0-9]+(kb|mb|gb)$"},
     "clusterCIDRs": _CIDRS,
     "networkPolicy.apiFrom": _OBJECTS,
+    "networkPolicy.metricsFrom": _OBJECTS,
     "networkPolicy.kubernetesApiCIDRs": {**_CIDRS, "minItems": 1},
     "networkPolicy.kubernetesApiPorts": {"type": "array", "items": _PORT, "minItems": 1},
     "networkPolicy.dns.cidrs": _CIDRS,

@@ -25,6 +25,7 @@ _RETRY_MAX: Final = 5.0
 _PASSING: Final = frozenset({0, 429, 500, 502, 503, 504})
 _PAGE: Final = 500
 _CONNECTIONS: Final = 32
+_VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _APPLY: Final = "application/apply-patch+yaml"
 
 Json = dict[str, Any]
@@ -54,18 +55,31 @@ def _path(*parts: str) -> str:
     return "/".join(part for part in parts if part)
 
 
+def right_of(method: str, path: str) -> tuple[str, str]:
+    """Return verb and resource of a call in the words of a Role: `("patch", "separationjobs/status")`."""
+    parts = path.strip("/").split("/")
+    parts = parts[3 if parts[0] == "apis" else 2 :]
+    if parts[0] == "namespaces":
+        parts = parts[2:]
+    named = len(parts) > 1
+    verb = ("get" if named else "list") if method == "GET" else _VERBS[method]
+    return verb, "/".join([parts[0], *parts[2:]])
+
+
 class Cluster:
     """A connection to the API server.
 
     Calls raise ClusterError (NotFoundError for 404, ConflictError for 409) when the answer is not success.
     Reads are repeated a few times with jitter; writes never: the caller decides again from what then holds.
     `fence` is called before every write made as the leader and raises where the lease would not outlive it.
+    `on_answer` is told verb and resource of every call, as a Role names them, and the status (0: no answer).
     """
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._session: aiohttp.ClientSession | None = None
         self.fence: Callable[[], None] = lambda: None
+        self.on_answer: Callable[[str, str, int], None] = lambda _verb, _resource, _status: None
 
     @classmethod
     async def connect(cls) -> Self:
@@ -179,7 +193,9 @@ class Cluster:
             ) as answer:
                 content = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.on_answer(*right_of(method, path), 0)
             raise ClusterError(0, type(error).__name__, f"{method} {path}: {error}") from error
+        self.on_answer(*right_of(method, path), answer.status)
         return _checked(answer.status, content)
 
     async def _authorisation(self) -> dict[str, str]:

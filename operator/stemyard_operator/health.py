@@ -17,11 +17,15 @@ class Health:
     def __init__(self, resync_seconds: float) -> None:
         self.clock: Callable[[], float] = time.monotonic
         self._stale_seconds = resync_seconds * _READY_ROUNDS
-        self._worked_at = self.clock()
+        self._worked_at = self._event_at = self.clock()
         self._synced_at: float | None = None
 
+    def event(self) -> None:
+        """Take note that a watch told of something."""
+        self._worked_at = self._event_at = self.clock()
+
     def worked(self) -> None:
-        """Take note that an event arrived, or that a resync ended, well or with a clear error."""
+        """Take note that something ended, well or with a clear error, such as a resync."""
         self._worked_at = self.clock()
 
     def synced(self) -> None:
@@ -38,13 +42,29 @@ class Health:
         """Whether the cluster was seen completely not long ago."""
         return self._synced_at is not None and self.clock() - self._synced_at < self._stale_seconds
 
+    @property
+    def event_age(self) -> float:
+        """Seconds since a watch last told of something, or since the start; an idle cluster has nothing to tell."""
+        return self.clock() - self._event_at
+
+    @property
+    def resync_age(self) -> float | None:
+        """Seconds since the last complete resync, None before the first."""
+        return None if self._synced_at is None else self.clock() - self._synced_at
+
     def application(self) -> web.Application:
         """Return the web application of the probes."""
         application = web.Application()
-        application.router.add_get("/healthz", lambda _: _answer(self.alive))
-        application.router.add_get("/readyz", lambda _: _answer(self.ready))
+        application.router.add_get("/healthz", self._healthz)
+        application.router.add_get("/readyz", self._readyz)
         return application
 
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return _answer(self.alive)
 
-async def _answer(well: bool) -> web.Response:
+    async def _readyz(self, _: web.Request) -> web.Response:
+        return _answer(self.ready)
+
+
+def _answer(well: bool) -> web.Response:
     return web.Response(status=200 if well else 503, text="ok" if well else "stale")

@@ -41,7 +41,7 @@ class Lookout:
             case ReadPods(job):
                 pods = await self.pods(job)
                 answers.pods[job.uid] = pods
-                recall.see(job.uid, pods)
+                recall.see(job, pods)
                 if not job.live:
                     recall.pods[job.uid] = pods
             case ConfirmAbsent(name):

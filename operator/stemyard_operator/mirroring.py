@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections import OrderedDict
 from typing import Final
 
@@ -28,9 +29,20 @@ class MirrorFeed:
         self._mirror = mirror
         self._projection = projection
         self._waiting: OrderedDict[str, Resource | None] = OrderedDict()
+        self._since: dict[str, float] = {}
         self._wake = asyncio.Event()
         self.active = False
         """Whether this replica leads; only the leader writes records."""
+
+    @property
+    def behind(self) -> int:
+        """Changes that the mirror has yet to hear."""
+        return len(self._since)
+
+    @property
+    def lag(self) -> float:
+        """Seconds for which the oldest of them has waited."""
+        return time.monotonic() - min(self._since.values()) if self._since else 0.0
 
     def changed(self, uid: str) -> None:
         """Take note that a SeparationJob has a newer state."""
@@ -43,6 +55,7 @@ class MirrorFeed:
     def _note(self, uid: str, last: Resource | None) -> None:
         if self._mirror.enabled and self.active:
             self._waiting[uid] = last
+            self._since.setdefault(uid, time.monotonic())
             self._wake.set()
 
     async def check(self) -> None:
@@ -76,6 +89,8 @@ class MirrorFeed:
             try:
                 await self._tell(uid, last)
                 failures = 0
+                if uid not in self._waiting:
+                    del self._since[uid]
             except MirrorError as error:
                 self._waiting.setdefault(uid, last)
                 failures += 1

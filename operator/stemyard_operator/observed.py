@@ -51,6 +51,12 @@ class Separation:
     spec: SeparationJobSpec
     status: SeparationJobStatus
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What every log line about it tells."""
+        key = f"{self.namespace}/{self.name}"
+        return {"track_id": self.track_id, "key": key, "uid": self.uid, "run": self.spec.run}
+
 
 def separation_of(resource: Resource) -> Separation:
     """Return the typed form of a SeparationJob.

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from stemyard_contract.handover import WorkStage
+from stemyard_contract.separationjob import Phase
 from stemyard_operator.observed import Job, Resource, job_of, trimmed
 
 Key = tuple[str, str]
@@ -42,6 +43,10 @@ class Projection:
     def all(self) -> list[Resource]:
         """Return all SeparationJobs, oldest first."""
         return sorted(self._separations.values(), key=lambda one: one["metadata"]["creationTimestamp"])
+
+    def phases(self) -> Iterator[str]:
+        """Yield the phase of each SeparationJob as last written; one without a status is pending."""
+        return ((one.get("status") or {}).get("phase") or Phase.PENDING for one in self._separations.values())
 
     def uids(self, namespace: str) -> set[str]:
         """Return the uids of the SeparationJobs of a namespace."""

@@ -23,10 +23,18 @@ class WorkQueue(Generic[Key]):
         self._failures: dict[Key, int] = {}
         self._numbers = count()
         self._changed = asyncio.Event()
+        self.retries = 0
+        """Times that a key was put off because it failed."""
 
     def __len__(self) -> int:
         """Keys that are waiting, due or not."""
         return len(self._due)
+
+    @property
+    def due(self) -> int:
+        """Keys that wait for a worker."""
+        now = self._now()
+        return sum(when <= now for when in self._due.values())
 
     def add(self, key: Key, delay: float = 0) -> None:
         """Make a key due after so many seconds, unless it is due earlier anyway."""
@@ -39,6 +47,7 @@ class WorkQueue(Generic[Key]):
 
     def retry(self, key: Key) -> None:
         """Make a key that failed due again, later each time, with jitter."""
+        self.retries += 1
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         pause = min(_RETRY_MAX, _RETRY_BASE * 2 ** min(failures - 1, 30))
         self.add(key, pause * random.uniform(0.5, 1.0))

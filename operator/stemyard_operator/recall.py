@@ -1,9 +1,11 @@
 """What is remembered of a separation between decisions; nothing here is needed to decide rightly, only to ask less."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from stemyard_operator.observed import FoundManifest, FoundSource, Pod
+from stemyard_operator.observed import FoundManifest, FoundSource, Job, Pod
+
+Sighting = tuple[Job, tuple[Pod, ...]]
+"""A Job and its pods, as they once were."""
 
 
 @dataclass(slots=True)
@@ -22,6 +24,8 @@ class Recall:
     """Disruptions that the status told of when this process first saw the run."""
     written_at: float | None = None
     """When this process last wrote the status, on its own clock."""
+    sightings: dict[str, Sighting] = field(default_factory=dict)
+    """Jobs and pods as they were when last looked at, by uid of the Job: enough for figures, too old to decide from."""
     ready: dict[str, int] = field(default_factory=dict)
     """Ready pods when last seen, by uid of the Job."""
 
@@ -34,9 +38,10 @@ class Recall:
         """Return the seconds since this process last wrote the status."""
         return float("inf") if self.written_at is None else now - self.written_at
 
-    def see(self, job: str, pods: Iterable[Pod]) -> None:
+    def see(self, job: Job, pods: tuple[Pod, ...]) -> None:
         """Take note of the pods of a Job."""
-        self.seen.setdefault(job, set()).update(pod.uid for pod in pods)
+        self.sightings[job.uid] = (job, pods)
+        self.seen.setdefault(job.uid, set()).update(pod.uid for pod in pods)
 
 
 class Recalls:

@@ -9,7 +9,8 @@ from typing import Final
 from pydantic import ValidationError
 
 from stemyard_contract.handover import WorkStage
-from stemyard_contract.separationjob import KIND
+from stemyard_contract.separationjob import KIND, SeparationJobStatus
+from stemyard_operator.accounts import Account, account
 from stemyard_operator.cluster import Cluster, Json, jobs_path, separations_path
 from stemyard_operator.courier import Courier, Parcel
 from stemyard_operator.decide import decide
@@ -57,6 +58,7 @@ class Reconciler:
         slots: Slots,
         board: ProgressBoard,
         courier: Courier,
+        wrote: Callable[[Account], None],
     ) -> None:
         self._settings = settings
         self._cluster = cluster
@@ -66,6 +68,7 @@ class Reconciler:
         self._slots = slots
         self._board = board
         self._courier = courier
+        self._wrote = wrote
         self._recalls = Recalls()
         self._lookout = Lookout(cluster, objects, intake, settings.stemyard_install_id)
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -102,8 +105,8 @@ class Reconciler:
             return None
         recall = self._recall(separation)
         try:
-            decision = await self._decide(separation, recall)
-            await self._carry_out(decision, separation, recall)
+            decision, observed = await self._decide(separation, recall)
+            await self._carry_out(decision, observed, recall)
         except DecideAgain as again:
             return again.seconds
         return decision.again_in
@@ -116,13 +119,13 @@ class Reconciler:
         known = attempts.disruptions if attempts and separation.status.run == separation.spec.run else 0
         return self._recalls.of(separation.uid, separation.spec.run, known)
 
-    async def _decide(self, separation: Separation, recall: Recall) -> Decision:
+    async def _decide(self, separation: Separation, recall: Recall) -> tuple[Decision, Observed]:
         answers = Answers()
         for _ in range(_ROUNDS):
             observed = await self._observe(separation, answers, recall)
             decision = decide(observed, self.now(), self._settings)
             if not decision.questions:
-                return decision
+                return decision, observed
             for question in decision.questions:
                 await self._lookout.answer(question, separation, answers, recall)
         raise OperatorError(f"questions without end about {separation.name}: {decision.questions}")
@@ -155,11 +158,12 @@ class Reconciler:
         for job in jobs:
             if job.ready > recall.ready.get(job.uid, 0) and job.uid not in answers.pods:
                 answers.pods[job.uid] = await self._lookout.pods(job)
-                recall.see(job.uid, answers.pods[job.uid])
+                recall.see(job, answers.pods[job.uid])
             recall.ready[job.uid] = job.ready
 
-    async def _carry_out(self, decision: Decision, separation: Separation, recall: Recall) -> None:
+    async def _carry_out(self, decision: Decision, observed: Observed, recall: Recall) -> None:
         """Carry a decision out, in the order of its fields."""
+        separation = observed.separation
         if decision.waits_for is not None:
             self._slots.wait(separation, decision.waits_for)
         else:
@@ -169,7 +173,7 @@ class Reconciler:
         if decision.create is not None:
             await self._create(decision.create, separation, recall)
         if decision.status is not None:
-            await self._write(decision, separation, recall)
+            await self._write(decision, observed, recall)
         for job in decision.stop:
             await self._stop(job)
         for delivery in decision.deliver:
@@ -187,7 +191,7 @@ class Reconciler:
             except ConflictError:
                 job = await self._adopt(creation.name, separation, recall)
             self._intake.job(job)
-            log.info("created job", extra={"job": creation.name, "uid": separation.uid})
+            log.info("created job", extra={**separation.about, "stage": creation.stage, "job": creation.name})
         finally:
             self._slots.release(separation.uid)
 
@@ -222,8 +226,8 @@ class Reconciler:
             raise DecideAgain(_SOON)
         return job
 
-    async def _write(self, decision: Decision, separation: Separation, recall: Recall) -> None:
-        status = decision.status
+    async def _write(self, decision: Decision, observed: Observed, recall: Recall) -> None:
+        separation, status = observed.separation, decision.status
         if status is None:
             return
         name, namespace = separation.name, separation.namespace
@@ -238,8 +242,10 @@ class Reconciler:
         recall.written_at = time.monotonic()
         self._courier.recorded(separation.uid, decision.recorded)
         self._refresh(resource, separation)
-        log.info("wrote status", extra={"key": f"{namespace}/{name}", "phase": status.phase, "uid": separation.uid})
-        for event in events_of(separation, status, self.now()):
+        now = self.now()
+        _log_transition(separation, status)
+        self._wrote(account(observed, recall.sightings, status, now, self._settings))
+        for event in events_of(separation, status, now):
             await self._tell(namespace, event)
 
     async def _read_again(self, separation: Separation) -> None:
@@ -263,7 +269,7 @@ class Reconciler:
         except (NotFoundError, ConflictError):
             self._intake.job_gone(job.uid)
             return
-        log.info("stopping job", extra={"job": job.name})
+        log.info("stopping job", extra={"uid": job.owner, "stage": job.stage, "job": job.name, "run": job.run})
 
     async def _delete(self, separation: Separation) -> None:
         try:
@@ -275,4 +281,14 @@ class Reconciler:
         except ConflictError:
             await self._read_again(separation)
             raise DecideAgain(_AT_ONCE) from None
-        log.info("deleted after its time", extra={"uid": separation.uid})
+        log.info("deleted after its time", extra=separation.about)
+
+
+def _log_transition(separation: Separation, after: SeparationJobStatus) -> None:
+    """Log one line for each change of phase, or run; other writes are for those who look closely."""
+    before = separation.status
+    told = {**separation.about, "stage": after.stage, "reason": after.reason, "phase": after.phase, "job": after.job}
+    if after.failure is not None:
+        told["code"] = after.failure.code
+    moved = (before.phase, before.run) != (after.phase, after.run)
+    log.log(logging.INFO if moved else logging.DEBUG, "%s to %s", before.phase or "new", after.phase, extra=told)

@@ -17,12 +17,14 @@ from stemyard_operator.errors import OperatorError
 from stemyard_operator.health import Health
 from stemyard_operator.intake import Intake
 from stemyard_operator.leader import Elector
+from stemyard_operator.metrics import Metrics
 from stemyard_operator.mirror import Mirror
 from stemyard_operator.mirroring import MirrorFeed
 from stemyard_operator.objects import Objects
 from stemyard_operator.progress import ProgressBoard
 from stemyard_operator.projection import Key, Projection
 from stemyard_operator.queue import WorkQueue
+from stemyard_operator.readings import Readings
 from stemyard_operator.reconcile import Reconciler
 from stemyard_operator.removals import Removals
 from stemyard_operator.resync import Resync
@@ -56,6 +58,7 @@ class Parts:
     reconciler: Reconciler
     desk: Desk
     health: Health
+    metrics: Metrics
     elector: Elector
     courier: Courier
     sender: Sender
@@ -72,6 +75,8 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
     intake = Intake(projection, queue, slots, feed, removals, settings.stemyard_install_id)
     elector = Elector(cluster, settings.pod_namespace, settings.lease_name, settings.pod_name)
     cluster.fence = elector.fence
+    metrics = Metrics(Readings(projection, queue, health, feed, elector))
+    cluster.on_answer = metrics.called
     sender = Sender(settings)
     courier = Courier(settings, Deliveries(settings, projection, objects, sender, elector.fence).attempt)
     return Parts(
@@ -84,9 +89,10 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
         removals=removals,
         intake=intake,
         resync=Resync(cluster, projection, intake, queue, feed, health, settings.namespaces),
-        reconciler=Reconciler(settings, cluster, objects, projection, intake, slots, board, courier),
+        reconciler=Reconciler(settings, cluster, objects, projection, intake, slots, board, courier, metrics.wrote),
         desk=Desk(Callers(cluster, projection, settings.namespaces), objects, board, settings),
         health=health,
+        metrics=metrics,
         elector=elector,
         courier=courier,
         sender=sender,
@@ -108,7 +114,8 @@ async def run() -> None:
         stack.callback(parts.objects.close)
         stack.push_async_callback(parts.sender.close)
         stack.push_async_callback(parts.courier.close)
-        await stack.enter_async_context(serving(parts.health.application(), settings.health_port))
+        probes = parts.metrics.serve(parts.health.application())
+        await stack.enter_async_context(serving(probes, settings.health_port))
         await prepare(parts)
         await see_everything(parts)
         await stack.enter_async_context(serving(parts.desk.application(), settings.desk_port))
@@ -184,7 +191,7 @@ async def lead(parts: Parts) -> None:
         await see_everything(parts)
         parts.intake.wake_all()
         parts.feed.tell_all()
-        group.create_task(work(parts.queue, parts.reconciler.reconcile, parts.settings.workers))
+        group.create_task(work(parts.queue, parts.metrics.timed(parts.reconciler.reconcile), parts.settings.workers))
         group.create_task(work(parts.removals.queue, parts.removals.remove, 1))
         group.create_task(parts.feed.run())
 

@@ -47,7 +47,7 @@ def registry(intake: Intake, health: Health) -> kopf.OperatorRegistry:
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
     async def separation_seen(event: Mapping[str, Any], **_: object) -> None:
-        health.worked()
+        health.event()
         if event["type"] == "DELETED":
             intake.separation_gone(event["object"]["metadata"]["uid"], event["object"])
         else:
@@ -55,7 +55,7 @@ def registry(intake: Intake, health: Health) -> kopf.OperatorRegistry:
 
     @kopf.on.event("batch", "v1", "jobs", registry=handlers)
     async def job_seen(event: Mapping[str, Any], **_: object) -> None:
-        health.worked()
+        health.event()
         if event["type"] == "DELETED":
             intake.job_gone(event["object"]["metadata"]["uid"])
         else:

@@ -1,6 +1,7 @@
 """The operator as a real process: from a SeparationJob to published stems, whatever happens to it on the way."""
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -204,8 +205,44 @@ def test_the_writes_of_a_separation_are_counted(running: World) -> None:
         managed = running.plane.api.get(running.path("separationjobs", "song"))["metadata"]["managedFields"]
         assert [one["manager"] for one in managed if one.get("subresource") == "status"] == ["stemyard-operator"]
         told = [json.loads(line) for line in operator.server.log.read_text().splitlines()]
-        phases = [line["phase"] for line in told if line["message"] == "wrote status"]
-        assert phases == ["Fetching", "Separating", "Completed"]
+        transitions = [line for line in told if " to " in line["message"]]
+        assert [line["message"] for line in transitions] == [
+            "new to Fetching",
+            "Fetching to Separating",
+            "Separating to Completed",
+        ]
+        assert {line["track_id"] for line in transitions} == {f"{running.namespace}.song"}
+        assert [line["stage"] for line in transitions] == ["fetch", "separate", "separate"]
+
+
+def test_metrics_tell_of_a_separation(running: World) -> None:
+    with running.operating() as operator:
+        running.create()
+        running.separate()
+        scraped = operator.metrics()
+        assert scraped["stemyard_separations", ("Completed",)] == 1
+        assert scraped["stemyard_separations_ended_total", ("Completed",)] == 1
+        assert scraped["stemyard_leader", ()] == 1
+        assert scraped["stemyard_stage_seconds_count", ("spleeter-2stems", "fetch")] == 1
+        assert scraped["stemyard_stage_seconds_count", ("spleeter-2stems", "separate")] == 1
+        assert scraped["stemyard_queue_wait_seconds_count", ("default",)] == 1
+        assert scraped["stemyard_kubernetes_requests_total", ("201", "jobs", "create")] == 2
+        assert scraped["stemyard_kubernetes_requests_total", ("200", "separationjobs/status", "patch")] == 3
+        assert scraped["stemyard_mirror_waiting", ()] == 0
+        assert scraped["stemyard_resync_age_seconds", ()] < 120
+
+
+def test_after_a_failover_states_are_right_and_counts_begin_anew(running: World) -> None:
+    with running.operating(POD_NAME="first") as first:
+        running.create()
+        running.separate()
+        with running.operating(POD_NAME="second") as second:
+            assert ("stemyard_separations", ("Completed",)) not in second.metrics()
+            first.server.stop(signal.SIGTERM)
+            eventually(lambda: second.metrics()["stemyard_leader", ()] == 1)
+            scraped = second.metrics()
+            assert scraped["stemyard_separations", ("Completed",)] == 1
+            assert scraped["stemyard_separations_ended_total", ("Completed",)] == 0
 
 
 def test_a_second_pod_of_a_job_is_a_disruption(running: World) -> None:

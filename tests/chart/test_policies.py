@@ -64,6 +64,8 @@ BUNDLED = [
     (STRANGER, API, 5500, True),
     (PUBLIC, API, 5500, True),
     (STRANGER, OPERATOR, 8085, False),
+    (STRANGER, OPERATOR, 8086, True),
+    (PUBLIC, OPERATOR, 8086, False),
     (STRANGER, VALKEY, 6379, False),
     (PUBLIC, STORE, 7070, True),
     (VALKEY, PUBLIC, 443, False),
@@ -144,6 +146,13 @@ def test_the_api_reaches_cloudflare_only_where_it_keeps_windows_there() -> None:
     narrow = {"networkPolicy": {"kubernetesApiCIDRs": ["10.96.0.1/32"]}}
     assert passes(policies(render({**CASES["external"], **narrow})), API, PUBLIC, 443)
     assert not passes(policies(render({**CASES["kept"], **narrow})), API, PUBLIC, 443)
+
+
+def test_metrics_are_for_whom_the_deployment_names() -> None:
+    prometheus = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    rules = policies(render({**CASES["default"], "networkPolicy": {"metricsFrom": prometheus}}))
+    assert passes(rules, End(POD_ADDRESS, "monitoring", {"app": "prometheus"}), OPERATOR, 8086)
+    assert not passes(rules, STRANGER, OPERATOR, 8086)
 
 
 def test_policies_can_be_left_out() -> None:

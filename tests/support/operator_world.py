@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import redis
+from prometheus_client.parser import text_string_to_metric_families
 
 from localcluster.control_plane import ControlPlane, free_port
 from stemyard_contract.handover import DESK_AUDIENCE, MarkReference, Outcome, WorkStage
@@ -54,6 +55,16 @@ class Operator:
         with contextlib.suppress(httpx.HTTPError):
             return httpx.get(f"http://127.0.0.1:{self.health_port}/readyz").status_code == 200
         return False
+
+    def metrics(self) -> dict[tuple[str, tuple[str, ...]], float]:
+        """What it tells Prometheus: values by name and the values of the labels, in the order of the labels' names."""
+        text = httpx.get(f"http://127.0.0.1:{self.health_port}/metrics").raise_for_status().text
+        return {
+            (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if "le" not in sample.labels
+        }
 
     def start(self) -> None:
         self.server.start()

@@ -1,0 +1,126 @@
+"""What one status write tells of time and outcome: the figures behind the metrics. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from stemyard_contract.failures import FailureCode
+from stemyard_contract.handover import WorkStage
+from stemyard_contract.models import AUTO_MODEL
+from stemyard_contract.separationjob import TERMINAL_PHASES, ConditionType, Phase, SeparationJobStatus, phase_of
+from stemyard_operator.attempts import last_pod
+from stemyard_operator.observed import Job, Observed, Pod
+from stemyard_operator.recall import Sighting
+from stemyard_operator.settings import Settings
+from stemyard_operator.status import STAGE_CONDITION, holds
+
+OTHER = "other"
+"""What a label says instead of a value that the deployment does not know: labels stay as few as its settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became true by one write, each fact in exactly one write of a run."""
+
+    profile: str
+    model: str
+    queue_wait: float | None = None
+    """Seconds from the end of fetch until a node took the separate pod."""
+    stages: tuple[tuple[WorkStage, float], ...] = ()
+    """Stages that are done, and for how many seconds their last pod ran."""
+    gpu_seconds: float = 0
+    """Seconds for which a separate pod that is over held its GPUs, times their number."""
+    ended: Phase | None = None
+    failure: tuple[str, FailureCode] | None = None
+    """Stage and code of a run that failed."""
+    retry: tuple[str, str] | None = None
+    """Stage and reason of an attempt that will be made again."""
+
+
+def account(
+    observed: Observed,
+    seen: Mapping[str, Sighting],
+    after: SeparationJobStatus,
+    now: datetime,
+    settings: Settings,
+) -> Account:
+    """Return what a write makes true.
+
+    Args:
+        observed: what it was decided from; its status is the one that the write replaces.
+        seen: each Job of the run that had a pod, as last looked at, by uid of the Job.
+        after: the status that was written.
+        now: when it was written.
+        settings: the deployment.
+    """
+    spec = observed.separation.spec
+    before = _before(observed, after)
+    profile, model = spec.profile, settings.default_model if spec.model == AUTO_MODEL else spec.model
+    terminal = phase_of(after.conditions) in TERMINAL_PHASES and phase_of(before.conditions) not in TERMINAL_PHASES
+    retries = after.retry_at is not None and before.retry_at is None
+    return Account(
+        profile=profile if profile in settings.profiles else OTHER,
+        model=model if model in settings.models else OTHER,
+        queue_wait=_queue_wait(before, after, now),
+        stages=tuple(_stages(observed, seen, before, after)),
+        gpu_seconds=_gpu_seconds(observed, seen, after, now, settings) if terminal or retries else 0,
+        ended=phase_of(after.conditions) if terminal else None,
+        failure=(after.failure.stage, FailureCode(after.failure.code)) if terminal and after.failure else None,
+        retry=(after.stage or OTHER, after.reason or OTHER) if retries else None,
+    )
+
+
+def _before(observed: Observed, after: SeparationJobStatus) -> SeparationJobStatus:
+    stored = observed.separation.status
+    return stored if stored.run == after.run else SeparationJobStatus()
+
+
+def _turned(kind: ConditionType, before: SeparationJobStatus, after: SeparationJobStatus) -> bool:
+    return holds(after, kind) and not holds(before, kind)
+
+
+def _queue_wait(before: SeparationJobStatus, after: SeparationJobStatus, now: datetime) -> float | None:
+    if after.queued_at is None or not _turned(ConditionType.ADMITTED, before, after):
+        return None
+    return max(0.0, (now - after.queued_at).total_seconds())
+
+
+def _stages(
+    observed: Observed, seen: Mapping[str, Sighting], before: SeparationJobStatus, after: SeparationJobStatus
+) -> list[tuple[WorkStage, float]]:
+    found = []
+    for stage, kind in STAGE_CONDITION.items():
+        job, pods = _last(observed, seen, stage)
+        pod = last_pod(pods)
+        if job and job.ended_at and pod and pod.started_at and _turned(kind, before, after):
+            found.append((stage, max(0.0, (job.ended_at - pod.started_at).total_seconds())))
+    return found
+
+
+def _gpu_seconds(
+    observed: Observed,
+    seen: Mapping[str, Sighting],
+    after: SeparationJobStatus,
+    now: datetime,
+    settings: Settings,
+) -> float:
+    profile = settings.profiles.get(observed.separation.spec.profile)
+    gpu = profile.separate.gpu if profile else None
+    job, pods = _last(observed, seen, WorkStage.SEPARATE)
+    pod = last_pod(pods)
+    if gpu is None or job is None or pod is None or pod.scheduled_at is None or after.stage != WorkStage.SEPARATE:
+        return 0
+    return max(0.0, ((job.ended_at or now) - pod.scheduled_at).total_seconds()) * gpu.count
+
+
+def _last(
+    observed: Observed, seen: Mapping[str, Sighting], stage: WorkStage
+) -> tuple[Job, tuple[Pod, ...]] | tuple[None, tuple[()]]:
+    """Return the last Job of a stage, were it gone by now, and its pods."""
+    jobs = {job.uid: job for job, _ in seen.values()} | {job.uid: job for job in observed.jobs}
+    run = observed.separation.spec.run
+    own = [job for job in jobs.values() if job.stage is stage and job.run == run]
+    if not own:
+        return None, ()
+    last = max(own, key=lambda job: job.attempt)
+    return last, observed.pods.get(last.uid) or (seen[last.uid][1] if last.uid in seen else ())
