@@ -99,6 +99,10 @@ CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "limits.*": _COUNT,
     "limits.maxFileSizeMb": {"maximum": 5120},
     "models.default": {"minLength": 1},
+    "sources.objects.prefixes": {
+        "items": {"type": "string", "pattern": "^[^/,]+(/[^/,]+)*/?$", "maxLength": 1024},
+        "uniqueItems": True,
+    },
     "fetch.extraVolumes": {"type": "array", "items": _MOUNT},
     "fetch.extraEgress": _OBJECTS,
     "webhooks.url": {"pattern": "^(https?://[^ ]+)?$", "maxLength": 1024},

@@ -133,6 +133,18 @@ class UploadNotFoundError(ApiError):
     code = FailureCode.UPLOAD_NOT_FOUND
 
 
+class ObjectNotFoundError(ApiError):
+    """The bucket has no object with this key."""
+
+    code = FailureCode.OBJECT_NOT_FOUND
+
+
+class SourceTooLargeError(ApiError):
+    """The object is larger than the service accepts."""
+
+    code = FailureCode.SOURCE_TOO_LARGE
+
+
 class SourceGoneError(ApiError):
     """Running again would need an upload that is no longer there."""
 

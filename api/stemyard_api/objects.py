@@ -43,13 +43,13 @@ class Objects:
         self._outer = _client(settings, settings.public_store_endpoint)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
 
-    async def exists(self, key: str) -> bool:
-        """Whether there is an object at this key.
+    async def size(self, key: str) -> int | None:
+        """Return the bytes of the object at this key, None where there is none.
 
         Raises:
             ObjectsUnavailableError: the store does not say.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._exists, key)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._size, key)
 
     async def ping(self) -> None:
         """Ask whether the bucket is there for us.
@@ -90,16 +90,15 @@ class Objects:
         self._inner.close()
         self._outer.close()
 
-    def _exists(self, key: str) -> bool:
+    def _size(self, key: str) -> int | None:
         try:
-            self._inner.head_object(Bucket=self._bucket, Key=key)
+            return self._inner.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                return False
+                return None
             raise ObjectsUnavailableError from error
         except BotoCoreError as error:
             raise ObjectsUnavailableError from error
-        return True
 
     def _delete_below(self, prefix: str) -> int:
         count = 0

@@ -3,10 +3,20 @@
 from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
-from pydantic import AnyHttpUrl, Field, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    AnyHttpUrl,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stemyard_contract.models import MODELS
+from stemyard_contract.object_source import check_prefixes
 
 _URL = TypeAdapter(AnyHttpUrl)
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -79,8 +89,10 @@ class Settings(BaseSettings):
     enabled_models: _Names = ()
     """Names of models that may be asked for; the default model alone when empty."""
     youtube_enabled: bool = True
+    object_source_prefixes: _Names = ()
+    """Folders of the bucket whose objects may be asked for; none when empty."""
 
-    @field_validator("queue_names", "enabled_models", "trusted_proxies", mode="before")
+    @field_validator("queue_names", "enabled_models", "trusted_proxies", "object_source_prefixes", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -127,6 +139,11 @@ class Settings(BaseSettings):
         if self.default_model not in self.models:
             raise ValueError("DEFAULT_MODEL is not one of ENABLED_MODELS")
         return self
+
+    @field_validator("object_source_prefixes")
+    @classmethod
+    def _folders(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return check_prefixes(value, info.data.get("stemyard_install_id", ""))
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -10,9 +10,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, St
 from stemyard_api.errors import InvalidRequestError, ModelNotEnabledError, SourceDisabledError, UploadNotFoundError
 from stemyard_api.security import Principal
 from stemyard_api.settings import Settings
+from stemyard_api.stored_sources import check_allowed
 from stemyard_api.upload_id import belongs_to
 from stemyard_contract.identity import check_query, normalise_url, resource_name, spec_cache_key, track_id, youtube_id
 from stemyard_contract.models import AUTO_MODEL, Model, resolve_model
+from stemyard_contract.object_source import KEY_LIMIT, check_object_key
 from stemyard_contract.outbox import URL_LIMIT as WEBHOOK_LIMIT
 from stemyard_contract.output import BIT_DEPTHS, AudioFormat
 from stemyard_contract.separationjob import (
@@ -21,6 +23,7 @@ from stemyard_contract.separationjob import (
     LABEL_OWNER,
     LABEL_TRACK,
     Claim,
+    ObjectSource,
     Output,
     SeparationJobSpec,
     Source,
@@ -31,7 +34,7 @@ from stemyard_contract.separationjob import (
 METADATA_LIMIT: Final = 1024
 """Bytes of a caller's metadata as JSON."""
 URL_LIMIT: Final = 2048
-_SOURCE_FIELDS: Final = ("search_query", "url", "upload_id")
+_SOURCE_FIELDS: Final = ("search_query", "url", "upload_id", "object")
 
 
 def check_text(text: str) -> str:
@@ -83,7 +86,7 @@ def dump_metadata(metadata: dict[str, Any]) -> str:
 
 
 class SeparationRequest(BaseModel):
-    """What to separate. Exactly one of `search_query`, `url`, `upload_id`; unknown fields are ignored."""
+    """What to separate. Exactly one of `search_query`, `url`, `upload_id`, `object`; unknown fields are ignored."""
 
     model_config = ConfigDict(
         extra="ignore",
@@ -97,6 +100,10 @@ class SeparationRequest(BaseModel):
     """Address of a media file or of a video page."""
     upload_id: Annotated[StrictStr, Field(max_length=64)] | None = None
     """A file uploaded through POST /uploads."""
+    object: Annotated[StrictStr, Field(min_length=1, max_length=KEY_LIMIT), AfterValidator(check_object_key)] | None = (
+        None
+    )
+    """Key of a file in the service's own bucket, below a prefix that the deployment allows."""
     model: Annotated[StrictStr, Field(min_length=1, max_length=64)] = AUTO_MODEL
     """Separation model; `auto` is the one the service prefers."""
     stems: Annotated[list[Stem], Field(min_length=1, max_length=8)] = [Stem.VOCALS, Stem.INSTRUMENTAL]
@@ -198,6 +205,8 @@ def _source(request: SeparationRequest, principal: Principal, settings: Settings
         raise InvalidRequestError.of(field, f"give exactly one of {', '.join(_SOURCE_FIELDS)}")
     if request.upload_id is not None:
         return Source(upload=_upload(request.upload_id, principal, settings))
+    if request.object is not None:
+        return Source(object=_object(request.object, settings))
     if not settings.youtube_enabled and (request.url is None or youtube_id(request.url)):
         raise SourceDisabledError("Searching and YouTube are turned off here; send a media URL or upload the file.")
     return Source(search_query=request.search_query, url=request.url)
@@ -207,6 +216,12 @@ def _upload(upload_id: str, principal: Principal, settings: Settings) -> UploadS
     if not belongs_to(upload_id, settings.stemyard_install_id, principal.key_id):
         raise UploadNotFoundError
     return UploadSource(id=upload_id, owner=principal.key_id)
+
+
+def _object(key: str, settings: Settings) -> ObjectSource:
+    source = ObjectSource(key=key)
+    check_allowed(source, settings)
+    return source
 
 
 def _model(name: str, settings: Settings) -> Model:

@@ -13,10 +13,10 @@ from stemyard_api.claims import Withdrawal, cancellation, removal
 from stemyard_api.cluster import Cluster, Resource
 from stemyard_api.errors import BeingDeletedError, ForbiddenError, TrackNotFoundError, UnavailableError
 from stemyard_api.objects import Objects
-from stemyard_api.placement import check_source
 from stemyard_api.security import Principal
 from stemyard_api.settings import Settings
 from stemyard_api.store import StoreUnavailableError
+from stemyard_api.stored_sources import check_source
 from stemyard_api.tracks import Tracks
 from stemyard_contract.mirror import DELETED_UID, AskedRecord, MirrorRecord, record_of
 from stemyard_contract.separationjob import SeparationJobSpec
@@ -69,7 +69,8 @@ class Withdrawals:
         Raises:
             TrackNotFoundError, ForbiddenError: the key may not see, or not run, this track.
             TrackCompletedError: there is nothing to try again.
-            SourceGoneError: its upload is no longer there.
+            SourceGoneError, ObjectNotFoundError, SourceTooLargeError, SourceDisabledError: its upload or object
+                cannot be separated any more.
         """
         return (await self._until_settled(track_id, lambda resource: self._retry(resource, principal))).record
 
@@ -127,13 +128,12 @@ class Withdrawals:
         return Withdrawn(record, claim_removed=False, ended=False)
 
     async def _check_runnable(self, resource: Mapping[str, Any], record: MirrorRecord, principal: Principal) -> None:
-        upload = SeparationJobSpec.model_validate(resource["spec"]).source.upload
+        source = SeparationJobSpec.model_validate(resource["spec"]).source
         by_hand = "." in record.track_id
-        foreign = by_hand or (upload is not None and upload.owner != principal.key_id)
+        foreign = by_hand or (source.upload is not None and source.upload.owner != principal.key_id)
         if foreign and not principal.is_admin:
             raise ForbiddenError("This API key could not have asked for this track itself.")
-        if upload is not None:
-            await check_source(upload, self.settings, self.objects)
+        await check_source(source, self.settings, self.objects)
 
     def _check(self, record: MirrorRecord, principal: Principal) -> None:
         check_changeable(record, principal, shared=self.settings.results_shared)

@@ -54,6 +54,7 @@ class FailureCode(StrEnum):
     SOURCE_UNDECODABLE = "SOURCE_UNDECODABLE"
     SOURCE_ADDRESS_REFUSED = "SOURCE_ADDRESS_REFUSED"
     SOURCE_GONE = "SOURCE_GONE"
+    OBJECT_NOT_FOUND = "OBJECT_NOT_FOUND"
     SOURCE_BOT_CHECK = "SOURCE_BOT_CHECK"
     SOURCE_RATE_LIMITED = "SOURCE_RATE_LIMITED"
     SOURCE_FORBIDDEN = "SOURCE_FORBIDDEN"
@@ -145,6 +146,7 @@ _ROWS: Final = (
     Failure(_C.SOURCE_UNDECODABLE, _FETCH, False, 41, 422, "The file holds no audio that can be decoded."),
     Failure(_C.SOURCE_ADDRESS_REFUSED, _FETCH, False, 42, 422, "The service does not download from this address."),
     Failure(_C.SOURCE_GONE, _FETCH, False, 43, 409, "The uploaded file is no longer there; upload it again."),
+    Failure(_C.OBJECT_NOT_FOUND, _FETCH, False, 49, 404, "The bucket has no object with this key."),
     Failure(_C.SOURCE_BOT_CHECK, _FETCH, True, 44, 503, "The source asked the service to prove it is not a robot."),
     Failure(_C.SOURCE_RATE_LIMITED, _FETCH, True, 45, 503, "The source limits how often the service may download."),
     Failure(_C.SOURCE_FORBIDDEN, _FETCH, True, 46, 503, "The source refused the download."),

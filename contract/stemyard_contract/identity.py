@@ -101,6 +101,8 @@ def canonical_source(source: Source) -> str:
         return f"query:{normalise_query(source.search_query)}"
     if source.upload is not None:
         return f"upload:{source.upload.owner}:{source.upload.id}"
+    if source.object is not None:
+        return f"object:{source.object.key}"
     url = source.url or ""
     video = youtube_id(url)
     return f"youtube:{video}" if video else f"url:{normalise_url(url)}"

@@ -11,6 +11,7 @@ from pydantic.config import JsonDict
 from stemyard_contract.outbox import SPEC_TARGETS, TARGETS_LIMIT, WebhookStatus, WebhookTarget, WebhookUrl
 from stemyard_contract.output import Output as Output
 from stemyard_contract.resource import Resource, rule
+from stemyard_contract.source import ObjectSource as ObjectSource
 from stemyard_contract.source import Source as Source
 from stemyard_contract.source import UploadSource as UploadSource
 from stemyard_contract.source import display_query as display_query

@@ -16,6 +16,13 @@ class UploadSource(Resource):
     """Id of the API key the upload belongs to."""
 
 
+class ObjectSource(Resource):
+    """An object of the deployment's bucket. It is read, and never removed."""
+
+    key: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Its key, below a prefix that the deployment allows."""
+
+
 class Source(Resource):
     """Where the audio comes from. Exactly one field is set."""
 
@@ -23,8 +30,9 @@ class Source(Resource):
         json_schema_extra={
             "x-kubernetes-validations": [
                 rule(
-                    "[has(self.searchQuery), has(self.url), has(self.upload)].filter(given, given).size() == 1",
-                    "give exactly one of searchQuery, url, upload",
+                    "[has(self.searchQuery), has(self.url), has(self.upload), has(self.object)]"
+                    ".filter(given, given).size() == 1",
+                    "give exactly one of searchQuery, url, upload, object",
                 )
             ]
         }
@@ -36,10 +44,14 @@ class Source(Resource):
     """Address of a media file or of a video page of an allowed site."""
     upload: UploadSource | None = None
     """A file uploaded through the API."""
+    object: ObjectSource | None = None
+    """A file that lies in the deployment's bucket."""
 
 
 def display_query(source: Source) -> str:
     """Return what was asked for, as people would say it."""
     if source.upload is not None:
         return f"upload {source.upload.id}"
+    if source.object is not None:
+        return f"object {source.object.key}"
     return source.search_query or source.url or ""

@@ -3,6 +3,7 @@
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.identity import youtube_id
 from stemyard_contract.models import AUTO_MODEL, Model, resolve_model
+from stemyard_contract.object_source import allows
 from stemyard_contract.separationjob import SeparationJobSpec, Source
 from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.settings import Settings
@@ -53,6 +54,10 @@ def _source_refusal(source: Source, settings: Settings) -> Refusal | None:
     wants_youtube = source.search_query is not None or (source.url is not None and youtube_id(source.url) is not None)
     if wants_youtube and not settings.youtube_enabled:
         return FailureCode.SOURCE_DISABLED, "YouTube is turned off here; upload a file or give the URL of one."
+    if source.object is not None and not allows(
+        settings.object_source_prefixes, source.object.key, settings.stemyard_install_id
+    ):
+        return FailureCode.SOURCE_DISABLED, "This object lies below none of the prefixes that the deployment allows."
     return None
 
 

@@ -21,6 +21,7 @@ from stemyard_contract.handover import (
     overall_progress,
 )
 from stemyard_contract.mirror import ProgressRecord
+from stemyard_contract.object_source import installation_of, owner_key
 from stemyard_operator.callers import Caller, Callers
 from stemyard_operator.errors import DeskError, OperatorError
 from stemyard_operator.grants import granted
@@ -78,10 +79,22 @@ class Desk:
         caller, separation = await self._caller(request)
         asked = await _body(request, LinksRequest)
         keys = [granted(file, caller, separation, self._settings) for file in asked.files]
+        await self._refuse_foreign(separation, keys)
         links = await asyncio.to_thread(
             lambda: [self._link(file, key) for file, key in zip(asked.files, keys, strict=True)]
         )
         return web.Response(text=Links(links=links).dump(), content_type="application/json")
+
+    async def _refuse_foreign(self, separation: Separation, keys: list[str]) -> None:
+        """Refuse an object that another installation keeps in the same bucket, whatever the allowed prefixes say."""
+        given = separation.spec.source.object
+        if given is None or given.key not in keys:
+            return
+        installation = installation_of(given.key)
+        if await self._objects.size(owner_key(installation)) is not None:
+            raise DeskError(
+                403, FailureCode.LINK_REFUSED, f"Refused: the object belongs to installation {installation}."
+            )
 
     def _link(self, file: LinkRequest, key: str) -> Link:
         url = self._objects.link(file.method, key, LINK_SECONDS, file.bytes, file.content_type)

@@ -13,6 +13,8 @@ from stemyard_contract.handover import (
     peaks_file,
 )
 from stemyard_contract.identity import object_prefix, object_token, upload_key
+from stemyard_contract.object_source import allows
+from stemyard_contract.separationjob import Source
 from stemyard_operator.callers import Caller
 from stemyard_operator.errors import DeskError
 from stemyard_operator.leftovers import prefix_of
@@ -52,10 +54,18 @@ def _fetch(caller: Caller, separation: Separation, settings: Settings) -> dict[t
         (_PUT, AUDIO_FILE): (own + AUDIO_FILE, flac_bytes(settings.max_duration_seconds)),
         (_PUT, SOURCE_MARK_FILE): (own + SOURCE_MARK_FILE, MARK_LIMIT),
     }
-    sent = separation.spec.source.upload
-    if sent is not None:
-        table[_GET, INPUT_FILE] = (upload_key(settings.stemyard_install_id, sent.owner, sent.id), 0)
+    stored = _stored_source(separation.spec.source, settings)
+    if stored is not None:
+        table[_GET, INPUT_FILE] = (stored, 0)
     return table
+
+
+def _stored_source(source: Source, settings: Settings) -> str | None:
+    """Return the key of the upload or object to be fetched; never of an object outside the allowed prefixes."""
+    if source.upload is not None:
+        return upload_key(settings.stemyard_install_id, source.upload.owner, source.upload.id)
+    given, prefixes = source.object, settings.object_source_prefixes
+    return given.key if given is not None and allows(prefixes, given.key, settings.stemyard_install_id) else None
 
 
 def _separate(caller: Caller, separation: Separation, settings: Settings) -> dict[tuple[str, str], Grant]:

@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from stemyard_contract.object_source import owner_key
 from stemyard_operator.errors import StoreError, StoreRefusedError
 from stemyard_operator.settings import Settings
 
@@ -109,7 +110,7 @@ class Objects:
                 raise
             self._create_bucket()
         owner = json.dumps({"installId": self._install_id, "product": "stemyard"}).encode()
-        key = f"{self._install_id}/owner.json"
+        key = owner_key(self._install_id)
         if self._get(key, len(owner)) != owner:
             self._client.put_object(Bucket=self._bucket, Key=key, Body=owner, ContentType="application/json")
 

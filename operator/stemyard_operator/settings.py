@@ -7,11 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from stemyard_contract.models import MODELS, Flavour
+from stemyard_contract.object_source import check_prefixes
 from stemyard_contract.webhook import SecretError
 from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.profiles import Profile, load_profiles
@@ -69,6 +70,8 @@ class Settings(WebhookSettings):
     default_model: str = "spleeter-2stems"
     enabled_models: Words = ()
     youtube_enabled: bool = True
+    object_source_prefixes: Words = ()
+    """Folders of the bucket whose objects may be asked for; none when empty."""
 
     # what is run
     separator_image_cpu: str = "ghcr.io/stemyard/separator:latest-cpu"
@@ -90,10 +93,17 @@ class Settings(WebhookSettings):
     resync_seconds: Seconds = 120
     workers: Annotated[int, Field(ge=1, le=64)] = 8
 
-    @field_validator("watch_namespaces", "enabled_models", "image_pull_secrets", mode="before")
+    @field_validator(
+        "watch_namespaces", "enabled_models", "image_pull_secrets", "object_source_prefixes", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+    @field_validator("object_source_prefixes")
+    @classmethod
+    def _folders(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return check_prefixes(value, info.data.get("stemyard_install_id", ""))
 
     @cached_property
     def profiles(self) -> dict[str, Profile]:

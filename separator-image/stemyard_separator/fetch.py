@@ -1,7 +1,7 @@
 """The fetch stage: from what was asked for to measured FLAC in the bucket."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -66,7 +66,9 @@ def _decoding(stage: Stage, done: float) -> None:
 def _receive(stage: Stage) -> Received:
     source = stage.assignment.source
     if source.upload is not None:
-        return _from_upload(stage)
+        return _from_store(stage, MediaMetadata(), FailureCode.SOURCE_GONE)
+    if source.object is not None:
+        return _from_store(stage, MediaMetadata(title=key_title(source.object.key)), FailureCode.OBJECT_NOT_FOUND)
     if source.url is not None:
         return _from_link(stage, source.url)
     if source.search_query is not None:
@@ -75,11 +77,16 @@ def _receive(stage: Stage) -> Received:
     raise ConfigurationError("The Assignment names no source.")
 
 
-def _from_upload(stage: Stage) -> Received:
+def _from_store(stage: Stage, media: MediaMetadata, missing: FailureCode) -> Received:
     stage.reporter.update("download", 0.0)
     target = stage.folder / "received"
-    stage.store.fetch(INPUT_FILE, target, stage.assignment.limits.max_bytes, SourceError(FailureCode.SOURCE_GONE))
-    return Received(target)
+    stage.store.fetch(INPUT_FILE, target, stage.assignment.limits.max_bytes, SourceError(missing))
+    return Received(target, media)
+
+
+def key_title(key: str) -> str:
+    """Return the file name in an object's key without its ending, for want of a better title."""
+    return PurePosixPath(key).stem
 
 
 def _from_link(stage: Stage, url: str) -> Received:

@@ -93,6 +93,12 @@ def test_requests_that_mean_something_else_are_other_tracks(other: dict[str, Any
         ({"url": "https://user:secret@example.com/a.mp3"}, "url"),
         ({"url": "https://example.com/a b.mp3"}, "url"),
         ({"url": "https://example.com/" + "a" * 2048}, "url"),
+        ({"object": ""}, "object"),
+        ({"object": "incoming/../main/owner.json"}, "object"),
+        ({"object": "/incoming/a.mp3"}, "object"),
+        ({"object": "incoming/a\x00.mp3"}, "object"),
+        ({"object": "incoming/\ud83d.mp3"}, "object"),
+        ({"object": "x" * 1025}, "object"),
         ({"search_query": "a", "stems": []}, "stems"),
         ({"search_query": "a", "stems": ["kazoo"]}, "stems"),
         ({"search_query": "a", "format": "wma"}, "format"),
@@ -116,6 +122,7 @@ def test_bad_input_names_its_field(body: dict[str, Any], field: str) -> None:
     [
         ({}, InvalidRequestError, "search_query"),
         ({"search_query": "a", "url": "https://example.com/a.mp3"}, InvalidRequestError, "url"),
+        ({"search_query": "a", "object": "incoming/a.mp3"}, InvalidRequestError, "object"),
         ({"search_query": "a", "bitrate": 321}, InvalidRequestError, "bitrate"),
         ({"search_query": "a", "format": "flac", "bit_depth": 32}, InvalidRequestError, "bit_depth"),
         ({"search_query": "a", "format": "opus", "bit_depth": 16}, InvalidRequestError, "bit_depth"),
@@ -137,6 +144,23 @@ def test_an_upload_belongs_to_its_key() -> None:
     assert made.spec.dump()["source"] == {"upload": {"id": upload_id, "owner": "default"}}
     with pytest.raises(UploadNotFoundError):
         order({"upload_id": upload_id}, Principal("studio"))
+
+
+def test_objects_are_off_by_default() -> None:
+    with pytest.raises(SourceDisabledError, match="turned off"):
+        order({"object": "incoming/a.mp3"})
+
+
+@pytest.mark.parametrize("key", ["elsewhere/a.mp3", "incoming", "incoming-2/a.mp3", "main/stems/t/k/vocals.mp3"])
+def test_objects_elsewhere_are_refused(key: str) -> None:
+    with pytest.raises(SourceDisabledError) as caught:
+        order({"object": key}, object_source_prefixes="incoming/")
+    assert [item.field for item in caught.value.fields] == ["object"]
+
+
+def test_an_object_of_an_allowed_prefix() -> None:
+    made = order({"object": "incoming/a.mp3"}, object_source_prefixes="incoming, masters/")
+    assert made.spec.dump()["source"] == {"object": {"key": "incoming/a.mp3"}}
 
 
 def test_youtube_can_be_turned_off() -> None:

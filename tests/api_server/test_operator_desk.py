@@ -25,7 +25,9 @@ def running(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def operator(running: World) -> Iterator[Operator]:
-    with running.operating(MAX_ACTIVE="100", MAX_ACTIVE_FETCH="100", MAX_DURATION_SECONDS="60") as found:
+    with running.operating(
+        MAX_ACTIVE="100", MAX_ACTIVE_FETCH="100", MAX_DURATION_SECONDS="60", OBJECT_SOURCE_PREFIXES="incoming,neighbour"
+    ) as found:
         yield found
 
 
@@ -104,6 +106,31 @@ def test_fetch_reads_the_upload(running: World, operator: Operator, name: str) -
     _, pod = fetching(running, name, source={"upload": UPLOAD})
     link = links(operator, running.token(pod), get("input")).json()["links"][0]
     assert httpx.get(link["url"]).content == SONG
+
+
+def test_fetch_reads_an_object_and_it_stays(running: World, operator: Operator, name: str) -> None:
+    client = running.store.client()
+    client.put_object(Bucket="stemyard", Key="incoming/söng 1.mp3", Body=SONG)
+    job, pod = fetching(running, name, source={"object": {"key": "incoming/söng 1.mp3"}})
+    link = links(operator, running.token(pod), get("input")).json()["links"][0]
+    assert httpx.get(link["url"]).content == SONG
+    running.succeed(job, pod)
+    job = running.wait_job(SEPARATE, name=name)
+    running.succeed(job, running.run(job))
+    eventually(lambda: running.phase(name) == "Completed")
+    running.plane.api.delete(running.path("separationjobs", name))
+    eventually(lambda: not [key for key in running.objects("stems/") if name in key])
+    assert client.get_object(Bucket="stemyard", Key="incoming/söng 1.mp3")["Body"].read() == SONG
+    client.close()
+
+
+def test_an_object_of_another_installation_gets_no_link(running: World, operator: Operator, name: str) -> None:
+    client = running.store.client()
+    client.put_object(Bucket="stemyard", Key="neighbour/owner.json", Body=b"{}")
+    client.put_object(Bucket="stemyard", Key="neighbour/uploads/default/id/source", Body=SONG)
+    client.close()
+    _, pod = fetching(running, name, source={"object": {"key": "neighbour/uploads/default/id/source"}})
+    assert problem(links(operator, running.token(pod), get("input"))) == (403, "LINK_REFUSED")
 
 
 def test_separate_reads_the_source_and_puts_stems(running: World, operator: Operator, name: str) -> None:

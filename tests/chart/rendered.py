@@ -59,6 +59,7 @@ CASES: Final[Mapping[str, Object]] = {
         },
         "separator": {"extraEnv": {"STEMYARD_THREADS": "2"}},
         "models": {"claim": "weights"},
+        "sources": {"objects": {"prefixes": ["incoming/", "library/masters"]}},
         "webhooks": {
             "url": "http://consumer.example.com:8081/hook",
             "secret": "0123456789abcdef",

@@ -117,6 +117,12 @@ def test_extra_settings_of_separators_reach_the_operator(tmp_path: Path, monkeyp
     assert settings.separator_service_account == f"{RELEASE}-separator"
 
 
+def test_parts_agree_on_which_objects_may_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, prefixes in (("default", ()), ("kept", ("incoming/", "library/masters/"))):
+        assert api_settings(case(name), monkeypatch).object_source_prefixes == prefixes
+        assert operator_settings(case(name), tmp_path, monkeypatch).object_source_prefixes == prefixes
+
+
 def test_webhooks_reach_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     objects = case("kept")
     settings = operator_settings(objects, tmp_path, monkeypatch)

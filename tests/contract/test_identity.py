@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from stemyard_contract import identity
 from stemyard_contract.handover import Room, WorkStage
-from stemyard_contract.separationjob import LABEL_TRACK, Output, SeparationJobSpec, Source, Stem, UploadSource
+from stemyard_contract.separationjob import (
+    LABEL_TRACK,
+    ObjectSource,
+    Output,
+    SeparationJobSpec,
+    Source,
+    Stem,
+    UploadSource,
+)
 
 BOTH = [Stem.VOCALS, Stem.INSTRUMENTAL]
 
@@ -95,8 +103,10 @@ def test_everything_that_changes_the_result_changes_the_key() -> None:
         identity.cache_key(query("q"), "spleeter-2stems", BOTH, Output(bitrate=128)),
         key(Source(url="https://example.com/q")),
         key(Source(upload=UploadSource(id=str(uuid.UUID(int=1)), owner="default"))),
+        key(Source(object=ObjectSource(key="q"))),
+        key(Source(object=ObjectSource(key="Q"))),
     }
-    assert len(keys) == 7
+    assert len(keys) == 9
 
 
 def test_golden_values() -> None:

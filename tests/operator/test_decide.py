@@ -133,6 +133,13 @@ def test_queue_deadline() -> None:
         ({"model": "demucs-9"}, {}, "MODEL_NOT_ENABLED", "spleeter-2stems"),
         ({"profile": "gigantic"}, {}, "INVALID_REQUEST", "default"),
         ({"source": {"searchQuery": "a song"}}, {"youtube_enabled": False}, "SOURCE_DISABLED", "upload"),
+        ({"source": {"object": {"key": "incoming/a.mp3"}}}, {}, "SOURCE_DISABLED", "prefixes"),
+        (
+            {"source": {"object": {"key": "incoming/../install-1/owner.json"}}},
+            {"object_source_prefixes": "incoming/"},
+            "SOURCE_DISABLED",
+            "prefixes",
+        ),
     ],
 )
 def test_what_cannot_be_served_fails_at_once(

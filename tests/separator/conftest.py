@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stemyard_contract.separationjob import Source, UploadSource
+from stemyard_contract.separationjob import ObjectSource, Source, UploadSource
 from tests.support.desk_double import DeskDouble
 
 
@@ -17,3 +17,8 @@ def desk() -> Iterator[DeskDouble]:
 @pytest.fixture
 def upload() -> Source:
     return Source(upload=UploadSource(id="4b1d0a52-6f0e-4e0e-9d0e-0c6f3a0c1d11", owner="key"))
+
+
+@pytest.fixture
+def stored() -> Source:
+    return Source(object=ObjectSource(key="incoming/2024/A song.final.mp3"))

@@ -58,6 +58,27 @@ def test_the_clip_becomes_measured_audio_and_a_mark(desk: DeskDouble, upload: So
     assert not list((tmp_path / "work").iterdir())
 
 
+def test_an_object_is_fetched_like_an_upload(desk: DeskDouble, stored: Source, tmp_path: Path) -> None:
+    desk.files["input"] = write_wav(tmp_path / "x.wav", tone(2.0)).read_bytes()
+    ended = separator.run(separator.assignment(desk, stored), tmp_path)
+    assert ended.exit_code == 0, ended.output
+    assert separator.fetched_mark(desk).media.title == "A song.final"
+
+
+@pytest.mark.parametrize(
+    ("size", "code"), [(None, FailureCode.OBJECT_NOT_FOUND), (2 << 20, FailureCode.SOURCE_TOO_LARGE)]
+)
+def test_an_object_that_cannot_be_had(
+    desk: DeskDouble, stored: Source, tmp_path: Path, size: int | None, code: FailureCode
+) -> None:
+    if size is not None:
+        desk.files["input"] = bytes(size)
+    ended = separator.run(separator.assignment(desk, stored, max_bytes=1 << 20), tmp_path)
+    assert ended.outcome is not None
+    assert (ended.outcome.code, ended.exit_code) == (code, FAILURES[code].exit_code)
+    assert not desk.order
+
+
 def test_the_mark_measures_the_samples_as_written(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     fetched(desk, upload, CLIP.read_bytes(), tmp_path)
 

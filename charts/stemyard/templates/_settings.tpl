@@ -39,4 +39,8 @@
   value: {{ .Values.models.enabled | default (list .Values.models.default) | join "," | quote }}
 - name: YOUTUBE_ENABLED
   value: {{ .Values.sources.youtube.enabled | quote }}
+{{- with .Values.sources.objects.prefixes }}
+- name: OBJECT_SOURCE_PREFIXES
+  value: {{ join "," . | quote }}
+{{- end }}
 {{- end }}
