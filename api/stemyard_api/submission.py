@@ -17,6 +17,7 @@ from stemyard_contract.models import AUTO_MODEL, Model, resolve_model
 from stemyard_contract.object_source import KEY_LIMIT, check_object_key
 from stemyard_contract.outbox import URL_LIMIT as WEBHOOK_LIMIT
 from stemyard_contract.output import BIT_DEPTHS, AudioFormat
+from stemyard_contract.quality import DEFAULT_QUALITY, Quality
 from stemyard_contract.separationjob import (
     API_VERSION,
     KIND,
@@ -106,6 +107,8 @@ class SeparationRequest(BaseModel):
     """Key of a file in the service's own bucket, below a prefix that the deployment allows."""
     model: Annotated[StrictStr, Field(min_length=1, max_length=64)] = AUTO_MODEL
     """Separation model; `auto` is the one the service prefers."""
+    quality: Quality = DEFAULT_QUALITY
+    """Speed against quality, for models that know the choice: the demucs models, not spleeter."""
     stems: Annotated[list[Stem], Field(min_length=1, max_length=8)] = [Stem.VOCALS, Stem.INSTRUMENTAL]
     """Stems to publish."""
     format: AudioFormat = "mp3"
@@ -183,6 +186,7 @@ def order_of(request: SeparationRequest, principal: Principal, settings: Setting
     spec = SeparationJobSpec(
         source=source,
         model=model.name,
+        quality=request.quality if model.engine.has_presets else DEFAULT_QUALITY,
         stems=_stems(request.stems, model),
         output=_output(request),
         claims=[_claim(request, principal)],

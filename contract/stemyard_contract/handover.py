@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from stemyard_contract.failures import FailureCode
+from stemyard_contract.quality import DEFAULT_QUALITY, Quality
 from stemyard_contract.separationjob import Candidate, Output, Source, Stem
 
 ASSIGNMENT_VARIABLE: Final = "STEMYARD_ASSIGNMENT"
@@ -99,6 +100,7 @@ class Assignment(Handed):
     run: int
     source: Source
     model: str
+    quality: Quality = DEFAULT_QUALITY
     stems: list[Stem]
     output: Output
     limits: Limits

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from stemyard_contract.handover import Room, WorkStage
+from stemyard_contract.quality import DEFAULT_QUALITY, Quality
 from stemyard_contract.separationjob import LABEL_TRACK, Output, SeparationJobSpec, Source, Stem
 
 QUERY_LIMIT: Final = 500
@@ -108,7 +109,14 @@ def canonical_source(source: Source) -> str:
     return f"youtube:{video}" if video else f"url:{normalise_url(url)}"
 
 
-def cache_key(source: Source, model: str, stems: Iterable[Stem], output: Output, sharing_key: str | None = None) -> str:
+def cache_key(
+    source: Source,
+    model: str,
+    stems: Iterable[Stem],
+    output: Output,
+    sharing_key: str | None = None,
+    quality: Quality = DEFAULT_QUALITY,
+) -> str:
     """Return the SHA-256, in hex, of all that decides what a separation gives.
 
     Args:
@@ -117,6 +125,7 @@ def cache_key(source: Source, model: str, stems: Iterable[Stem], output: Output,
         stems: stems to publish, in any order.
         output: how they are encoded.
         sharing_key: id of the API key, where results are not shared between keys.
+        quality: how much work goes into it; the default is not hashed, so that older keys stay valid.
     """
     content = {
         "source": canonical_source(source),
@@ -126,6 +135,8 @@ def cache_key(source: Source, model: str, stems: Iterable[Stem], output: Output,
     }
     if sharing_key is not None:
         content["key"] = sharing_key
+    if quality != DEFAULT_QUALITY:
+        content["quality"] = quality
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -133,7 +144,7 @@ def cache_key(source: Source, model: str, stems: Iterable[Stem], output: Output,
 def spec_cache_key(spec: SeparationJobSpec, default_model: str, sharing_key: str | None = None) -> str:
     """Return the cache key of a spec; `auto` counts as the default model."""
     model = default_model if spec.model == "auto" else spec.model
-    return cache_key(spec.source, model, spec.stems, spec.output, sharing_key)
+    return cache_key(spec.source, model, spec.stems, spec.output, sharing_key, spec.quality)
 
 
 def track_id(key: str) -> str:

@@ -17,6 +17,11 @@ class Engine(StrEnum):
     SPLEETER = "spleeter"
     DEMUCS = "demucs"
 
+    @property
+    def has_presets(self) -> bool:
+        """Whether the quality that is asked for makes a difference."""
+        return self is Engine.DEMUCS
+
 
 class Flavour(StrEnum):
     """Build target of the separator image."""

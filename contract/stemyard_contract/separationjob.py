@@ -10,6 +10,7 @@ from pydantic.config import JsonDict
 
 from stemyard_contract.outbox import SPEC_TARGETS, TARGETS_LIMIT, WebhookStatus, WebhookTarget, WebhookUrl
 from stemyard_contract.output import Output as Output
+from stemyard_contract.quality import DEFAULT_QUALITY, Quality
 from stemyard_contract.resource import Resource, rule
 from stemyard_contract.source import ObjectSource as ObjectSource
 from stemyard_contract.source import Source as Source
@@ -142,7 +143,7 @@ def _frozen(field: str) -> JsonDict:
     )
 
 
-_FROZEN_FIELDS: Final = ("source", "model", "stems", "output", "profile", "retryPolicy", "deadlines")
+_FROZEN_FIELDS: Final = ("source", "model", "quality", "stems", "output", "profile", "retryPolicy", "deadlines")
 
 
 class SeparationJobSpec(Resource):
@@ -170,6 +171,8 @@ class SeparationJobSpec(Resource):
     """Where the audio comes from."""
     model: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")] = "auto"
     """Name of the separation model; `auto` is the one the deployment configured."""
+    quality: Quality = DEFAULT_QUALITY
+    """Speed against quality, for models that know the choice."""
     stems: Annotated[
         list[Stem], Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = [Stem.VOCALS, Stem.INSTRUMENTAL]  # noqa: RUF012 - pydantic copies defaults

@@ -196,6 +196,7 @@ def assignment(
         run=spec.run,
         source=spec.source,
         model=model_of(spec, settings).name,
+        quality=spec.quality,
         stems=spec.stems,
         output=spec.output,
         limits=Limits(max_bytes=settings.max_bytes, max_duration_seconds=settings.max_duration_seconds),

@@ -95,7 +95,7 @@ def _load(stage: Stage) -> Engine:
     threads = stage.settings.threads or granted_cores()
     given, settings = stage.assignment, stage.settings
     engine = load_engine(
-        Loading(given.model, settings.model_dir, threads, frozenset(given.stems), settings.device, settings.preset)
+        Loading(given.model, settings.model_dir, threads, frozenset(given.stems), settings.device, given.quality)
     )
     log("loaded", model=stage.assignment.model, digest=engine.digest, device=engine.device, threads=threads)
     return engine

@@ -8,7 +8,6 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stemyard_contract.handover import DESK_TOKEN_PATH, TERMINATION_MESSAGE_PATH
-from stemyard_separator.engines.presets import DEFAULT_PRESET
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -34,8 +33,6 @@ class Settings(BaseSettings):
     """Threads of the network; by default as many as the cores granted."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What engines that know GPUs compute on; `cuda` fails where no GPU can be used, `auto` takes one if it can."""
-    preset: str = DEFAULT_PRESET
-    """Speed against quality: `fast`, `balanced` or `best`."""
     fetch_allowed_cidrs: Annotated[tuple[Network, ...], NoDecode] = ()
     """Networks that direct links may lead to although they are not public, comma-separated. For tests."""
     youtube_deadline_seconds: Annotated[float, Field(gt=0)] = 600

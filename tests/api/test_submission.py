@@ -99,6 +99,7 @@ def test_requests_that_mean_something_else_are_other_tracks(other: dict[str, Any
         ({"object": "incoming/a\x00.mp3"}, "object"),
         ({"object": "incoming/\ud83d.mp3"}, "object"),
         ({"object": "x" * 1025}, "object"),
+        ({"search_query": "a", "quality": "perfect"}, "quality"),
         ({"search_query": "a", "stems": []}, "stems"),
         ({"search_query": "a", "stems": ["kazoo"]}, "stems"),
         ({"search_query": "a", "format": "wma"}, "format"),
@@ -161,6 +162,17 @@ def test_objects_elsewhere_are_refused(key: str) -> None:
 def test_an_object_of_an_allowed_prefix() -> None:
     made = order({"object": "incoming/a.mp3"}, object_source_prefixes="incoming, masters/")
     assert made.spec.dump()["source"] == {"object": {"key": "incoming/a.mp3"}}
+
+
+def test_quality_counts_where_the_model_knows_it() -> None:
+    demucs = {"search_query": "a", "model": "htdemucs"}
+    models = "spleeter-2stems,htdemucs"
+    made = [order({**demucs, "quality": quality}, enabled_models=models) for quality in ("fast", "balanced", "best")]
+    assert [one.spec.quality for one in made] == ["fast", "balanced", "best"]
+    assert len({one.track_id for one in made}) == 3
+    assert made[1].track_id == order(demucs, enabled_models=models).track_id
+    best = order({"search_query": "a", "quality": "best"})
+    assert (best.spec.quality, best.track_id) == ("balanced", order({"search_query": "a"}).track_id)
 
 
 def test_youtube_can_be_turned_off() -> None:

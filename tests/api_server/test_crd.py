@@ -49,7 +49,7 @@ def test_defaults_are_the_types_own(control_plane: ControlPlane, namespace: str)
         GOOD,
         {"source": {"url": "https://example.com/song.mp3"}},
         {"source": {"upload": UPLOAD}},
-        {"source": {"object": {"key": "incoming/" + "x" * 1015}}},
+        {"source": {"object": {"key": "incoming/" + "x" * 1015}}, "quality": "best"},
         {**GOOD, "stems": ["vocals"], "output": {"format": "mp3", "bitrate": 128}, "profile": "gpu"},
         {**GOOD, "claims": [{"key": f"key-{n}", "metadata": "{}"} for n in range(64)]},
         {**GOOD, "claims": [{"key": f"key-{n}", "webhook": LONGEST} for n in range(64)]},

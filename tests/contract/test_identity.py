@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stemyard_contract import identity
 from stemyard_contract.handover import Room, WorkStage
+from stemyard_contract.quality import Quality
 from stemyard_contract.separationjob import (
     LABEL_TRACK,
     ObjectSource,
@@ -105,8 +106,21 @@ def test_everything_that_changes_the_result_changes_the_key() -> None:
         key(Source(upload=UploadSource(id=str(uuid.UUID(int=1)), owner="default"))),
         key(Source(object=ObjectSource(key="q"))),
         key(Source(object=ObjectSource(key="Q"))),
+        *(
+            identity.cache_key(query("q"), "spleeter-2stems", BOTH, Output(), quality=quality)
+            for quality in (Quality.FAST, Quality.BEST)
+        ),
     }
-    assert len(keys) == 9
+    assert len(keys) == 11
+
+
+def test_the_default_quality_is_not_hashed() -> None:
+    """Tracks made before there was a choice keep their ids."""
+    plain = identity.cache_key(query("q"), "spleeter-2stems", BOTH, Output(), quality=Quality.BALANCED)
+    assert plain == key(query("q"))
+    spec = SeparationJobSpec(source=query("q"), quality=Quality.BEST)
+    best = identity.cache_key(query("q"), "spleeter-2stems", BOTH, Output(), quality=Quality.BEST)
+    assert identity.spec_cache_key(spec, "spleeter-2stems") == best
 
 
 def test_golden_values() -> None:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from stemyard_contract.handover import ASSIGNMENT_VARIABLE, Assignment, MarkReference, WorkStage
+from stemyard_contract.quality import Quality
 from stemyard_contract.separationjob import Output, SeparationJobStatus, SourceStatus
 from stemyard_operator.manifests import build_job
 from stemyard_operator.observed import Separation, job_of, separation_of
@@ -59,6 +60,12 @@ def separation(**spec: Any) -> Separation:
 def pod(manifest: Any) -> dict[str, Any]:
     spec: dict[str, Any] = manifest["spec"]["template"]["spec"]
     return spec
+
+
+def test_separate_is_told_the_quality(config: Settings) -> None:
+    built = build_job(separation(quality="best"), WorkStage.SEPARATE, 1, config, fetched=MARK)
+    told = {one["name"]: one.get("value", "") for one in pod(built.manifest)["containers"][0]["env"]}
+    assert Assignment.model_validate_json(told[ASSIGNMENT_VARIABLE]).quality is Quality.BEST
 
 
 @pytest.mark.parametrize("stage", WorkStage)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from stemyard_contract.failures import FailureCode
+from stemyard_contract.quality import DEFAULT_QUALITY, Quality
 from stemyard_separator.channels import stereo_matrix
 from stemyard_separator.cores import granted_cores
 from stemyard_separator.decode import exponent_for
 from stemyard_separator.engines.devices import asked_device
+from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
 from stemyard_separator.engines.stft import Analysis, Synthesis
 from stemyard_separator.errors import SourceError, redact
 from stemyard_separator.measure import Meter
@@ -178,3 +180,8 @@ def test_settings_read_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [str(network) for network in Settings().fetch_allowed_cidrs] == ["127.0.0.1/32", "fd00::/8"]
     monkeypatch.delenv("STEMYARD_FETCH_ALLOWED_CIDRS")
     assert Settings().fetch_allowed_cidrs == ()
+
+
+def test_every_quality_is_a_preset() -> None:
+    assert set(PRESETS) == set(Quality)
+    assert Quality(DEFAULT_PRESET) is DEFAULT_QUALITY
