@@ -77,6 +77,7 @@ _COLUMNS: Final = (
     _column("Duration", ".status.duration", wide=True),
     _column("Fetches", ".status.attempts.fetch", "integer", wide=True),
     _column("Attempts", ".status.attempts.separate", "integer", wide=True),
+    _column("Priority", ".spec.priority", "integer", wide=True),
 )
 
 

@@ -65,6 +65,7 @@ class Phase(StrEnum):
     COMPLETED = "Completed"
     FAILED = "Failed"
     CANCELLED = "Cancelled"
+    SUSPENDED = "Suspended"
 
 
 TERMINAL_PHASES: Final = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED})
@@ -81,6 +82,7 @@ class ConditionType(StrEnum):
     WEBHOOKS_DELIVERED = "WebhooksDelivered"
     COMPLETE = "Complete"
     FAILED = "Failed"
+    SUSPENDED = "Suspended"
 
 
 class Reason(StrEnum):
@@ -102,6 +104,9 @@ class Reason(StrEnum):
     DELIVERED = "Delivered"
     UNDELIVERED = "Undelivered"
     CANCELLED = "Cancelled"
+    SUSPENDING = "Suspending"
+    SUSPENDED = "Suspended"
+    RESUMED = "Resumed"
 
 
 class Claim(Resource):
@@ -147,7 +152,10 @@ _FROZEN_FIELDS: Final = ("source", "model", "quality", "stems", "output", "profi
 
 
 class SeparationJobSpec(Resource):
-    """What to separate. Immutable except `run`, `claims`, `cancel`, `ttlSecondsAfterFinished`; `webhooks` grows."""
+    """What to separate.
+
+    Immutable except `run`, `claims`, `priority`, `suspend`, `cancel` and `ttlSecondsAfterFinished`; `webhooks` grows.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -193,6 +201,10 @@ class SeparationJobSpec(Resource):
     """Who is told when a run ends. Secrets to sign with live in the deployment's configuration."""
     profile: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*$")] = "default"
     """Named scheduling profile of the deployment: resources, GPU, node selection."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Among those that wait, a higher priority goes first, and the older of equals; nothing at work is stopped."""
+    suspend: bool = False
+    """True stops the work and keeps what was done; false goes on from there, with a new attempt that is no retry."""
     cancel: bool = False
     """True stops the current run."""
     retry_policy: RetryPolicy = RetryPolicy()
@@ -312,6 +324,8 @@ class AttemptsStatus(Resource):
     """Separate Jobs."""
     disruptions: Annotated[int, Field(ge=0)] = 0
     """Attempts ended by disruptions, which do not count against the retry limit."""
+    failed: Annotated[int, Field(ge=0)] = 0
+    """Attempts of the stage at work that failed; these count."""
 
 
 class SeparationJobStatus(Resource):
@@ -342,7 +356,7 @@ class SeparationJobStatus(Resource):
     attempts: AttemptsStatus | None = None
     """Jobs made in this run."""
     retry_at: datetime | None = None
-    """When the next attempt is made, while waiting for one."""
+    """When the next attempt is due, while there is none at work."""
     queued_at: datetime | None = None
     """When the audio was ready and waiting began."""
     conditions: Annotated[
@@ -385,6 +399,8 @@ def phase_of(conditions: Iterable[Condition]) -> Phase:
     if holds(ConditionType.FAILED):
         cancelled = by_type[ConditionType.FAILED].reason == Reason.CANCELLED
         return Phase.CANCELLED if cancelled else Phase.FAILED
+    if holds(ConditionType.SUSPENDED):
+        return Phase.SUSPENDED
     if holds(ConditionType.FETCHED):
         return Phase.SEPARATING if holds(ConditionType.ADMITTED) else Phase.QUEUED
     return Phase.FETCHING if ConditionType.FETCHED in by_type else Phase.PENDING

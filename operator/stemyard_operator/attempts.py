@@ -73,13 +73,13 @@ def outgrown(profile: StageProfile, job: Job | None, failed: Failed) -> bool:
     return job.memory >= profile.largest_memory
 
 
-def retry_at(now: datetime, uid: str, job_name: str, attempt: int, settings: Settings) -> datetime:
-    """Return when the attempt after this one is due.
+def retry_at(now: datetime, uid: str, job_name: str, failures: int, settings: Settings) -> datetime:
+    """Return when the next attempt is due, after so many that failed.
 
     Exponential, bounded, and spread over the upper half of its span by a hash instead of chance: the same world
     always gives the same decision, and different separations still do not retry in step.
     """
-    span = min(settings.retry_max_seconds, settings.retry_base_seconds * 2 ** min(attempt - 1, 30))
+    span = min(settings.retry_max_seconds, settings.retry_base_seconds * 2 ** min(failures - 1, 30))
     digest = hashlib.sha256(f"{uid}\n{job_name}".encode()).digest()
     share = int.from_bytes(digest[:4]) / 2**32
     return now + timedelta(seconds=span * (0.5 + share / 2))

@@ -44,6 +44,8 @@ def _at_work(turn: Turn) -> Decision:
     refused = _refused(turn)
     if refused is not None:
         return refused
+    if not turn.spec.suspend:
+        turn.resume()
     if not holds(turn.status, ConditionType.FETCHED):
         step = advance(turn, WorkStage.FETCH)
         if step is not None:
@@ -59,6 +61,7 @@ def _cancelled(turn: Turn) -> Decision | None:
     jobs = turn.observed.of_stage(WorkStage.SEPARATE)
     if jobs and jobs[-1].ended == "Complete" and turn.status.retry_at is None:
         return None
+    turn.resume()
     waiting = stopping(turn.observed, live_jobs(turn.observed.jobs), turn.now)
     return waiting or turn.end(FailureCode.CANCELLED, turn.status.stage or Stage.CONTROL)
 

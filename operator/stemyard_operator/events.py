@@ -1,4 +1,4 @@
-"""The Events of a separation, from one status to the next: fixed reasons, at most four in a run. Pure."""
+"""The Events of a separation, from one status to the next: fixed reasons, each at most once in a run. Pure."""
 
 import hashlib
 from datetime import datetime
@@ -13,6 +13,7 @@ _TOLD: Final = {
     Phase.COMPLETED: "Completed",
     Phase.FAILED: "Failed",
     Phase.CANCELLED: "Cancelled",
+    Phase.SUSPENDED: "Suspended",
 }
 _RETRYING: Final = "Retrying"
 _WARNINGS: Final = frozenset({"Failed", _RETRYING})
@@ -27,7 +28,8 @@ def events_of(before: Separation, after: SeparationJobStatus, now: datetime) -> 
     same_run = before.status.run == after.run
     if after.phase in _TOLD and (not same_run or after.phase != before.status.phase):
         reasons.append(_TOLD[after.phase])
-    if after.retry_at is not None and not (same_run and before.status.retry_at):
+    retries = after.retry_at is not None and any(one.reason == _RETRYING for one in after.conditions)
+    if retries and not (same_run and before.status.retry_at):
         reasons = [_RETRYING]
     return [_event(before, after, reason, now) for reason in reasons]
 
@@ -65,4 +67,4 @@ def _message(status: SeparationJobStatus, reason: str) -> str:
         return waiting[0] if waiting else "The last attempt failed."
     if reason == "Completed":
         return f"Stems of {status.title} are published."
-    return f"Job {status.job}"
+    return f"Job {status.job}" if status.job else "Nothing was at work."

@@ -1,4 +1,4 @@
-"""Who may start a Job now: limits, whole and by namespace, and first come, first served among those that wait."""
+"""Who may start a Job now: limits, whole and by namespace; among those that wait, by priority, then by age."""
 
 import bisect
 from collections import Counter
@@ -12,6 +12,7 @@ from stemyard_operator.settings import Settings
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Place:
+    urgency: int
     created: float
     uid: str
     namespace: str
@@ -47,11 +48,10 @@ class Slots:
 
     def wait(self, separation: Separation, stage: WorkStage) -> None:
         """Stand in line for a stage."""
-        known = self._places.get(separation.uid)
-        if known is not None and known[0] is stage:
+        place = _place(separation)
+        if self._places.get(separation.uid) == (stage, place):
             return
         self.leave(separation.uid)
-        place = _place(separation)
         self._places[separation.uid] = (stage, place)
         bisect.insort(self._line[stage], place)
 
@@ -95,4 +95,5 @@ class Slots:
 
 
 def _place(separation: Separation) -> _Place:
-    return _Place(separation.created.timestamp(), separation.uid, separation.namespace, separation.name)
+    created = separation.created.timestamp()
+    return _Place(-separation.spec.priority, created, separation.uid, separation.namespace, separation.name)

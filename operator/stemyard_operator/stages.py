@@ -20,7 +20,7 @@ from stemyard_operator.attempts import (
 )
 from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, ReadPods, ask
 from stemyard_operator.manifests import build_job
-from stemyard_operator.observed import PULL_REASONS, Job, Observed, Pod
+from stemyard_operator.observed import PULL_REASONS, Job, Observed, Pod, live_jobs
 from stemyard_operator.status import STAGE_CONDITION, camel, set_condition
 from stemyard_operator.turn import HOLD_SECONDS, LOOK_SECONDS, TICK_SECONDS, Turn
 
@@ -62,6 +62,9 @@ def advance(turn: Turn, stage: WorkStage) -> Decision | None:
         if last is not None:
             turn.record(stage, last.name, last.attempt)
         return None
+    suspending = _suspending(turn, live_jobs(jobs)) if turn.spec.suspend else None
+    if suspending is not None:
+        return suspending
     recorded, failed = turn.recorded(stage), turn.status.retry_at is not None
     overtaken = [job for job in jobs if job.live and (job is not last or (failed and job.attempt == recorded))]
     waiting = stopping(turn.observed, overtaken, turn.now)
@@ -72,6 +75,17 @@ def advance(turn: Turn, stage: WorkStage) -> Decision | None:
     if recorded and not failed:
         return _lost(turn, stage, recorded)
     return _start(turn, stage, last, recorded + 1)
+
+
+def _suspending(turn: Turn, live: Sequence[Job]) -> Decision | None:
+    """Return the step that stops what is at work, written down before it is done: such an attempt has not failed."""
+    waiting = stopping(turn.observed, live, turn.now)
+    if waiting is None or waiting.questions:
+        return waiting
+    for job in live:
+        turn.record(job.stage, job.name, job.attempt)
+    turn.suspend(Reason.SUSPENDING, f"Stopping {', '.join(job.name for job in live)}.")
+    return turn.step(waiting.again_in, stop=waiting.stop)
 
 
 def _lost(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
@@ -86,6 +100,9 @@ def _lost(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
 
 def _start(turn: Turn, stage: WorkStage, before: Job | None, attempt: int) -> Decision:
     """Start an attempt as soon as it is due and there is room; a mark that is already there saves it."""
+    if turn.spec.suspend:
+        turn.suspend(Reason.SUSPENDED, "Nothing is at work; set spec.suspend to false to go on.")
+        return turn.step()
     due = turn.status.retry_at
     if due is not None and due > turn.now:
         return turn.step((due - turn.now).total_seconds())
@@ -221,8 +238,9 @@ def _failed(turn: Turn, stage: WorkStage, attempt: int, job: Job | None, failed:
     profile = turn.settings.profiles.get(turn.spec.profile)
     hopeless = profile is not None and outgrown(profile.stage(stage), job, failed)
     sentence = failed.message or FAILURES[failed.code].sentence
-    if failed.retryable and attempt <= turn.spec.retry_policy.limit and not hopeless:
-        due = retry_at(turn.now, turn.separation.uid, name, attempt, turn.settings)
+    count = turn.count_failure()
+    if failed.retryable and count <= turn.spec.retry_policy.limit and not hopeless:
+        due = retry_at(turn.now, turn.separation.uid, name, count, turn.settings)
         turn.status.retry_at = due
         turn.waits(stage, Reason.RETRYING, f"Attempt {attempt} failed with {failed.code}: {sentence}")
         turn.status.reason = OOM_KILLED if failed.cause == OOM_KILLED else camel(failed.code)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import WorkStage
@@ -72,6 +72,11 @@ class Turn:
         counts = {"fetch": attempt} if stage is WorkStage.FETCH else {"separate": attempt}
         self.status.attempts = self.attempts.model_copy(update=counts)
 
+    def count_failure(self) -> int:
+        """Count an attempt that failed; return how many of this stage have."""
+        self.status.attempts = self.attempts.model_copy(update={"failed": self.attempts.failed + 1})
+        return self.attempts.failed
+
     def waits(self, stage: WorkStage, reason: str, message: str = "") -> None:
         """Say that a stage has not got onto a node yet, and why."""
         kind = ConditionType.FETCHED if stage is WorkStage.FETCH else ConditionType.ADMITTED
@@ -94,6 +99,25 @@ class Turn:
         else:
             set_condition(self.status, ConditionType.FETCHED, "False", reason, self.now, message)
         self.status.reason = None if reason in _CALM else reason
+
+    def suspend(self, reason: Literal[Reason.SUSPENDING, Reason.SUSPENDED], message: str) -> None:
+        """Say that the work stops, or has stopped. Whatever attempt was recorded is over: the next is due."""
+        done = reason is Reason.SUSPENDED
+        if done and self.status.stage == WorkStage.SEPARATE:
+            set_condition(self.status, ConditionType.ADMITTED, "False", reason, self.now)
+        set_condition(self.status, ConditionType.SUSPENDED, "True" if done else "False", reason, self.now, message)
+        self.status.reason = reason
+        if self.status.retry_at is None and self.status.job is not None:
+            self.status.retry_at = self.now
+
+    def resume(self) -> None:
+        """Say that the work goes on. Waiting for room begins anew."""
+        known = next((one for one in self.status.conditions if one.type == ConditionType.SUSPENDED), None)
+        if known is None or known.reason == Reason.RESUMED:
+            return
+        set_condition(self.status, ConditionType.SUSPENDED, "False", Reason.RESUMED, self.now)
+        self.status.reason = None
+        self.status.queued_at = self.now if self.status.queued_at else None
 
     def note_start(self) -> None:
         """Take the start of the run from its first pod."""
@@ -146,7 +170,8 @@ class Turn:
 
     def _hold(self) -> float:
         """Return how many seconds a write may still wait for news that would replace it."""
-        if self.status.finished_at or self.status.retry_at or holds(self.status, ConditionType.ADMITTED):
+        at_once = holds(self.status, ConditionType.ADMITTED) or holds(self.status, ConditionType.SUSPENDED)
+        if self.status.finished_at or self.status.retry_at or at_once:
             return 0
         if self.patience > 0:
             return self.patience
@@ -167,7 +192,7 @@ class Turn:
 
 
 _CALM: Final = frozenset({str(Reason.STARTING), str(Reason.RUNNING)})
-_BEFORE_ITS_POD: Final = frozenset({str(Reason.CONCURRENCY_LIMIT), str(Reason.RETRYING)})
+_BEFORE_ITS_POD: Final = frozenset(map(str, (Reason.CONCURRENCY_LIMIT, Reason.RETRYING, Reason.SUSPENDED)))
 _SOFT: Final = ("progress", "startedAt", "observedGeneration", "message", "reason")
 
 

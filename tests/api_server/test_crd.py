@@ -78,6 +78,7 @@ def test_good_ones_are_kept(control_plane: ControlPlane, namespace: str, spec: d
         ({**GOOD, "output": {"format": "exe"}}, "Unsupported value"),
         ({**GOOD, "output": {"bitrate": 9000}}, "Unsupported value"),
         ({**GOOD, "run": 0}, "spec.run"),
+        ({**GOOD, "priority": 1001}, "spec.priority"),
         ({**GOOD, "claims": [{"key": "a"}, {"key": "a"}]}, "Duplicate value"),
         ({**GOOD, "claims": [{"key": f"k{n}"} for n in range(65)]}, "must have at most 64 items"),
         ({**GOOD, "claims": [{"key": "a", "metadata": "x" * 1025}]}, "may not be more than 1024"),
@@ -129,7 +130,9 @@ def test_removing_a_field_is_setting_its_default(control_plane: ControlPlane, na
     assert control_plane.api.merge(path(namespace, "song"), {"spec": {field: None}})["spec"][field] is not None
 
 
-@pytest.mark.parametrize("patch", [{"run": 2}, {"cancel": True}, {"claims": [{"key": "b"}]}])
+@pytest.mark.parametrize(
+    "patch", [{"run": 2}, {"cancel": True}, {"claims": [{"key": "b"}]}, {"priority": -7}, {"suspend": True}]
+)
 def test_what_may_change_changes(control_plane: ControlPlane, namespace: str, patch: dict[str, Any]) -> None:
     create(control_plane, namespace, GOOD)
     changed = control_plane.api.merge(path(namespace, "song"), {"spec": patch})["spec"]
@@ -170,7 +173,7 @@ def test_status_is_a_subresource_with_every_field_declared(control_plane: Contro
         "progress": 40,
         "conditions": [{"type": "Fetched", "status": "True", "reason": "Succeeded", "lastTransitionTime": moment}],
         "source": {"title": "T", "candidates": [{"mediaId": "youtube:x", "title": "T", "score": 1.5, "chosen": True}]},
-        "attempts": {"fetch": 1, "separate": 1, "disruptions": 0},
+        "attempts": {"fetch": 1, "separate": 1, "disruptions": 0, "failed": 0},
         "startedAt": moment,
         "webhooks": [
             {"id": "0" * 36, "url": LONGEST, "attempts": 2, "lastStatus": 503, "nextAttemptAt": moment},

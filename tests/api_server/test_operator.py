@@ -121,6 +121,29 @@ def test_cancel_waits_for_the_job_to_go(running: World) -> None:
         eventually(lambda: running.phase() == "Cancelled")
 
 
+def test_suspend_and_resume(running: World) -> None:
+    with running.operating():
+        running.create(retryPolicy={"limit": 0})
+        job = running.wait_job(FETCH)
+        running.succeed(job, running.run(job))
+        job = running.wait_job(SEPARATE)
+        running.run(job)
+        song, name = running.path("separationjobs", "song"), job["metadata"]["name"]
+        running.plane.api.merge(song, {"spec": {"suspend": True}})
+        eventually(lambda: "deletionTimestamp" in running.jobs()[name]["metadata"])
+        assert running.phase() != "Suspended"
+        running.plane.api.merge(running.path("jobs", name), {"metadata": {"finalizers": None}})
+        eventually(lambda: running.phase() == "Suspended")
+        mirrored = record(running)
+        assert mirrored is not None
+        eventually(lambda: (record(running) or mirrored).phase == "Suspended")
+        running.plane.api.merge(song, {"spec": {"suspend": False}})
+        job = running.wait_job(SEPARATE, attempt=2)
+        running.succeed(job, running.run(job))
+        eventually(lambda: running.phase() == "Completed")
+        assert events(running) == ["Completed", "Fetching", "Separating", "Suspended"]
+
+
 def test_run_again_replaces_the_stems(running: World) -> None:
     with running.operating():
         running.create()

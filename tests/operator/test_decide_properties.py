@@ -45,6 +45,7 @@ class Separations(RuleBasedStateMachine):
         self.final: dict[int, Phase] = {}
         self.arrived: dict[str, str] = {}
         self.named = 0
+        self.suspensions: Counter[int] = Counter()
 
     def jobs(self, *, live: bool = True) -> list[dict[str, Any]]:
         typed = [(raw, job_of(raw)) for raw in self.world.jobs.values()]
@@ -54,13 +55,11 @@ class Separations(RuleBasedStateMachine):
     def operator_steps(self, crash: int | None) -> None:
         decision = self.world.step(crash_after=crash)
         if decision.create is not None and decision.create.stage is SEPARATE:
-            status = self.world.separation.status
             reference = job_of({**decision.create.manifest, "metadata": {
                 **decision.create.manifest["metadata"], "uid": "u", "resourceVersion": "1",
                 "creationTimestamp": stamp(self.world.now)}})  # fmt: skip
             assert reference is not None
             assert reference.fetched is not None
-            assert status.run is not None
 
     @rule()
     def operator_settles(self) -> None:
@@ -119,6 +118,17 @@ class Separations(RuleBasedStateMachine):
     def user_runs_again(self) -> None:
         self.world.spec.update(run=self.world.spec.get("run", 1) + 1, cancel=False)
         self.world.disruptions = 0
+
+    @precondition(lambda self: not self.world.spec.get("suspend"))
+    @rule()
+    def user_suspends(self) -> None:
+        self.world.spec["suspend"] = True
+        self.suspensions[self.world.spec.get("run", 1)] += 1
+
+    @precondition(lambda self: self.world.spec.get("suspend"))
+    @rule()
+    def user_resumes(self) -> None:
+        self.world.spec["suspend"] = False
 
     @precondition(lambda self: self.world.objects)
     @rule(data=st.data())
@@ -196,13 +206,20 @@ class Separations(RuleBasedStateMachine):
     @invariant()
     def attempts_are_bounded(self) -> None:
         made = Counter(name.rpartition("-")[0] for name in set(self.world.created))
-        assert all(count <= LIMIT + 1 for count in made.values()), made
+        for name, count in made.items():
+            assert count <= LIMIT + 1 + self.suspensions[int(name.rpartition("-")[2][1:])], made
+
+    @invariant()
+    def nothing_is_at_work_while_suspended(self) -> None:
+        if self.world.separation.status.phase is Phase.SUSPENDED:
+            assert not [job for job in self.jobs() if "deletionTimestamp" not in job["metadata"]]
 
     def teardown(self) -> None:
         """Left alone, with all Jobs ending well, every run ends."""
         if not hasattr(self, "world"):
             return
         self.world.room = set(WorkStage)
+        self.world.spec["suspend"] = False
         for _ in range(60):
             self.world.settle()
             self.a_terminal_phase_is_final_within_its_run()

@@ -70,6 +70,19 @@ def test_the_oldest_goes_first(projection: Projection) -> None:
     assert SEPARATE in slots.room(young)
 
 
+def test_a_higher_priority_goes_before_age(projection: Projection) -> None:
+    slots = Slots(projection, settings(max_active=1))
+    old, young = separation(1), separation(2)
+    slots.wait(old, SEPARATE)
+    slots.wait(young, SEPARATE)
+    assert slots.next_in_line(SEPARATE) == [("music", "song-1")]
+    raised = replace(young, spec=young.spec.model_copy(update={"priority": 10}))
+    slots.wait(raised, SEPARATE)
+    assert slots.next_in_line(SEPARATE) == [("music", "song-2")]
+    assert SEPARATE in slots.room(raised)
+    assert SEPARATE not in slots.room(old)
+
+
 def test_a_full_namespace_does_not_hold_up_others(projection: Projection) -> None:
     slots = Slots(projection, settings(max_active=3, max_active_per_namespace=1))
     start(projection, separation(0), SEPARATE)
