@@ -12,8 +12,8 @@ from stemyard_contract.handover import StoredFile
 from stemyard_separator.addresses import Target, resolve
 from stemyard_separator.errors import SourceError
 from stemyard_separator.http import Download, HttpClient, HttpError
+from stemyard_separator.incoming import Incoming
 from stemyard_separator.settings import Network
-from stemyard_separator.store import receive
 
 _HOPS: Final = 5
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -40,7 +40,7 @@ def download_link(url: str, target: Path, most_bytes: int, allowed: Sequence[Net
             with _opened(resolve(url, allowed), http) as download:
                 if download.status not in _REDIRECTS:
                     _check_status(download.status)
-                    return receive(download, target, most_bytes)
+                    return Incoming(target, most_bytes).take(download)
                 url = urljoin(url, download.headers.get("location", ""))
         except HttpError as error:
             raise SourceError(FailureCode.SOURCE_NETWORK, f"{error}.") from None

@@ -62,7 +62,7 @@ def _separate(given: argparse.Namespace) -> None:
         decoded = decode(given.file, Path(folder, "audio.flac"), _LONGEST_SECONDS, lambda _: None)
         measured = decoded.measured
         audio = FetchedAudio(
-            path=decoded.path,
+            flac=decoded.path,
             exponent=decoded.exponent,
             samples=measured.samples,
             peak=measured.peak,

@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Protocol, Self, cast
 
 import av
 import av.error
@@ -240,10 +240,18 @@ class FlacWriter(StemWriter):
         super().__init__(path, encoding_of(Output(format="flac", bit_depth=24)))
 
 
-def read_flac(path: Path, exponent: int) -> Iterator[Samples]:
-    """Yield the samples of a FLAC made by `FlacWriter`, multiplied by 2^exponent."""
+class Readable(Protocol):
+    """A binary stream that is read once, from its beginning."""
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, none at the end."""
+
+
+def read_flac(source: Path | Readable, exponent: int) -> Iterator[Samples]:
+    """Yield the samples of a FLAC made by `FlacWriter`, multiplied by 2^exponent; raises what `source` raises."""
     scale = np.float32(2.0**exponent)
-    with av.open(str(path), options={"format_whitelist": "flac"}) as file:
+    given = str(source) if isinstance(source, Path) else source
+    with av.open(given, "r", options={"format_whitelist": "flac"}) as file:
         for frame in file.decode(audio=0):
             yield _planes(frame) * scale
 

@@ -9,8 +9,17 @@ from typing import Final
 from pydantic import ValidationError
 
 from stemyard_contract.failures import FailureCode
-from stemyard_contract.handover import AUDIO_FILE, SOURCE_MARK_FILE, Manifest, MarkReference, SourceMark, StemFile
+from stemyard_contract.handover import (
+    AUDIO_FILE,
+    SOURCE_MARK_FILE,
+    Manifest,
+    MarkReference,
+    SourceMark,
+    StemFile,
+    StoredFile,
+)
 from stemyard_contract.separationjob import Stem
+from stemyard_separator.arrival import Arrival, Tell
 from stemyard_separator.cores import granted_cores
 from stemyard_separator.engines.protocol import Engine
 from stemyard_separator.engines.registry import Loading, load_engine
@@ -38,12 +47,13 @@ def separate(stage: Stage) -> MarkReference:
     watch = Stopwatch()
     stage.reporter.update("download", 0.0)
     loading = _loading(stage)
-    source = _read_source(stage)
+    source = _read_mark(stage)
+    audio = _arriving(stage, source, watch)
     watch.lap("download")
     stage.reporter.update("load", _READ)
     engine = loading.result()
     watch.lap("load")
-    rendering = _render(stage, engine, source, watch)
+    rendering = _rendered(stage, engine, source, audio, watch)
     watch.lap("separate")
     stage.reporter.update("upload", _SEPARATED)
     published = _published(stage, rendering)
@@ -72,9 +82,20 @@ def _loading(stage: Stage) -> "Future[Engine]":
         pool.shutdown(wait=False)
 
 
-def _render(stage: Stage, engine: Engine, source: SourceMark, watch: Stopwatch) -> Rendering:
-    audio = FetchedAudio(
-        path=stage.folder / AUDIO_FILE,
+def _rendered(stage: Stage, engine: Engine, source: SourceMark, audio: Arrival, watch: Stopwatch) -> Rendering:
+    """Return the stems of the audio that the mark names; other bytes are told apart from other failures."""
+    try:
+        rendering = _render(stage, engine, source, audio, watch)
+    except Exception:
+        _check_digest(audio, source)
+        raise
+    _check_digest(audio, source)
+    return rendering
+
+
+def _render(stage: Stage, engine: Engine, source: SourceMark, audio: Arrival, watch: Stopwatch) -> Rendering:
+    fetched = FetchedAudio(
+        flac=audio,
         exponent=source.exponent,
         samples=source.samples,
         peak=source.peak,
@@ -84,11 +105,11 @@ def _render(stage: Stage, engine: Engine, source: SourceMark, watch: Stopwatch) 
     )
 
     def tell(done: float) -> None:
-        watch.note_first_block()
+        watch.note("first_block")
         stage.reporter.update("separate", _LOADED + (_SEPARATED - _LOADED) * done)
 
     given = stage.assignment
-    return render_stems(engine, audio, stage.folder, Wanted(given.stems, given.output, given.model), tell)
+    return render_stems(engine, fetched, stage.folder, Wanted(given.stems, given.output, given.model), tell)
 
 
 def _load(stage: Stage) -> Engine:
@@ -101,8 +122,8 @@ def _load(stage: Stage) -> Engine:
     return engine
 
 
-def _read_source(stage: Stage) -> SourceMark:
-    """Bring mark and audio here, checking that they are what the operator accepted."""
+def _read_mark(stage: Stage) -> SourceMark:
+    """Bring the mark here, checking that it is the one that the operator accepted."""
     fetched = stage.assignment.fetched
     if fetched is None:
         raise ConfigurationError("The Assignment does not say what was fetched.")
@@ -110,12 +131,24 @@ def _read_source(stage: Stage) -> SourceMark:
     stored = stage.store.fetch(SOURCE_MARK_FILE, path, _MARK_LIMIT, _mismatch("The source mark is gone."))
     if stored.sha256 != fetched.sha256:
         raise _mismatch("The source mark is not the one that was accepted.")
-    mark = _parsed(path)
-    audio = mark.audio
-    found = stage.store.fetch(AUDIO_FILE, stage.folder / AUDIO_FILE, audio.bytes, _mismatch("The audio is gone."))
-    if found.sha256 != audio.sha256:
+    return _parsed(path)
+
+
+def _arriving(stage: Stage, source: SourceMark, watch: Stopwatch) -> Arrival:
+    """Return the audio, on its way: an hour of it is separated while it comes."""
+    path = stage.folder / AUDIO_FILE
+
+    def bring(tell: Tell) -> StoredFile:
+        stored = stage.store.fetch(AUDIO_FILE, path, source.audio.bytes, _mismatch("The audio is gone."), tell)
+        watch.note("downloaded")
+        return stored
+
+    return Arrival(path, bring)
+
+
+def _check_digest(audio: Arrival, source: SourceMark) -> None:
+    if audio.result().sha256 != source.audio.sha256:
         raise _mismatch("The audio is not what its mark says.")
-    return mark
 
 
 def _parsed(path: Path) -> SourceMark:

@@ -18,7 +18,10 @@ def process_age() -> float:
 
 
 class Stopwatch:
-    """Seconds by step. `start` is what the process had spent before; `first_block` counts from its start as well."""
+    """Seconds by step, which add up to the process's life; `start` is what it had spent before.
+
+    Moments such as `first_block` stand beside them, counted from the start of the process.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {"start": round(process_age(), 3)}
@@ -30,7 +33,7 @@ class Stopwatch:
         self.seconds[step] = round(now - self._since, 3)
         self._since = now
 
-    def note_first_block(self) -> None:
-        """Book how long it took until the first stretch of stems was there; later calls change nothing."""
-        if "first_block" not in self.seconds:
-            self.seconds["first_block"] = round(process_age(), 3)
+    def note(self, moment: str) -> None:
+        """Book when `moment` came; later calls change nothing."""
+        if moment not in self.seconds:
+            self.seconds[moment] = round(process_age(), 3)

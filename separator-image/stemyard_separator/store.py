@@ -1,6 +1,5 @@
 """Files to and from the object store, through links the desk gives."""
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,14 +8,17 @@ from typing import Final
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import Link, LinkRequest, MarkReference, StoredFile
+from stemyard_separator.arrival import Tell
 from stemyard_separator.desk import Desk
-from stemyard_separator.errors import PublishError, SourceError, StageError
-from stemyard_separator.http import Download, HttpClient, HttpError, retried
+from stemyard_separator.errors import PublishError, StageError
+from stemyard_separator.http import HttpClient, HttpError, retried
+from stemyard_separator.incoming import Incoming
 from stemyard_separator.models.folder import file_sha256
 
 _ATTEMPTS: Final = 4
 _FIRST_PAUSE: Final = 0.5
 _GONE: Final = (404, 410)
+_CONTENT: Final = (200, 206)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,10 @@ class Store:
         self._put(mark, link)
         return MarkReference(key=link.key, sha256=file_sha256(mark.path))
 
-    def fetch(self, name: str, target: Path, most_bytes: int, missing: StageError) -> StoredFile:
-        """Bring one file here and return its length and digest.
+    def fetch(
+        self, name: str, target: Path, most_bytes: int, missing: StageError, tell: Tell = lambda _: None
+    ) -> StoredFile:
+        """Bring one file here and return its length and digest; `tell` hears how many bytes are on the disk.
 
         Raises:
             StageError: `missing`, if the store does not have it.
@@ -67,10 +71,9 @@ class Store:
             PublishError: LINK_REFUSED, DESK_UNREACHABLE or STORE_UNREACHABLE.
         """
         link = self._desk.links([LinkRequest(file=name, method="GET")])[0]
+        incoming = Incoming(target, most_bytes, tell)
         try:
-            return retried(
-                lambda: self._get(link, target, most_bytes, missing), _TryAgainError, _ATTEMPTS, _FIRST_PAUSE
-            )
+            return retried(lambda: self._get(link, incoming, missing), _TryAgainError, _ATTEMPTS, _FIRST_PAUSE)
         except _TryAgainError as error:
             raise PublishError(FailureCode.STORE_UNREACHABLE, f"Reading {name}: {error}.") from None
 
@@ -88,40 +91,16 @@ class Store:
         if not answer.is_success:
             raise _TryAgainError(f"it answered {answer.status}")
 
-    def _get(self, link: Link, target: Path, most_bytes: int, missing: StageError) -> StoredFile:
+    def _get(self, link: Link, incoming: Incoming, missing: StageError) -> StoredFile:
         try:
-            with self._http.download(link.url, link.headers) as download:
+            with self._http.download(link.url, {**link.headers, **incoming.range}) as download:
                 if download.status in _GONE:
                     raise missing
-                if download.status != 200:
+                if download.status not in _CONTENT:
                     raise _TryAgainError(f"it answered {download.status}")
-                return receive(download, target, most_bytes)
+                return incoming.take(download)
         except HttpError as error:
             raise _TryAgainError(str(error)) from error
-
-
-def receive(download: Download, target: Path, most_bytes: int) -> StoredFile:
-    """Write a download's body to `target`.
-
-    Raises:
-        SourceError: SOURCE_TOO_LARGE as soon as more than `most_bytes` are announced or come.
-        HttpError: the connection broke.
-    """
-    if (download.stated_bytes or 0) > most_bytes:
-        raise _too_large(most_bytes)
-    digest, received = hashlib.sha256(), 0
-    with target.open("wb") as file:
-        for block in download.blocks:
-            received += len(block)
-            if received > most_bytes:
-                raise _too_large(most_bytes)
-            digest.update(block)
-            file.write(block)
-    return StoredFile(file=target.name, bytes=received, sha256=digest.hexdigest())
-
-
-def _too_large(most_bytes: int) -> SourceError:
-    return SourceError(FailureCode.SOURCE_TOO_LARGE, f"At most {most_bytes / 2**20:g} MiB are accepted.")
 
 
 def _put(file: LocalFile) -> LinkRequest:

@@ -9,15 +9,15 @@ from stemyard_contract.separationjob import Output, Stem
 from stemyard_separator.decode import Watch
 from stemyard_separator.engines.protocol import Engine, Track
 from stemyard_separator.formats import tags_of
-from stemyard_separator.media import read_flac
+from stemyard_separator.media import Readable, read_flac
 from stemyard_separator.render import Renderer, Rendering, gain_for
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedAudio:
-    """A FLAC that holds `mix x 2^-exponent`, with its measurements as written."""
+    """A FLAC that holds `mix x 2^-exponent`, here or still on its way, with its measurements as written."""
 
-    path: Path
+    flac: Path | Readable
     exponent: int
     samples: int
     peak: float
@@ -49,7 +49,7 @@ def render_stems(engine: Engine, audio: FetchedAudio, folder: Path, wanted: Want
     """
     scale = 2.0**audio.exponent
     track = Track(audio.samples, audio.mean * scale, audio.standard_deviation * scale)
-    blocks = engine.separate(read_flac(audio.path, audio.exponent), track)
+    blocks = engine.separate(read_flac(audio.flac, audio.exponent), track)
     tags = {stem: tags_of(audio.media, stem, wanted.model) for stem in wanted.stems}
     renderer = Renderer(folder, wanted.stems, wanted.output, audio.samples, tags)
     return renderer.render(blocks, gain_for(audio.peak * scale), watch)

@@ -174,7 +174,7 @@ def test_the_manifest_tells_all(desk: DeskDouble, upload: Source, tmp_path: Path
         assert -12 < (file.true_peak or -99) < 0
     assert manifest.source_mark_sha256 == desk.sha256("source.json")
     assert manifest.parameters["precision"] == "float32"
-    assert {"start", "download", "load", "first_block", "separate", "upload"} <= set(manifest.timings)
+    assert {"start", "download", "downloaded", "load", "first_block", "separate", "upload"} <= set(manifest.timings)
     assert {"stemyard", "av", "onnxruntime", "numpy"} <= set(manifest.versions)
 
 
@@ -251,6 +251,30 @@ def test_lasting_faults_end_the_stage_without_a_mark(
     assert "source.json" not in desk.files
 
 
+def test_a_download_goes_on_where_it_broke_off(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+    fetched(desk, upload, CLIP.read_bytes(), tmp_path)
+    desk.ranges, desk.break_offs = [], 2
+
+    ended = separator.run(separator.assignment(desk), tmp_path / "separate")
+
+    assert ended.exit_code == 0, ended.output
+    assert desk.ranges[:2] == [None, None], "mark and audio"
+    second, third = (int((each or "bytes=0-").removeprefix("bytes=").rstrip("-")) for each in desk.ranges[2:])
+    assert 0 < second < third
+
+
+def test_separating_begins_while_the_audio_still_comes(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+    long_song = np.tile(read(CLIP), 8) * 0.5
+    fetched(desk, upload, write_wav(tmp_path / "long.wav", long_song).read_bytes(), tmp_path)
+    desk.hold_back = ("audio.flac", lambda: any(each.step == "separate" for each in desk.progress))
+
+    ended = separator.run(separator.assignment(desk), tmp_path / "separate")
+
+    assert ended.exit_code == 0, ended.output
+    timings = desk.json("manifest.json")["timings"]
+    assert timings["first_block"] < timings["downloaded"]
+
+
 @pytest.mark.parametrize("name", ["source.json", "audio.flac"])
 def test_separate_takes_only_what_was_accepted(desk: DeskDouble, upload: Source, tmp_path: Path, name: str) -> None:
     fetched(desk, upload, CLIP.read_bytes(), tmp_path)
@@ -258,6 +282,21 @@ def test_separate_takes_only_what_was_accepted(desk: DeskDouble, upload: Source,
     desk.files[name] = desk.files[name][:-1] + b" "
 
     ended = separator.run(given, tmp_path / "separate")
+
+    assert ended.outcome is not None
+    assert ended.outcome.code is FailureCode.ARTIFACT_MISMATCH
+    assert "manifest.json" not in desk.files
+
+
+def test_audio_with_a_changed_middle_is_told_from_a_bad_separation(
+    desk: DeskDouble, upload: Source, tmp_path: Path
+) -> None:
+    fetched(desk, upload, CLIP.read_bytes(), tmp_path)
+    audio = bytearray(desk.files["audio.flac"])
+    audio[len(audio) // 3 : len(audio) // 2] = bytes(len(audio) // 2 - len(audio) // 3)
+    desk.files["audio.flac"] = bytes(audio)
+
+    ended = separator.run(separator.assignment(desk), tmp_path / "separate")
 
     assert ended.outcome is not None
     assert ended.outcome.code is FailureCode.ARTIFACT_MISMATCH

@@ -4,6 +4,7 @@ import hashlib
 import json
 import secrets
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ from tests.support.http_server import Exchange, HttpServer
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.test.token"
 PREFIX = "install/room/track/token/"
+SMALL = 1 << 16
 SIGNATURE = "X-Amz-Signature=feedfacefeedface"
 
 
@@ -27,12 +29,16 @@ class Fault:
 
 @dataclass
 class DeskDouble:
-    """Files are kept by their logical name."""
+    """Files are kept by their logical name; so many downloads of larger ones are broken off in the middle."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
     progress: list[Progress] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    break_offs: int = 0
+    hold_back: tuple[str, Callable[[], bool]] = ("", lambda: True)
+    """A file whose second half is given once something holds."""
+    ranges: list[str | None] = field(default_factory=list)
     _issued: dict[str, dict[str, Any]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -87,6 +93,18 @@ class DeskDouble:
             links.append(Link(file=file.file, method=file.method, key=PREFIX + file.file, url=url, headers=signed))
         return Links(links=links)
 
+    def _give(self, exchange: Exchange, content: bytes) -> None:
+        asked = exchange.headers.get("Range")
+        self.ranges.append(asked)
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        if self.break_offs and len(content) > SMALL:
+            self.break_offs -= 1
+            return exchange.break_off(content[start:], 206 if asked else 200)
+        name, released = self.hold_back
+        if self.files.get(name) is content:
+            return exchange.answer_slowly(content[start:], released)
+        return exchange.answer(206 if asked else 200, content[start:])
+
     def _store(self, exchange: Exchange, body: bytes) -> None:
         nonce = exchange.path.partition("nonce=")[2].partition("&")[0]
         issued = self._issued.get(nonce)
@@ -94,7 +112,7 @@ class DeskDouble:
             return exchange.answer(403)
         if exchange.command == "GET":
             content = self.files.get(issued["file"])
-            return exchange.answer(404) if content is None else exchange.answer(200, content)
+            return exchange.answer(404) if content is None else self._give(exchange, content)
         lengths_agree = len(body) == issued["bytes"] == int(exchange.headers["Content-Length"])
         if not lengths_agree or any(exchange.headers.get(name) != value for name, value in issued["headers"].items()):
             return exchange.answer(403)

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -54,9 +55,20 @@ class Exchange(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(block), block))
         self.wfile.write(b"0\r\n\r\n")
 
-    def break_off(self, body: bytes) -> None:
-        """Announce a body and end the connection in the middle of it."""
+    def answer_slowly(self, body: bytes, released: Callable[[], bool], patience: float = 60) -> None:
+        """Give the first half of a body at once and the second when `released` says so."""
         self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2])
+        until = time.monotonic() + patience
+        while not released() and time.monotonic() < until:
+            time.sleep(0.01)
+        self.wfile.write(body[len(body) // 2 :])
+
+    def break_off(self, body: bytes, status: int = 200) -> None:
+        """Announce a body and end the connection in the middle of it."""
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: len(body) // 2])
