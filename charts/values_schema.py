@@ -51,6 +51,14 @@ _STAGE: Final = _closed(
         "resources": {**_RESOURCES, "description": "Resources of the container."},
         "gpu": {**_GPU, "description": "Extended resource that the pod needs."},
         "maxMemory": {"type": "string", "description": "Memory that an attempt may get after others ran out of it."},
+        "device": {
+            "enum": ["auto", "cpu", "cuda"],
+            "description": "What separate computes on; cuda where gpu is set, which fails without a usable one.",
+        },
+        "preset": {
+            "enum": ["fast", "balanced", "best"],
+            "description": "Speed against quality where a SeparationJob does not choose.",
+        },
         **_PLACEMENT,
     }
 )
@@ -101,6 +109,14 @@ CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "models.default": {"minLength": 1},
     "sources.objects.prefixes": {
         "items": {"type": "string", "pattern": "^[^/,]+(/[^/,]+)*/?$", "maxLength": 1024},
+        "uniqueItems": True,
+    },
+    "sources.youtube.*Secret": {"pattern": r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$"},
+    "sources.youtube.poTokenUrl": {"pattern": "^(https?://[^ ]+)?$"},
+    "sources.youtube.pauses.*": {"type": "number", "minimum": 0, "maximum": 3600},
+    "sources.extractors": {
+        "type": "array",
+        "items": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.:+-]*$"},
         "uniqueItems": True,
     },
     "fetch.extraVolumes": {"type": "array", "items": _MOUNT},

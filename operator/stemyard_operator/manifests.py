@@ -30,6 +30,7 @@ from stemyard_operator.decision import Creation
 from stemyard_operator.observed import Separation
 from stemyard_operator.profiles import Placement, StageProfile
 from stemyard_operator.settings import Settings
+from stemyard_operator.sources import source_environment, source_mounts, source_volumes
 from stemyard_operator.workspace import fetch_workspace, mebibytes, separate_workspace
 
 JOB_LABELS: Final = {LABEL_MANAGED_BY: MANAGED_BY}
@@ -179,7 +180,17 @@ def _environment(
         **settings.separator_extra_env,
     }
     pod_uid = {"name": POD_UID_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
-    return [*({"name": name, "value": value} for name, value in values.items()), pod_uid]
+    own = source_environment(settings) if stage is WorkStage.FETCH else _compute_environment(separation, settings)
+    told = [{"name": name, "value": value} for name, value in values.items()]
+    return [*told, *(each for each in own if each["name"] not in values), pod_uid]
+
+
+def _compute_environment(separation: Separation, settings: Settings) -> list[dict[str, Any]]:
+    """Tell separate what to compute on: a GPU that the profile asks for must be there for an engine that can use it."""
+    profile = settings.profiles[separation.spec.profile].separate
+    knows_gpus = model_of(separation.spec, settings).flavour is Flavour.CUDA
+    told = {"STEMYARD_DEVICE": profile.wanted_device if knows_gpus else None, "STEMYARD_PRESET": profile.preset}
+    return [{"name": name, "value": value} for name, value in told.items() if value]
 
 
 def assignment(
@@ -236,6 +247,7 @@ def _mounts(stage: WorkStage, settings: Settings) -> list[dict[str, Any]]:
         mounts.append({"name": "models", "mountPath": "/models", "readOnly": True})
     if stage is WorkStage.FETCH:
         mounts += [{"name": v.name, "mountPath": v.mount_path, "readOnly": True} for v in settings.fetch_volumes]
+        mounts += source_mounts(settings)
     return mounts
 
 
@@ -251,4 +263,5 @@ def _volumes(separation: Separation, stage: WorkStage, settings: Settings) -> li
         volumes.append({"name": "models", "persistentVolumeClaim": claim})
     if stage is WorkStage.FETCH:
         volumes += [{"name": v.name, "configMap": {"name": v.config_map}} for v in settings.fetch_volumes]
+        volumes += source_volumes(settings)
     return volumes

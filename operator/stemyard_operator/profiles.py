@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -79,6 +79,15 @@ class StageProfile(Placement):
     gpu: Gpu | None = None
     max_memory: str | None = None
     """Memory that an attempt may get after others were killed for want of it; default: twice the memory limit."""
+    device: Literal["auto", "cpu", "cuda"] | None = None
+    """What separate computes on; default: `cuda` where `gpu` asks for one, else what the pod finds."""
+    preset: Literal["fast", "balanced", "best"] | None = None
+    """Speed against quality where a SeparationJob does not choose."""
+
+    @property
+    def wanted_device(self) -> str | None:
+        """Device that must be there, None where nothing is asked for."""
+        return self.device or ("cuda" if self.gpu is not None else None)
 
     @property
     def memory(self) -> int | None:

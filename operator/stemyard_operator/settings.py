@@ -17,6 +17,7 @@ from stemyard_contract.webhook import SecretError
 from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.profiles import Profile, load_profiles
 from stemyard_operator.signing import secrets
+from stemyard_operator.source_settings import SourceSettings
 from stemyard_operator.webhook_settings import WebhookSettings
 
 _MIB: Final = 1024 * 1024
@@ -36,7 +37,7 @@ class FetchVolume(BaseModel):
     mount_path: str
 
 
-class Settings(WebhookSettings):
+class Settings(WebhookSettings, SourceSettings):
     """Everything a deployment can set. Field names are the environment variables, in lower case."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
@@ -69,7 +70,6 @@ class Settings(WebhookSettings):
     max_duration_seconds: Seconds = 3600
     default_model: str = "spleeter-2stems"
     enabled_models: Words = ()
-    youtube_enabled: bool = True
     object_source_prefixes: Words = ()
     """Folders of the bucket whose objects may be asked for; none when empty."""
 

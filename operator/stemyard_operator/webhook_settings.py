@@ -3,24 +3,13 @@
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode
 
-from stemyard_contract.outbox import URL_LIMIT
 from stemyard_contract.webhook import RETRY_SCHEDULE, standard_key
 from stemyard_operator.addresses import origin_of
-
-
-def _words(value: object) -> object:
-    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
-
-
-def _http_url(url: str) -> str:
-    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname or any(map(str.isspace, url)):
-        raise ValueError("must be a URL that starts with http:// or https://")
-    return url
+from stemyard_operator.values import Url, http_url, words
 
 
 def _usable(secret: str) -> str:
@@ -32,7 +21,6 @@ def _networks(value: object) -> object:
     return tuple(ip_network(word) for word in value) if isinstance(value, tuple) else value
 
 
-Url = Annotated[str, Field(max_length=URL_LIMIT), AfterValidator(_http_url)]
 Secret = Annotated[str, AfterValidator(_usable)]
 Hidden: Any = Field(default=None, repr=False)
 Seconds = Annotated[float, Field(gt=0)]
@@ -50,7 +38,7 @@ class WebhookSettings(BaseSettings):
     webhook_secrets_dir: Path | None = None
     """Folder with files named as the two variables above; read anew for every attempt, and wins over them."""
     webhook_schedule: Annotated[
-        tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(_words), Field(min_length=1, max_length=50)
+        tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(words), Field(min_length=1, max_length=50)
     ] = RETRY_SCHEDULE
     """Seconds before each attempt, counted from the one before it."""
     webhook_timeout_seconds: Seconds = 15
@@ -60,17 +48,17 @@ class WebhookSettings(BaseSettings):
     """Longest time for which a consumer that does not answer is left alone."""
     webhook_allow_http: bool = False
     """Whether addresses from requests and SeparationJobs may be http."""
-    webhook_ports: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_words)] = ()
+    webhook_ports: Annotated[tuple[int, ...], NoDecode, BeforeValidator(words)] = ()
     """Ports of such addresses; by default 443, and 80 for http."""
     webhook_allowed_origins: Annotated[
-        tuple[Annotated[str, AfterValidator(_http_url), AfterValidator(origin_of)], ...],
+        tuple[Annotated[str, AfterValidator(http_url), AfterValidator(origin_of)], ...],
         NoDecode,
-        BeforeValidator(_words),
+        BeforeValidator(words),
     ] = ()
     """Origins such as `http://10.0.0.7:8080` that are trusted as WEBHOOK_URL is, whoever names them."""
     webhook_denied_cidrs: Annotated[
-        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_words), BeforeValidator(_networks)
+        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(words), BeforeValidator(_networks)
     ] = ()
     """Public address ranges that are refused too, such as the cluster's own."""
-    webhook_proxy_url: Annotated[str, AfterValidator(_http_url)] | None = Hidden
+    webhook_proxy_url: Annotated[str, AfterValidator(http_url)] | None = Hidden
     """Proxy for all deliveries; it then is what resolves and checks addresses."""

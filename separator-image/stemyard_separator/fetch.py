@@ -23,8 +23,8 @@ from stemyard_separator.errors import ConfigurationError, SourceError
 from stemyard_separator.logs import log
 from stemyard_separator.stage import Stage
 from stemyard_separator.store import LocalFile
-from stemyard_separator.youtube.exchange import Request
-from stemyard_separator.youtube.runner import run_youtube
+from stemyard_separator.youtube.exchange import Done, Request
+from stemyard_separator.youtube.runner import run_downloader
 
 _DOWNLOADED, _DECODED = 0.6, 0.9
 """Shares of the stage's progress by which the source is here and decoded."""
@@ -96,6 +96,8 @@ def _from_link(stage: Stage, url: str) -> Received:
         if video is None:
             raise SourceError(FailureCode.SOURCE_NOT_FOUND, "The link does not name one video.")
         return _from_youtube(stage, query=None, video=video)
+    if stage.settings.extractors and (received := _downloaded(stage, _request(stage, link=url))) is not None:
+        return received
     stage.reporter.update("download", 0.0)
     target, settings = stage.folder / "received", stage.settings
     download_link(url, target, stage.assignment.limits.max_bytes, settings.fetch_allowed_cidrs, stage.http)
@@ -105,22 +107,38 @@ def _from_link(stage: Stage, url: str) -> Received:
 def _from_youtube(stage: Stage, *, query: str | None, video: str | None) -> Received:
     if not stage.assignment.youtube_enabled:
         raise SourceError(FailureCode.SOURCE_DISABLED, "Upload the file or give a direct link to it.")
-    limits, proxy = stage.assignment.limits, stage.settings.youtube_proxy
-    request = Request(
-        query=query,
-        video=video,
-        folder=str(stage.folder),
-        most_bytes=limits.max_bytes,
-        longest_seconds=limits.max_duration_seconds,
-        cookies=_own_cookies(stage),
-        proxy=proxy.get_secret_value() if proxy else None,
-    )
-    done = run_youtube(
+    received = _downloaded(stage, _request(stage, query=query, video=video))
+    if received is None:
+        raise SourceError(FailureCode.EXTRACTOR_BROKEN)
+    return received
+
+
+def _downloaded(stage: Stage, request: Request) -> Received | None:
+    """Return what the downloader brought, or None where it does not read such links."""
+    done = run_downloader(
         request,
         stage.settings.youtube_deadline_seconds,
         lambda step, fraction: stage.reporter.update(step, _DOWNLOADED * fraction),
     )
-    return Received(Path(done.path), done.media, done.candidates)
+    return Received(Path(done.path), done.media, done.candidates) if isinstance(done, Done) else None
+
+
+def _request(stage: Stage, *, query: str | None = None, video: str | None = None, link: str | None = None) -> Request:
+    limits, given = stage.assignment.limits, stage.settings
+    return Request(
+        query=query,
+        video=video,
+        link=link,
+        folder=str(stage.folder),
+        most_bytes=limits.max_bytes,
+        longest_seconds=limits.max_duration_seconds,
+        cookies=None if link else _own_cookies(stage),
+        proxy=given.youtube_proxy.get_secret_value() if given.youtube_proxy else None,
+        po_token_url=None if link else given.youtube_po_token_url,
+        request_interval=given.youtube_request_interval,
+        download_delay=(given.youtube_download_delay, given.youtube_download_delay_max),
+        extractors=given.extractors,
+    )
 
 
 def _own_cookies(stage: Stage) -> str | None:
@@ -128,7 +146,7 @@ def _own_cookies(stage: Stage) -> str | None:
     given = stage.settings.youtube_cookies
     if given is None:
         return None
-    copy = stage.folder / "cookies.txt"
+    copy = (stage.settings.private_dir or stage.folder) / "cookies.txt"
     try:
         copy.touch(0o600)
         copy.write_bytes(given.read_bytes())

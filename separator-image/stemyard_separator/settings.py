@@ -39,10 +39,22 @@ class Settings(BaseSettings):
     """Seconds one search and download may take."""
     youtube_cookies: Path | None = None
     """A cookie file in Netscape's format, which may be read-only: a copy of it is used."""
+    private_dir: Path | None = None
+    """A folder in memory for that copy; by default it lies with the other files of the work folder."""
     youtube_proxy: SecretStr | None = None
     """Proxy for searches and downloads; it may name a password."""
+    youtube_po_token_url: str | None = None
+    """Base URL of a provider of PO tokens (bgutil's HTTP server); its plugin for yt-dlp must be installed."""
+    youtube_request_interval: Annotated[float, Field(ge=0)] = 0.5
+    """Seconds between two requests."""
+    youtube_download_delay: Annotated[float, Field(ge=0)] = 0
+    """Least seconds to wait before a download."""
+    youtube_download_delay_max: Annotated[float, Field(ge=0)] = 0
+    """Most seconds to wait before a download, chosen by chance; 0 means the least."""
+    extractors: Annotated[tuple[str, ...], NoDecode] = ()
+    """More extractors of yt-dlp, by their exact names and comma-separated, whose links are accepted (`soundcloud`)."""
 
-    @field_validator("fetch_allowed_cidrs", mode="before")
+    @field_validator("fetch_allowed_cidrs", "extractors", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -59,7 +59,16 @@ CASES: Final[Mapping[str, Object]] = {
         },
         "separator": {"extraEnv": {"STEMYARD_THREADS": "2"}},
         "models": {"claim": "weights"},
-        "sources": {"objects": {"prefixes": ["incoming/", "library/masters"]}},
+        "sources": {
+            "youtube": {
+                "cookiesSecret": "cookies",
+                "proxySecret": "proxy",
+                "poTokenUrl": "http://pot.songs.svc:4416",
+                "pauses": {"betweenRequests": 0.75, "beforeDownload": 10, "beforeDownloadMax": 20},
+            },
+            "extractors": ["soundcloud", "Bandcamp"],
+            "objects": {"prefixes": ["incoming/", "library/masters"]},
+        },
         "webhooks": {
             "url": "http://consumer.example.com:8081/hook",
             "secret": "0123456789abcdef",

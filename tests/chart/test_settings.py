@@ -11,6 +11,7 @@ from stemyard_operator.profiles import Profile, StageProfile
 from stemyard_operator.settings import Settings as OperatorSettings
 from stemyard_operator.settings import load_settings as load_operator_settings
 from stemyard_operator.signing import secrets
+from stemyard_operator.sources import source_environment, source_mounts, source_volumes
 from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, container, environment, find, render, schema
 
 NOT_READ_YET = {"API_NAMESPACE"}
@@ -152,3 +153,21 @@ def test_the_schema_of_profiles_is_the_operators() -> None:
     stage = {field.alias for field in StageProfile.model_fields.values()}
     assert profile["fetch"]["properties"].keys() == stage
     assert profile["separate"]["properties"].keys() == stage
+
+
+def test_what_is_said_of_sources_reaches_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = operator_settings(case("kept"), tmp_path, monkeypatch)
+    assert (settings.youtube_cookies_secret, settings.youtube_proxy_secret) == ("cookies", "proxy")
+    assert settings.youtube_po_token_url == "http://pot.songs.svc:4416"
+    assert settings.youtube_request_interval == 0.75
+    assert (settings.youtube_download_delay, settings.youtube_download_delay_max) == (10, 20)
+    assert settings.youtube_extractors == ("soundcloud", "Bandcamp")
+
+
+def test_nothing_said_of_sources_leaves_what_the_separator_does_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = operator_settings(case("default"), tmp_path, monkeypatch)
+    assert settings.youtube_enabled
+    assert source_environment(settings) == []
+    assert source_volumes(settings) == source_mounts(settings) == []

@@ -1,6 +1,7 @@
 """Jobs are built as the golden files show, and differ where profile, model or attempt say so."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ profiles:
   default:
     fetch: {resources: {requests: {cpu: 250m, memory: 512Mi}, limits: {memory: 1Gi}}}
     separate: {resources: {requests: {cpu: 1, memory: 2Gi}, limits: {memory: 4Gi}}}
+  cpu:
+    separate: {resources: {limits: {memory: 4Gi}}, device: cpu, preset: fast}
   gpu:
     separate:
       resources: {limits: {memory: 8Gi}}
@@ -148,3 +151,75 @@ def test_profiles_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="PROFILES_FILE"):
         load_profiles(tmp_path / "missing.yaml")
     assert Gpu().resource == "nvidia.com/gpu"
+
+
+def environment(manifest: Any) -> dict[str, Any]:
+    variables = pod(manifest)["containers"][0]["env"]
+    assert len({each["name"] for each in variables}) == len(variables)
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in variables}
+
+
+SOURCES = {
+    "youtube_cookies_secret": "cookies",
+    "youtube_proxy_secret": "proxy",
+    "youtube_po_token_url": "http://pot:4416",
+    "youtube_request_interval": 0.75,
+    "youtube_download_delay": 10,
+    "youtube_download_delay_max": 20,
+    "youtube_extractors": "soundcloud, Bandcamp",
+}
+
+
+def test_fetch_is_told_and_given_what_sources_need(config: Settings) -> None:
+    more = settings(**{**config.model_dump(exclude={"youtube_extractors"}), **SOURCES})
+    built = build_job(separation(), WorkStage.FETCH, 1, more).manifest
+    told, fetch = environment(built), pod(built)
+    assert told["STEMYARD_YOUTUBE_PROXY"] == {"secretKeyRef": {"name": "proxy", "key": "proxyUrl"}}
+    assert told["STEMYARD_YOUTUBE_PO_TOKEN_URL"] == "http://pot:4416"
+    assert told["STEMYARD_YOUTUBE_REQUEST_INTERVAL"] == "0.75"
+    assert told["STEMYARD_YOUTUBE_DOWNLOAD_DELAY"] == "10"
+    assert told["STEMYARD_YOUTUBE_DOWNLOAD_DELAY_MAX"] == "20"
+    assert told["STEMYARD_EXTRACTORS"] == "soundcloud,Bandcamp"
+    mounts = {each["name"]: each for each in fetch["containers"][0]["volumeMounts"]}
+    volumes = {each["name"]: each for each in fetch["volumes"]}
+    assert mounts["youtube-cookies"]["readOnly"]
+    assert told["STEMYARD_YOUTUBE_COOKIES"] == mounts["youtube-cookies"]["mountPath"] + "/cookies.txt"
+    assert told["STEMYARD_PRIVATE_DIR"] == mounts["private"]["mountPath"]
+    assert volumes["private"]["emptyDir"]["medium"] == "Memory"
+    assert volumes["youtube-cookies"]["secret"]["secretName"] == "cookies"
+    assert set(mounts) == set(volumes)
+    separate = build_job(separation(), WorkStage.SEPARATE, 1, more, fetched=MARK).manifest
+    assert not [name for name in environment(separate) if "YOUTUBE" in name or "EXTRACTORS" in name]
+    assert not {"youtube-cookies", "private"} & {each["name"] for each in pod(separate)["volumes"]}
+
+
+@pytest.mark.parametrize("name", ["generic", "all", "Default", "", "a b"])
+def test_an_extractor_that_reads_everything_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"any address|pattern") if name else nullcontext():
+        settings(youtube_extractors=name)
+
+
+@pytest.mark.parametrize(
+    ("profile", "model", "device"),
+    [
+        ("gpu", "htdemucs", "cuda"),
+        ("gpu", "spleeter-2stems", None),
+        ("default", "htdemucs", None),
+        ("cpu", "htdemucs", "cpu"),
+    ],
+)
+def test_a_profile_that_asks_for_a_gpu_insists_on_it(
+    config: Settings, profile: str, model: str, device: str | None
+) -> None:
+    more = config.model_copy(update={"enabled_models": ("spleeter-2stems", "htdemucs")})
+    built = build_job(separation(profile=profile, model=model), WorkStage.SEPARATE, 1, more, fetched=MARK)
+    assert environment(built.manifest).get("STEMYARD_DEVICE") == device
+    assert "STEMYARD_DEVICE" not in environment(build_job(separation(), WorkStage.FETCH, 1, more).manifest)
+
+
+def test_a_profile_may_choose_the_preset_and_extra_variables_win(config: Settings) -> None:
+    built = build_job(separation(profile="cpu"), WorkStage.SEPARATE, 1, config, fetched=MARK)
+    assert environment(built.manifest)["STEMYARD_PRESET"] == "fast"
+    more = config.model_copy(update={"separator_extra_env": {"STEMYARD_PRESET": "best"}})
+    built = build_job(separation(profile="cpu"), WorkStage.SEPARATE, 1, more, fetched=MARK)
+    assert environment(built.manifest)["STEMYARD_PRESET"] == "best"

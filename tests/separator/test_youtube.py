@@ -10,6 +10,7 @@ from stemyard_contract.separationjob import Source
 from tests.support import separator_process as separator
 from tests.support.audio import CLIP
 from tests.support.desk_double import DeskDouble
+from tests.support.http_server import HttpServer
 from tests.support.youtube_server import FakeYoutube, Recording
 
 VIDEO, OTHER = "abcdefghijk", "bcdefghijkl"
@@ -229,3 +230,75 @@ def test_plugins_are_off_unless_asked_for(desk: DeskDouble, youtube: FakeYoutube
 
     assert ended.exit_code != 0
     assert not youtube.queries
+
+
+def test_a_provider_of_po_tokens_brings_its_plugin(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
+    environment = youtube.environment | {"YTDLP_NO_PLUGINS": "1", "STEMYARD_YOUTUBE_PO_TOKEN_URL": "http://pot:4416"}
+
+    ended = separator.run(separator.assignment(desk, LINK), tmp_path, **environment)
+
+    assert ended.exit_code == 0, ended.output
+    assert youtube.providers == ["http://pot:4416"]
+
+
+def test_cookies_lie_in_the_private_folder(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    cookies, private = tmp_path / "cookies.txt", tmp_path / "private"
+    cookies.write_text("# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tTRUE\t2147483647\tNAME\thidden\n")
+    private.mkdir()
+    youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
+    given = {"STEMYARD_YOUTUBE_COOKIES": str(cookies), "STEMYARD_PRIVATE_DIR": str(private)}
+
+    ended = separator.run(separator.assignment(desk, LINK), tmp_path, **given, **youtube.environment)
+
+    assert ended.exit_code == 0, ended.output
+    assert not (private / "cookies.txt").stat().st_mode & 0o077
+
+
+def test_delays_are_waited_for(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
+
+    ended = separator.run(
+        separator.assignment(desk, LINK),
+        tmp_path,
+        STEMYARD_YOUTUBE_DOWNLOAD_DELAY="600",
+        STEMYARD_YOUTUBE_DEADLINE_SECONDS="6",
+        **youtube.environment,
+    )
+
+    assert_failed(ended, FailureCode.SOURCE_NETWORK, desk)
+
+
+SITE = Source(url=f"https://site.invalid/{VIDEO}")
+
+
+def test_another_site_is_read_where_its_extractor_is_allowed(
+    desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path
+) -> None:
+    youtube.recordings = {VIDEO: Recording({"duration": 11, "title": "A song"}, CLIP_BYTES)}
+    environment = {"STEMYARD_EXTRACTORS": "soundcloud,stemyard:site", **youtube.environment}
+
+    ended = separator.run(separator.assignment(desk, SITE, youtube_enabled=False), tmp_path, **environment)
+
+    assert ended.exit_code == 0, ended.output
+    media = separator.fetched_mark(desk).media
+    assert (media.media_id, media.title) == (f"stemyard:site:{VIDEO}", "A song")
+
+
+def test_a_link_to_no_such_site_is_downloaded_directly(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+    with HttpServer(lambda exchange: exchange.answer(200, CLIP_BYTES)) as server:
+        given = separator.assignment(desk, Source(url=f"{server.url}/song.mp3"))
+        ended = separator.run(given, tmp_path, STEMYARD_EXTRACTORS="soundcloud", **youtube.environment)
+
+    assert ended.exit_code == 0, ended.output
+    assert separator.fetched_mark(desk).media.title is not None
+
+
+def test_without_its_extractor_a_site_is_a_link_like_any_other(
+    desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path
+) -> None:
+    youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
+
+    ended = separator.run(separator.assignment(desk, SITE), tmp_path, **youtube.environment)
+
+    assert_failed(ended, FailureCode.SOURCE_NETWORK, desk)  # nobody resolves site.invalid

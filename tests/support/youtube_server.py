@@ -46,6 +46,8 @@ class FakeYoutube:
     recordings: dict[str, Recording] = field(default_factory=dict)
     search_error: str | None = None
     queries: list[str] = field(default_factory=list)
+    providers: list[str] = field(default_factory=list)
+    """Providers of PO tokens that extractors were told of."""
 
     def __enter__(self) -> Self:
         self._server = HttpServer(self._route).__enter__()
@@ -70,7 +72,10 @@ class FakeYoutube:
         recording = self.recordings.get(rest[0])
         if recording is None:
             return _json(exchange, {"error": "Video unavailable"})
-        return self._media(exchange, recording) if kind == "media" else _json(exchange, _info(rest[0], recording))
+        if kind == "media":
+            return self._media(exchange, recording)
+        self.providers += parse_qs(urlsplit(exchange.path).query).get("provider", [])
+        return _json(exchange, _info(rest[0], recording))
 
     def _search(self, exchange: Exchange) -> None:
         self.queries.append(parse_qs(urlsplit(exchange.path).query)["q"][0])

@@ -5,10 +5,10 @@ from typing import TextIO
 
 from stemyard_separator.youtube.diagnosis import diagnose
 from stemyard_separator.youtube.download import Warnings, fetch
-from stemyard_separator.youtube.exchange import Done, Failed, Request, Step
+from stemyard_separator.youtube.exchange import Done, Failed, NotOurs, Request, Step
 
 
-def _tell(output: TextIO, line: Step | Done | Failed) -> None:
+def _tell(output: TextIO, line: Step | Done | NotOurs | Failed) -> None:
     output.write(line.model_dump_json() + "\n")
     output.flush()
 

@@ -1,21 +1,23 @@
 """The only module that knows yt-dlp: searches, checks and downloads. It runs in a process of its own."""
 
 import random
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from yt_dlp import YoutubeDL
+from yt_dlp.extractor import gen_extractor_classes
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import MediaMetadata
 from stemyard_contract.separationjob import Candidate
 from stemyard_separator.errors import SourceError
-from stemyard_separator.youtube.exchange import Done, Request, Step
+from stemyard_separator.youtube.exchange import Done, NotOurs, Request, Step
 from stemyard_separator.youtube.scoring import LIVE_STATES, rank
 
 EXTRACTORS: Final = ("youtube", "youtube:search")
-"""Exact names; without the list, yt-dlp would read any address of any site."""
+"""Exact names for searches and videos; without a list, yt-dlp would read any address of any site."""
 SEARCH_SIZE: Final = 5
 _SEARCH_SHARE: Final = 0.2
 _KEPT_WARNINGS: Final = 20
@@ -41,7 +43,7 @@ class Warnings:
         """Drop it: the exception says the same."""
 
 
-def fetch(request: Request, warnings: Warnings, tell: Tell) -> Done:
+def fetch(request: Request, warnings: Warnings, tell: Tell) -> Done | NotOurs:
     """Find the recording that was asked for and download its audio.
 
     Raises:
@@ -49,14 +51,21 @@ def fetch(request: Request, warnings: Warnings, tell: Tell) -> Done:
         Exception: whatever yt-dlp raises; `diagnosis` knows what it means.
     """
     candidates: list[Candidate] = []
+    if request.link is not None and not _is_suited(request.link, request, warnings):
+        return NotOurs()
     video = request.video
-    if video is None:
+    if video is None and request.link is None:
         tell(Step(step="search", fraction=0.0))
         candidates = rank(request.query or "", _search(request, warnings), request.longest_seconds)
         video = candidates[0].media_id.removeprefix("youtube:")
     tell(Step(step="download", fraction=_SEARCH_SHARE))
-    info = _download(video, request, warnings, tell)
+    info = _download(request.link or f"https://www.youtube.com/watch?v={video}", request, warnings, tell)
     return Done(path=_downloaded_path(info, request), media=_metadata(info), candidates=candidates)
+
+
+def _is_suited(link: str, request: Request, warnings: Warnings) -> bool:
+    with YoutubeDL(_options(request, warnings)):  # which loads plugins
+        return any(each.IE_NAME in request.extractors and each.suitable(link) for each in gen_extractor_classes())
 
 
 def _search(request: Request, warnings: Warnings) -> list[Info]:
@@ -67,24 +76,25 @@ def _search(request: Request, warnings: Warnings) -> list[Info]:
     return list((result or {}).get("entries") or [])
 
 
-def _download(video: str, request: Request, warnings: Warnings, tell: Tell) -> Info:
+def _download(link: str, request: Request, warnings: Warnings, tell: Tell) -> Info:
     options = _options(request, warnings) | {
         "match_filter": lambda info, *, incomplete: _check(info, request),
         "progress_hooks": [lambda state: _watch(state, request, tell)],
     }
     with YoutubeDL(options) as downloader:
-        info = downloader.extract_info(f"https://www.youtube.com/watch?v={video}")
-        return dict(info or {})
+        return dict(downloader.extract_info(link) or {})
 
 
 def _options(request: Request, warnings: Warnings) -> dict[str, Any]:
+    allowed = request.extractors if request.link is not None else EXTRACTORS
+    least, most = request.download_delay
     return {
         "quiet": True,
         "noprogress": True,
         "color": "never",
         "logger": warnings,
         "cachedir": False,
-        "allowed_extractors": list(EXTRACTORS),
+        "allowed_extractors": [re.escape(name) for name in allowed],
         "format": "bestaudio/best",
         "noplaylist": True,
         "fixup": "never",
@@ -100,11 +110,19 @@ def _options(request: Request, warnings: Warnings) -> dict[str, Any]:
         "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), _pause),
         "http_chunk_size": 10 << 20,
         "max_filesize": request.most_bytes,
-        "sleep_interval_requests": 0.5,
+        "sleep_interval_requests": request.request_interval,
+        "sleep_interval": least,
+        "max_sleep_interval": max(least, most),
         "geo_bypass": False,
         "cookiefile": request.cookies,
         "proxy": request.proxy or "",  # never one from the environment
+        "extractor_args": _provider(request.po_token_url),
     }
+
+
+def _provider(url: str | None) -> dict[str, dict[str, list[str]]]:
+    """Return what tells bgutil's plugin where its server is."""
+    return {"youtubepot-bgutilhttp": {"base_url": [url]}} if url else {}
 
 
 def _pause(n: int) -> float:
@@ -159,6 +177,6 @@ def _metadata(info: Info) -> MediaMetadata:
         title=info.get("track") or info.get("title"),
         artist=", ".join(str(artist) for artist in artists) or None,
         channel=info.get("channel") or info.get("uploader"),
-        media_id=f"youtube:{info['id']}",
+        media_id=f"{info.get('extractor') or 'youtube'}:{info['id']}",
         webpage_url=info.get("webpage_url"),
     )

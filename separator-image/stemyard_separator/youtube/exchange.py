@@ -14,16 +14,25 @@ class _Line(BaseModel):
 
 
 class Request(_Line):
-    """Search for `query`, or take `video`; download its audio into `folder`."""
+    """Search for `query`, or take `video`, or a `link` to another site; download its audio into `folder`."""
 
     query: str | None = None
     video: str | None = None
+    link: str | None = None
     folder: str
     most_bytes: int
     longest_seconds: float
     cookies: str | None = None
     """A cookie file that may be written to: yt-dlp rewrites it when it ends."""
     proxy: str | None = None
+    po_token_url: str | None = None
+    """Base URL of a provider of PO tokens; without one no plugin is loaded."""
+    request_interval: float = 0.5
+    """Seconds between two requests."""
+    download_delay: tuple[float, float] = (0.0, 0.0)
+    """Least and most seconds to wait before a download."""
+    extractors: tuple[str, ...] = ()
+    """Names of the extractors that may read `link`."""
 
 
 class Step(_Line):
@@ -43,6 +52,12 @@ class Done(_Line):
     candidates: list[Candidate]
 
 
+class NotOurs(_Line):
+    """None of the extractors that are allowed reads the link."""
+
+    kind: Literal["not ours"] = "not ours"
+
+
 class Failed(_Line):
     """There is no audio, and why."""
 
@@ -51,5 +66,5 @@ class Failed(_Line):
     detail: str
 
 
-Line = Annotated[Step | Done | Failed, Field(discriminator="kind")]
-LINES: TypeAdapter[Step | Done | Failed] = TypeAdapter(Line)
+Line = Annotated[Step | Done | NotOurs | Failed, Field(discriminator="kind")]
+LINES: TypeAdapter[Step | Done | NotOurs | Failed] = TypeAdapter(Line)

@@ -15,15 +15,16 @@ from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import SourceError
 from stemyard_separator.logs import log_failure
 from stemyard_separator.signals import end_group, owned_process
-from stemyard_separator.youtube.exchange import LINES, Done, Failed, Request, Step
+from stemyard_separator.youtube.exchange import LINES, Done, Failed, NotOurs, Request, Step
 
 _NOTES_LIMIT: Final = 2000
 _WITHHELD: Final = ("STEMYARD_ASSIGNMENT", "STEMYARD_POD_UID", "STEMYARD_TOKEN_PATH", "STEMYARD_YOUTUBE_PROXY")
+_NO_PLUGINS: Final = "YTDLP_NO_PLUGINS"
 Watch = Callable[[str, float], None]
 
 
-def run_youtube(request: Request, deadline_seconds: float, watch: Watch) -> Done:
-    """Fetch a recording; return where it is and what is known of it.
+def run_downloader(request: Request, deadline_seconds: float, watch: Watch) -> Done | NotOurs:
+    """Fetch a recording; return where it is and what is known of it, or that its link is for nobody here.
 
     Raises:
         SourceError: with the code that yt-dlp's failure means; SOURCE_NETWORK past the deadline.
@@ -36,7 +37,7 @@ def run_youtube(request: Request, deadline_seconds: float, watch: Watch) -> Done
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=_environment(Path(request.folder)),
+            env=_environment(request),
             start_new_session=True,
             text=True,
         )
@@ -52,7 +53,7 @@ def run_youtube(request: Request, deadline_seconds: float, watch: Watch) -> Done
             timer.cancel()
 
 
-def _answer(process: subprocess.Popen[str], request: Request, watch: Watch) -> Done | None:
+def _answer(process: subprocess.Popen[str], request: Request, watch: Watch) -> Done | NotOurs | None:
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
     process.stdin.write(request.model_dump_json())
     process.stdin.close()
@@ -62,12 +63,12 @@ def _answer(process: subprocess.Popen[str], request: Request, watch: Watch) -> D
                 watch(step, fraction)
             case Failed(code=code, detail=detail):
                 raise SourceError(code, detail)
-            case Done() as done:
+            case Done() | NotOurs() as done:
                 return done
     return None
 
 
-def _parsed(text: str) -> Step | Done | Failed:
+def _parsed(text: str) -> Step | Done | NotOurs | Failed:
     try:
         return LINES.validate_json(text)
     except ValidationError:
@@ -81,7 +82,10 @@ def _silent_end(status: int, notes: Path) -> SourceError:
     return SourceError(FailureCode.EXTRACTOR_BROKEN, f"The downloader ended with status {status}.")
 
 
-def _environment(folder: Path) -> Mapping[str, str]:
+def _environment(request: Request) -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
+    if request.po_token_url is not None:
+        kept[_NO_PLUGINS] = ""  # the provider's plugin is wanted
     # the JavaScript runtime wants a home it may write to
-    return kept | {"HOME": str(folder), "DENO_DIR": str(folder / ".deno"), "TMPDIR": str(folder)}
+    folder = request.folder
+    return kept | {"HOME": folder, "DENO_DIR": f"{folder}/.deno", "TMPDIR": folder}

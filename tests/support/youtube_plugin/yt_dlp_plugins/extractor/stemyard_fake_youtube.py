@@ -11,6 +11,7 @@ import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
+from yt_dlp.extractor.common import InfoExtractor
 from yt_dlp.extractor.youtube import YoutubeIE, YoutubeSearchIE
 from yt_dlp.utils import ExtractorError
 
@@ -20,7 +21,8 @@ _SERVER = os.environ["STEMYARD_FAKE_YOUTUBE_URL"].rstrip("/")
 class StemyardYoutubeIE(YoutubeIE, plugin_name="stemyard"):
     def _real_extract(self, url: str) -> dict[str, Any]:
         video = self._match_id(url)
-        info = self._download_json(f"{_SERVER}/video/{video}", video)
+        provider = self._configuration_arg("base_url", [""], ie_key="youtubepot-bgutilhttp", casesense=True)[0]
+        info = self._download_json(f"{_SERVER}/video/{video}", video, query={"provider": provider} if provider else {})
         if "error" in info:
             raise ExtractorError(info["error"], expected=info.get("expected", True), video_id=video)
         for each in info.get("formats", ()):
@@ -40,6 +42,20 @@ class StemyardYoutubeSearchIE(YoutubeSearchIE, plugin_name="stemyard"):
                 "url": f"https://www.youtube.com/watch?v={entry['id']}",
                 **entry,
             }
+
+
+class StemyardSiteIE(InfoExtractor):
+    """Another site, whose recordings the same server has."""
+
+    IE_NAME = "stemyard:site"
+    _VALID_URL = r"https?://site\.invalid/(?P<id>[\w-]{11})"
+
+    def _real_extract(self, url: str) -> dict[str, Any]:
+        song = self._match_id(url)
+        info = self._download_json(f"{_SERVER}/video/{song}", song)
+        for each in info.get("formats", ()):
+            each["url"] = urllib.parse.urljoin(_SERVER, each["url"])
+        return {"id": song, "webpage_url": url, **info}
 
 
 # a plugin's extractors are called `youtube+stemyard`; the allow-list asks for the plain names

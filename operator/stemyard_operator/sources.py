@@ -1,0 +1,63 @@
+"""What a fetch pod is told and given about the sources that this deployment allows. Pure."""
+
+from typing import Any, Final
+
+from stemyard_operator.source_settings import SourceSettings
+
+_COOKIES: Final = "youtube-cookies"
+_COOKIES_FOLDER: Final = "/var/run/secrets/stemyard-youtube"
+_COOKIES_KEY: Final = "cookies.txt"
+_PROXY_KEY: Final = "proxyUrl"
+_PRIVATE: Final = "private"
+_PRIVATE_FOLDER: Final = "/run/stemyard"
+_PRIVATE_SIZE: Final = "1Mi"
+
+
+def source_environment(settings: SourceSettings) -> list[dict[str, Any]]:
+    """Return the environment variables of a fetch container, those left out whose defaults hold."""
+    values = {
+        "STEMYARD_YOUTUBE_PO_TOKEN_URL": settings.youtube_po_token_url,
+        "STEMYARD_YOUTUBE_REQUEST_INTERVAL": _changed(settings, "youtube_request_interval"),
+        "STEMYARD_YOUTUBE_DOWNLOAD_DELAY": _changed(settings, "youtube_download_delay"),
+        "STEMYARD_YOUTUBE_DOWNLOAD_DELAY_MAX": _changed(settings, "youtube_download_delay_max"),
+        "STEMYARD_EXTRACTORS": ",".join(settings.youtube_extractors),
+    }
+    if settings.youtube_cookies_secret:
+        values["STEMYARD_YOUTUBE_COOKIES"] = f"{_COOKIES_FOLDER}/{_COOKIES_KEY}"
+        values["STEMYARD_PRIVATE_DIR"] = _PRIVATE_FOLDER
+    variables: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items() if value]
+    if settings.youtube_proxy_secret:
+        # not optional: a pod without its proxy would show the cluster's own address
+        key = {"name": settings.youtube_proxy_secret, "key": _PROXY_KEY}
+        variables.append({"name": "STEMYARD_YOUTUBE_PROXY", "valueFrom": {"secretKeyRef": key}})
+    return variables
+
+
+def _changed(settings: SourceSettings, name: str) -> str | None:
+    value = getattr(settings, name)
+    return None if value == SourceSettings.model_fields[name].default else f"{value:g}"
+
+
+def source_volumes(settings: SourceSettings) -> list[dict[str, Any]]:
+    """Return the volumes of a fetch pod: cookies, and memory for the copy of them that yt-dlp writes to."""
+    if not settings.youtube_cookies_secret:
+        return []
+    # optional: the separator names a missing cookie file better than a pod that never starts
+    secret = {
+        "secretName": settings.youtube_cookies_secret,
+        "items": [{"key": _COOKIES_KEY, "path": _COOKIES_KEY}],
+        "defaultMode": 0o440,
+        "optional": True,
+    }
+    memory = {"medium": "Memory", "sizeLimit": _PRIVATE_SIZE}
+    return [{"name": _COOKIES, "secret": secret}, {"name": _PRIVATE, "emptyDir": memory}]
+
+
+def source_mounts(settings: SourceSettings) -> list[dict[str, Any]]:
+    """Return where a fetch container finds these volumes."""
+    if not settings.youtube_cookies_secret:
+        return []
+    return [
+        {"name": _COOKIES, "mountPath": _COOKIES_FOLDER, "readOnly": True},
+        {"name": _PRIVATE, "mountPath": _PRIVATE_FOLDER},
+    ]
