@@ -54,7 +54,13 @@ def decide(resource: Mapping[str, Any], order: Order, default_model: str, now: f
     if (record.track_id, record.owner, spec_cache_key(spec, default_model)) != asked:
         raise NameConflictError(f"The SeparationJob {record.name} exists and asks for something else.")
     again = _runs_again(record, order.refresh, now)
-    changes = (_run_operations(record) if again else []) + _claiming(record, order.claim)
+    changes = _run_operations(record) if again else []
+    if (again and record.priority != order.priority) or _more_urgent(record, order):
+        changes += [
+            test_of("/spec/priority", record.priority),
+            {"op": "replace", "path": "/spec/priority", "value": order.priority},
+        ]
+    changes += _claiming(record, order.claim)
     return Decision(record, [test_of("/metadata/uid", record.uid), *changes] if changes else [], again)
 
 
@@ -65,6 +71,7 @@ def answers_from_mirror(record: MirrorRecord, order: Order, now: float) -> bool:
         and (record.track_id, record.owner) == (order.track_id, order.owner)
         and order.key_id in record.claims
         and order.claim.webhook in {None, record.webhooks.get(order.key_id)}
+        and not _more_urgent(record, order)
         and not _runs_again(record, order.refresh, now)
     )
 
@@ -80,6 +87,11 @@ def _runs_again(record: MirrorRecord, refresh: bool, now: float) -> bool:
     if record.phase is not Phase.COMPLETED or refresh:
         return True
     return record.expires_at is not None and record.expires_at <= now
+
+
+def _more_urgent(record: MirrorRecord, order: Order) -> bool:
+    """Whether a run under way is to be hurried; nobody who asks for less slows down what others wait for."""
+    return not record.finished and order.priority > record.priority
 
 
 def retry_patch(record: MirrorRecord, key_id: str) -> list[Operation]:

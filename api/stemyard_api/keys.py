@@ -15,7 +15,16 @@ from typing import Annotated, Final
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stemyard_api.security import DEFAULT_KEY_ID, KeyEntry, KeyLimits, Keyring, Principal, Scope, digest
+from stemyard_api.security import (
+    DEFAULT_KEY_ID,
+    HIGHEST_PRIORITY,
+    KeyEntry,
+    KeyLimits,
+    Keyring,
+    Principal,
+    Scope,
+    digest,
+)
 from stemyard_api.settings import Settings, SettingsError
 
 RELOAD_SECONDS: Final = 5.0
@@ -31,12 +40,13 @@ class _Strict(BaseModel):
 
 
 class Limits(_Strict):
-    """What one key may do in a minute, a day and at once; absent is what the deployment says."""
+    """What one key may do in a minute, a day and at once, and how urgently; absent is what the deployment says."""
 
     submits_per_minute: Annotated[int, Field(ge=1)] | None = None
     reads_per_minute: Annotated[int, Field(ge=1)] | None = None
     concurrent: Annotated[int, Field(ge=1)] | None = None
     minutes_per_day: Annotated[float, Field(gt=0)] | None = None
+    priority: Annotated[int, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)] | None = None
 
 
 class Entry(_Strict):

@@ -12,6 +12,8 @@ from stemyard_api.errors import ForbiddenError, UnauthenticatedError
 
 DEFAULT_KEY_ID: Final = "default"
 """Id of the key in API_SECRET_KEY."""
+HIGHEST_PRIORITY: Final = 100
+"""The API uses priorities from minus this to this; what is beyond is left to those who write SeparationJobs."""
 _BEARER: Final = b"bearer "
 
 
@@ -38,12 +40,14 @@ class KeyLimits:
         reads_per_minute: everything else.
         concurrent: its separations that may be under way at once.
         minutes_per_day: minutes of audio separated for it from midnight to midnight UTC.
+        priority: highest priority it may ask for; None is 0, or for an admin the highest there is.
     """
 
     submits_per_minute: int | None = None
     reads_per_minute: int | None = None
     concurrent: int | None = None
     minutes_per_day: float | None = None
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,13 @@ class Principal:
     def is_admin(self) -> bool:
         """Whether it may see and end everybody's separations."""
         return Scope.ADMIN in self.scopes
+
+    @property
+    def highest_priority(self) -> int:
+        """Priority that it may ask for at most."""
+        if self.limits.priority is not None:
+            return self.limits.priority
+        return HIGHEST_PRIORITY if self.is_admin else 0
 
     def require(self, scope: Scope) -> None:
         """Pass a key with this scope.

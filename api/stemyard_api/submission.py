@@ -7,8 +7,14 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
-from stemyard_api.errors import InvalidRequestError, ModelNotEnabledError, SourceDisabledError, UploadNotFoundError
-from stemyard_api.security import Principal
+from stemyard_api.errors import (
+    ForbiddenError,
+    InvalidRequestError,
+    ModelNotEnabledError,
+    SourceDisabledError,
+    UploadNotFoundError,
+)
+from stemyard_api.security import HIGHEST_PRIORITY, Principal
 from stemyard_api.settings import Settings
 from stemyard_api.stored_sources import check_allowed
 from stemyard_api.upload_id import belongs_to
@@ -125,6 +131,8 @@ class SeparationRequest(BaseModel):
     """Where to POST when the separation ends; on a completed one, at once. https, at a public address."""
     metadata: Annotated[dict[str, Any], AfterValidator(_check_metadata)] | None = None
     """Anything to be echoed with the track, to this API key only; at most 1 KiB as JSON."""
+    priority: Annotated[StrictInt, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)] = 0
+    """Among separations that wait, a higher one goes first. Above 0 only as far as the API key may."""
     cache: Literal["use", "refresh"] = "use"
     """`refresh` separates again even where a result exists."""
 
@@ -159,9 +167,9 @@ class Order:
         return self.spec.claims[0]
 
     @property
-    def upload(self) -> UploadSource | None:
-        """The upload to be separated, where that is the source."""
-        return self.spec.source.upload
+    def priority(self) -> int:
+        """How urgent it is."""
+        return self.spec.priority
 
     def manifest(self, namespace: str) -> dict[str, Any]:
         """Return the SeparationJob to create, every default written out."""
@@ -180,6 +188,7 @@ def order_of(request: SeparationRequest, principal: Principal, settings: Setting
     Raises:
         InvalidRequestError: not exactly one source, or a value that is not offered.
         ModelNotEnabledError, SourceDisabledError, UploadNotFoundError: the deployment refuses it.
+        ForbiddenError: the key may not ask for so high a priority.
     """
     source = _source(request, principal, settings)
     model = _model(request.model, settings)
@@ -189,6 +198,7 @@ def order_of(request: SeparationRequest, principal: Principal, settings: Setting
         quality=request.quality if model.engine.has_presets else DEFAULT_QUALITY,
         stems=_stems(request.stems, model),
         output=_output(request),
+        priority=_priority(request.priority, principal),
         claims=[_claim(request, principal)],
     )
     owner = principal.key_id if settings.result_sharing == "per-key" else None
@@ -200,6 +210,12 @@ def order_of(request: SeparationRequest, principal: Principal, settings: Setting
 def _claim(request: SeparationRequest, principal: Principal) -> Claim:
     metadata = None if request.metadata is None else dump_metadata(request.metadata)
     return Claim(key=principal.key_id, metadata=metadata, webhook=request.webhook_url)
+
+
+def _priority(asked: int, principal: Principal) -> int:
+    if asked > principal.highest_priority:
+        raise ForbiddenError.of("priority", f"this API key may ask for at most {principal.highest_priority}")
+    return asked
 
 
 def _source(request: SeparationRequest, principal: Principal, settings: Settings) -> Source:

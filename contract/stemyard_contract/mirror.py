@@ -186,6 +186,7 @@ class MirrorRecord(Handed):
     webhooks: dict[str, str] = Field(default_factory=dict)
     """Where each of them is told."""
     cancel: bool = False
+    priority: int = 0
     expires_at: float | None = None
     owner: str | None = None
     """Id of the one API key it belongs to, where results are not shared between keys."""
@@ -244,6 +245,7 @@ def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
         metadata={claim.key: claim.metadata for claim in spec.claims if claim.metadata is not None},
         webhooks={claim.key: claim.webhook for claim in spec.claims if claim.webhook is not None},
         cancel=spec.cancel,
+        priority=spec.priority,
         expires_at=ended + spec.ttl_seconds_after_finished if ended is not None else None,
         owner=(metadata.get("labels") or {}).get(LABEL_OWNER),
     )

@@ -52,6 +52,29 @@ def test_a_failed_or_cancelled_track_runs_again(status: dict[str, Any]) -> None:
     assert decision.runs_again
 
 
+def test_a_more_urgent_request_hurries_what_is_under_way() -> None:
+    waiting = resource({}, {"priority": 3})
+    raised = [
+        {"op": "test", "path": "/spec/priority", "value": 3},
+        {"op": "replace", "path": "/spec/priority", "value": 5},
+    ]
+    assert decide(waiting, order(priority=5), MODEL, NOW).patch == [UID, *raised]
+    for less in (3, 0, -5):
+        assert decide(waiting, order(priority=less), MODEL, NOW).patch == []
+    assert decide(resource(tracks.status_completed(), {"priority": 3}), order(priority=5), MODEL, NOW).patch == []
+
+
+def test_a_new_run_is_as_urgent_as_who_asks_for_it() -> None:
+    decision = decide(resource(tracks.status_failed(), {"priority": 3}), order(), MODEL, NOW)
+    assert decision.patch[-1] == {"op": "replace", "path": "/spec/priority", "value": 0}
+
+
+def test_the_mirror_does_not_answer_a_more_urgent_request() -> None:
+    waiting = record_of(resource({"cacheKey": order().content_key}, {"priority": 3}))
+    assert answers_from_mirror(waiting, order(priority=3), NOW)
+    assert not answers_from_mirror(waiting, order(priority=4), NOW)
+
+
 def test_a_rerun_under_way_is_joined() -> None:
     decision = decide(resource(tracks.status_failed(run=1), {"run": 2}), order(), MODEL, NOW)
     assert decision.patch == []

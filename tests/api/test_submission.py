@@ -7,12 +7,13 @@ from pydantic import ValidationError
 
 from stemyard_api.errors import (
     ApiError,
+    ForbiddenError,
     InvalidRequestError,
     ModelNotEnabledError,
     SourceDisabledError,
     UploadNotFoundError,
 )
-from stemyard_api.security import Principal
+from stemyard_api.security import KeyLimits, Principal, Scope
 from stemyard_api.submission import Order, SeparationRequest, order_of
 from stemyard_api.upload_id import mint_upload_id
 from stemyard_contract.identity import track_id
@@ -100,6 +101,9 @@ def test_requests_that_mean_something_else_are_other_tracks(other: dict[str, Any
         ({"object": "incoming/\ud83d.mp3"}, "object"),
         ({"object": "x" * 1025}, "object"),
         ({"search_query": "a", "quality": "perfect"}, "quality"),
+        ({"search_query": "a", "priority": 101}, "priority"),
+        ({"search_query": "a", "priority": 1.0}, "priority"),
+        ({"search_query": "a", "priority": True}, "priority"),
         ({"search_query": "a", "stems": []}, "stems"),
         ({"search_query": "a", "stems": ["kazoo"]}, "stems"),
         ({"search_query": "a", "format": "wma"}, "format"),
@@ -180,6 +184,24 @@ def test_youtube_can_be_turned_off() -> None:
         with pytest.raises(SourceDisabledError):
             order(body, youtube_enabled=False)
     assert order({"url": "https://example.com/a.mp3"}, youtube_enabled=False).spec.source.url
+
+
+@pytest.mark.parametrize(
+    ("principal", "highest"),
+    [
+        (DEFAULT, 100),
+        (Principal("team", frozenset({Scope.SUBMIT})), 0),
+        (Principal("team", frozenset({Scope.SUBMIT}), KeyLimits(priority=10)), 10),
+        (Principal("boss", frozenset(Scope), KeyLimits(priority=-1)), -1),
+    ],
+)
+def test_a_key_may_be_as_urgent_as_its_entry_says(principal: Principal, highest: int) -> None:
+    for priority in (highest, -100):
+        made = order({"search_query": "a", "priority": priority}, principal)
+        assert (made.spec.priority, made.track_id) == (priority, order({"search_query": "a"}).track_id)
+    if highest < 100:
+        with pytest.raises(ForbiddenError, match=f"priority: .* at most {highest}"):
+            order({"search_query": "a", "priority": highest + 1}, principal)
 
 
 def test_metadata_is_kept_as_text() -> None:

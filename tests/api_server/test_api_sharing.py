@@ -75,6 +75,17 @@ def test_two_keys_share_one_separation_until_both_withdraw(shared: World, song: 
         assert called(second, "POST", f"/job/{track}/cancel", 202)["cancelled"] is True
 
 
+def test_the_most_urgent_request_counts(shared: World, song: dict[str, Any]) -> None:
+    with shared.client("team-a") as client, shared.client("boss", 1) as boss:
+        track = ask(client, song)
+        shared.mirror(shared.resource(track))
+        assert ask(boss, {**song, "priority": 10}) == track
+        for priority in (-5, 0):
+            ask(client, {**song, "priority": priority})
+        assert shared.resource(track)["spec"]["priority"] == 10
+        assert client.post("/separate-audio", json={**song, "priority": 1}).json()["code"] == "FORBIDDEN"
+
+
 def test_a_request_right_after_a_cancel_runs_again(shared: World, song: dict[str, Any]) -> None:
     with shared.client("team-a") as client:
         track = ask(client, song)
