@@ -111,7 +111,7 @@ async def run() -> None:
         parts = build(settings, await Cluster.connect())
         stack.push_async_callback(parts.cluster.close)
         stack.push_async_callback(parts.mirror.close)
-        stack.callback(parts.objects.close)
+        stack.push_async_callback(parts.objects.close)
         stack.push_async_callback(parts.sender.close)
         stack.push_async_callback(parts.courier.close)
         probes = parts.metrics.serve(parts.health.application())

@@ -17,6 +17,20 @@ JOB_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 _PAGE: Final = 500
 
 
+class _NothingKept(kopf.DiffBaseStorage):
+    """kopf copies every object at every event to find out what changed; nobody here asks it that."""
+
+    def build(self, **_: object) -> Any:  # noqa: ANN401 - kopf does not export its type
+        """Return an empty essence."""
+        return {}
+
+    def fetch(self, **_: object) -> None:
+        """Return nothing: no object carries what was handled last."""
+
+    def store(self, **_: object) -> None:
+        """Store nothing."""
+
+
 def operator_settings() -> kopf.OperatorSettings:
     """Return kopf's settings: no finalizers, annotations, peering or Events of its own, and watches that cannot die."""
     settings = kopf.OperatorSettings()
@@ -31,6 +45,7 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.enforce_retry_after = True
+    settings.persistence.diffbase_storage = _NothingKept()
     settings.persistence.finalizer = f"{GROUP}/operator"
     settings.process.ultimate_exiting_timeout = 10
     return settings

@@ -1,9 +1,11 @@
 """The operator's calls to a real S3 store."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from stemyard_operator.errors import StoreError, StoreRefusedError
 from stemyard_operator.objects import Objects
@@ -24,11 +26,38 @@ def objects_of(store: ObjectStore, **changes: str) -> Objects:
     return Objects(settings(**{**values, **changes}))
 
 
+class Trouble:
+    """A store that answers as it is told."""
+
+    def __init__(self) -> None:
+        self.answers: list[int] = []
+        self.calls = 0
+
+    async def answer(self, _: web.Request) -> web.Response:
+        self.calls += 1
+        return web.Response(status=self.answers.pop(0), text=f"after {self.calls - 1}")
+
+
 @pytest.fixture
-def objects(store: ObjectStore) -> Iterator[Objects]:
+def trouble() -> Trouble:
+    return Trouble()
+
+
+@pytest.fixture
+async def objects_in_trouble(trouble: Trouble, store: ObjectStore) -> AsyncIterator[Objects]:
+    application = web.Application()
+    application.router.add_route("*", "/{rest:.*}", trouble.answer)
+    async with TestServer(application) as server:
+        found = objects_of(store, s3_endpoint_url=str(server.make_url("/")))
+        yield found
+        await found.close()
+
+
+@pytest.fixture
+async def objects(store: ObjectStore) -> AsyncIterator[Objects]:
     found = objects_of(store)
     yield found
-    found.close()
+    await found.close()
 
 
 def put(store: ObjectStore, key: str, body: bytes = b"body") -> None:
@@ -42,14 +71,14 @@ async def test_the_bucket_is_made_and_says_whose_it_is(store: ObjectStore) -> No
     for _ in range(2):
         await objects.prepare()
     assert b"install-1" in (await objects.get("install-1/owner.json", 1000) or b"")
-    objects.close()
+    await objects.close()
 
 
 async def test_wrong_credentials_name_the_setting(store: ObjectStore) -> None:
     objects = objects_of(store, r2_secret_access_key="wrong")
     with pytest.raises(StoreRefusedError, match="R2_BUCKET=stemyard"):
         await objects.prepare()
-    objects.close()
+    await objects.close()
 
 
 async def test_no_answer_can_be_waited_for() -> None:
@@ -57,7 +86,7 @@ async def test_no_answer_can_be_waited_for() -> None:
     with pytest.raises(StoreError) as caught:
         await objects.size("x")
     assert caught.value.retryable
-    objects.close()
+    await objects.close()
 
 
 async def test_reads(store: ObjectStore, objects: Objects) -> None:
@@ -88,6 +117,40 @@ async def test_more_than_a_page(store: ObjectStore, objects: Objects) -> None:
     assert len(await objects.keys("install-1/many/")) == 1005
     await objects.remove("install-1/many/")
     assert await objects.keys("install-1/many/") == []
+
+
+async def test_a_bucket_that_is_gone_is_not_an_absent_object(store: ObjectStore) -> None:
+    objects = objects_of(store, r2_bucket="never-made")
+    with pytest.raises(StoreError, match="NoSuchBucket"):
+        await objects.get("x", 10)
+    with pytest.raises(StoreError, match="NoSuchBucket"):
+        await objects.keys("x/")
+    await objects.close()
+
+
+async def test_refused_calls_name_the_setting(store: ObjectStore) -> None:
+    objects = objects_of(store, r2_secret_access_key="wrong")
+    for call in (objects.get("x", 10), objects.size("x"), objects.keys("x/"), objects.remove("x")):
+        with pytest.raises(StoreRefusedError, match="R2_BUCKET=stemyard"):
+            await call
+    await objects.close()
+
+
+async def test_passing_trouble_is_sat_out_for_a_while(trouble: Trouble, objects_in_trouble: Objects) -> None:
+    trouble.answers = [503, 500, 200]
+    assert await objects_in_trouble.get("key", 100) == b"after 2"
+    trouble.answers = [503, 503, 503, 200]
+    with pytest.raises(StoreError, match="503"):
+        await objects_in_trouble.get("key", 100)
+
+
+async def test_odd_keys_are_found_again(objects: Objects, store: ObjectStore) -> None:
+    key = f"{PREFIX}/odd/a b+c&d=e%20é.mp3"
+    put(store, key)
+    assert await objects.size(key) == 4
+    assert await objects.keys(f"{PREFIX}/odd/") == [key]
+    await objects.remove(f"{PREFIX}/odd/")
+    assert await objects.size(key) is None
 
 
 def test_links_open_one_object_for_one_method(store: ObjectStore, objects: Objects) -> None:
