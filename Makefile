@@ -58,6 +58,8 @@ test-torch: $(CACHE)/venvs/cuda.stamp ## tests of the demucs engine, in an envir
 
 bench: setup $(CACHE)/venvs/cuda.stamp ## measure every figure that is claimed, one line each: name value unit target ok|short
 	$(RUN) python -m bench.api
+	python3 -m localcluster prepare --control-plane
+	$(RUN) python -m bench.operator
 	$(RUN) python -m bench.separation --only spleeter
 	$(TORCH) -m bench.separation --only demucs
 

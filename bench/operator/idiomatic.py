@@ -1,0 +1,142 @@
+"""The operator as kopf's documentation would have one write it, for comparison: `on.create`, `on.delete`, `on.event`.
+
+It makes the same two Jobs, reads and checks the same commit marks, mirrors to Redis and ends with the same result. It
+has no answer to anything that goes wrong: no retries, no limits, no cancellation, no election. kopf's settings are its
+defaults, and the Kubernetes client is the asynchronous one, used as documented.
+"""
+
+import json
+import os
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import kopf
+from kubernetes.aio import client, config
+from kubernetes.aio.client.rest import ApiException
+from redis.asyncio import Redis
+
+from stemyard_contract.handover import Manifest, MarkReference, SourceMark, WorkStage, parse_outcome
+from stemyard_contract.separationjob import GROUP, LABEL_MANAGED_BY, LABEL_STAGE, MANAGED_BY, PLURAL, VERSION
+from stemyard_operator.leftovers import prefix_of
+from stemyard_operator.manifests import build_job
+from stemyard_operator.objects import Objects
+from stemyard_operator.observed import FoundManifest, separation_of
+from stemyard_operator.settings import load_settings
+from stemyard_operator.status import result_of
+
+IT = SimpleNamespace()
+CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
+
+
+@kopf.on.startup()
+async def start(**_: Any) -> None:
+    await config.load_kube_config(os.environ["KUBECONFIG"])
+    IT.settings = load_settings()
+    IT.objects = Objects(IT.settings)
+    IT.redis = Redis.from_url(IT.settings.redis_url)
+    IT.jobs, IT.pods, IT.custom = client.BatchV1Api(), client.CoreV1Api(), client.CustomObjectsApi()
+    IT.started, IT.done = set(), set()
+
+
+@kopf.on.create(GROUP, VERSION, PLURAL)
+async def created(body: kopf.Body, patch: kopf.Patch, namespace: str, **_: Any) -> None:
+    separation = separation_of(body)
+    job = build_job(separation, WorkStage.FETCH, 1, IT.settings)
+    await make(namespace, job.manifest)
+    patch.status.update(phase="Fetching", progress=0, stage="fetch", job=job.name, trackId=separation.track_id)
+    await mirror(separation.track_id, "Fetching")
+
+
+@kopf.on.delete(GROUP, VERSION, PLURAL)
+async def deleted(body: kopf.Body, **_: Any) -> None:
+    separation = separation_of(body)
+    if separation.status.result is not None:
+        await IT.objects.remove(prefix_of(separation.status.result.manifest_key))
+    await IT.redis.delete(f"idiomatic:{separation.track_id}")
+
+
+@kopf.on.event("batch", "v1", "jobs", labels={LABEL_MANAGED_BY: MANAGED_BY})
+async def job_changed(event: dict[str, Any], body: kopf.Body, namespace: str, **_: Any) -> None:
+    if event["type"] == "DELETED":
+        return
+    uid, stage = body["metadata"]["uid"], body["metadata"]["labels"][LABEL_STAGE]
+    owner, status = body["metadata"]["ownerReferences"][0]["name"], body.get("status", {})
+    ended = any(one["type"] == "Complete" and one["status"] == "True" for one in status.get("conditions", []))
+    if stage == "separate" and status.get("ready") and uid not in IT.started:
+        IT.started.add(uid)
+        await write(namespace, owner, {"phase": "Separating"})
+    if ended and uid not in IT.done:
+        IT.done.add(uid)
+        reference = await mark_of_pod(namespace, uid)
+        if stage == "fetch":
+            await fetched(namespace, owner, reference)
+        else:
+            await separated(namespace, owner, reference)
+
+
+async def fetched(namespace: str, name: str, reference: MarkReference) -> None:
+    mark = SourceMark.model_validate_json(await stored(reference.key))
+    await check(reference.key, mark.audio.file, mark.audio.bytes)
+    source = {
+        "title": mark.media.title,
+        "artist": mark.media.artist,
+        "duration": mark.duration_seconds,
+        "sha256": mark.audio_sha256,
+        "markKey": reference.key,
+        "markSha256": reference.sha256,
+    }
+    body = await write(namespace, name, {"source": source, "phase": "Queued", "progress": 10, "stage": "separate"})
+    job = build_job(separation_of(body), WorkStage.SEPARATE, 1, IT.settings, fetched=reference)
+    await make(namespace, job.manifest)
+
+
+async def separated(namespace: str, name: str, reference: MarkReference) -> None:
+    mark = Manifest.model_validate_json(await stored(reference.key))
+    for stem in mark.stems.values():
+        await check(reference.key, stem.file, stem.bytes)
+    result = result_of(FoundManifest(reference, mark)).model_dump(mode="json", by_alias=True)
+    finished = datetime.now(UTC).isoformat()
+    status = {"phase": "Completed", "progress": 100, "result": result, "finishedAt": finished}
+    body = await write(namespace, name, status)
+    await IT.objects.remove(prefix_of(body["status"]["source"]["markKey"]))
+
+
+async def make(namespace: str, manifest: Any) -> None:
+    try:
+        await IT.jobs.create_namespaced_job(namespace, manifest)
+    except ApiException as error:
+        if error.status != 409:
+            raise
+
+
+async def write(namespace: str, name: str, status: dict[str, Any]) -> Any:
+    body = await IT.custom.patch_namespaced_custom_object_status(
+        GROUP, VERSION, namespace, PLURAL, name, {"status": status}, _content_type="application/merge-patch+json"
+    )
+    await mirror(body["status"]["trackId"], status["phase"])
+    return body
+
+
+async def mirror(track: str, phase: str) -> None:
+    await IT.redis.set(f"idiomatic:{track}", json.dumps({"track_id": track, "phase": phase}))
+
+
+async def mark_of_pod(namespace: str, job_uid: str) -> MarkReference:
+    listed = await IT.pods.list_namespaced_pod(namespace, label_selector=f"{CONTROLLER_UID}={job_uid}")
+    outcome = parse_outcome(listed.items[0].status.container_statuses[0].state.terminated.message)
+    if outcome is None or outcome.mark is None:
+        raise RuntimeError(f"the pod of Job {job_uid} left no Outcome")
+    return outcome.mark
+
+
+async def stored(key: str) -> bytes:
+    content = await IT.objects.get(key, 2**20)
+    if content is None:
+        raise RuntimeError(f"{key} is not there")
+    return bytes(content)
+
+
+async def check(mark: str, file: str, size: int) -> None:
+    if await IT.objects.size(prefix_of(mark) + file) != size:
+        raise RuntimeError(f"{file} beside {mark} is not as it should be")
