@@ -10,7 +10,7 @@ TORCH := $(CACHE)/venvs/cuda/bin/python
 TESTS ?= tests
 CRD := charts/stemyard/files/crds/separationjobs.yaml
 
-.PHONY: help setup check format generate images test test-unit test-api-server test-cluster test-torch bench demo down
+.PHONY: help setup check format generate images test test-unit test-api-server chaos test-cluster test-torch bench demo down
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -44,6 +44,10 @@ test-unit: setup ## tests that need neither cluster nor network
 test-api-server: setup ## tests against a real API server, started by the tests in seconds
 	python3 -m localcluster prepare --control-plane
 	$(PYTEST) -m api_server $(TESTS)
+
+chaos: setup ## kill the operator at every call it awaits, hundreds of times; half an hour
+	python3 -m localcluster prepare --control-plane
+	STEMYARD_CHAOS=1 $(PYTEST) --timeout 7200 -m api_server tests/api_server/test_operator_crashes.py
 
 test-cluster: setup ## tests of the whole system on a real cluster
 	python3 -m localcluster prepare

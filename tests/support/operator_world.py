@@ -166,9 +166,14 @@ class World:
         """End pod and Job with a failure code."""
         typed = job_of(job)
         assert typed is not None
-        message = Outcome(stage=typed.stage, code=code).dump()
-        ended = {"exitCode": 1, "reason": "Error", "startedAt": stamp(), "finishedAt": stamp(), "message": message}
-        self._pod_status(pod, "Failed", {"terminated": ended})
+        self._fail(job, pod, exitCode=1, reason="Error", message=Outcome(stage=typed.stage, code=code).dump())
+
+    def run_out_of_memory(self, job: Mapping[str, Any], pod: Mapping[str, Any]) -> None:
+        """End pod and Job as the kernel does when the container outgrows its memory."""
+        self._fail(job, pod, exitCode=137, reason="OOMKilled")
+
+    def _fail(self, job: Mapping[str, Any], pod: Mapping[str, Any], **ended: Any) -> None:
+        self._pod_status(pod, "Failed", {"terminated": {"startedAt": stamp(), "finishedAt": stamp(), **ended}})
         self._end(job, "Failed", "FailureTarget", {"failed": 1})
 
     def _end(self, job: Mapping[str, Any], how: str, first: str, more: dict[str, Any]) -> None:
