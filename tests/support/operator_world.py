@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import mimetypes
 import signal
 import sys
 import time
@@ -153,7 +154,8 @@ class World:
         key, content, beside = mark_of(separation, typed.stage, typed.run, pod["metadata"]["uid"], INSTALL)
         client = self.store.client()
         for file, body in {**beside, key: content}.items():
-            client.put_object(Bucket=self.store.bucket, Key=file, Body=body)
+            kind = mimetypes.guess_type(file)[0] or "application/octet-stream"
+            client.put_object(Bucket=self.store.bucket, Key=file, Body=body, ContentType=kind)
         client.close()
         reference = MarkReference(key=key, sha256=hashlib.sha256(content).hexdigest())
         message = Outcome(stage=typed.stage, mark=reference).dump() if outcome else ""

@@ -1,6 +1,7 @@
 """Real servers for tests, each a process on a free port of this machine: Valkey, an S3 store, and our own API."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -72,11 +73,13 @@ class Server:
                 self.stop()
 
 
-def valkey(folder: Path) -> Server:
-    """A Valkey server that keeps nothing."""
+def valkey(folder: Path, user: str = "", password: str = "") -> Server:
+    """A Valkey server that keeps nothing; with a user, that one alone may enter."""
     port = free_port()
     program = str(path_of("valkey-server", here()))
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    if user:
+        options += ["--user", user, "on", f">{password}", "~*", "&*", "+@all", "--user", "default", "off"]
     return Server("valkey", [program, *options], port, folder)
 
 
@@ -103,6 +106,14 @@ class ObjectStore:
             "R2_ACCESS_KEY_ID": self.access_key,
             "R2_SECRET_ACCESS_KEY": self.secret_key,
         }
+
+    def let_everybody_read(self) -> None:
+        """Make the bucket public, as an R2 bucket with a domain of its own is."""
+        statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
+        policy = {"Statement": [{**statement, "Resource": f"arn:aws:s3:::{self.bucket}/*"}]}
+        client = self.client()
+        client.put_bucket_policy(Bucket=self.bucket, Policy=json.dumps(policy))
+        client.close()
 
     def client(self) -> S3Client:
         return boto3.client(
