@@ -18,6 +18,14 @@ Operation = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """The track that answers an order, and whether this order started the run that it tells of."""
+
+    record: MirrorRecord
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What to do about an existing track.
 
@@ -64,8 +72,12 @@ def decide(resource: Mapping[str, Any], order: Order, default_model: str, now: f
     return Decision(record, [test_of("/metadata/uid", record.uid), *changes] if changes else [], again)
 
 
-def answers_from_mirror(record: MirrorRecord, order: Order, now: float) -> bool:
-    """Whether the mirrored record answers an order with nothing to write."""
+def found_in(record: MirrorRecord | None, order: Order, now: float) -> Placed | None:
+    """Return the mirrored record as an order's answer, where it is one with nothing to write."""
+    return Placed(record, started=False) if record is not None and _answers(record, order, now) else None
+
+
+def _answers(record: MirrorRecord, order: Order, now: float) -> bool:
     return (
         record.cache_key == order.content_key
         and (record.track_id, record.owner) == (order.track_id, order.owner)
@@ -79,6 +91,16 @@ def answers_from_mirror(record: MirrorRecord, order: Order, now: float) -> bool:
 def is_hit(record: MirrorRecord) -> bool:
     """Whether the track is completed, so that a request for it is answered at once."""
     return record.finished and record.phase is Phase.COMPLETED
+
+
+def cache_status(placed: Placed, refresh: bool, now: float) -> str:
+    """Return the Cache-Status header (RFC 9211) of a request's answer."""
+    if is_hit(placed.record):
+        expires_at = placed.record.expires_at
+        return "stemyard; hit" if expires_at is None else f"stemyard; hit; ttl={int(expires_at - now)}"
+    if not placed.started:
+        return "stemyard; fwd=miss; collapsed"
+    return "stemyard; fwd=request" if refresh else "stemyard; fwd=miss"
 
 
 def _runs_again(record: MirrorRecord, refresh: bool, now: float) -> bool:

@@ -1,31 +1,32 @@
-"""Coalescing: reads of many requests become one call; what is asked for while a call is under way goes with the next.
+"""Coalescing: questions of many requests become one call; what is asked while a call is under way goes with the next.
 
 Under load the client library's work for a call costs far more than the values in it, so fewer calls are the lever.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Final, Generic, TypeVar
 
+_Question = TypeVar("_Question", bound=Hashable)
 _Value = TypeVar("_Value")
 
 MOST: Final = 500
-"""Names in one call."""
+"""Questions in one call."""
 
 
-class Coalescer(Generic[_Value]):
-    """Answers single reads by reads of many."""
+class Coalescer(Generic[_Question, _Value]):
+    """Answers single questions by asking many at once; equal ones are asked once."""
 
-    def __init__(self, read_many: Callable[[Sequence[str]], Awaitable[Sequence[_Value]]]) -> None:
-        self._read_many = read_many
-        self._waiting: dict[str, list[asyncio.Future[_Value]]] = {}
+    def __init__(self, ask_many: Callable[[Sequence[_Question]], Awaitable[Sequence[_Value]]]) -> None:
+        self._ask_many = ask_many
+        self._waiting: dict[_Question, list[asyncio.Future[_Value]]] = {}
         self._running: asyncio.Task[None] | None = None
 
-    async def read(self, name: str) -> _Value:
-        """Return the value of one name, read after this call; raises whatever reading raises."""
+    async def ask(self, question: _Question) -> _Value:
+        """Return the answer to one question, asked after this call; raises whatever asking raises."""
         # a future for each, so that one who stops waiting does not take the answer from the others
         future: asyncio.Future[_Value] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(name, []).append(future)
+        self._waiting.setdefault(question, []).append(future)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
         return await future
@@ -33,15 +34,15 @@ class Coalescer(Generic[_Value]):
     async def _run(self) -> None:
         try:
             while self._waiting:
-                names = list(self._waiting)[:MOST]
-                await self._answer({name: self._waiting.pop(name) for name in names})
+                questions = list(self._waiting)[:MOST]
+                await self._answer({question: self._waiting.pop(question) for question in questions})
         finally:
             self._running = None
 
-    async def _answer(self, asked: dict[str, list[asyncio.Future[_Value]]]) -> None:
+    async def _answer(self, asked: dict[_Question, list[asyncio.Future[_Value]]]) -> None:
         waiting = [future for futures in asked.values() for future in futures]
         try:
-            values = await self._read_many(list(asked))
+            values = await self._ask_many(list(asked))
         except BaseException as error:
             for future in waiting:
                 if not future.done():

@@ -8,7 +8,7 @@ from stemyard_api.errors import RateLimitedError
 from stemyard_api.security import Principal
 from stemyard_api.settings import Settings
 from stemyard_api.shares import Shares
-from stemyard_api.store import Store, StoreUnavailableError
+from stemyard_api.store import Raw, Store, StoreUnavailableError
 
 Policy = Literal["submit", "read", "anonymous"]
 
@@ -26,7 +26,7 @@ class Limiter:
 
     async def submit(self, principal: Principal, cost: int = 1) -> Decision | None:
         """Count requests for separations; None where there is no limit."""
-        limit = principal.limits.submits_per_minute or self.settings.rate_limit_submits_per_minute
+        limit = self._submits(principal)
         if limit == _UNLIMITED:
             return None
         if self.store is not None:
@@ -38,6 +38,17 @@ class Limiter:
             return self._by_share(self.shares, principal.key_id, limit, cost)
         return self._local("submit", principal.key_id, limit, cost)
 
+    async def submit_and_read(self, store: Store, principal: Principal, track: str) -> tuple[Decision | None, Raw]:
+        """Count a request for a separation in Redis, and return what the mirror holds of the track, in one call.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer; nothing is counted anywhere else.
+        """
+        limit = self._submits(principal)
+        if limit == _UNLIMITED:
+            return None, await store.read_raw(track)
+        return await store.take_and_read(principal.key_id, limit, track)
+
     def read(self, principal: Principal) -> Decision | None:
         """Count any other request of a key."""
         limit = principal.limits.reads_per_minute or self.settings.rate_limit_reads_per_minute
@@ -47,6 +58,9 @@ class Limiter:
         """Count a request without a valid key, by where it comes from."""
         limit = self.settings.rate_limit_anonymous_per_minute
         return None if limit == _UNLIMITED else self._local("anonymous", address, limit)
+
+    def _submits(self, principal: Principal) -> int:
+        return principal.limits.submits_per_minute or self.settings.rate_limit_submits_per_minute
 
     def _local(self, policy: Policy, name: str, limit: int, cost: int = 1) -> Decision:
         own = max(1, limit // self.settings.api_replicas)

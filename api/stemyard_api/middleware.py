@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from stemyard_api.hot import HotRoute
+from stemyard_api.hot import HotRoutes
 from stemyard_api.layers import Authentication, BodyLimit, LastResort, RateLimits, RequestContext, SecurityHeaders
 from stemyard_api.security import Keyring
 
@@ -15,7 +15,7 @@ def stack(keyring: Keyring, trusted_proxies: Sequence[str] = ()) -> list[Middlew
     proxies = [Middleware(ProxyHeadersMiddleware, trusted_hosts=list(trusted_proxies))] if trusted_proxies else []
     return [
         *proxies,
-        Middleware(HotRoute, keyring=keyring),
+        Middleware(HotRoutes, keyring=keyring),
         Middleware(RequestContext),
         Middleware(SecurityHeaders),
         Middleware(LastResort),

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-from stemyard_api.admission import answers_from_mirror, decide
+from stemyard_api.admission import Placed, decide
 from stemyard_api.cluster import AlreadyExistsError, Cluster
 from stemyard_api.errors import UnavailableError
 from stemyard_api.objects import Objects
@@ -25,14 +25,6 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """The track that answers an order, and whether this order started the run that it tells of."""
-
-    record: MirrorRecord
-    started: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Placement:
     """Places orders."""
 
@@ -41,11 +33,16 @@ class Placement:
     cluster: Cluster
     objects: Objects | None
 
-    async def place(self, order: Order, now: float) -> Placed:
+    async def mirrored(self, order: Order) -> Reading:
+        """Return what the mirror says about the track of an order; nothing when it cannot be asked."""
+        return await self.tracks.mirrored(order.track_id) or Reading()
+
+    async def place(self, order: Order, reading: Reading, now: float) -> Placed:
         """Return the track that answers an order, created, run again or joined as the rules say.
 
         Args:
             order: what is asked for.
+            reading: what the mirror says, which is not the answer.
             now: epoch seconds.
 
         Raises:
@@ -54,10 +51,6 @@ class Placement:
             NameConflictError, BeingDeletedError: the name is not free.
             UnavailableError: the API server does not answer.
         """
-        reading = await self.tracks.mirrored(order.track_id) or Reading()
-        record = reading.current
-        if record is not None and answers_from_mirror(record, order, now):
-            return Placed(record, started=False)
         lack = await lack_of(order.spec.source, self.settings, self.objects)
         return await self._settle(order, reading, lack, now)
 

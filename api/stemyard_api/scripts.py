@@ -6,17 +6,25 @@ TAKE: Final = """
 -- the arithmetic of buckets.decide, in microseconds of Redis's clock
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local limit, cost, period = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local interval = period / limit
-local arrival = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
-local later = arrival + cost * interval
-local wait = later - period - now
-local function left(used) return math.max(0, math.floor((period - used) / interval + 0.000001)) end
-if wait > 1 then return {0, left(arrival - now), arrival - now, wait} end
-redis.call('SET', KEYS[1], string.format('%.0f', later), 'PX', math.ceil((later - now) / 1000))
-return {1, left(later - now), later - now, 0}
+local period = tonumber(ARGV[1])
+local function take(bucket, limit, cost)
+  local interval = period / limit
+  local arrival = math.max(tonumber(redis.call('GET', bucket) or now), now)
+  local later = arrival + cost * interval
+  local wait = later - period - now
+  local function left(used) return math.max(0, math.floor((period - used) / interval + 0.000001)) end
+  if wait > 1 then return {0, left(arrival - now), arrival - now, wait} end
+  redis.call('SET', bucket, string.format('%.0f', later), 'PX', math.ceil((later - now) / 1000))
+  return {1, left(later - now), later - now, 0}
+end
+local decisions, count = {}, (#ARGV - 1) / 2
+for i = 1, count do decisions[i] = take(KEYS[i], tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])) end
+return {decisions, #KEYS > count and redis.call('MGET', unpack(KEYS, count + 1)) or {}}
 """
-"""KEYS: bucket. ARGV: limit, cost, period in us. Returns allowed, remaining, reset and retry in us."""
+"""KEYS: a bucket for each decision, then whatever is to be read. ARGV: period in us, then limit and cost of each.
+
+Returns for each decision allowed, remaining, reset and retry in us; then the values read, after all decisions.
+"""
 
 ENTER: Final = """
 local now = tonumber(redis.call('TIME')[1])

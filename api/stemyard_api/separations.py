@@ -8,15 +8,16 @@ from fastapi import APIRouter, Header, Path
 from fastapi.responses import JSONResponse, Response
 
 from stemyard_api import rendering
-from stemyard_api.admission import is_hit
+from stemyard_api.admission import Placed, cache_status, found_in, is_hit
 from stemyard_api.answers import Accepted, Cached, Completed, Failed, Processing
 from stemyard_api.errors import TrackNotFoundError
 from stemyard_api.examples import ACCEPTED, CACHED, JOB_STATES, problems
+from stemyard_api.hits import answer_of
 from stemyard_api.idempotency import REPLAYED, Binding
-from stemyard_api.placement import Placed
 from stemyard_api.security import Principal
 from stemyard_api.services import ReaderDep, Services, ServicesDep, SubmitterDep
-from stemyard_api.submission import SeparationRequest, order_of
+from stemyard_api.store import Reading
+from stemyard_api.submission import Order, SeparationRequest, order_of
 from stemyard_contract.mirror import MirrorRecord
 
 router = APIRouter(tags=["separations"])
@@ -81,18 +82,23 @@ async def submit(
 async def _place(body: SeparationRequest, services: Services, principal: Principal) -> tuple[MirrorRecord, Answer]:
     now = time.time()
     order = order_of(body, principal, services.settings)
+    reading = await services.placement.mirrored(order)
+    placed = found_in(reading.current, order, now) or await _within_quotas(order, reading, services, principal, now)
+    headers = {"Location": f"/job/{placed.record.track_id}", "Cache-Status": cache_status(placed, order.refresh, now)}
+    return placed.record, _answer(placed.record, services, principal, headers, now)
+
+
+async def _within_quotas(
+    order: Order, reading: Reading, services: Services, principal: Principal, now: float
+) -> Placed:
     entered = await services.quotas.enter(principal, order.track_id)
     placed = None
     try:
-        placed = await services.placement.place(order, now)
+        placed = await services.placement.place(order, reading, now)
     finally:
         if entered and (placed is None or is_hit(placed.record)):
             await services.quotas.leave(principal, order.track_id)
-    headers = {
-        "Location": f"/job/{placed.record.track_id}",
-        "Cache-Status": cache_status(placed, body.cache == "refresh", now),
-    }
-    return placed.record, _answer(placed.record, services, principal, headers, now)
+    return placed
 
 
 async def _replay(bound: Binding, services: Services, principal: Principal) -> Answer | None:
@@ -110,19 +116,8 @@ async def _replay(bound: Binding, services: Services, principal: Principal) -> A
 def _answer(
     record: MirrorRecord, services: Services, principal: Principal, headers: dict[str, str], now: float
 ) -> Answer:
-    if is_hit(record):
-        return Answer(200, rendering.cached(record, services.links.of(record, now), principal.key_id), headers)
-    return Answer(202, rendering.accepted(record, principal.key_id), headers)
-
-
-def cache_status(placed: Placed, refresh: bool, now: float) -> str:
-    """Return the Cache-Status header (RFC 9211) of a request's answer."""
-    if is_hit(placed.record):
-        expires_at = placed.record.expires_at
-        return "stemyard; hit" if expires_at is None else f"stemyard; hit; ttl={int(expires_at - now)}"
-    if not placed.started:
-        return "stemyard; fwd=miss; collapsed"
-    return "stemyard; fwd=request" if refresh else "stemyard; fwd=miss"
+    status, body = answer_of(record, services.links, principal.key_id, now)
+    return Answer(status, body, headers)
 
 
 @router.get(

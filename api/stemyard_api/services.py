@@ -12,6 +12,7 @@ from fastapi.security import APIKeyHeader
 from stemyard_api.cluster import Cluster, connect
 from stemyard_api.feeds import Hub
 from stemyard_api.health import Prober
+from stemyard_api.hits import Hits
 from stemyard_api.idempotency import Bindings
 from stemyard_api.kv import Kv
 from stemyard_api.layers import PRINCIPAL
@@ -43,6 +44,7 @@ class Services:
     withdrawals: Withdrawals
     links: Links
     states: States
+    hits: Hits
     bindings: Bindings
     limiter: Limiter
     quotas: Quotas
@@ -82,6 +84,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 withdrawals,
                 links,
                 States(tracks, links, shared=settings.results_shared),
+                Hits(settings, limiter, store, links),
                 bindings,
                 limiter,
                 quotas,

@@ -54,6 +54,16 @@ Raw = tuple[bytes | None, bytes | None, bytes | None]
 """Record, progress and asked of one track, as Redis holds them."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Taking:
+    """A wish to take requests from a key's bucket, and to read a track in the same call; no two are the same."""
+
+    key_id: str
+    limit: int
+    cost: int = 1
+    track: str | None = None
+
+
 class StoreUnavailableError(UnavailableError):
     """Redis does not answer."""
 
@@ -97,7 +107,8 @@ class Store:
         )
         self._redis = Redis.from_pool(pool)
         self._keys = keys
-        self._coalescer = Coalescer(self.read_many_raw)
+        self._readings = Coalescer(self.read_many_raw)
+        self._takings = Coalescer(self._take_many)
         self._take = self._redis.register_script(TAKE)
         self._enter = self._redis.register_script(ENTER)
         self._leave = self._redis.register_script(LEAVE)
@@ -109,7 +120,7 @@ class Store:
 
     async def read_raw(self, track: str) -> Raw:
         """Return what the mirror holds of a track as it is; calls of many requests become one."""
-        return await self._coalescer.read(track)
+        return await self._readings.ask(track)
 
     async def last_event_id(self, track: str) -> str:
         """Return the id of a track's newest event, `0-0` where there is none."""
@@ -164,9 +175,8 @@ class Store:
         """Return what the mirror holds of several tracks as it is, in one call."""
         if not tracks:
             return []
-        kinds = (self._keys.record, self._keys.progress, self._keys.asked)
-        found = await self._call(lambda: self._redis.mget([kind(track) for track in tracks for kind in kinds]))
-        return [cast(Raw, tuple(found[start : start + 3])) for start in range(0, len(found), 3)]
+        found = await self._call(lambda: self._redis.mget(self._names(tracks)))
+        return _raws(cast(list[bytes | None], found))
 
     async def tracks(self, newest: float, oldest: float, skip: int, count: int) -> list[tuple[str, float]]:
         """Return ids and creation times of tracks created between two moments, newest first."""
@@ -200,11 +210,29 @@ class Store:
         await self._call(lambda: self._redis.set(name, text, ex=IDEMPOTENCY_TTL_SECONDS))
 
     async def take(self, key_id: str, limit: int, cost: int) -> Decision:
-        """Take requests from a key's bucket, in one call and by Redis's clock."""
-        arguments = [limit, cost, int(PERIOD_SECONDS * 1e6)]
-        answer = await self._call(lambda: self._take([self._keys.rate(key_id)], arguments))
-        allowed, remaining, reset, wait = cast(list[int], answer)
-        return Decision(bool(allowed), limit, remaining, reset / 1e6, wait / 1e6)
+        """Take requests from a key's bucket, by Redis's clock; calls of many requests become one."""
+        return (await self._takings.ask(Taking(key_id, limit, cost)))[0]
+
+    async def take_and_read(self, key_id: str, limit: int, track: str) -> tuple[Decision, Raw]:
+        """Take one request from a key's bucket, and return what the mirror holds of a track, in the same call."""
+        decision, raw = await self._takings.ask(Taking(key_id, limit, track=track))
+        return decision, raw or (None, None, None)
+
+    async def _take_many(self, takings: Sequence[Taking]) -> list[tuple[Decision, Raw | None]]:
+        names = [self._keys.rate(taking.key_id) for taking in takings]
+        names += self._names([taking.track for taking in takings if taking.track is not None])
+        numbers = [int(PERIOD_SECONDS * 1e6), *(number for taking in takings for number in (taking.limit, taking.cost))]
+        answer = await self._call(lambda: self._take(names, numbers))
+        decided, found = cast(tuple[list[list[int]], list[bytes | None]], answer)
+        raws = iter(_raws(found))
+        return [
+            (_decision(taking.limit, each), None if taking.track is None else next(raws))
+            for taking, each in zip(takings, decided, strict=True)
+        ]
+
+    def _names(self, tracks: Sequence[str]) -> list[str]:
+        kinds = (self._keys.record, self._keys.progress, self._keys.asked)
+        return [kind(track) for track in tracks for kind in kinds]
 
     async def enter(self, key_id: str, track: str, concurrent: int, minutes: float) -> str:
         """Count a track as under way for a key; return `entered`, `known`, or which quota it is over."""
@@ -254,6 +282,15 @@ class Store:
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             _log.warning("Redis does not answer", extra={"cause": type(error).__name__})
             raise StoreUnavailableError from error
+
+
+def _raws(found: Sequence[bytes | None]) -> list[Raw]:
+    return [cast(Raw, tuple(found[start : start + 3])) for start in range(0, len(found), 3)]
+
+
+def _decision(limit: int, answer: Sequence[int]) -> Decision:
+    allowed, remaining, reset, wait = answer
+    return Decision(bool(allowed), limit, remaining, reset / 1e6, wait / 1e6)
 
 
 def _events(found: object) -> list[Event]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from bench.api.load import Plan
-from bench.api.servers import Bench, Measured, load, reads, submits
+from bench.api.servers import Bench, Measured, load, reads, strange_submits, submits
 from bench.separation.figures import Figure
 
 
@@ -18,17 +18,20 @@ def cpu_us(server: Measured, requests: list[str], seconds: float) -> tuple[float
 
 def figures(made: Bench, rounds: int, seconds: float) -> Iterator[Figure]:
     """Interleave all three, so that whatever else the machine does meets them alike."""
-    bare, ours, posts, rates = [], [], [], []
+    bare, ours, posts, strange, rates = [], [], [], [], []
     for _ in range(rounds):
         cost, rate = cpu_us(made.bare, reads(made), seconds)
         bare.append(cost)
         rates.append(rate)
         ours.append(cpu_us(made.ours, reads(made), seconds)[0])
         posts.append(cpu_us(made.ours, submits(made), seconds)[0])
+        strange.append(cpu_us(made.ours, strange_submits(made), seconds)[0])
     yield Figure("api.bare_get_cpu", median(bare), "us/request")
     yield Figure("api.get_cpu", median(ours), "us/request")
     yield Figure("api.get_vs_bare", median(bare) / median(ours), "x", 1.5, "more")
+    yield Figure("api.cached_post_cpu", median(posts), "us/request")
     yield Figure("api.cached_post_vs_bare", median(bare) / median(posts), "x", 0.5, "more")
+    yield Figure("api.cached_post_in_new_words_vs_bare", median(bare) / median(strange), "x", 0.5, "more")
     slow = [
         [_p99(server, made, median(rates) / 2, seconds) for server in (made.bare, made.ours)] for _ in range(rounds)
     ]

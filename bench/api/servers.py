@@ -3,12 +3,14 @@
 import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import redis
@@ -139,11 +141,21 @@ def reads(made: Bench) -> list[str]:
 
 def submits(made: Bench) -> list[str]:
     """Requests for songs that are there already."""
-    bodies = [json.dumps({"search_query": query}) for query in made.songs[1::2]]
+    return _posts([{"search_query": query} for query in made.songs[1::2]])
+
+
+def strange_submits(made: Bench, count: int = 100_000) -> list[str]:
+    """As `submits`, and hardly one in words that this process has met before."""
+    songs = made.songs[1::2]
+    seed = random.getrandbits(32)
+    return _posts([{"search_query": songs[n % len(songs)], "metadata": {"n": f"{seed}-{n}"}} for n in range(count)])
+
+
+def _posts(bodies: list[dict[str, Any]]) -> list[str]:
     return [
         f"POST /separate-audio HTTP/1.1\r\nHost: bench\r\nX-API-Key: {KEY}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n{body}"
-        for body in bodies
+        for body in map(json.dumps, bodies)
     ]
 
 

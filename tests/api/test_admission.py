@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stemyard_api.admission import answers_from_mirror, decide, is_hit
+from stemyard_api.admission import decide, found_in, is_hit
 from stemyard_api.errors import BeingDeletedError, ClaimsFullError, NameConflictError
 from stemyard_api.security import Principal
 from stemyard_api.submission import Order, SeparationRequest, order_of
@@ -71,8 +71,8 @@ def test_a_new_run_is_as_urgent_as_who_asks_for_it() -> None:
 
 def test_the_mirror_does_not_answer_a_more_urgent_request() -> None:
     waiting = record_of(resource({"cacheKey": order().content_key}, {"priority": 3}))
-    assert answers_from_mirror(waiting, order(priority=3), NOW)
-    assert not answers_from_mirror(waiting, order(priority=4), NOW)
+    assert found_in(waiting, order(priority=3), NOW) is not None
+    assert found_in(waiting, order(priority=4), NOW) is None
 
 
 def test_a_rerun_under_way_is_joined() -> None:
@@ -184,10 +184,10 @@ def test_the_mirror_answers_when_nothing_is_to_be_written(
 ) -> None:
     asked = order(key_id, **body)
     record = record_of(resource({**status, "cacheKey": asked.cache_key}, spec))
-    assert answers_from_mirror(record, asked, NOW) is answered
+    assert (found_in(record, asked, NOW) is not None) is answered
 
 
 def test_the_mirror_does_not_answer_for_another_cache_key() -> None:
     record = record_of(resource({**tracks.status_completed(), "cacheKey": "else"}))
     assert is_hit(record)
-    assert not answers_from_mirror(record, order(), NOW)
+    assert found_in(record, order(), NOW) is None
