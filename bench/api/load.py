@@ -39,6 +39,7 @@ class Outcome:
 @dataclass
 class Run:
     plan: Plan
+    requests: list[bytes]
     ending: float
     idle: deque["Connection"] = field(default_factory=deque)
     due: deque[float] = field(default_factory=deque)
@@ -49,7 +50,6 @@ class Run:
 class Connection(asyncio.Protocol):
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.requests = [text.encode() for text in run.plan.requests]
         self.buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, due: float) -> None:
         self.due = due
-        self.transport.write(random.choice(self.requests))
+        self.transport.write(random.choice(self.run.requests))
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -87,8 +87,9 @@ class Connection(asyncio.Protocol):
 
 async def drive(plan: Plan) -> Outcome:
     loop = asyncio.get_running_loop()
+    requests = [text.encode() for text in plan.requests]
     started = time.perf_counter()
-    run = Run(plan, started + plan.seconds)
+    run = Run(plan, requests, started + plan.seconds)
     made = [
         await loop.create_connection(lambda: Connection(run), "127.0.0.1", plan.port) for _ in range(plan.connections)
     ]
