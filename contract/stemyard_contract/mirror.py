@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field
 
+from stemyard_contract.event_types import EventType
 from stemyard_contract.handover import Handed, WorkStage
 from stemyard_contract.identity import track_of
 from stemyard_contract.separationjob import (
@@ -185,6 +186,8 @@ class MirrorRecord(Handed):
     """What each of them wants echoed, as JSON text."""
     webhooks: dict[str, str] = Field(default_factory=dict)
     """Where each of them is told."""
+    webhook_events: dict[str, list[EventType]] = Field(default_factory=dict)
+    """What each of them is told of, where it said so."""
     cancel: bool = False
     priority: int = 0
     expires_at: float | None = None
@@ -244,6 +247,7 @@ def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
         claims=[claim.key for claim in spec.claims],
         metadata={claim.key: claim.metadata for claim in spec.claims if claim.metadata is not None},
         webhooks={claim.key: claim.webhook for claim in spec.claims if claim.webhook is not None},
+        webhook_events={claim.key: claim.webhook_events for claim in spec.claims if claim.webhook_events},
         cancel=spec.cancel,
         priority=spec.priority,
         expires_at=ended + spec.ttl_seconds_after_finished if ended is not None else None,

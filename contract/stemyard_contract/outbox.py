@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from stemyard_contract.event_types import EventType
 from stemyard_contract.resource import Resource
 
 URL_LIMIT: Final = 1024
@@ -16,11 +17,18 @@ TARGETS_LIMIT: Final = 81
 WebhookUrl = Annotated[str, Field(min_length=8, max_length=URL_LIMIT, pattern=r"^https?://[^\s]+$")]
 
 
+Events = Annotated[
+    list[EventType], Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"})
+]
+
+
 class WebhookTarget(Resource):
-    """An address that is told when a run ends."""
+    """An address that is told of a separation."""
 
     url: WebhookUrl
     """Where to POST to. Hold no secret in it: it can be read by whoever may read this resource."""
+    events: Events | None = None
+    """What it is told of; by default the three ends: completed, failed, cancelled."""
 
 
 class WebhookStatus(Resource):
@@ -30,6 +38,10 @@ class WebhookStatus(Resource):
     """The `webhook-id` of every attempt."""
     url: WebhookUrl
     """Where it goes."""
+    endpoint: Annotated[str, Field(max_length=63)] | None = None
+    """Name of the deployment's endpoint that has this address, and may have a secret of its own."""
+    key: Annotated[str, Field(max_length=64)] | None = None
+    """Id of the API key that named it."""
     attempts: Annotated[int, Field(ge=0, le=1000)] = 0
     """Attempts made."""
     last_status: Annotated[int, Field(ge=0, le=999)] | None = None

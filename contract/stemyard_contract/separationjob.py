@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from stemyard_contract.outbox import SPEC_TARGETS, TARGETS_LIMIT, WebhookStatus, WebhookTarget, WebhookUrl
+from stemyard_contract.outbox import SPEC_TARGETS, TARGETS_LIMIT, Events, WebhookStatus, WebhookTarget, WebhookUrl
 from stemyard_contract.output import Output as Output
 from stemyard_contract.quality import DEFAULT_QUALITY, Quality
 from stemyard_contract.resource import Resource, rule
@@ -35,6 +35,10 @@ LABEL_OWNER: Final = f"{GROUP}/owner"
 """Id of the one API key a SeparationJob belongs to, where results are not shared between keys."""
 LABEL_JOB: Final = f"{GROUP}/separationjob"
 """On child Jobs and pods: the name of their SeparationJob."""
+ANNOTATION_REDELIVER: Final = f"{GROUP}/redeliver"
+"""Asks to deliver webhooks again: `all`, or ids by comma; what follows a space only makes the wish a new one."""
+REDELIVER_LIMIT: Final = 256
+"""Characters of that annotation that are read."""
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "stemyard-operator"
@@ -117,7 +121,9 @@ class Claim(Resource):
     metadata: Annotated[str, Field(max_length=1024)] | None = None
     """Whatever the caller wants echoed, as JSON text."""
     webhook: WebhookUrl | None = None
-    """Where this key wants to be told when a run ends."""
+    """Where this key wants to be told."""
+    webhook_events: Events | None = None
+    """What it wants to be told of there; by default the three ends."""
 
 
 class RetryPolicy(Resource):
@@ -198,7 +204,7 @@ class SeparationJobSpec(Resource):
     ] = []  # noqa: RUF012 - pydantic copies defaults
     """Who asked for this track; written by the API."""
     webhooks: Annotated[list[WebhookTarget], Field(max_length=SPEC_TARGETS)] = []  # noqa: RUF012 - pydantic copies defaults
-    """Who is told when a run ends. Secrets to sign with live in the deployment's configuration."""
+    """Who is told. Secrets to sign with live in the deployment's configuration."""
     profile: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*$")] = "default"
     """Named scheduling profile of the deployment: resources, GPU, node selection."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
@@ -385,6 +391,8 @@ class SeparationJobStatus(Resource):
         ),
     ] = []  # noqa: RUF012 - pydantic copies defaults
     """Deliveries of this run's end: the addresses known when it ended, and those that came later."""
+    last_handled_redelivery: Annotated[str, Field(max_length=REDELIVER_LIMIT)] | None = None
+    """The wish to deliver again that was last carried out, as its annotation said it."""
 
 
 def phase_of(conditions: Iterable[Condition]) -> Phase:

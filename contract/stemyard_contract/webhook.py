@@ -9,9 +9,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
+from stemyard_contract.event_types import EventType as EventType
 from stemyard_contract.separationjob import Phase, Stem
 
 SEED_HEADER: Final = "X-Webhook-Signature"
@@ -32,14 +32,6 @@ _PREFIX: Final = "whsec_"
 _VERSION: Final = "v1"
 
 
-class EventType(StrEnum):
-    """What a webhook tells."""
-
-    COMPLETED = "separation.completed"
-    FAILED = "separation.failed"
-    CANCELLED = "separation.cancelled"
-
-
 EVENT_OF_PHASE: Final[Mapping[Phase, EventType]] = {
     Phase.COMPLETED: EventType.COMPLETED,
     Phase.FAILED: EventType.FAILED,
@@ -48,9 +40,10 @@ EVENT_OF_PHASE: Final[Mapping[Phase, EventType]] = {
 """The event of each phase that ends a run."""
 
 
-def webhook_id(track_id: str, run: int, event: EventType, url: str) -> str:
-    """Return the id that all attempts at one delivery share, a UUIDv5."""
-    return str(uuid.uuid5(ID_NAMESPACE, "\n".join((track_id, str(run), event, url))))
+def webhook_id(track_id: str, run: int, event: EventType, url: str, progress: int | None = None) -> str:
+    """Return the id that all attempts at one delivery share, a UUIDv5; `progress` tells one progress from another."""
+    parts = (track_id, str(run), event, url, *(() if progress is None else (str(progress),)))
+    return str(uuid.uuid5(ID_NAMESPACE, "\n".join(parts)))
 
 
 def completed_body(track_id: str, urls: Mapping[Stem, str], created_at: float) -> bytes:
@@ -76,6 +69,19 @@ def completed_body(track_id: str, urls: Mapping[Stem, str], created_at: float) -
 def failed_body(track_id: str, error: str, created_at: float) -> bytes:
     """Return the body that tells of a failure or a cancellation; `error` is a sentence for people."""
     return _dump({"status": "failed", "track_id": track_id, "error": error, "progress": 0, "created_at": created_at})
+
+
+def processing_body(track_id: str, progress: int, created_at: float, phase: Phase) -> bytes:
+    """Return the body that tells of a run under way: that it has started, or how far it is, in percent."""
+    return _dump(
+        {
+            "status": "processing",
+            "track_id": track_id,
+            "progress": progress,
+            "created_at": created_at,
+            "phase": phase.value,
+        }
+    )
 
 
 def _dump(payload: Mapping[str, Any]) -> bytes:

@@ -10,7 +10,17 @@ from stemyard_operator.leftovers import objects_of_source
 from stemyard_operator.observed import Job, Observed, live_jobs
 from stemyard_operator.settings import Settings
 from stemyard_operator.status import settle
-from stemyard_operator.webhooks import GATHER_SECONDS, conclude, due, outstanding, record, take_in, until_next
+from stemyard_operator.targets import named
+from stemyard_operator.webhooks import (
+    GATHER_SECONDS,
+    conclude,
+    deliver_again,
+    due,
+    outstanding,
+    record,
+    take_in,
+    until_next,
+)
 
 LEFTOVER_SECONDS: Final = 24 * 3600
 """Age at which source audio and upload of a failed or cancelled run go."""
@@ -39,7 +49,8 @@ def _draft(observed: Observed, now: datetime, settings: Settings) -> SeparationJ
     separation = observed.separation
     draft = separation.status.model_copy(deep=True)
     record(draft, observed.attempted, settings)
-    take_in(draft, separation.spec, separation.track_id, now)
+    take_in(draft, named(separation.spec, observed.endpoints), separation.track_id, now)
+    deliver_again(draft, separation.redeliver, now)
     if draft.webhooks != separation.status.webhooks:
         conclude(draft, now)
     return draft

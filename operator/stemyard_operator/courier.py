@@ -11,10 +11,13 @@ from typing import Final
 from stemyard_operator.addresses import origin_of
 from stemyard_operator.attempted import Attempted
 from stemyard_operator.breaker import Breaker
+from stemyard_operator.notices import Notice
 from stemyard_operator.webhook_settings import WebhookSettings
 
 _LANES_KEPT: Final = 1024
 """Consumers whose breaker is remembered while nothing is on its way to them."""
+_NEWS_WAITING: Final = 100
+"""What may wait for one consumer when another notice comes; one that cannot keep up is told the ends only."""
 _AGAIN_SECONDS: Final = 2.0
 """When to look again at a delivery that could not be attempted."""
 
@@ -31,10 +34,28 @@ class Parcel:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """A notice to send while it is news."""
+
+    uid: str
+    notice: Notice
+
+    @property
+    def id(self) -> str:
+        """The `webhook-id`."""
+        return self.notice.id
+
+    @property
+    def url(self) -> str:
+        """Where it goes."""
+        return self.notice.url
+
+
 @dataclass(slots=True)
 class _Lane:
     breaker: Breaker
-    waiting: deque[Parcel] = field(default_factory=deque)
+    waiting: deque[Parcel | News] = field(default_factory=deque)
     running: int = 0
     timer: asyncio.TimerHandle | None = None
 
@@ -46,7 +67,7 @@ class Courier:
     nothing to attempt any more.
     """
 
-    def __init__(self, settings: WebhookSettings, send: Callable[[Parcel], Awaitable[Attempted | None]]) -> None:
+    def __init__(self, settings: WebhookSettings, send: Callable[[Parcel | News], Awaitable[Attempted | None]]) -> None:
         self._settings = settings
         self._send = send
         self._room = asyncio.Semaphore(settings.webhook_concurrency)
@@ -66,6 +87,13 @@ class Courier:
         lane = self._lane(parcel.url)
         lane.waiting.append(parcel)
         self._pump(lane)
+
+    def tell(self, news: News) -> None:
+        """Have a notice sent, once, unless its consumer is left alone or cannot keep up."""
+        lane = self._lane(news.url)
+        if lane.breaker.closed and len(lane.waiting) < _NEWS_WAITING:
+            lane.waiting.append(news)
+            self._pump(lane)
 
     def in_hand(self, uid: str) -> frozenset[str]:
         """Return the ids of what is on its way, or waits for its consumer's turn."""
@@ -136,10 +164,10 @@ class Courier:
         lane.timer = None
         self._pump(lane)
 
-    async def _deliver(self, lane: _Lane, parcel: Parcel) -> None:
+    async def _deliver(self, lane: _Lane, parcel: Parcel | News) -> None:
         attempted = None
         try:
-            if parcel.id in self._in_hand.get(parcel.uid, ()):
+            if isinstance(parcel, News) or parcel.id in self._in_hand.get(parcel.uid, ()):
                 async with self._room:
                     attempted = await self._send(parcel)
         except Exception:  # one broken parcel must not end the lane
@@ -148,7 +176,8 @@ class Courier:
             lane.running -= 1
         if attempted is not None:
             lane.breaker.told(well=attempted.answered)
-        self._settle(parcel, attempted)
+        if isinstance(parcel, Parcel):
+            self._settle(parcel, attempted)
         self._pump(lane)
 
     def _settle(self, parcel: Parcel, attempted: Attempted | None) -> None:

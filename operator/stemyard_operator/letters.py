@@ -1,6 +1,6 @@
 """Writes one attempt's request: the body from the SeparationJob, links and signatures made for this attempt alone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
@@ -8,11 +8,12 @@ from urllib.parse import quote
 
 from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import Phase, phase_of
-from stemyard_contract.webhook import EVENT_OF_PHASE, completed_body, failed_body, signed_headers
+from stemyard_contract.webhook import EVENT_OF_PHASE, EventType, completed_body, failed_body, signed_headers
+from stemyard_operator.notices import Notice
 from stemyard_operator.objects import Objects
 from stemyard_operator.observed import Separation
 from stemyard_operator.settings import Settings
-from stemyard_operator.signing import secrets
+from stemyard_operator.signing import Keychain
 
 USER_AGENT: Final = f"Stemyard/{version('stemyard')}"
 LINK_SECONDS: Final = 7 * 24 * 3600
@@ -27,16 +28,33 @@ class Letter:
     body: bytes
 
 
-def letter(separation: Separation, delivery: WebhookStatus, at: int, objects: Objects, settings: Settings) -> Letter:
-    """Return the request of one attempt, made at so many epoch seconds.
+class Letters:
+    """Writes requests; nothing is ever sent unsigned because its secret cannot be read or used.
 
-    Raises:
-        SecretError, OSError: the secret cannot be read or used; nothing is ever sent unsigned instead.
+    Methods take the time of the attempt in epoch seconds, and raise EndpointRemovedError, SecretError or OSError as
+    `Keychain.secrets` does.
     """
-    event = EVENT_OF_PHASE[phase_of(separation.status.conditions)]
-    body = _body(separation, objects, settings)
-    signed = signed_headers(delivery.id, event, body, at, secrets(settings))
-    return Letter({**signed, "User-Agent": USER_AGENT}, body)
+
+    def __init__(self, settings: Settings, objects: Objects, keychain: Keychain) -> None:
+        self._settings = settings
+        self._objects = objects
+        self._keychain = keychain
+
+    def end(self, separation: Separation, delivery: WebhookStatus, at: int) -> Letter:
+        """Return the request that tells of a run's end."""
+        event = EVENT_OF_PHASE[phase_of(separation.status.conditions)]
+        secrets = self._keychain.secrets(delivery.endpoint, delivery.key)
+        return _signed(delivery.id, event, _body(separation, self._objects, self._settings), at, secrets)
+
+    def notice(self, notice: Notice, at: int) -> Letter:
+        """Return the request that tells of a run under way."""
+        secrets = self._keychain.secrets(notice.endpoint, notice.key)
+        return _signed(notice.id, notice.event, notice.body, at, secrets)
+
+
+def _signed(message_id: str, event: EventType, body: bytes, at: int, secrets: Iterable[str]) -> Letter:
+    headers = signed_headers(message_id, event, body, at, secrets)
+    return Letter({**headers, "User-Agent": USER_AGENT}, body)
 
 
 def _body(separation: Separation, objects: Objects, settings: Settings) -> bytes:

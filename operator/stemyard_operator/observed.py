@@ -19,8 +19,15 @@ from stemyard_contract.handover import (
     parse_outcome,
 )
 from stemyard_contract.identity import job_name, track_of
-from stemyard_contract.separationjob import KIND, SeparationJobSpec, SeparationJobStatus
+from stemyard_contract.separationjob import (
+    ANNOTATION_REDELIVER,
+    KIND,
+    REDELIVER_LIMIT,
+    SeparationJobSpec,
+    SeparationJobStatus,
+)
 from stemyard_operator.attempted import Attempted
+from stemyard_operator.endpoints import NONE, Endpoints
 from stemyard_operator.profiles import quantity_bytes
 
 Resource = Mapping[str, Any]
@@ -50,6 +57,8 @@ class Separation:
     track_id: str
     spec: SeparationJobSpec
     status: SeparationJobStatus
+    redeliver: str | None = None
+    """The wish to deliver webhooks again that was annotated."""
 
     @property
     def about(self) -> dict[str, Any]:
@@ -76,6 +85,7 @@ def separation_of(resource: Resource) -> Separation:
         track_id=track_of(metadata["namespace"], metadata["name"], metadata.get("labels") or {}),
         spec=SeparationJobSpec.model_validate(resource["spec"]),
         status=SeparationJobStatus.model_validate(resource.get("status") or {}),
+        redeliver=((metadata.get("annotations") or {}).get(ANNOTATION_REDELIVER) or "")[:REDELIVER_LIMIT] or None,
     )
 
 
@@ -267,6 +277,8 @@ class Observed:
     """Pods of this run's Jobs that were replaced after a disruption."""
     progress: float | None = None
     """Percent of the whole separation, as last reported for this run."""
+    started_at: datetime | None = None
+    """Start of the first pod that was seen of this run."""
     quiet_seconds: float = float("inf")
     """Seconds since this process last wrote the status."""
     attempted: tuple[Attempted, ...] = ()
@@ -275,6 +287,8 @@ class Observed:
     """Age of the oldest of these."""
     in_hand: frozenset[str] = frozenset()
     """Ids of the webhooks that are being delivered, or wait for their consumer's turn."""
+    endpoints: Endpoints = NONE
+    """The deployment's own endpoints."""
 
     def of_stage(self, stage: WorkStage) -> list[Job]:
         """Return the Jobs of a stage of the run that is asked for, oldest attempt first."""
@@ -288,6 +302,9 @@ def live_jobs(jobs: Iterable[Job]) -> list[Job]:
 
 
 def trimmed(resource: Resource) -> dict[str, Any]:
-    """Return the object without managed fields and annotations: a third of its size, and nobody here reads them."""
+    """Return the object without managed fields and foreign annotations: a third of its size, and nobody reads them."""
     kept = {key: value for key, value in resource["metadata"].items() if key not in {"managedFields", "annotations"}}
+    annotated = (resource["metadata"].get("annotations") or {}).get(ANNOTATION_REDELIVER)
+    if annotated is not None:
+        kept["annotations"] = {ANNOTATION_REDELIVER: annotated}
     return {**resource, "metadata": kept}

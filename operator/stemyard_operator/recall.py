@@ -1,6 +1,7 @@
 """What is remembered of a separation between decisions; nothing here is needed to decide rightly, only to ask less."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from stemyard_operator.observed import FoundManifest, FoundSource, Job, Pod
 
@@ -28,6 +29,9 @@ class Recall:
     """Jobs and pods as they were when last looked at, by uid of the Job: enough for figures, too old to decide from."""
     ready: dict[str, int] = field(default_factory=dict)
     """Ready pods when last seen, by uid of the Job."""
+    started_at: datetime | None = None
+    """Start of the first pod that was seen."""
+    start_told: bool = False
 
     @property
     def disruptions(self) -> int:
@@ -42,6 +46,8 @@ class Recall:
         """Take note of the pods of a Job."""
         self.sightings[job.uid] = (job, pods)
         self.seen.setdefault(job.uid, set()).update(pod.uid for pod in pods)
+        starts = [start for start in (self.started_at, *(pod.started_at for pod in pods)) if start is not None]
+        self.started_at = min(starts, default=None)
 
 
 class Recalls:

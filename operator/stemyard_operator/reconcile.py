@@ -12,21 +12,24 @@ from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import KIND, SeparationJobStatus
 from stemyard_operator.accounts import Account, account
 from stemyard_operator.cluster import Cluster, Json, jobs_path, separations_path
-from stemyard_operator.courier import Courier, Parcel
+from stemyard_operator.courier import Courier, News, Parcel
 from stemyard_operator.decide import decide
 from stemyard_operator.decision import Creation, Decision
 from stemyard_operator.errors import ConflictError, NotFoundError, OperatorError
 from stemyard_operator.events import events_of
 from stemyard_operator.intake import Intake
 from stemyard_operator.lookout import Answers, Lookout
+from stemyard_operator.notices import progress_of, start_of
 from stemyard_operator.objects import Objects
 from stemyard_operator.observed import Job, Observed, Resource, Separation, controller_of, separation_of
 from stemyard_operator.progress import ProgressBoard
 from stemyard_operator.projection import Key, Projection
 from stemyard_operator.recall import Recall, Recalls
 from stemyard_operator.settings import Settings
+from stemyard_operator.signing import Keychain
 from stemyard_operator.slots import Slots
 from stemyard_operator.status import ended
+from stemyard_operator.targets import Target, targets
 from stemyard_operator.turn import TICK_SECONDS
 
 _ROUNDS: Final = 8
@@ -59,6 +62,7 @@ class Reconciler:
         board: ProgressBoard,
         courier: Courier,
         wrote: Callable[[Account], None],
+        keychain: Keychain,
     ) -> None:
         self._settings = settings
         self._cluster = cluster
@@ -69,6 +73,7 @@ class Reconciler:
         self._board = board
         self._courier = courier
         self._wrote = wrote
+        self._keychain = keychain
         self._recalls = Recalls()
         self._lookout = Lookout(cluster, objects, intake, settings.stemyard_install_id)
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -133,6 +138,7 @@ class Reconciler:
     async def _observe(self, separation: Separation, answers: Answers, recall: Recall) -> Observed:
         jobs = self._projection.jobs_of(separation.uid)
         await self._count_pods(jobs, answers, recall)
+        self._tell_start(separation, recall)
         quiet = recall.quiet(time.monotonic())
         due = quiet >= TICK_SECONDS and not ended(separation)
         return Observed(
@@ -147,10 +153,12 @@ class Reconciler:
             room=self._slots.room(separation),
             disruptions=recall.disruptions,
             progress=await self._board.percent(separation) if due else None,
+            started_at=recall.started_at,
             quiet_seconds=quiet,
             attempted=self._courier.results(separation.uid),
             attempted_seconds=self._courier.results_age(separation.uid),
             in_hand=self._courier.in_hand(separation.uid),
+            endpoints=self._keychain.endpoints,
         )
 
     async def _count_pods(self, jobs: tuple[Job, ...], answers: Answers, recall: Recall) -> None:
@@ -245,8 +253,21 @@ class Reconciler:
         now = self.now()
         _log_transition(separation, status)
         self._wrote(account(observed, recall.sightings, status, now, self._settings))
+        for notice in progress_of(separation, status, self._told(separation)):
+            self._courier.tell(News(separation.uid, notice))
         for event in events_of(separation, status, now):
             await self._tell(namespace, event)
+
+    def _tell_start(self, separation: Separation, recall: Recall) -> None:
+        """Tell consumers who want to hear of it that the first pod has started; without a record, so maybe twice."""
+        if recall.started_at is None or recall.start_told:
+            return
+        recall.start_told = True
+        for notice in start_of(separation, self._told(separation)):
+            self._courier.tell(News(separation.uid, notice))
+
+    def _told(self, separation: Separation) -> tuple[Target, ...]:
+        return targets(separation.spec, self._settings, self._keychain.endpoints)
 
     async def _read_again(self, separation: Separation) -> None:
         try:

@@ -14,9 +14,10 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from stemyard_contract.models import MODELS, Flavour
 from stemyard_contract.object_source import check_prefixes
 from stemyard_contract.webhook import SecretError
+from stemyard_operator.endpoints import EndpointsError
 from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.profiles import Profile, load_profiles
-from stemyard_operator.signing import secrets
+from stemyard_operator.signing import ENDPOINTS_FILE, Keychain, secrets
 from stemyard_operator.source_settings import SourceSettings
 from stemyard_operator.webhook_settings import WebhookSettings
 
@@ -197,4 +198,8 @@ def load_settings() -> Settings:
         secrets(settings)
     except (SecretError, OSError) as error:
         raise ConfigurationError(f"WEBHOOK_SECRET: {error}") from error
+    try:
+        Keychain(settings).read()
+    except (EndpointsError, OSError) as error:
+        raise ConfigurationError(f"{ENDPOINTS_FILE} in WEBHOOK_SECRETS_DIR: {error}") from error
     return settings

@@ -17,6 +17,7 @@ from stemyard_operator.errors import OperatorError
 from stemyard_operator.health import Health
 from stemyard_operator.intake import Intake
 from stemyard_operator.leader import Elector
+from stemyard_operator.letters import Letters
 from stemyard_operator.metrics import Metrics
 from stemyard_operator.mirror import Mirror
 from stemyard_operator.mirroring import MirrorFeed
@@ -31,6 +32,7 @@ from stemyard_operator.resync import Resync
 from stemyard_operator.sender import Sender
 from stemyard_operator.servers import serving
 from stemyard_operator.settings import Settings, load_settings
+from stemyard_operator.signing import Keychain
 from stemyard_operator.slots import Slots
 from stemyard_operator.watching import watch
 from stemyard_operator.workers import work
@@ -77,8 +79,9 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
     cluster.fence = elector.fence
     metrics = Metrics(Readings(projection, queue, health, feed, elector))
     cluster.on_answer = metrics.called
-    sender = Sender(settings)
-    courier = Courier(settings, Deliveries(settings, projection, objects, sender, elector.fence).attempt)
+    sender, keychain = Sender(settings), Keychain(settings)
+    letters = Letters(settings, objects, keychain)
+    courier = Courier(settings, Deliveries(projection, letters, sender, elector.fence).attempt)
     return Parts(
         settings=settings,
         cluster=cluster,
@@ -89,7 +92,9 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
         removals=removals,
         intake=intake,
         resync=Resync(cluster, projection, intake, queue, feed, health, settings.namespaces),
-        reconciler=Reconciler(settings, cluster, objects, projection, intake, slots, board, courier, metrics.wrote),
+        reconciler=Reconciler(
+            settings, cluster, objects, projection, intake, slots, board, courier, metrics.wrote, keychain
+        ),
         desk=Desk(Callers(cluster, projection, settings.namespaces), objects, board, settings),
         health=health,
         metrics=metrics,

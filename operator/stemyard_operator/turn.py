@@ -19,6 +19,7 @@ from stemyard_operator.leftovers import objects_of_result
 from stemyard_operator.observed import Job, Observed, Separation
 from stemyard_operator.settings import Settings
 from stemyard_operator.status import fail, holds, set_condition, settle
+from stemyard_operator.targets import targets
 from stemyard_operator.webhooks import freeze
 
 HOLD_SECONDS: Final = 5
@@ -122,7 +123,8 @@ class Turn:
     def note_start(self) -> None:
         """Take the start of the run from its first pod."""
         own = [self.observed.pods.get(job.uid, ()) for job in self.observed.jobs if job.run == self.spec.run]
-        starts = [pod.started_at for pods in own for pod in pods if pod.started_at is not None]
+        seen = (self.observed.started_at, *(pod.started_at for pods in own for pod in pods))
+        starts = [start for start in seen if start is not None]
         if self.status.started_at is None and starts:
             self.status.started_at = min(starts)
 
@@ -134,7 +136,8 @@ class Turn:
 
     def freeze_webhooks(self) -> None:
         """Write down who is to be told, in the very write that ends the run."""
-        freeze(self.status, self.spec, self.separation.track_id, self.settings.webhook_url, self.now)
+        told = targets(self.spec, self.settings, self.observed.endpoints)
+        freeze(self.status, self.separation, told, self.now)
 
     def step(
         self,

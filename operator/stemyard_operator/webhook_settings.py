@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode
 
+from stemyard_contract.event_types import EventType
 from stemyard_contract.webhook import RETRY_SCHEDULE, standard_key
 from stemyard_operator.addresses import origin_of
 from stemyard_operator.values import Url, http_url, words
@@ -30,13 +31,15 @@ class WebhookSettings(BaseSettings):
     """Everything a deployment can set about webhooks."""
 
     webhook_url: Url | None = None
-    """The deployment's own consumer, told of every run's end. It may be http, and at a private address."""
+    """The deployment's own consumer, told of every run. It may be http, and at a private address."""
+    webhook_events: Annotated[tuple[EventType, ...], NoDecode, BeforeValidator(words)] = ()
+    """What that consumer is told of; by default the three ends."""
     webhook_secret: Secret | None = Hidden
     """What webhooks are signed with; without one they are not signed."""
     webhook_secret_previous: Secret | None = Hidden
     """The secret that this one replaces, for as long as consumers still know it."""
     webhook_secrets_dir: Path | None = None
-    """Folder with files named as the two variables above; read anew for every attempt, and wins over them."""
+    """Folder with files named as the two variables above, and `endpoints.yaml`; read anew, and wins over them."""
     webhook_schedule: Annotated[
         tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(words), Field(min_length=1, max_length=50)
     ] = RETRY_SCHEDULE

@@ -6,20 +6,18 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from stemyard_contract.outbox import TARGETS_LIMIT, WebhookStatus
-from stemyard_contract.separationjob import (
-    ConditionType,
-    Reason,
-    SeparationJobSpec,
-    SeparationJobStatus,
-    phase_of,
-)
-from stemyard_contract.webhook import EVENT_OF_PHASE, webhook_id
+from stemyard_contract.separationjob import ConditionType, Reason, SeparationJobStatus, phase_of
+from stemyard_contract.webhook import EVENT_OF_PHASE, EventType, webhook_id
 from stemyard_operator.attempted import Attempted
+from stemyard_operator.observed import Separation
 from stemyard_operator.settings import Settings
 from stemyard_operator.status import set_condition
+from stemyard_operator.targets import Target
 
 GATHER_SECONDS: Final = 2.0
 """How long a result waits for those of the other targets, so that one write tells of all."""
+ALL: Final = "all"
+"""In a wish to deliver again: everything."""
 _GONE: Final = 410
 _JITTER: Final = 0.2
 """An attempt comes later than the schedule says by up to this share."""
@@ -27,39 +25,62 @@ _LONGEST_PAUSE: Final = 24 * 3600.0
 _SPARE_SECONDS: Final = 3600.0
 
 
-def freeze(status: SeparationJobStatus, spec: SeparationJobSpec, track_id: str, own: str | None, now: datetime) -> None:
-    """Write down who is to be told that this run has ended; `own` is the deployment's address."""
+def freeze(status: SeparationJobStatus, separation: Separation, told: Iterable[Target], now: datetime) -> None:
+    """Write down who is to be told that this run has ended."""
     status.webhooks = []
-    _add(status, [*([own] if own else []), *_named(spec)], track_id, now)
+    status.last_handled_redelivery = separation.redeliver
+    _add(status, told, separation.track_id, now)
     conclude(status, now)
 
 
-def take_in(status: SeparationJobStatus, spec: SeparationJobSpec, track_id: str, now: datetime) -> None:
+def take_in(status: SeparationJobStatus, named: Collection[Target], track_id: str, now: datetime) -> None:
     """Write down addresses that were named after the end; each gets one delivery."""
     known = {one.url for one in status.webhooks}
-    new = [url for url in _named(spec) if url not in known]
+    new = [one for one in named if one.url not in known and _event(status) in one.events]
     if not new:
         return
     room = TARGETS_LIMIT - len(new)
-    named = set(_named(spec))
-    kept = [one for one in status.webhooks if one.pending or one.url in named]
+    urls = {one.url for one in named}
+    kept = [one for one in status.webhooks if one.pending or one.url in urls]
     others = [one for one in status.webhooks if one not in kept]
     status.webhooks = [*others[max(0, len(others) + len(kept) - room) :], *kept]
     _add(status, new, track_id, now)
 
 
-def _named(spec: SeparationJobSpec) -> list[str]:
-    return [one.url for one in spec.webhooks] + [claim.webhook for claim in spec.claims if claim.webhook]
+def _event(status: SeparationJobStatus) -> EventType:
+    return EVENT_OF_PHASE[phase_of(status.conditions)]
 
 
-def _add(status: SeparationJobStatus, urls: Iterable[str], track_id: str, now: datetime) -> None:
-    event = EVENT_OF_PHASE[phase_of(status.conditions)]
-    due = now.replace(microsecond=0)
+def _add(status: SeparationJobStatus, told: Iterable[Target], track_id: str, now: datetime) -> None:
+    event, run, due = _event(status), status.run or 1, now.replace(microsecond=0)
     added = [
-        WebhookStatus(id=webhook_id(track_id, status.run or 1, event, url), url=url, next_attempt_at=due)
-        for url in dict.fromkeys(urls)
+        WebhookStatus(
+            id=webhook_id(track_id, run, event, one.url),
+            url=one.url,
+            endpoint=one.endpoint,
+            key=one.key,
+            next_attempt_at=due,
+        )
+        for one in told
+        if event in one.events
     ]
     status.webhooks = [*status.webhooks, *added][:TARGETS_LIMIT]
+
+
+def deliver_again(status: SeparationJobStatus, wish: str | None, now: datetime) -> None:
+    """Carry out a wish to deliver again, once: what was delivered or given up starts anew, what is pending is due."""
+    if wish is None or wish == status.last_handled_redelivery:
+        return
+    status.last_handled_redelivery = wish
+    asked = frozenset(wish.partition(" ")[0].split(","))
+    status.webhooks = [_again(one, now) if ALL in asked or one.id in asked else one for one in status.webhooks]
+
+
+def _again(one: WebhookStatus, now: datetime) -> WebhookStatus:
+    due = now.replace(microsecond=0)
+    if one.pending:
+        return one.model_copy(update={"next_attempt_at": due})
+    return one.model_copy(update={"attempts": 0, "delivered_at": None, "next_attempt_at": due})
 
 
 def record(status: SeparationJobStatus, attempts: Iterable[Attempted], settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """Webhooks of a real operator process: consumers that misbehave, and an operator that is killed."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -146,6 +147,61 @@ def test_a_new_address_after_the_end_gets_one_delivery(world: World, receiver: R
         eventually(lambda: len(receiver.at("/late")) == 1 and settled(world))
         time.sleep(1)
     assert Counter(got.path for got in receiver.received) == {"/own": 1, "/late": 1}
+
+
+def test_endpoints_have_secrets_of_their_own_and_hear_of_a_run_under_way(
+    world: World, receiver: Receiver, tmp_path: Path
+) -> None:
+    """Secrets are mounted and read anew; what is told on the way costs no write and is signed alike."""
+    secrets = {"own": "secret-of-own", "crm": "secret-of-crm", "team-a": "secret-of-team-a"}
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    (folder / "WEBHOOK_SECRET").write_text(secrets["own"])
+
+    def mount(crm: str) -> None:
+        everything = [f"separation.{what}" for what in ("started", "progress", "completed", "failed", "cancelled")]
+        endpoint = {"name": "crm", "url": receiver.url("/crm"), "keys": ["team-a"], "events": everything, "secret": crm}
+        (folder / "new").write_text(
+            json.dumps({"endpoints": [endpoint], "keys": {"team-a": {"secret": secrets["team-a"]}}})
+        )
+        (folder / "new").rename(folder / "endpoints.yaml")
+
+    mount(secrets["crm"])
+    claims = [{"key": "team-a", "webhook": receiver.url("/team-a")}, {"key": "team-b", "webhook": receiver.url("/own")}]
+    world.create(claims=claims)
+    with world.operating(WEBHOOK_SECRETS_DIR=str(folder)):
+        for stage, phase in zip(WorkStage, ("Fetching", "Separating"), strict=True):
+            job = world.wait_job(stage)
+            pod = world.run(job)
+            eventually(lambda wanted=phase: world.phase() == wanted)  # type: ignore[misc]
+            world.succeed(job, pod)
+        eventually(lambda: settled(world))
+        told = [(got.path, got.headers["X-Webhook-Event"]) for got in receiver.received]
+        ends = [(path, "separation.completed") for path in ("/crm", "/own", "/team-a")]
+        assert sorted(told) == sorted([("/crm", "separation.started"), ("/crm", "separation.progress"), *ends])
+        for got in receiver.received:
+            assert verify(got.body, got.headers, secrets[got.path[1:]]).payload == got.payload
+        processing = [got.payload for got in receiver.received if got.payload["status"] == "processing"]
+        assert [one["phase"] for one in processing] == ["Fetching", "Separating"]
+        assert {one.endpoint for one in deliveries(world).values()} == {None, "crm"}
+        first = deliveries(world)[receiver.url("/crm")].id
+        mount("another secret for crm")
+        redeliver(world, first)
+        eventually(lambda: len(receiver.at("/crm")) == 4 and settled(world))
+        redeliver(world, "all again")
+        eventually(lambda: len(receiver.received) == 9 and settled(world))
+    again = receiver.at("/crm")[-1]
+    assert verify(again.body, again.headers, "another secret for crm").id == first
+    stored = json.dumps(world.plane.api.get(world.path("separationjobs", "song")))
+    events = json.dumps(world.plane.api.get(world.path("events")))
+    logs = "".join(path.read_text() for path in tmp_path.glob("operator-*.log"))
+    for secret in (*secrets.values(), "another secret for crm"):
+        assert secret not in stored + events + logs
+
+
+def redeliver(world: World, wish: str) -> None:
+    annotations = {"metadata": {"annotations": {"stemyard.dev/redeliver": wish}}}
+    world.plane.api.merge(world.path("separationjobs", "song"), annotations)
 
 
 def test_deletion_waits_for_a_consumer_that_comes_back(world: World, receiver: Receiver) -> None:

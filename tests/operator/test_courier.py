@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from stemyard_contract.event_types import EventType
 from stemyard_operator.attempted import Attempted
 from stemyard_operator.breaker import Breaker
-from stemyard_operator.courier import Courier, Parcel
+from stemyard_operator.courier import Courier, News, Parcel
+from stemyard_operator.notices import Notice
 from tests.operator.world import settings
 
 GOOD, BAD = "https://good.example.com/hook", "https://bad.example.com/hook"
@@ -29,7 +31,7 @@ class Consumers:
         self.told: list[str] = []
         self.courier.on_result = self.told.append
 
-    async def send(self, parcel: Parcel) -> Attempted | None:
+    async def send(self, parcel: Parcel | News) -> Attempted | None:
         if self.gone:
             return None
         self.asked[parcel.url] += 1
@@ -108,6 +110,38 @@ async def test_a_dead_consumer_is_left_alone_until_it_answers_again() -> None:
     await consumers.courier.close()
 
 
+def news(url: str, number: int = 0) -> News:
+    return News("uid", Notice(f"news-{number}", url, EventType.PROGRESS, 1, b"{}"))
+
+
+async def test_a_notice_is_sent_once_and_nothing_is_kept_of_it() -> None:
+    consumers = Consumers()
+    consumers.dead.add(BAD)
+    for url in (GOOD, BAD):
+        consumers.courier.tell(news(url))
+    assert consumers.courier.in_hand("uid") == frozenset()
+    await consumers.idle()
+    assert consumers.asked == {GOOD: 1, BAD: 1}
+    assert consumers.courier.results("uid") == ()
+    assert consumers.told == []
+
+
+async def test_a_consumer_that_is_dead_or_cannot_keep_up_gets_no_notices() -> None:
+    consumers = Consumers(webhook_concurrency_per_target=1)
+    consumers.dead.add(BAD)
+    for number in range(200):
+        consumers.courier.tell(news(GOOD, number))
+    for parcel in parcels(BAD, 5):
+        consumers.courier.take(parcel)
+    await consumers.idle()
+    await consumers.idle()
+    consumers.courier.tell(news(BAD))
+    await consumers.idle()
+    assert consumers.asked[BAD] == 5
+    assert consumers.asked[GOOD] == 101
+    await consumers.courier.close()
+
+
 async def test_what_is_not_due_any_more_says_so_later() -> None:
     consumers = Consumers()
     consumers.gone = True
@@ -139,7 +173,7 @@ async def test_a_parcel_that_breaks_does_not_end_its_lane(caplog: pytest.LogCapt
     consumers = Consumers()
     send = consumers.send
 
-    async def breaking(parcel: Parcel) -> Attempted | None:
+    async def breaking(parcel: Parcel | News) -> Attempted | None:
         if parcel.id == "id-0":
             raise ValueError("broken")
         return await send(parcel)

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from stemyard_contract.webhook import SecretError, verify
 from stemyard_operator.errors import ConfigurationError
-from stemyard_operator.letters import Letter, letter
+from stemyard_operator.letters import Letter, Letters
 from stemyard_operator.objects import Objects
 from stemyard_operator.settings import load_settings
-from stemyard_operator.signing import secrets
+from stemyard_operator.signing import Keychain, secrets
 from tests.operator.test_webhooks import OWN, TRACK, finished, of
 from tests.operator.world import INSTALL, SPEC, START, World, settings
 
@@ -28,7 +28,7 @@ AT = 1_800_000_000
 
 def written(world: World, **config: Any) -> Letter:
     configured = settings(**{"webhook_url": OWN, "webhook_secret": "s3cret", **STORE, **config})
-    return letter(world.separation, of(world, OWN), AT, Objects(configured), configured)
+    return Letters(configured, Objects(configured), Keychain(configured)).end(world.separation, of(world, OWN), AT)
 
 
 def test_success_is_told_with_links_for_clients() -> None:

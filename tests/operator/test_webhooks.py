@@ -9,6 +9,7 @@ from stemyard_contract.handover import WorkStage
 from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import Condition, Phase
 from stemyard_contract.webhook import RETRY_SCHEDULE, EventType, webhook_id
+from stemyard_operator.endpoints import parse
 from tests.operator.world import NAME, NAMESPACE, SPEC, World, settings
 
 OWN, ONE, TWO = (f"https://{name}.example.com/hook" for name in ("own", "one", "two"))
@@ -17,7 +18,8 @@ TRACK = f"{NAMESPACE}.{NAME}"
 
 def finished(spec: dict[str, Any] | None = None, **config: Any) -> World:
     """A separation that has just ended well."""
-    world = World(spec={**SPEC, **(spec or {})}, config=settings(**{"webhook_url": OWN, **config}))
+    more = {name: config.pop(name) for name in ("annotations", "endpoints") if name in config}
+    world = World(spec={**SPEC, **(spec or {})}, config=settings(**{"webhook_url": OWN, **config}), **more)
     for stage in WorkStage:
         world.settle()
         job = world.job(stage)
@@ -226,6 +228,77 @@ def test_a_new_run_begins_with_an_empty_outbox_and_tells_anew() -> None:
         world.vanish(world.jobs[name])
     world.settle()
     assert of(world, OWN).id != first
+
+
+def wish(world: World, text: str) -> None:
+    world.annotations = {"stemyard.dev/redeliver": text}
+    world.settle()
+
+
+def test_what_was_delivered_is_delivered_again_once_for_each_wish() -> None:
+    world = finished({"webhooks": [{"url": ONE}]})
+    world.settle()
+    for url in (OWN, ONE):
+        world.answer(url)
+    world.settle()
+    first = of(world, ONE).id
+    for number, text in enumerate((first, f"{first} again", f"{first},nobody")):
+        wish(world, text)
+        assert list(world.in_hand) == [first], number
+        assert (of(world, ONE).attempts, told(world).reason) == (0, "Delivering")
+        world.answer(ONE)
+        world.settle()
+        assert (world.in_hand, told(world).status) == ({}, "True")
+        world.restart()
+        world.settle()
+        assert world.in_hand == {}
+    wish(world, "all 1")
+    assert set(world.in_hand.values()) == {OWN, ONE}
+
+
+def test_a_delivery_that_was_given_up_gets_the_whole_schedule_again_and_a_pending_one_is_due() -> None:
+    world = finished({"webhooks": [{"url": ONE}]}, webhook_schedule=(0.0, 100.0))
+    world.settle()
+    world.answer(OWN, 410)
+    world.answer(ONE, 500)
+    world.settle()
+    assert of(world, OWN).next_attempt_at is None
+    wish(world, "all")
+    assert (of(world, OWN).attempts, of(world, ONE).attempts) == (0, 1)
+    for url in (OWN, ONE):
+        world.answer(url, 500)
+    world.settle()
+    assert of(world, OWN).pending
+    assert not of(world, ONE).pending
+
+
+def test_a_wish_that_was_there_before_the_end_changes_nothing() -> None:
+    world = finished(annotations={"stemyard.dev/redeliver": "all"})
+    world.settle()
+    world.answer(OWN)
+    world.settle()
+    assert world.in_hand == {}
+    assert of(world, OWN).attempts == 1
+
+
+def test_only_those_are_told_of_an_end_who_want_to_hear_of_it() -> None:
+    wanted = [{"url": ONE, "events": ["separation.failed", "separation.started"]}, {"url": TWO}]
+    assert [one.url for one in finished({"webhooks": wanted}).separation.status.webhooks] == [OWN, TWO]
+    world = finished({"webhooks": wanted[:1]}, webhook_events=("separation.failed",))
+    assert world.separation.status.webhooks == []
+    assert "WebhooksDelivered" not in {one["type"] for one in world.status["conditions"]}
+    late = [{"key": "a", "webhook": TWO, "webhookEvents": ["separation.failed"]}]
+    world.spec = {**world.spec, "claims": late}
+    world.settle()
+    assert world.in_hand == {}
+
+
+def test_the_deployments_endpoints_are_frozen_with_their_names() -> None:
+    text = f"endpoints: [{{name: crm, url: '{ONE}', keys: [a]}}, {{name: other, url: '{TWO}'}}]"
+    claims = [{"key": "a"}, {"key": "c", "webhook": TWO}]
+    world = finished({"claims": claims}, endpoints=parse(text))
+    found = {one.url: (one.endpoint, one.key) for one in world.separation.status.webhooks}
+    assert found == {OWN: (None, None), ONE: ("crm", "a"), TWO: ("other", "c")}
 
 
 def test_deletion_waits_for_delivery() -> None:

@@ -13,6 +13,7 @@ from stemyard_contract.separationjob import API_VERSION, KIND, Output, Phase, Se
 from stemyard_operator.attempted import Attempted
 from stemyard_operator.decide import decide
 from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, ReadPods
+from stemyard_operator.endpoints import NONE, Endpoints
 from stemyard_operator.marks import files, home, verified
 from stemyard_operator.observed import FoundManifest, FoundSource, Observed, Separation, job_of, pod_of, separation_of
 from stemyard_operator.settings import Settings
@@ -55,6 +56,8 @@ class World:
     last_write: datetime | None = None
     again_in: float | None = None
     generation: int = 1
+    annotations: dict[str, str] = field(default_factory=dict)
+    endpoints: Endpoints = NONE
     in_hand: dict[str, str] = field(default_factory=dict)
     """URLs of the webhooks that are on their way, by id."""
     attempted: dict[str, Attempted] = field(default_factory=dict)
@@ -72,6 +75,7 @@ class World:
             "resourceVersion": str(next(self.numbers)),
             "generation": self.generation,
             "creationTimestamp": stamp(START),
+            "annotations": self.annotations,
         }
         return {
             "apiVersion": API_VERSION,
@@ -101,6 +105,7 @@ class World:
             in_hand=frozenset(self.in_hand),
             attempted=tuple(self.attempted.values()),
             attempted_seconds=self.attempted_seconds,
+            endpoints=self.endpoints,
             **answers,
         )
 
