@@ -82,7 +82,7 @@ def _answers(record: MirrorRecord, order: Order, now: float) -> bool:
         record.cache_key == order.content_key
         and (record.track_id, record.owner) == (order.track_id, order.owner)
         and order.key_id in record.claims
-        and order.claim.webhook in {None, record.webhooks.get(order.key_id)}
+        and not _names_anew(record, order.claim)
         and not _more_urgent(record, order)
         and not _runs_again(record, order.refresh, now)
     )
@@ -151,11 +151,21 @@ def _claiming(record: MirrorRecord, claim: Claim) -> list[Operation]:
 
 
 def _naming(record: MirrorRecord, claim: Claim) -> list[Operation]:
-    """Return what gives the claim that the key has already a new webhook."""
-    if claim.webhook in {None, record.webhooks.get(claim.key)}:
+    """Return what gives the claim that the key has already a new webhook, or another choice of events."""
+    if not _names_anew(record, claim):
         return []
     path = f"/spec/claims/{record.claims.index(claim.key)}"
-    return [test_of(f"{path}/key", claim.key), {"op": "add", "path": f"{path}/webhook", "value": claim.webhook}]
+    changes: list[Operation] = [{"op": "add", "path": f"{path}/webhook", "value": claim.webhook}]
+    if claim.webhook_events is not None:
+        changes.append({"op": "add", "path": f"{path}/webhookEvents", "value": claim.webhook_events})
+    elif claim.key in record.webhook_events:
+        changes.append({"op": "remove", "path": f"{path}/webhookEvents"})
+    return [test_of(f"{path}/key", claim.key), *changes]
+
+
+def _names_anew(record: MirrorRecord, claim: Claim) -> bool:
+    known = (record.webhooks.get(claim.key), record.webhook_events.get(claim.key))
+    return claim.webhook is not None and (claim.webhook, claim.webhook_events) != known
 
 
 def test_of(path: str, value: object) -> Operation:

@@ -18,6 +18,7 @@ from stemyard_api.security import HIGHEST_PRIORITY, Principal
 from stemyard_api.settings import Settings
 from stemyard_api.stored_sources import check_allowed
 from stemyard_api.upload_id import belongs_to
+from stemyard_contract.event_types import EventType
 from stemyard_contract.identity import check_query, normalise_url, resource_name, spec_cache_key, track_id, youtube_id
 from stemyard_contract.models import AUTO_MODEL, Model, resolve_model
 from stemyard_contract.object_source import KEY_LIMIT, check_object_key
@@ -129,6 +130,8 @@ class SeparationRequest(BaseModel):
         Annotated[StrictStr, Field(min_length=8, max_length=WEBHOOK_LIMIT), AfterValidator(_check_webhook_url)] | None
     ) = None
     """Where to POST when the separation ends; on a completed one, at once. https, at a public address."""
+    webhook_events: Annotated[list[EventType], Field(min_length=1, max_length=8)] | None = None
+    """What to tell there; by default the three ends: completed, failed, cancelled."""
     metadata: Annotated[dict[str, Any], AfterValidator(_check_metadata)] | None = None
     """Anything to be echoed with the track, to this API key only; at most 1 KiB as JSON."""
     priority: Annotated[StrictInt, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)] = 0
@@ -209,7 +212,10 @@ def order_of(request: SeparationRequest, principal: Principal, settings: Setting
 
 def _claim(request: SeparationRequest, principal: Principal) -> Claim:
     metadata = None if request.metadata is None else dump_metadata(request.metadata)
-    return Claim(key=principal.key_id, metadata=metadata, webhook=request.webhook_url)
+    if request.webhook_events is not None and request.webhook_url is None:
+        raise InvalidRequestError.of("webhook_events", "is for webhook_url, which is missing")
+    events = sorted(set(request.webhook_events)) if request.webhook_events is not None else None
+    return Claim(key=principal.key_id, metadata=metadata, webhook=request.webhook_url, webhook_events=events)
 
 
 def _priority(asked: int, principal: Principal) -> int:

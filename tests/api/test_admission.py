@@ -136,6 +136,20 @@ def test_a_webhook_that_is_known_changes_nothing() -> None:
         assert decide(resource(tracks.status_completed(), known), order(**body), MODEL, NOW).patch == []
 
 
+def test_another_choice_of_events_is_written_and_a_known_one_is_not() -> None:
+    chosen = ["separation.failed", "separation.started"]
+    known = {"claims": [{"key": "default", "webhook": HOOK, "webhookEvents": chosen}]}
+    same = order(webhook_url=HOOK, webhook_events=["separation.started", "separation.failed"])
+    assert decide(resource(tracks.status_completed(), known), same, MODEL, NOW).patch == []
+    path = "/spec/claims/0/webhookEvents"
+    other = order(webhook_url=HOOK, webhook_events=["separation.completed"])
+    patch = decide(resource(tracks.status_completed(), known), other, MODEL, NOW).patch
+    assert {"op": "add", "path": path, "value": ["separation.completed"]} in patch
+    patch = decide(resource(tracks.status_completed(), known), order(webhook_url=HOOK), MODEL, NOW).patch
+    assert {"op": "remove", "path": path} in patch
+    assert decide(resource(tracks.status_completed(), known), order(), MODEL, NOW).patch == []
+
+
 def test_a_new_key_brings_its_webhook() -> None:
     added = {"op": "add", "path": "/spec/claims/-", "value": {"key": "studio", "webhook": HOOK}}
     assert decide(resource(), order("studio", webhook_url=HOOK), MODEL, NOW).patch == [UID, added]

@@ -85,6 +85,7 @@ def test_requests_that_mean_something_else_are_other_tracks(other: dict[str, Any
         ({"search_query": "\ud83d"}, "search_query"),
         ({"url": "ftp://example.com/a.mp3"}, "url"),
         ({"url": "https:///a.mp3"}, "url"),
+        ({"search_query": "a", "webhook_url": "https://example.com", "webhook_events": ["all"]}, "webhook_events"),
         ({"search_query": "a", "webhook_url": "ftp://example.com/hook"}, "webhook_url"),
         ({"search_query": "a", "webhook_url": "https://user:secret@example.com/hook"}, "webhook_url"),
         ({"search_query": "a", "webhook_url": "https://example.com/" + "a" * 1005}, "webhook_url"),
@@ -120,6 +121,11 @@ def test_bad_input_names_its_field(body: dict[str, Any], field: str) -> None:
     with pytest.raises(ValidationError) as caught:
         SeparationRequest.model_validate(body)
     assert {error["loc"][0] for error in caught.value.errors()} == {field}
+
+
+def test_events_are_for_a_webhook_that_is_named() -> None:
+    with pytest.raises(InvalidRequestError, match="webhook_events"):
+        order({"search_query": "a", "webhook_events": ["separation.started"]})
 
 
 @pytest.mark.parametrize(
