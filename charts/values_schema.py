@@ -84,6 +84,26 @@ _VARIABLES: Final = {
     ),
 }
 
+_EVENTS: Final = {
+    "type": "array",
+    "items": {"enum": [f"separation.{what}" for what in ("started", "progress", "completed", "failed", "cancelled")]},
+    "uniqueItems": True,
+}
+_SIGNING: Final = {
+    "secret": {"type": "string", "pattern": "^(.{16,})?$", "description": "What signs."},
+    "previousSecret": {"type": "string", "pattern": "^(.{16,})?$", "description": "What it replaces."},
+}
+_ENDPOINT: Final = _closed(
+    {
+        "name": {"type": "string", "pattern": f"^{_NAME}$", "description": "Name of the endpoint."},
+        "url": {"type": "string", "pattern": "^https?://[^ ]+$", "maxLength": 1024, "description": "Where to POST to."},
+        "keys": {"type": "array", "items": {"type": "string"}, "description": "Ids of API keys, or * for every track."},
+        "events": {**_EVENTS, "description": "What it is told of."},
+        **_SIGNING,
+    },
+    ("name", "url"),
+)
+
 CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "fullnameOverride": {"pattern": f"^({_NAME})?$"},
     "install.id": {"pattern": f"^({_NAME})?$"},
@@ -122,6 +142,9 @@ CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "fetch.extraVolumes": {"type": "array", "items": _MOUNT},
     "fetch.extraEgress": _OBJECTS,
     "webhooks.url": {"pattern": "^(https?://[^ ]+)?$", "maxLength": 1024},
+    "webhooks.events": _EVENTS,
+    "webhooks.endpoints": {"type": "array", "items": _ENDPOINT, "maxItems": 32},
+    "webhooks.keySecrets": {"type": "object", "additionalProperties": _closed(_SIGNING)},
     "webhooks.proxyUrl": {"pattern": "^(https?://[^ ]+)?$"},
     "webhooks.*ecret": {"pattern": "^(.{16,})?$"},
     "webhooks.existingSecret": {"pattern": "^.*$"},

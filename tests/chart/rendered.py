@@ -76,6 +76,12 @@ CASES: Final[Mapping[str, Object]] = {
             "allowHttp": True,
             "allowedOrigins": ["https://198.51.100.9:8443"],
             "extraEgress": [{"to": [{"ipBlock": {"cidr": "10.3.3.3/32"}}]}],
+            "events": ["separation.started", "separation.failed"],
+            "endpoints": [
+                {"name": "crm", "url": "https://crm.example.com", "keys": ["team-a"], "secret": "s3cret-of-the-crm"},
+                {"name": "all", "url": "https://all.example.com", "keys": ["*"], "events": ["separation.completed"]},
+            ],
+            "keySecrets": {"team-a": {"secret": "s3cret-of-team-a", "previousSecret": "s3cret-of-before"}},
         },
     },
 }

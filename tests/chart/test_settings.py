@@ -10,7 +10,7 @@ from stemyard_contract.handover import WorkStage
 from stemyard_operator.profiles import Profile, StageProfile
 from stemyard_operator.settings import Settings as OperatorSettings
 from stemyard_operator.settings import load_settings as load_operator_settings
-from stemyard_operator.signing import secrets
+from stemyard_operator.signing import Keychain, secrets
 from stemyard_operator.sources import source_environment, source_mounts, source_volumes
 from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, container, environment, find, render, schema
 
@@ -138,6 +138,14 @@ def test_webhooks_reach_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (tmp_path / key).write_text(text)
     mounted = settings.model_copy(update={"webhook_secrets_dir": tmp_path})
     assert secrets(mounted) == ("0123456789abcdef", "fedcba9876543210")
+    assert settings.webhook_events == ("separation.started", "separation.failed")
+    keychain = Keychain(mounted)
+    assert [(one.name, one.keys, one.events) for one in keychain.endpoints.endpoints] == [
+        ("crm", ("team-a",), ()),
+        ("all", ("*",), ("separation.completed",)),
+    ]
+    assert keychain.secrets("crm", "team-a") == ("s3cret-of-the-crm",)
+    assert keychain.secrets(key="team-a") == ("s3cret-of-team-a", "s3cret-of-before")
 
 
 def test_the_clusters_own_addresses_get_no_webhooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,10 @@ def test_a_readme_without_its_marks_is_refused() -> None:
         ("networkPolicy.kubernetesApiPorts", []),
         ("webhooks.url", "ftp://example.com"),
         ("webhooks.secret", "short"),
+        ("webhooks.events", ["all"]),
+        ("webhooks.endpoints", [{"name": "crm"}]),
+        ("webhooks.endpoints", [{"name": "crm", "url": "https://example.com", "secret": "short"}]),
+        ("webhooks.keySecrets", {"team-a": {"sekret": "0123456789abcdef"}}),
         ("webhooks.ports", [0]),
         ("webhooks.allowedOrigins", ["https://example.com/path"]),
         ("webhooks.concurrency", 0),
@@ -128,6 +132,10 @@ def test_the_schema_refuses(name: str, value: object) -> None:
         ({"api": {"secretKey": "0123456789abcdef", "existingSecret": "k"}}, "api.secretKey and api.existingSecret"),
         ({"api": {"cloudflareKV": {"namespaceId": "n"}}}, "api.cloudflareKV.existingSecret is empty"),
         ({"webhooks": {"previousSecret": "0123456789abcdef"}}, "set webhooks.secret"),
+        (
+            {"webhooks": {"existingSecret": "hooks", "keySecrets": {"a": {"secret": "0123456789abcdef"}}}},
+            "clear webhooks.endpoints",
+        ),
         (
             {"webhooks": {"secret": "0123456789abcdef", "existingSecret": "hooks"}},
             "webhooks.existingSecret and webhooks.secret",

@@ -50,6 +50,9 @@
 {{- if and $given.existingSecret (or $given.secret $given.previousSecret) -}}
 {{- fail "webhooks.existingSecret and webhooks.secret/previousSecret are both set; keep one" -}}
 {{- end -}}
+{{- if and $given.existingSecret (or $given.endpoints $given.keySecrets) -}}
+{{- fail "webhooks.existingSecret is set, so endpoints and key secrets belong into its key endpoints.yaml; clear webhooks.endpoints and webhooks.keySecrets" -}}
+{{- end -}}
 {{- if and $given.previousSecret (not $given.secret) -}}
 {{- fail "webhooks.previousSecret is what webhooks.secret replaces; set webhooks.secret, or clear it" -}}
 {{- end -}}

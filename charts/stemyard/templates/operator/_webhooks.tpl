@@ -1,10 +1,10 @@
 {{/* What the operator is told of webhooks. */}}
 
-{{/* Name of the Secret that webhooks are signed with; empty where they are not signed. */}}
+{{/* Name of the Secret with endpoints and what webhooks are signed with; empty where there is neither. */}}
 {{- define "stemyard.webhookSecret" -}}
 {{- if .Values.webhooks.existingSecret -}}
 {{- .Values.webhooks.existingSecret -}}
-{{- else if .Values.webhooks.secret -}}
+{{- else if or .Values.webhooks.secret .Values.webhooks.endpoints .Values.webhooks.keySecrets -}}
 {{- include "stemyard.name" (list . "webhooks") -}}
 {{- end -}}
 {{- end }}
@@ -22,6 +22,10 @@
 {{- if .url }}
 - name: WEBHOOK_URL
   value: {{ .url | quote }}
+{{- end }}
+{{- if .events }}
+- name: WEBHOOK_EVENTS
+  value: {{ .events | join "," | quote }}
 {{- end }}
 {{- if .ports }}
 - name: WEBHOOK_PORTS
