@@ -130,9 +130,9 @@ async def _hub(settings: Settings, store: Store | None) -> AsyncIterator[Hub]:
 
 
 def _store(settings: Settings) -> Store | None:
-    if settings.redis_url is None:
+    if settings.redis_address is None:
         return None
-    return Store(settings.redis_url.get_secret_value(), MirrorKeys(settings.stemyard_install_id))
+    return Store(settings.redis_address, MirrorKeys(settings.stemyard_install_id))
 
 
 async def _services(request: Request) -> Services:

@@ -1,5 +1,6 @@
 """Settings: what the API reads from its environment, checked once at start."""
 
+import os
 from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
@@ -17,6 +18,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stemyard_contract.models import MODELS
 from stemyard_contract.object_source import check_prefixes
+from stemyard_contract.redis_url import with_authority
+from stemyard_contract.secret_variables import absent
 
 _URL = TypeAdapter(AnyHttpUrl)
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -48,6 +51,8 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65535)] = 5500
 
     redis_url: SecretStr | None = None
+    redis_ca_file: str | None = None
+    """File of the certificate authorities that a rediss:// server is checked with, instead of the system's."""
     queue_names: _Names = ("default",)
 
     cloudflare_account_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,64}$")] | None = None
@@ -146,6 +151,11 @@ class Settings(BaseSettings):
         return check_prefixes(value, info.data.get("stemyard_install_id", ""))
 
     @property
+    def redis_address(self) -> str | None:
+        """The Redis URL with all that belongs to it."""
+        return with_authority(self.redis_url.get_secret_value(), self.redis_ca_file) if self.redis_url else None
+
+    @property
     def models(self) -> tuple[str, ...]:
         """Names of models that may be asked for."""
         return self.enabled_models or (self.default_model,)
@@ -194,6 +204,8 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: something is missing or wrong.
     """
+    if missing := absent(os.environ):
+        raise SettingsError("; ".join(missing))
     try:
         return Settings()
     except ValidationError as error:

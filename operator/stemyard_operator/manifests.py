@@ -69,7 +69,8 @@ def build_job(
         "labels": labels,
         "ownerReferences": [_owner(separation)],
     }
-    template = {"metadata": {"labels": labels}, "spec": _pod(separation, stage, settings, memory, fetched)}
+    pod_metadata = {"labels": labels, "annotations": _STAYS}
+    template = {"metadata": pod_metadata, "spec": _pod(separation, stage, settings, memory, fetched)}
     manifest = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -78,6 +79,12 @@ def build_job(
     }
     return Creation(stage=stage, name=name, manifest=manifest)
 
+
+_STAYS: Final = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+"""A node is not taken away for the sake of its price while it separates; it is as soon as nothing runs there."""
 
 _ONE_POD: Final = {
     "backoffLimit": 0,
@@ -243,7 +250,7 @@ def _mounts(stage: WorkStage, settings: Settings) -> list[dict[str, Any]]:
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own emptyDir
         {"name": "desk-token", "mountPath": DESK_TOKEN_PATH.rpartition("/")[0], "readOnly": True},
     ]
-    if stage is WorkStage.SEPARATE and settings.model_claim:
+    if stage is WorkStage.SEPARATE and (settings.model_claim or settings.model_image):
         mounts.append({"name": "models", "mountPath": "/models", "readOnly": True})
     if stage is WorkStage.FETCH:
         mounts += [{"name": v.name, "mountPath": v.mount_path, "readOnly": True} for v in settings.fetch_volumes]
@@ -258,7 +265,10 @@ def _volumes(separation: Separation, stage: WorkStage, settings: Settings) -> li
         {"name": "tmp", "emptyDir": {"sizeLimit": _TMP}},
         {"name": "desk-token", "projected": {"sources": [{"serviceAccountToken": token}]}},
     ]
-    if stage is WorkStage.SEPARATE and settings.model_claim:
+    if stage is WorkStage.SEPARATE and settings.model_image:
+        image = {"reference": settings.model_image, "pullPolicy": settings.image_pull_policy}
+        volumes.append({"name": "models", "image": image})
+    elif stage is WorkStage.SEPARATE and settings.model_claim:
         claim = {"claimName": settings.model_claim, "readOnly": True}
         volumes.append({"name": "models", "persistentVolumeClaim": claim})
     if stage is WorkStage.FETCH:

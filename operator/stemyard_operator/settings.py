@@ -13,6 +13,8 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from stemyard_contract.models import MODELS, Flavour
 from stemyard_contract.object_source import check_prefixes
+from stemyard_contract.redis_url import with_authority
+from stemyard_contract.secret_variables import absent
 from stemyard_contract.webhook import SecretError
 from stemyard_operator.endpoints import EndpointsError
 from stemyard_operator.errors import ConfigurationError
@@ -57,6 +59,8 @@ class Settings(WebhookSettings, SourceSettings):
     # the installation
     stemyard_install_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     redis_url: str | None = None
+    redis_ca_file: str | None = None
+    """File of the certificate authorities that a rediss:// server is checked with, instead of the system's."""
     cloudflare_account_id: str | None = None
     r2_access_key_id: str = ""
     r2_secret_access_key: Annotated[str, Field(repr=False)] = ""
@@ -81,6 +85,8 @@ class Settings(WebhookSettings, SourceSettings):
     image_pull_secrets: Words = ()
     separator_service_account: str = "stemyard-separator"
     model_claim: str = ""
+    model_image: str = ""
+    """Image that holds the model folder, mounted as a volume; the claim where empty."""
     separator_extra_env: dict[str, str] = Field(default_factory=dict)
     separator_fetch_volumes_file: Path | None = None
     profiles_file: Path | None = None
@@ -129,6 +135,11 @@ class Settings(WebhookSettings, SourceSettings):
             return TypeAdapter(tuple[FetchVolume, ...]).validate_python(json.loads(path.read_text()))
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"SEPARATOR_FETCH_VOLUMES_FILE {path}: {error}") from error
+
+    @property
+    def redis_address(self) -> str | None:
+        """The Redis URL with all that belongs to it."""
+        return with_authority(self.redis_url, self.redis_ca_file) if self.redis_url else None
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -182,6 +193,8 @@ def load_settings() -> Settings:
     Raises:
         ConfigurationError: a variable or file cannot be used; the message names it.
     """
+    if missing := absent(os.environ):
+        raise ConfigurationError("; ".join(missing))
     try:
         settings = Settings()
     except ValidationError as error:
@@ -195,11 +208,17 @@ def load_settings() -> Settings:
         )
     _ = settings.profiles, settings.fetch_volumes
     try:
-        secrets(settings)
+        signed = secrets(settings)
     except (SecretError, OSError) as error:
         raise ConfigurationError(f"WEBHOOK_SECRET: {error}") from error
     try:
         Keychain(settings).read()
     except (EndpointsError, OSError) as error:
         raise ConfigurationError(f"{ENDPOINTS_FILE} in WEBHOOK_SECRETS_DIR: {error}") from error
+    folder = settings.webhook_secrets_dir
+    if folder is not None and not signed and not (folder / ENDPOINTS_FILE).exists():
+        raise ConfigurationError(
+            f"WEBHOOK_SECRET: the Secret for webhooks does not exist or has neither the key WEBHOOK_SECRET nor "
+            f"{ENDPOINTS_FILE}; add one, then restart the pod"
+        )
     return settings

@@ -69,7 +69,7 @@ class Parts:
 def build(settings: Settings, cluster: Cluster) -> Parts:
     """Return the parts of a replica, wired."""
     objects = Objects(settings)
-    mirror = Mirror(settings.redis_url, settings.stemyard_install_id)
+    mirror = Mirror(settings.redis_address, settings.stemyard_install_id)
     projection, queue = Projection(), WorkQueue[Key]()
     health = Health(settings.resync_seconds)
     feed, removals, board = MirrorFeed(mirror, projection), Removals(objects), ProgressBoard(mirror)

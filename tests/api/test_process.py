@@ -31,6 +31,19 @@ def test_it_refuses_to_start_without_a_key(tmp_path: Path) -> None:
     assert "hunter2" not in ended.stderr + ended.stdout
 
 
+def test_it_refuses_to_start_without_a_key_of_a_secret(tmp_path: Path) -> None:
+    """Its last line, which the kubelet makes the termination message, says which."""
+    listed = {
+        "STEMYARD_SECRET_VARIABLES": "API_SECRET_KEY=api-key,R2_ACCESS_KEY_ID=bucket",
+        "API_SECRET_KEY": "hunter2",
+    }
+    ended = run({**ENVIRONMENT, **listed}, tmp_path)
+    assert ended.returncode == 2
+    [said] = ended.stderr.splitlines()
+    assert "R2_ACCESS_KEY_ID is empty: the Secret bucket does not exist or has no key R2_ACCESS_KEY_ID" in said
+    assert "hunter2" not in said
+
+
 def test_it_refuses_to_start_without_a_cluster(tmp_path: Path) -> None:
     ended = run({**ENVIRONMENT, "API_SECRET_KEY": "k"}, tmp_path)
     assert ended.returncode != 0

@@ -223,3 +223,13 @@ def test_a_profile_may_choose_the_preset_and_extra_variables_win(config: Setting
     more = config.model_copy(update={"separator_extra_env": {"STEMYARD_PRESET": "best"}})
     built = build_job(separation(profile="cpu"), WorkStage.SEPARATE, 1, more, fetched=MARK)
     assert environment(built.manifest)["STEMYARD_PRESET"] == "best"
+
+
+def test_models_may_come_in_an_image(config: Settings) -> None:
+    given = config.model_copy(update={"model_image": "models:1"})
+    built = pod(build_job(separation(), WorkStage.SEPARATE, 1, given, fetched=MARK).manifest)
+    [volume] = [one for one in built["volumes"] if one["name"] == "models"]
+    assert volume["image"] == {"reference": "models:1", "pullPolicy": given.image_pull_policy}
+    assert {"name": "models", "mountPath": "/models", "readOnly": True} in built["containers"][0]["volumeMounts"]
+    fetching = pod(build_job(separation(), WorkStage.FETCH, 1, given).manifest)
+    assert all(one["name"] != "models" for one in fetching["volumes"])

@@ -67,3 +67,18 @@ def test_secrets_are_not_shown() -> None:
 
 def test_there_is_no_module_that_shadows_the_standard_librarys() -> None:
     assert not (Path(__file__).parents[2] / "operator" / "__init__.py").exists()
+
+
+def test_a_missing_key_of_a_secret_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEMYARD_SECRET_VARIABLES", "R2_ACCESS_KEY_ID=bucket,REDIS_URL=redis")
+    monkeypatch.setenv("REDIS_URL", "redis://:hunter2@cache:6379")
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings()
+    assert str(refused.value).startswith("R2_ACCESS_KEY_ID is empty: the Secret bucket does not exist or has no key")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_missing_secret_for_webhooks_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WEBHOOK_SECRETS_DIR", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="neither the key WEBHOOK_SECRET nor"):
+        load_settings()

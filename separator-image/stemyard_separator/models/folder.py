@@ -1,6 +1,7 @@
 """The model folder: weight files beside `models.json`, which says where each came from and what its digest is."""
 
 import hashlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -95,3 +96,23 @@ def verified_model(folder: Path, name: str) -> InstalledModel:
     if digest != record.sha256:
         raise ModelError(FailureCode.MODEL_CORRUPT, f"{record.file} has digest {digest}, not {record.sha256}.")
     return InstalledModel(name=name, path=folder / record.file, digest=f"sha256:{digest}")
+
+
+def copy_model(name: str, source: Path, folder: Path) -> bool:
+    """Have in a folder what another has of a model, such as one that an image was built with; return whether it is.
+
+    Raises:
+        ModelError: MODEL_CORRUPT if the other's weights are not what its index says.
+    """
+    record = read_index(source).models.get(name)
+    if record is None:
+        return False
+    if read_index(folder).models.get(name) != record or not (folder / record.file).is_file():
+        original = verified_model(source, name)
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f".{record.file}.part"
+        shutil.copyfile(original.path, draft)
+        draft.replace(folder / record.file)
+        add_record(folder, name, record)
+    verified_model(folder, name)
+    return True
