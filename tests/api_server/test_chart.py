@@ -4,18 +4,23 @@ import gzip
 import json
 import os
 import subprocess
+import tarfile
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
 from charts.cluster import RESTRICTED
 from charts.helm import HelmError, Release, find_helm, merge
 from charts.install import InstallError, install, uninstall
 from localcluster.control_plane import ControlPlane
 from stemyard_operator.cluster import separations_path
+from tests.chart import optional_apis
 from tests.chart.installed import (
     INSTALL_ID,
+    WITHOUT_CLAIMS,
     data,
     documents,
     dry_run,
@@ -23,7 +28,7 @@ from tests.chart.installed import (
     kubectl,
     restricted_namespace,
 )
-from tests.chart.rendered import CASES, of_kind
+from tests.chart.rendered import CASES, Object, of_kind, pods
 
 GENERATED = (("secrets", "tunes-api"), ("secrets", "tunes-redis"), ("secrets", "tunes-object-store"))
 SEPARATION = {
@@ -32,10 +37,13 @@ SEPARATION = {
     "metadata": {"name": "song"},
     "spec": {"source": {"searchQuery": "a song"}},
 }
+DEFINITION = "separationjobs.stemyard.dev"
 KINDS = (
     "all,secret,configmap,serviceaccount,role,rolebinding,networkpolicy,persistentvolumeclaim,"
-    "clusterrole,clusterrolebinding"
+    "clusterrole,clusterrolebinding,ingress,horizontalpodautoscaler,poddisruptionbudget,httproute"
 )
+PREVIOUS = Path(__file__).parents[1] / "fixtures/previous-chart.tgz"
+"""The chart before this one, refreshed at each release."""
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +51,9 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane without the definition: the chart brings it."""
     with ControlPlane(tmp_path_factory.mktemp("bare-control-plane")) as plane, pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(plane.kubeconfig))
+        optional_apis.install(plane)
+        command = kubectl(plane.kubeconfig, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        subprocess.run(command, timeout=60, check=True)
         yield plane
 
 
@@ -52,7 +63,7 @@ def place(plane: ControlPlane) -> Iterator[str]:
     name = f"chart-{os.urandom(4).hex()}"
     yield name
     uninstall(Release("tunes", name))
-    command = kubectl(plane.kubeconfig, "delete", "crd", "--all", "--wait=true")
+    command = kubectl(plane.kubeconfig, "delete", "crd", DEFINITION, "--ignore-not-found", "--wait=true")
     subprocess.run(command, timeout=60, check=True)
 
 
@@ -67,25 +78,23 @@ def test_the_api_server_takes_every_object(plane: ControlPlane, name: str) -> No
     assert len(dry_run(plane, namespace, objects).splitlines()) == len(objects)
 
 
-@pytest.mark.parametrize("name", ["demo", "kept", "external"])
+@pytest.mark.parametrize("name", ["demo", "kept", "external", "everything"])
 def test_its_pods_are_admitted_where_restricted_is_enforced(plane: ControlPlane, name: str) -> None:
     namespace = f"pods-{os.urandom(4).hex()}"
     restricted_namespace(plane, namespace)
     objects = documents(Release("tunes", namespace, values=CASES[name]))
     for account in of_kind(objects, "ServiceAccount"):
         plane.api.post(f"/api/v1/namespaces/{namespace}/serviceaccounts", dict(account))
-    templates = [one["spec"]["template"] for one in of_kind(objects, "Deployment")]
-    pods = [
+    placed = [
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"pod-{at}", **one["metadata"]}, "spec": one["spec"]}
-        for at, one in enumerate(templates)
+        for at, one in enumerate(pods(objects))
     ]
-    assert len(dry_run(plane, namespace, pods).splitlines()) == len(pods)
+    assert len(dry_run(plane, namespace, placed).splitlines()) == len(placed)
 
 
 def test_the_level_is_really_enforced(plane: ControlPlane) -> None:
     namespace = f"pods-{os.urandom(4).hex()}"
     restricted_namespace(plane, namespace)
-    plane.api.post(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "default"}})
     careless = {"containers": [{"name": "c", "image": "i"}]}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": careless}
     with pytest.raises(AssertionError, match="violates PodSecurity"):
@@ -131,8 +140,9 @@ def test_values_that_are_no_longer_given_fall_back(plane: ControlPlane, place: s
     assert deployment["spec"]["replicas"] == 1
 
 
-def test_uninstalling_keeps_separations_and_the_id_and_nothing_else(plane: ControlPlane, place: str) -> None:
-    release = install_case("demo", place)
+@pytest.mark.parametrize("name", ["demo", "everything"])
+def test_uninstalling_keeps_separations_and_the_id_and_nothing_else(plane: ControlPlane, place: str, name: str) -> None:
+    release = install_case(name, place)
     path = separations_path(place)
     plane.api.post(path, SEPARATION)
     uninstall(release)
@@ -144,6 +154,56 @@ def test_uninstalling_keeps_separations_and_the_id_and_nothing_else(plane: Contr
     assert left.stdout.split() == ["configmap/tunes-install"]
 
 
+@pytest.fixture
+def previous(tmp_path: Path) -> Path:
+    with tarfile.open(PREVIOUS) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "stemyard"
+
+
+@pytest.mark.parametrize("name", ["demo", "kept", "external"])
+def test_an_upgrade_from_the_previous_chart_keeps_what_is_there_and_can_be_taken_back(
+    plane: ControlPlane, place: str, previous: Path, name: str
+) -> None:
+    values = only_known(merge(CASES[name], WITHOUT_CLAIMS), previous)
+    install(Release("tunes", place, previous, values), print, timeout=60, wait=False)
+    separation = plane.api.post(separations_path(place), SEPARATION)
+    made = [one for one in GENERATED if name == "demo" or (name, one[1]) == ("kept", "tunes-api")]
+    secrets, kept = data(plane, place, *made), data(plane, place, INSTALL_ID)
+    deployment = f"/apis/apps/v1/namespaces/{place}/deployments/tunes-operator"
+    before = plane.api.get(deployment)["spec"]["template"]
+
+    release = install_case(name, place)
+    assert data(plane, place, INSTALL_ID) == kept
+    for old, new in zip(secrets, data(plane, place, *made), strict=True):
+        assert {key: new[key] for key in old.keys() & STAYING} == {key: old[key] for key in old.keys() & STAYING}
+    path = f"{separations_path(place)}/song"
+    assert plane.api.get(path)["metadata"]["uid"] == separation["metadata"]["uid"]
+    assert plane.api.get(deployment)["spec"]["template"] != before
+
+    find_helm().rollback(release, timeout=60)
+    assert find_helm().status(release) == "deployed"
+    assert plane.api.get(deployment)["spec"]["template"] == before
+    assert plane.api.get(path)["metadata"]["uid"] == separation["metadata"]["uid"]
+
+
+STAYING = {"API_SECRET_KEY", "VALKEY_PASSWORD", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"}
+"""Keys of Secrets that are credentials; others are made from them."""
+
+
+def only_known(values: Object, chart: Path) -> Object:
+    """The values that a chart knows, of those that a later one has."""
+    return _known(values, yaml.safe_load((chart / "values.yaml").read_text()))
+
+
+def _known(values: Object, defaults: Object) -> Object:
+    return {
+        name: _known(value, defaults[name]) if isinstance(value, dict) and defaults[name] else value
+        for name, value in values.items()
+        if name in defaults
+    }
+
+
 def test_the_notes_say_what_to_type(plane: ControlPlane, place: str) -> None:
     release = install_case("demo", place)
     notes = find_helm().notes(release)
@@ -151,6 +211,7 @@ def test_the_notes_say_what_to_type(plane: ControlPlane, place: str) -> None:
         f"kubectl -n {place} rollout status deployment/tunes-api deployment/tunes-operator",
         "$STEMYARD_URL/separate-audio",
         f"kubectl -n {place} get separationjobs --watch",
+        f"helm test tunes --namespace {place}",
         "YouTube is on. You, who deploy this, answer for the right",
         "--set sources.youtube.enabled=false",
     ):
@@ -189,7 +250,7 @@ def test_an_installation_that_was_killed_is_taken_up_again(plane: ControlPlane, 
     state = "pending-install" if revisions == 1 else "pending-upgrade"
     interrupted(plane, place, revisions, state)
     said: list[str] = []
-    release = Release("tunes", place, values=CASES["default"])
+    release = Release("tunes", place, values=merge(CASES["default"], WITHOUT_CLAIMS))
     assert find_helm().status(release) == state
     install(release, said.append, timeout=60, wait=False)
     assert said[0] == f"an earlier run left tunes in state {state}: undoing it"
@@ -208,7 +269,7 @@ def interrupted(plane: ControlPlane, place: str, revision: int, state: str) -> N
 
 def test_what_is_waited_for_is_said(plane: ControlPlane, place: str) -> None:
     said: list[str] = []
-    release = Release("tunes", place, values=CASES["default"])
+    release = Release("tunes", place, values=merge(CASES["default"], WITHOUT_CLAIMS))
     with pytest.raises(InstallError, match="waiting for tunes-api: no pod yet"):
         install(release, said.append, timeout=5)
     assert "waiting for tunes-operator: no pod yet" in said

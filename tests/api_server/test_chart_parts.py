@@ -74,18 +74,25 @@ def services(installed: list[Object], tmp_path: Path) -> Iterator[dict[str, str]
     secret = decoded(find(installed, "Secret", "tunes-redis"))
     redis_port, store_port = free_port(), free_port()
     configuration = tmp_path / "valkey.conf"
-    local = secret["valkey.conf"].replace("port 6379", f"port {redis_port}").replace("dir /data", f"dir {tmp_path}")
+    local = find(installed, "ConfigMap", "tunes-valkey")["data"]["valkey.conf"]
+    for there, instead in (
+        ("port 6379", f"port {redis_port}"),
+        ("dir /data", f"dir {tmp_path}"),
+        ("/etc/valkey-users", str(tmp_path)),
+    ):
+        local = local.replace(there, instead)
     configuration.write_text(local)
+    (tmp_path / "users.acl").write_text(secret["users.acl"])
     valkey = Server("valkey", [str(path_of("valkey-server", here())), str(configuration)], redis_port, tmp_path)
     (tmp_path / "objects").mkdir()
-    instead = {":7070": f"127.0.0.1:{store_port}", "/data": str(tmp_path / "objects")}
-    arguments = [instead.get(one, one) for one in container(installed, "store")["args"]]
+    replaced = {":7070": f"127.0.0.1:{store_port}", "/data": str(tmp_path / "objects")}
+    arguments = [replaced.get(one, one) for one in container(installed, "store")["args"]]
     program = str(path_of("versitygw", here()))
     store = Server("store", [program, *arguments], store_port, tmp_path, variables(installed, "store"))
     password = urlsplit(secret["REDIS_URL"]).password
     with valkey.running(), store.running():
         yield {
-            "REDIS_URL": f"redis://:{password}@127.0.0.1:{redis_port}/0",
+            "REDIS_URL": f"redis://stemyard:{password}@127.0.0.1:{redis_port}/0",
             "S3_ENDPOINT_URL": f"http://127.0.0.1:{store_port}",
             "S3_PUBLIC_ENDPOINT_URL": f"http://127.0.0.1:{store_port}",
         }

@@ -16,6 +16,12 @@ from localcluster.folders import here
 from localcluster.tools import path_of
 from tests.chart.rendered import CASES, RELEASE, Object
 
+WITHOUT_CLAIMS: Object = {
+    "store": {"persistence": {"enabled": False}},
+    "valkey": {"persistence": {"enabled": False}},
+    "models": {"cache": {"enabled": False}},
+}
+"""Where only an API server runs, nothing ever lets go of a PersistentVolumeClaim."""
 INSTALL_ID = ("configmaps", f"{RELEASE}-install")
 
 
@@ -25,7 +31,7 @@ def kubectl(kubeconfig: Path, *arguments: str) -> list[str]:
 
 def install_case(name: str, namespace: str, more: Object | None = None) -> Release:
     """Install or upgrade one of the cases by Helm, without waiting for pods that no node will run."""
-    release = Release(RELEASE, namespace, values=merge(CASES[name], more or {}))
+    release = Release(RELEASE, namespace, values=merge(merge(CASES[name], WITHOUT_CLAIMS), more or {}))
     install(release, print, timeout=60, wait=False)
     return release
 
@@ -52,6 +58,8 @@ def dry_run(plane: ControlPlane, namespace: str, objects: Sequence[Object]) -> s
 
 def restricted_namespace(plane: ControlPlane, name: str) -> None:
     plane.api.post("/api/v1/namespaces", {"metadata": {"name": name, "labels": RESTRICTED}})
+    # A controller makes it where one runs.
+    plane.api.post(f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "default"}})
 
 
 def kubeconfig_of(plane: ControlPlane, namespace: str, account: str) -> Path:

@@ -25,12 +25,13 @@ CASES: Final[Mapping[str, Object]] = {
     "external": {
         "objectStore": {
             "endpoint": "https://s3.example.com:9000",
+            "cloudflareAccountId": "abc123",
             "region": "eu-west-1",
             "publicDomain": "stems.example.com",
             "existingSecret": "bucket",
             "egressCIDRs": ["10.1.2.0/24"],
         },
-        "redis": {"existingSecret": "redis", "port": 6380},
+        "redis": {"existingSecret": "redis", "port": 6380, "caSecret": "redis-ca"},
         "valkey": {"enabled": False},
         "api": {
             "existingSecret": "api-key",
@@ -84,6 +85,69 @@ CASES: Final[Mapping[str, Object]] = {
             "keySecrets": {"team-a": {"secret": "s3cret-of-team-a", "previousSecret": "s3cret-of-before"}},
         },
     },
+    "air-gapped": {
+        "store": {"enabled": True},
+        "images": {"registry": "mirror.example.com/stemyard", "pullSecrets": ["mirror"], "pullPolicy": "Always"},
+        "sources": {"youtube": {"enabled": False}},
+        "valkey": {"existingSecret": "valkey"},
+    },
+    "everything": merge(
+        BUCKET,
+        {
+            "objectStore": {"cloudflareAccountId": None, "existingSecret": None},
+            "store": {
+                "enabled": True,
+                "ingress": {"enabled": True, "hosts": ["stems.example.com"], "tlsSecret": "stems-tls"},
+                "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}]},
+                "podLabels": {"tier": "data"},
+            },
+            "valkey": {"podLabels": {"tier": "data"}},
+            "api": {
+                "autoscaling": {"enabled": True, "minReplicas": 3},
+                "keys": {"existingSecret": "team-keys"},
+                "ingress": {
+                    "enabled": True,
+                    "className": "nginx",
+                    "annotations": {"cert-manager.io/cluster-issuer": "issuer"},
+                    "hosts": ["songs.example.com", "songs.example.org"],
+                    "tlsSecret": "songs-tls",
+                },
+                "httpRoute": {
+                    "enabled": True,
+                    "parentRefs": [{"name": "gateway", "namespace": "infra"}],
+                    "hostnames": ["songs.example.com"],
+                },
+                "extraEnv": [{"name": "EXTRA", "value": "1"}],
+                "extraVolumes": [{"name": "scratch", "emptyDir": {}}],
+                "extraVolumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+                "podLabels": {"tier": "front"},
+                "podAnnotations": {"note": "api"},
+                "serviceAccountAnnotations": {"iam.example.com/role": "stemyard"},
+                "topologySpreadConstraints": [
+                    {"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}
+                ],
+                "priorityClassName": "system-cluster-critical",
+            },
+            "operator": {
+                "replicas": 2,
+                "extraVolumes": [{"name": "scratch", "emptyDir": {}}],
+                "extraVolumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+                "podDisruptionBudget": {"maxUnavailable": "50%"},
+                "nodeSelector": {"kubernetes.io/os": "linux"},
+                "tolerations": [{"operator": "Exists"}],
+            },
+            "models": {"default": "htdemucs", "enabled": ["spleeter-2stems", "htdemucs"], "cache": {"enabled": True}},
+            "prePull": {"enabled": True},
+            "extraManifests": [
+                {
+                    "apiVersion": "v1",
+                    "kind": "ConfigMap",
+                    "metadata": {"name": "extra", "labels": {"of": "{{ .Release.Name }}"}},
+                },
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-text'}",
+            ],
+        },
+    ),
 }
 
 
@@ -120,6 +184,13 @@ def find(objects: Sequence[Object], kind: str, name: str) -> Object:
 def containers(objects: Sequence[Object]) -> Iterator[Object]:
     for deployment in of_kind(objects, "Deployment"):
         yield from deployment["spec"]["template"]["spec"]["containers"]
+
+
+def pods(objects: Sequence[Object]) -> Iterator[Object]:
+    """Every pod, alone or by its template: metadata and spec."""
+    yield from of_kind(objects, "Pod")
+    for kind in ("Deployment", "DaemonSet", "Job"):
+        yield from (one["spec"]["template"] for one in of_kind(objects, kind))
 
 
 def container(objects: Sequence[Object], name: str) -> Object:

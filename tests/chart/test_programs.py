@@ -9,10 +9,12 @@ import httpx
 import pytest
 from botocore.config import Config
 from redis import AuthenticationError, Redis
+from redis.exceptions import NoPermissionError
 
 from localcluster.control_plane import free_port
 from localcluster.folders import here
 from localcluster.tools import path_of
+from stemyard_contract.mirror import MirrorKeys
 from tests.chart.rendered import RELEASE, Object, case, container, environment, find
 from tests.support.servers import Server
 
@@ -60,18 +62,35 @@ def test_valkey_takes_its_configuration_and_wants_its_password(name: str, tmp_pa
     objects, port = case(name), free_port()
     secret = find(objects, "Secret", f"{RELEASE}-redis")["stringData"]
     configuration = tmp_path / "valkey.conf"
-    text = secret["valkey.conf"].replace("port 6379", f"port {port}").replace("dir /data", f"dir {tmp_path}")
+    text = find(objects, "ConfigMap", f"{RELEASE}-valkey")["data"]["valkey.conf"]
+    for there, instead in (
+        ("port 6379", f"port {port}"),
+        ("dir /data", f"dir {tmp_path}"),
+        ("/etc/valkey-users", str(tmp_path)),
+    ):
+        assert there in text
+        text = text.replace(there, instead)
     configuration.write_text(text)
+    (tmp_path / "users.acl").write_text(secret["users.acl"])
     [argument] = container(objects, "valkey")["args"]
     assert Path(argument).name == configuration.name
     server = Server("valkey", [str(path_of("valkey-server", here())), str(configuration)], port, tmp_path)
     with server.running():
         url = re.sub(r"@[^/]+/", f"@127.0.0.1:{port}/", secret["REDIS_URL"])
-        client = Redis.from_url(url)
-        assert client.set("key", "value", ex=60)
-        assert client.config_get("maxmemory")["maxmemory"] == str(128 * 1024 * 1024)
-        assert client.config_get("appendonly")["appendonly"] == ("yes" if name == "kept" else "no")
-        client.close()
+        own = MirrorKeys(environment(objects, "api")["STEMYARD_INSTALL_ID"])
+        with Redis.from_url(url) as client:
+            assert client.set(own.record("t"), "value", ex=60)
+            assert client.eval("return redis.call('GET', KEYS[1])", 1, own.record("t")) == b"value"
+            assert client.publish(own.changes, "t") == 0
+            for forbidden in (
+                lambda: client.set("another:key", "value"),
+                lambda: client.publish("another", "t"),
+                client.flushall,
+                client.config_get,
+            ):
+                with pytest.raises(NoPermissionError):
+                    forbidden()
+        assert (tmp_path / "appendonlydir").exists() == (name == "kept")
         with Redis(port=port) as stranger, pytest.raises(AuthenticationError):
             stranger.get("key")
         with socket.create_connection(("127.0.0.1", port), timeout=5):

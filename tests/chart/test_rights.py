@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.chart.rendered import CASES, NAMESPACE, RELEASE, case, of_kind
+from charts.helm import merge
+from tests.chart.rendered import CASES, NAMESPACE, RELEASE, case, find, of_kind, render
 
 OPERATOR_RIGHTS = [
     {"apiGroups": ["stemyard.dev"], "resources": ["separationjobs"], "verbs": ["get", "list", "watch", "delete"]},
@@ -58,9 +59,26 @@ def test_rights_are_exactly_what_the_parts_call() -> None:
 
 @every_case
 def test_beyond_namespaces_there_is_one_right(name: str) -> None:
-    [cluster_role] = of_kind(case(name), "ClusterRole")
-    assert cluster_role["rules"] == DESK_RIGHTS
-    assert len(of_kind(case(name), "ClusterRoleBinding")) == 1
+    [binding] = of_kind(case(name), "ClusterRoleBinding")
+    assert find(case(name), "ClusterRole", binding["roleRef"]["name"])["rules"] == DESK_RIGHTS
+
+
+@every_case
+def test_the_other_cluster_roles_only_add_to_the_clusters_own(name: str) -> None:
+    aggregated = {
+        one["metadata"]["name"]: one for one in of_kind(case(name), "ClusterRole") if one["rules"] != DESK_RIGHTS
+    }
+    assert aggregated.keys() == {f"{NAMESPACE}-{RELEASE}-{role}" for role in ("view", "edit", "admin")}
+    for one in aggregated.values():
+        assert {rule["apiGroups"][0] for rule in one["rules"]} == {"stemyard.dev"}
+        assert one["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-admin"] == "true"
+    reading = aggregated[f"{NAMESPACE}-{RELEASE}-view"]["rules"][0]["verbs"]
+    assert reading == ["get", "list", "watch"]
+
+
+def test_aggregated_roles_can_be_left_out() -> None:
+    objects = render(merge(CASES["default"], {"crds": {"aggregateRoles": False}}))
+    assert [one["rules"] for one in of_kind(objects, "ClusterRole")] == [DESK_RIGHTS]
 
 
 @every_case

@@ -141,6 +141,41 @@ def test_the_schema_refuses(name: str, value: object) -> None:
             "webhooks.existingSecret and webhooks.secret",
         ),
         ({"profiles": {"default": None}}, "profiles.default is missing"),
+        ({"api": {"insecureDev": True, "existingSecret": "k"}}, "set api.insecureDev=false"),
+        (
+            {"objectStore": {"endpoint": "https://s3.example.com", "cloudflareAccountId": ""}}
+            | {"api": {"cloudflareKV": {"namespaceId": "n", "existingSecret": "c"}}},
+            "set objectStore.cloudflareAccountId",
+        ),
+        ({"api": {"autoscaling": {"enabled": True, "minReplicas": 11}}}, "api.autoscaling.minReplicas 11 is more than"),
+        (
+            {"api": {"autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}}},
+            "api.resources.requests.cpu is empty",
+        ),
+        ({"api": {"terminationGracePeriodSeconds": 10}}, "api.terminationGracePeriodSeconds 10 is too short"),
+        ({"api": {"service": {"nodePort": 30000}}}, "api.service.nodePort is for api.service.type NodePort"),
+        ({"api": {"ingress": {"enabled": True}}}, "api.ingress.hosts is empty"),
+        ({"api": {"httpRoute": {"enabled": True}}}, "api.httpRoute.parentRefs is empty"),
+        ({"store": {"ingress": {"enabled": True, "hosts": ["s.example.com"]}}}, "set store.enabled=true"),
+        ({"valkey": {"persistence": {"enabled": False, "existingClaim": "c"}}}, "valkey.persistence.existingClaim"),
+        ({"store": {"persistence": {"existingClaim": "c"}}}, "store.persistence.existingClaim"),
+        ({"valkey": {"password": "a" * 16, "existingSecret": "v"}}, "valkey.password and valkey.existingSecret"),
+        (
+            {"valkey": {"enabled": False, "existingSecret": "v"}, "redis": {"existingSecret": "r"}},
+            "use redis.existingSecret for an external one",
+        ),
+        ({"redis": {"caSecret": "ca"}}, "redis.caSecret is for an external Redis"),
+        (
+            {"valkey": {"enabled": False}, "redis": {"url": "redis://r", "caSecret": "ca"}},
+            "redis.url does not begin with rediss://",
+        ),
+        (
+            {"models": {"claim": "c", "image": "i", "cache": {"enabled": True}}},
+            "models.claim and models.image and models.cache.enabled each say",
+        ),
+        ({"maxActivePerNamespace": 2}, "maxActivePerNamespace 2 is more than maxActive 1"),
+        ({"operator": {"retry": {"baseSeconds": 400}}}, "operator.retry.baseSeconds 400 is more than"),
+        ({"operator": {"podDisruptionBudget": {"maxUnavailable": 0}}}, "keeps every node with an operator"),
         ({"models": {"enabled": ["htdemucs"]}}, 'models.default "spleeter-2stems" is not in models.enabled'),
     ],
 )
@@ -154,7 +189,7 @@ def test_given_secrets_are_used_as_they_are() -> None:
     given = merge(BUCKET, {"api": {"secretKey": "0123456789abcdef"}, "valkey": {"password": "a" * 16}})
     secrets = {one["metadata"]["name"]: one["stringData"] for one in render(given) if one["kind"] == "Secret"}
     assert secrets["tunes-api"]["API_SECRET_KEY"] == "0123456789abcdef"
-    assert secrets["tunes-redis"]["REDIS_URL"].startswith(f"redis://:{'a' * 16}@tunes-valkey.songs.svc.")
+    assert secrets["tunes-redis"]["REDIS_URL"].startswith(f"redis://stemyard:{'a' * 16}@tunes-valkey.songs.svc.")
 
 
 def test_values_files_win_in_order(tmp_path: Path) -> None:

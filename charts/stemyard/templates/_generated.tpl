@@ -36,7 +36,7 @@ the rendering, so that every file that names one, and every checksum, sees the s
 
 {{- define "stemyard.redisUrl" -}}
 {{- if .Values.valkey.enabled -}}
-{{- printf "redis://:%s@%s:6379/0" (include "stemyard.valkeyPassword" .) (include "stemyard.host" (list . "valkey")) -}}
+{{- printf "redis://stemyard:%s@%s:6379/0" (include "stemyard.valkeyPassword" .) (include "stemyard.host" (list . "valkey")) -}}
 {{- else -}}
 {{- .Values.redis.url -}}
 {{- end -}}

@@ -77,5 +77,5 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 {{- .Values.objectStore.existingSecret | default (include "stemyard.name" (list . "object-store")) -}}
 {{- end }}
 {{- define "stemyard.redisSecret" -}}
-{{- .Values.redis.existingSecret | default (include "stemyard.name" (list . "redis")) -}}
+{{- .Values.redis.existingSecret | default .Values.valkey.existingSecret | default (include "stemyard.name" (list . "redis")) -}}
 {{- end }}

@@ -119,8 +119,13 @@
     - {port: 6379, protocol: TCP}
 {{- else -}}
 - ports:
-    - {port: {{ .Values.redis.port }}, protocol: TCP}
+    - {port: {{ include "stemyard.redisPort" . }}, protocol: TCP}
 {{- end -}}
+{{- end }}
+
+{{/* Port of an external Redis: the URL's, where it is not in a Secret of the deployer's. */}}
+{{- define "stemyard.redisPort" -}}
+{{- regexFind ":[0-9]+$" (urlParse .Values.redis.url).host | trimPrefix ":" | default (toString .Values.redis.port) -}}
 {{- end }}
 
 {{/* Egress rule: the Kubernetes API. */}}

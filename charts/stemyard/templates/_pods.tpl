@@ -54,6 +54,31 @@ affinity:
 {{- end }}
 {{- end }}
 
+{{/* Labels of a component's pods. Takes a list: the root, the component, its values. */}}
+{{- define "stemyard.podLabels" -}}
+{{ include "stemyard.labels" . }}
+{{- with (index . 2).podLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Spread of a component's pods, so that neither a node nor a zone takes all of them. Takes the same list. */}}
+{{- define "stemyard.spread" -}}
+{{- $selector := dict "labelSelector" (dict "matchLabels" (include "stemyard.selectorLabels" . | fromYaml)) -}}
+{{- $soft := dict "maxSkew" 1 "whenUnsatisfiable" "ScheduleAnyway" -}}
+{{- $zones := dict "topologyKey" "topology.kubernetes.io/zone" | mergeOverwrite (deepCopy $soft) -}}
+{{- $nodes := dict "topologyKey" "kubernetes.io/hostname" | mergeOverwrite (deepCopy $soft) -}}
+topologySpreadConstraints:
+{{- range (index . 2).topologySpreadConstraints | default (list $zones $nodes) }}
+  - {{- merge (deepCopy .) $selector | toYaml | nindent 4 }}
+{{- end }}
+{{- end }}
+
+{{/* Replicas of the API that limits counted by each are shared out among. */}}
+{{- define "stemyard.apiReplicas" -}}
+{{- ternary .Values.api.autoscaling.minReplicas (max 1 .Values.api.replicas) .Values.api.autoscaling.enabled -}}
+{{- end }}
+
 {{/* Security context of every container. */}}
 {{- define "stemyard.containerSecurity" -}}
 allowPrivilegeEscalation: false

@@ -1,18 +1,48 @@
 {{/* Settings that the API and the operator share, as environment variables. */}}
 
+{{/* Variables that both take from Secrets, as a JSON object of the Secrets' names. */}}
+{{- define "stemyard.sharedSecrets" -}}
+{{- $store := include "stemyard.objectStoreSecret" . -}}
+{{- dict "REDIS_URL" (include "stemyard.redisSecret" .) "R2_ACCESS_KEY_ID" $store "R2_SECRET_ACCESS_KEY" $store | toJson -}}
+{{- end }}
+
+{{/*
+Variables from Secrets, and the list of them, by which the part itself says which key is missing: hence optional.
+Takes a JSON object: variable, name of the Secret.
+*/}}
+{{- define "stemyard.secretEnv" -}}
+{{- $listed := list -}}
+{{- range $name, $secret := fromJson . -}}
+{{- $listed = append $listed (printf "%s=%s" $name $secret) -}}
+- name: {{ $name }}
+  valueFrom:
+    secretKeyRef: {name: {{ $secret }}, key: {{ $name }}, optional: true}
+{{ end -}}
+- name: STEMYARD_SECRET_VARIABLES
+  value: {{ $listed | join "," | quote }}
+{{- end }}
+
+{{/* The certificate authority of an external Redis: where it is mounted, and the volume. */}}
+{{- define "stemyard.redisMount" -}}
+{{- if .Values.redis.caSecret }}
+- {name: redis-ca, mountPath: /etc/stemyard-redis, readOnly: true}
+{{- end }}
+{{- end }}
+{{- define "stemyard.redisVolume" -}}
+{{- with .Values.redis.caSecret }}
+- name: redis-ca
+  secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}
+{{- end }}
+{{- end }}
+
 {{- define "stemyard.sharedEnv" -}}
 - name: STEMYARD_INSTALL_ID
   valueFrom:
     configMapKeyRef: {name: {{ include "stemyard.name" (list . "install") }}, key: installId}
-- name: REDIS_URL
-  valueFrom:
-    secretKeyRef: {name: {{ include "stemyard.redisSecret" . }}, key: REDIS_URL}
-- name: R2_ACCESS_KEY_ID
-  valueFrom:
-    secretKeyRef: {name: {{ include "stemyard.objectStoreSecret" . }}, key: R2_ACCESS_KEY_ID}
-- name: R2_SECRET_ACCESS_KEY
-  valueFrom:
-    secretKeyRef: {name: {{ include "stemyard.objectStoreSecret" . }}, key: R2_SECRET_ACCESS_KEY}
+{{- if .Values.redis.caSecret }}
+- name: REDIS_CA_FILE
+  value: /etc/stemyard-redis/ca.crt
+{{- end }}
 - name: R2_BUCKET
   value: {{ .Values.objectStore.bucket | quote }}
 {{- with .Values.objectStore.publicDomain }}
@@ -36,11 +66,23 @@
 - name: DEFAULT_MODEL
   value: {{ .Values.models.default | quote }}
 - name: ENABLED_MODELS
-  value: {{ .Values.models.enabled | default (list .Values.models.default) | join "," | quote }}
+  value: {{ include "stemyard.models" . | fromJsonArray | join "," | quote }}
 - name: YOUTUBE_ENABLED
   value: {{ .Values.sources.youtube.enabled | quote }}
 {{- with .Values.sources.objects.prefixes }}
 - name: OBJECT_SOURCE_PREFIXES
   value: {{ join "," . | quote }}
 {{- end }}
+{{- end }}
+
+{{/* Variables that the API takes from Secrets, as a JSON object of the Secrets' names. */}}
+{{- define "stemyard.apiSecrets" -}}
+{{- $secrets := include "stemyard.sharedSecrets" . | fromJson -}}
+{{- if not .Values.api.insecureDev -}}
+{{- $_ := set $secrets "API_SECRET_KEY" (include "stemyard.apiSecret" .) -}}
+{{- end -}}
+{{- if .Values.api.cloudflareKV.namespaceId -}}
+{{- $_ := set $secrets "CLOUDFLARE_API_TOKEN" .Values.api.cloudflareKV.existingSecret -}}
+{{- end -}}
+{{- toJson $secrets -}}
 {{- end }}

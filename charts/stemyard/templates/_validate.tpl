@@ -5,11 +5,77 @@
 {{- include "stemyard.validateRedis" . -}}
 {{- include "stemyard.validateScope" . -}}
 {{- include "stemyard.validateWebhooks" . -}}
-{{- if and .Values.api.secretKey .Values.api.existingSecret -}}
+{{- include "stemyard.validateApi" . -}}
+{{- include "stemyard.validateRoutes" (list . "api") -}}
+{{- include "stemyard.validateRoutes" (list . "store") -}}
+{{- include "stemyard.validateVolumes" . -}}
+{{- include "stemyard.validateAmounts" . -}}
+{{- end }}
+
+{{- define "stemyard.validateApi" -}}
+{{- $given := .Values.api -}}
+{{- if and $given.secretKey $given.existingSecret -}}
 {{- fail "api.secretKey and api.existingSecret are both set; keep one" -}}
 {{- end -}}
-{{- if and .Values.api.cloudflareKV.namespaceId (not .Values.api.cloudflareKV.existingSecret) -}}
+{{- if and $given.insecureDev (or $given.secretKey $given.existingSecret $given.keys.existingSecret) -}}
+{{- fail "api.insecureDev=true lets everybody in, but api.secretKey, api.existingSecret or api.keys.existingSecret names a key; set api.insecureDev=false" -}}
+{{- end -}}
+{{- if and $given.cloudflareKV.namespaceId (not $given.cloudflareKV.existingSecret) -}}
 {{- fail "api.cloudflareKV.existingSecret is empty; name a Secret with the key CLOUDFLARE_API_TOKEN, or clear api.cloudflareKV.namespaceId" -}}
+{{- end -}}
+{{- if and $given.cloudflareKV.namespaceId (not .Values.objectStore.cloudflareAccountId) -}}
+{{- fail "api.cloudflareKV.namespaceId needs the account it is in; set objectStore.cloudflareAccountId, or clear it" -}}
+{{- end -}}
+{{- $scale := $given.autoscaling -}}
+{{- if and $scale.enabled (gt (int $scale.minReplicas) (int $scale.maxReplicas)) -}}
+{{- fail (printf "api.autoscaling.minReplicas %v is more than api.autoscaling.maxReplicas %v" $scale.minReplicas $scale.maxReplicas) -}}
+{{- end -}}
+{{- if and $scale.enabled (not (dig "requests" "cpu" "" $given.resources)) -}}
+{{- fail "api.autoscaling scales by a share of the CPU request, and api.resources.requests.cpu is empty; set it" -}}
+{{- end -}}
+{{- if lt (int $given.terminationGracePeriodSeconds) 26 -}}
+{{- fail (printf "api.terminationGracePeriodSeconds %v is too short: 5 s until load balancers know, then 20 s for requests under way; set 26 or more" $given.terminationGracePeriodSeconds) -}}
+{{- end -}}
+{{- end }}
+
+{{/* Takes a list: the root, the component. */}}
+{{- define "stemyard.validateRoutes" -}}
+{{- $name := index . 1 -}}
+{{- $given := get (index . 0).Values $name -}}
+{{- if and $given.service.nodePort (ne $given.service.type "NodePort") (ne $given.service.type "LoadBalancer") -}}
+{{- fail (printf "%s.service.nodePort is for %s.service.type NodePort or LoadBalancer; set the type, or clear the port" $name $name) -}}
+{{- end -}}
+{{- if and $given.ingress.enabled (not $given.ingress.hosts) -}}
+{{- fail (printf "%s.ingress.hosts is empty; name a host, or set %s.ingress.enabled=false" $name $name) -}}
+{{- end -}}
+{{- if and $given.httpRoute.enabled (not $given.httpRoute.parentRefs) -}}
+{{- fail (printf "%s.httpRoute.parentRefs is empty; name a gateway, or set %s.httpRoute.enabled=false" $name $name) -}}
+{{- end -}}
+{{- if and (eq $name "store") (not $given.enabled) (or $given.ingress.enabled $given.httpRoute.enabled) -}}
+{{- fail "store.ingress or store.httpRoute leads to the bundled store, which is not there; set store.enabled=true, or turn them off" -}}
+{{- end -}}
+{{- end }}
+
+{{- define "stemyard.validateVolumes" -}}
+{{- range $name := list "store" "valkey" -}}
+{{- $given := get $.Values $name -}}
+{{- if and $given.persistence.existingClaim (not (and $given.enabled $given.persistence.enabled)) -}}
+{{- fail (printf "%s.persistence.existingClaim names a claim that nothing uses; set %s.enabled and %s.persistence.enabled, or clear it" $name $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "stemyard.validateAmounts" -}}
+{{- if gt (int .Values.maxActivePerNamespace) (int .Values.maxActive) -}}
+{{- fail (printf "maxActivePerNamespace %v is more than maxActive %v, which counts all namespaces" .Values.maxActivePerNamespace .Values.maxActive) -}}
+{{- end -}}
+{{- with .Values.operator.retry -}}
+{{- if gt (int .baseSeconds) (int .maxSeconds) -}}
+{{- fail (printf "operator.retry.baseSeconds %v is more than operator.retry.maxSeconds %v" .baseSeconds .maxSeconds) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.operator.podDisruptionBudget.enabled (eq (toString .Values.operator.podDisruptionBudget.maxUnavailable) "0") -}}
+{{- fail "operator.podDisruptionBudget.maxUnavailable=0 keeps every node with an operator from being drained; set 1" -}}
 {{- end -}}
 {{- end }}
 
@@ -37,6 +103,18 @@
 {{- fail "redis.url and redis.existingSecret are both set; keep one" -}}
 {{- end -}}
 {{- $external := or .Values.redis.url .Values.redis.existingSecret -}}
+{{- if and .Values.redis.caSecret .Values.valkey.enabled -}}
+{{- fail "redis.caSecret is for an external Redis, but valkey.enabled=true runs a bundled one; clear it" -}}
+{{- end -}}
+{{- if and .Values.redis.caSecret .Values.redis.url (not (hasPrefix "rediss://" .Values.redis.url)) -}}
+{{- fail "redis.caSecret is for TLS, but redis.url does not begin with rediss://; change the URL, or clear redis.caSecret" -}}
+{{- end -}}
+{{- if and .Values.valkey.password .Values.valkey.existingSecret -}}
+{{- fail "valkey.password and valkey.existingSecret are both set; keep one" -}}
+{{- end -}}
+{{- if and .Values.valkey.existingSecret (not .Values.valkey.enabled) -}}
+{{- fail "valkey.existingSecret is the bundled Valkey's, and valkey.enabled=false; use redis.existingSecret for an external one" -}}
+{{- end -}}
 {{- if and .Values.valkey.enabled $external -}}
 {{- fail "valkey.enabled=true runs a bundled Valkey, but redis.url or redis.existingSecret names another; set valkey.enabled=false" -}}
 {{- end -}}
@@ -66,6 +144,15 @@
 {{- end -}}
 {{- if not (hasKey .Values.profiles "default") -}}
 {{- fail "profiles.default is missing; SeparationJobs that name no profile use it" -}}
+{{- end -}}
+{{- $weights := list -}}
+{{- with .Values.models -}}
+{{- if .claim }}{{ $weights = append $weights "models.claim" }}{{ end -}}
+{{- if .image }}{{ $weights = append $weights "models.image" }}{{ end -}}
+{{- if .cache.enabled }}{{ $weights = append $weights "models.cache.enabled" }}{{ end -}}
+{{- end -}}
+{{- if gt (len $weights) 1 -}}
+{{- fail (printf "%s each say where model weights are; keep one" (join " and " $weights)) -}}
 {{- end -}}
 {{- if and .Values.models.enabled (not (has .Values.models.default .Values.models.enabled)) -}}
 {{- fail (printf "models.default %q is not in models.enabled; add it" .Values.models.default) -}}

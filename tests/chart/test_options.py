@@ -1,0 +1,174 @@
+"""What can be turned on, and what deployers can add."""
+
+from base64 import b64decode
+
+import pytest
+
+from charts.helm import CHART, merge
+from stemyard_contract.secret_variables import SECRET_VARIABLES
+from tests.chart.rendered import (
+    BUCKET,
+    CASES,
+    NAMESPACE,
+    RELEASE,
+    Object,
+    case,
+    container,
+    containers,
+    environment,
+    find,
+    of_kind,
+    render,
+)
+
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+def test_the_api_is_reached_through_an_ingress_or_a_gateway() -> None:
+    objects = case("everything")
+    ingress = find(objects, "Ingress", f"{RELEASE}-api")["spec"]
+    service = find(objects, "Service", f"{RELEASE}-api")
+    assert ingress["ingressClassName"] == "nginx"
+    assert ingress["tls"] == [{"secretName": "songs-tls", "hosts": ["songs.example.com", "songs.example.org"]}]
+    assert [rule["host"] for rule in ingress["rules"]] == ["songs.example.com", "songs.example.org"]
+    backend = ingress["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    assert backend == {"name": service["metadata"]["name"], "port": {"number": service["spec"]["ports"][0]["port"]}}
+    route = find(objects, "HTTPRoute", f"{RELEASE}-api")["spec"]
+    assert route["parentRefs"] == [{"name": "gateway", "namespace": "infra"}]
+    assert route["rules"][0]["backendRefs"] == [{"name": f"{RELEASE}-api", "port": 5500}]
+    assert find(objects, "HTTPRoute", f"{RELEASE}-store")["spec"]["rules"][0]["backendRefs"][0]["port"] == 7070
+
+
+def test_the_api_scales_by_load_and_shares_its_limits_among_the_fewest() -> None:
+    objects = case("everything")
+    scaler = find(objects, "HorizontalPodAutoscaler", f"{RELEASE}-api")["spec"]
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (3, 10)
+    assert "replicas" not in find(objects, "Deployment", scaler["scaleTargetRef"]["name"])["spec"]
+    assert environment(objects, "api")["API_REPLICAS"] == "3"
+
+
+@every_case
+def test_disruption_budgets_are_of_pods_that_are_there_and_never_block_a_drain(name: str) -> None:
+    objects = case(name)
+    budgets = of_kind(objects, "PodDisruptionBudget")
+    assert {one["metadata"]["name"] for one in budgets} == {f"{RELEASE}-api", f"{RELEASE}-operator"}
+    for budget in budgets:
+        deployment = find(objects, "Deployment", budget["metadata"]["name"])
+        assert budget["spec"]["selector"] == deployment["spec"]["selector"]
+        assert budget["spec"]["maxUnavailable"] in {1, "50%"}
+        assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+@pytest.mark.parametrize("name", ["api", "operator"])
+def test_replicas_are_spread_over_zones_and_nodes(name: str) -> None:
+    pod = find(case("default"), "Deployment", f"{RELEASE}-{name}")["spec"]
+    spread = pod["template"]["spec"]["topologySpreadConstraints"]
+    assert [one["topologyKey"] for one in spread] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    assert all(one["labelSelector"] == pod["selector"] for one in spread)
+
+
+def test_what_deployers_add_is_there() -> None:
+    objects = case("everything")
+    pod = find(objects, "Deployment", f"{RELEASE}-api")["spec"]["template"]
+    assert pod["metadata"]["labels"]["tier"] == "front"
+    assert pod["metadata"]["annotations"]["note"] == "api"
+    assert {"name": "scratch", "emptyDir": {}} in pod["spec"]["volumes"]
+    assert {"name": "scratch", "mountPath": "/scratch"} in container(objects, "api")["volumeMounts"]
+    assert pod["spec"]["topologySpreadConstraints"][0]["topologyKey"] == "rack"
+    account = find(objects, "ServiceAccount", f"{RELEASE}-api")
+    assert account["metadata"]["annotations"] == {"iam.example.com/role": "stemyard"}
+    assert find(objects, "ConfigMap", "extra")["metadata"]["labels"] == {"of": RELEASE}
+    assert find(objects, "ConfigMap", f"{RELEASE}-text")
+
+
+def test_everything_comes_from_the_private_registry() -> None:
+    objects = case("air-gapped")
+    images = {one["image"] for one in containers(objects)}
+    images |= {value for name, value in environment(objects, "operator").items() if name.startswith("SEPARATOR_IMAGE")}
+    assert images
+    assert all(image.startswith("mirror.example.com/stemyard/") for image in images)
+    for deployment in of_kind(objects, "Deployment"):
+        assert deployment["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "mirror"}]
+
+
+def test_the_certificate_authority_of_redis_reaches_both() -> None:
+    objects = case("external")
+    for name in ("api", "operator"):
+        [mount] = [one for one in container(objects, name)["volumeMounts"] if one["name"] == "redis-ca"]
+        assert environment(objects, name)["REDIS_CA_FILE"] == f"{mount['mountPath']}/ca.crt"
+
+
+def test_every_variable_from_a_secret_is_listed_for_its_part() -> None:
+    objects = case("external")
+    for name in ("api", "operator"):
+        variables = container(objects, name)["env"]
+        taken = {
+            f"{one['name']}={one['valueFrom']['secretKeyRef']['name']}"
+            for one in variables
+            if "secretKeyRef" in one.get("valueFrom", {})
+        }
+        assert taken == set(environment(objects, name)[SECRET_VARIABLES].split(","))
+        assert all(
+            one["valueFrom"]["secretKeyRef"]["optional"]
+            for one in variables
+            if "secretKeyRef" in one.get("valueFrom", {})
+        )
+
+
+def test_the_model_cache_is_filled_in_every_watched_namespace_and_mounted_by_separators() -> None:
+    values = merge(
+        CASES["two namespaces"], {"models": {"cache": {"enabled": True, "host": "https://models.example.com"}}}
+    )
+    objects = render(values)
+    jobs = of_kind(objects, "Job")
+    assert [one["metadata"]["namespace"] for one in jobs] == ["team-a", "team-b"]
+    pod = jobs[0]["spec"]["template"]["spec"]
+    [prefetch] = pod["initContainers"]
+    assert prefetch["command"] == ["stemyard-models", "prefetch", "spleeter-2stems", "/cache", "--from", "/models"]
+    assert prefetch["env"] == [{"name": "STEMYARD_MODEL_HOST", "value": "https://models.example.com"}]
+    assert pod["containers"][0]["command"] == ["stemyard-models", "verify", "/cache"]
+    claims = {one["metadata"]["name"] for one in of_kind(objects, "PersistentVolumeClaim")} - {f"{RELEASE}-valkey"}
+    assert claims == {environment(objects, "operator")["MODEL_CLAIM"]}
+    assert claims == {one["persistentVolumeClaim"]["claimName"] for one in pod["volumes"] if one["name"] == "cache"}
+
+
+def test_other_models_are_another_job() -> None:
+    def job(models: Object) -> str:
+        return str(
+            of_kind(render(merge(BUCKET, {"models": {"cache": {"enabled": True}, **models}})), "Job")[0]["metadata"][
+                "name"
+            ]
+        )
+
+    more = {"enabled": ["spleeter-2stems", "htdemucs"]}
+    assert job({}) == job({}) != job(more)
+
+
+def test_the_cuda_image_is_kept_on_gpu_nodes() -> None:
+    objects = case("everything")
+    [daemons] = of_kind(objects, "DaemonSet")
+    pod = daemons["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == environment(objects, "operator")["SEPARATOR_IMAGE_CUDA"]
+    assert pod["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
+    assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"
+    assert "nvidia.com/gpu" not in pod["containers"][0]["resources"]["limits"], "it would take the GPU"
+
+
+def test_helm_test_asks_the_api_with_the_installations_key() -> None:
+    objects = case("demo")
+    [pod] = of_kind(objects, "Pod")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    [one] = pod["spec"]["containers"]
+    variables = {variable["name"]: variable for variable in one["env"]}
+    assert variables["STEMYARD_URL"]["value"] == f"http://{RELEASE}-api.{NAMESPACE}.svc.cluster.local:5500"
+    assert variables["STEMYARD_API_KEY"]["valueFrom"]["secretKeyRef"]["name"] == f"{RELEASE}-api"
+    files = find(objects, "ConfigMap", f"{RELEASE}-test")
+    assert b64decode(files["binaryData"]["clip.mp3"]) == (CHART / "files/test/clip.mp3").read_bytes()
+    assert files["data"]["separate.py"].strip() == (CHART / "files/test/separate.py").read_text().strip()
+    assert one["image"] == container(objects, "api")["image"]
+
+
+def test_pods_may_be_moved_when_nodes_are_saved() -> None:
+    for deployment in of_kind(case("everything"), "Deployment"):
+        annotations = deployment["spec"]["template"]["metadata"]["annotations"]
+        assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "true"
