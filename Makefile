@@ -8,9 +8,11 @@ RUN := $(UV) run --no-sync
 PYTEST := $(RUN) pytest
 TORCH := $(CACHE)/venvs/cuda/bin/python
 TESTS ?= tests
+VERSION ?= 0.0.0-dev
+DIGESTS ?=
 CRD := charts/stemyard/files/crds/separationjobs.yaml
 
-.PHONY: help setup check format generate images test test-unit test-api-server chaos test-cluster test-torch bench demo down
+.PHONY: help setup check format generate images test test-unit test-api-server chaos test-cluster test-torch bench demo down package release-notes
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -25,6 +27,7 @@ setup: $(UV) ## install the locked development environment into .venv (no torch)
 check: setup ## format, lint, types, import rules, generated files current
 	$(RUN) ruff format --check --quiet && $(RUN) ruff check --quiet
 	$(RUN) mypy && $(RUN) lint-imports --no-cache
+	$(RUN) hadolint */Dockerfile && $(RUN) shellcheck .ci/run
 	$(RUN) python -m stemyard_contract.crd | diff -u $(CRD) - && $(RUN) python -m charts.generate --check
 
 format: setup ## rewrite the code in the house format
@@ -35,6 +38,12 @@ generate: setup ## rewrite the files that are made from the types
 
 images: setup ## build the images and, where a cluster runs, load them into it
 	$(RUN) python -m demo images
+
+package: setup ## pack the chart into dist/ (VERSION=1.2.3 DIGESTS="api=sha256:...")
+	@$(RUN) python -m charts.package --version $(VERSION) $(foreach digest,$(DIGESTS),--digest $(digest))
+
+release-notes: setup ## print what the changelog says on VERSION
+	@$(RUN) python -m charts.release_notes $(VERSION)
 
 test: check test-unit test-api-server test-cluster ## run everything, cheapest first
 

@@ -1,0 +1,87 @@
+"""Workflows cannot run here: they are linted, and what their steps call runs here."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from charts.helm import CHART
+from demo.images import IMAGES
+from localcluster.binaries import go_program
+from localcluster.folders import here
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yaml"))
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
+
+
+def workflow(name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / f".github/workflows/{name}.yaml").read_text()))
+
+
+def scripts(name: str) -> list[str]:
+    return [step["run"] for job in workflow(name)["jobs"].values() for step in job["steps"] if "run" in step]
+
+
+def test_workflows_and_their_scripts_are_clean() -> None:
+    program = go_program(ACTIONLINT, here())
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    assert shellcheck.exists()
+    command = [str(program), "-shellcheck", str(shellcheck), "-pyflakes", "", *map(str, WORKFLOWS)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["ci", "release"])
+def test_steps_call_targets_that_there_are(name: str) -> None:
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
+    called = [target for script in scripts(name) for target in re.findall(r"\bmake (?:--silent )?([a-z-]+)", script)]
+    assert called
+    assert set(called) <= targets
+
+
+def test_ci_runs_every_layer() -> None:
+    called = {script for script in scripts("ci") if script.startswith("make ")}
+    assert {"make check", "make test-unit", "make test-api-server", "make test-cluster", "make package"} <= called
+
+
+def test_a_release_builds_every_image_of_the_chart() -> None:
+    built = {one["chart_name"]: one for one in workflow("release")["jobs"]["image"]["strategy"]["matrix"]["include"]}
+    values = yaml.safe_load((CHART / "values.yaml").read_text())["images"]
+    own = {name: image for name, image in values.items() if "stemyard" in str(image)}
+    assert built.keys() == own.keys()
+    for name, one in built.items():
+        assert own[name]["repository"].endswith(f"/{one['name']}")
+    for image in IMAGES:
+        assert (built[image.chart_name]["dockerfile"], built[image.chart_name]["target"]) == (
+            image.dockerfile,
+            image.target,
+        )
+
+
+def test_everything_but_cuda_is_built_for_two_architectures() -> None:
+    matrix = workflow("release")["jobs"]["image"]["strategy"]["matrix"]["include"]
+    platforms = {one["chart_name"]: one["platforms"].split(",") for one in matrix}
+    assert platforms.pop("separatorCuda") == ["linux/amd64"]
+    assert all(one == ["linux/amd64", "linux/arm64"] for one in platforms.values())
+
+
+def test_images_come_with_sbom_provenance_and_signature() -> None:
+    steps = workflow("release")["jobs"]["image"]["steps"]
+    [build] = [step for step in steps if step.get("uses", "").startswith("docker/build-push-action")]
+    assert (build["with"]["sbom"], build["with"]["provenance"]) == (True, "mode=max")
+    assert any("cosign sign --yes" in script for script in scripts("release"))
+
+
+@pytest.mark.parametrize("path", [image.dockerfile for image in IMAGES])
+def test_images_run_as_nobody_from_a_base_that_can_be_pinned(path: str) -> None:
+    lines = (ROOT / path).read_text().splitlines()
+    assert "USER 65532:65532" in lines
+    bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
+    stages = [line.split()[3] for line in lines if line.startswith("FROM ") and " AS " in line]
+    assert all(base == "${BASE_IMAGE}" or base in stages for base in bases)
+    assert any(line.startswith("LABEL org.opencontainers.image.title") for line in lines)
