@@ -332,6 +332,8 @@ class AttemptsStatus(Resource):
     """Attempts ended by disruptions, which do not count against the retry limit."""
     failed: Annotated[int, Field(ge=0)] = 0
     """Attempts of the stage at work that failed; these count."""
+    memory: Annotated[str, Field(max_length=32)] | None = None
+    """Memory of the attempts from now on, after one of the stage at work was killed for want of it."""
 
 
 class SeparationJobStatus(Resource):

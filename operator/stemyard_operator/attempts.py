@@ -58,19 +58,12 @@ def last_pod(pods: Sequence[Pod]) -> Pod | None:
     return max(pods, key=lambda pod: (not pod.disrupted, pod.exit_code is not None, pod.running), default=None)
 
 
-def next_memory(profile: StageProfile, before: Job | None, cause: str) -> int | None:
-    """Return the bytes of memory of the next attempt: more when the last one was killed for want of it."""
+def more_memory(profile: StageProfile, job: Job | None) -> int | None:
+    """Return the bytes that the attempt after one killed for want of memory gets; None where it can get no more."""
     largest = profile.largest_memory
-    if before is None or before.memory is None or largest is None:
-        return profile.memory
-    return min(largest, int(before.memory * _MEMORY_GROWTH)) if cause == OOM_KILLED else before.memory
-
-
-def outgrown(profile: StageProfile, job: Job | None, failed: Failed) -> bool:
-    """Return whether the attempt was killed for want of memory with all the profile allows."""
-    if failed.cause != OOM_KILLED or job is None or job.memory is None or profile.largest_memory is None:
-        return False
-    return job.memory >= profile.largest_memory
+    if job is None or job.memory is None or largest is None or job.memory >= largest:
+        return None
+    return min(largest, int(job.memory * _MEMORY_GROWTH))
 
 
 def retry_at(now: datetime, uid: str, job_name: str, failures: int, settings: Settings) -> datetime:

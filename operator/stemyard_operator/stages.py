@@ -4,25 +4,22 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from stemyard_contract.failures import FAILURES, FailureCode
+from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import MarkReference, WorkStage
 from stemyard_contract.identity import job_name
-from stemyard_contract.separationjob import ConditionType, Reason
+from stemyard_contract.separationjob import Reason
 from stemyard_operator.attempts import (
     DISRUPTION_LIMIT,
-    OOM_KILLED,
     Failed,
     failure_of,
     last_pod,
-    next_memory,
-    outgrown,
-    retry_at,
 )
 from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, ReadPods, ask
 from stemyard_operator.manifests import build_job
 from stemyard_operator.observed import PULL_REASONS, Job, Observed, Pod, live_jobs
-from stemyard_operator.status import STAGE_CONDITION, camel, set_condition
+from stemyard_operator.profiles import quantity_bytes
 from stemyard_operator.turn import HOLD_SECONDS, LOOK_SECONDS, TICK_SECONDS, Turn
+from stemyard_operator.verdict import failed, given_up
 
 _STOP_LOOK_SECONDS: Final = 2
 _STUCK_SECONDS: Final = 40
@@ -65,16 +62,16 @@ def advance(turn: Turn, stage: WorkStage) -> Decision | None:
     suspending = _suspending(turn, live_jobs(jobs)) if turn.spec.suspend else None
     if suspending is not None:
         return suspending
-    recorded, failed = turn.recorded(stage), turn.status.retry_at is not None
-    overtaken = [job for job in jobs if job.live and (job is not last or (failed and job.attempt == recorded))]
+    recorded, over = turn.recorded(stage), turn.status.retry_at is not None
+    overtaken = [job for job in jobs if job.live and (job is not last or (over and job.attempt == recorded))]
     waiting = stopping(turn.observed, overtaken, turn.now)
     if waiting is not None:
         return waiting
-    if last is not None and (last.attempt > recorded or (last.attempt == recorded and not failed)):
+    if last is not None and (last.attempt > recorded or (last.attempt == recorded and not over)):
         return _watch(turn, stage, last)
-    if recorded and not failed:
+    if recorded and not over:
         return _lost(turn, stage, recorded)
-    return _start(turn, stage, last, recorded + 1)
+    return _start(turn, stage, recorded + 1)
 
 
 def _suspending(turn: Turn, live: Sequence[Job]) -> Decision | None:
@@ -95,10 +92,10 @@ def _lost(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
         return ask(ConfirmAbsent(name))
     if stage not in turn.observed.looked:
         return ask(LookForMark(stage))
-    return _failed(turn, stage, attempt, None, Failed(FailureCode.JOB_LOST))
+    return failed(turn, stage, attempt, None, Failed(FailureCode.JOB_LOST))
 
 
-def _start(turn: Turn, stage: WorkStage, before: Job | None, attempt: int) -> Decision:
+def _start(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
     """Start an attempt as soon as it is due and there is room; a mark that is already there saves it."""
     if turn.spec.suspend:
         turn.suspend(Reason.SUSPENDED, "Nothing is at work; set spec.suspend to false to go on.")
@@ -114,14 +111,14 @@ def _start(turn: Turn, stage: WorkStage, before: Job | None, attempt: int) -> De
     if hint is not None:
         turn.status.source = None
         return _start_afresh(turn, stage)
-    return _create(turn, stage, before, attempt)
+    return _create(turn, stage, attempt)
 
 
 def _start_afresh(turn: Turn, stage: WorkStage) -> Decision:
     """Fetch again: what an earlier run fetched is gone."""
     if stage not in turn.observed.room:
         return _wait_for_room(turn, stage)
-    return _create(turn, stage, None, 1)
+    return _create(turn, stage, 1)
 
 
 def _earlier_source(turn: Turn, stage: WorkStage) -> MarkReference | None:
@@ -148,11 +145,11 @@ def _queue_deadline(turn: Turn) -> datetime:
     return since + timedelta(seconds=turn.spec.deadlines.queue)
 
 
-def _create(turn: Turn, stage: WorkStage, before: Job | None, attempt: int) -> Decision:
+def _create(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
     profile = turn.settings.profiles.get(turn.spec.profile)
     if profile is None:
         return turn.end(FailureCode.INVALID_REQUEST, stage, f"There is no profile {turn.spec.profile} any more.")
-    memory = next_memory(profile.stage(stage), before, turn.status.reason or "")
+    memory = quantity_bytes(turn.attempts.memory) if turn.attempts.memory else profile.stage(stage).memory
     source = turn.status.source
     fetched = (
         MarkReference(key=source.mark_key, sha256=source.mark_sha256)
@@ -175,11 +172,11 @@ def _watch(turn: Turn, stage: WorkStage, job: Job) -> Decision:
     turn.status.retry_at = None
     if not job.live:
         return _judge(turn, stage, job)
-    if turn.observed.disruptions >= DISRUPTION_LIMIT:
+    if max(turn.observed.disruptions, turn.attempts.disruptions) >= DISRUPTION_LIMIT:
         return turn.end(FailureCode.DISRUPTED, stage, stop=(job,) if job.deleted_at is None else ())
     if job.deleted_at is not None:
         gone = stopping(turn.observed, [job], turn.now)
-        return gone or _failed(turn, stage, job.attempt, job, Failed(FailureCode.JOB_LOST))
+        return gone or failed(turn, stage, job.attempt, job, Failed(FailureCode.JOB_LOST))
     if job.ready:
         turn.works(stage, Reason.RUNNING)
         return turn.step(TICK_SECONDS)
@@ -201,7 +198,7 @@ def _judge(turn: Turn, stage: WorkStage, job: Job) -> Decision:
     pod = last_pod(pods)
     if stage not in turn.observed.looked:
         return ask(LookForMark(stage, pod.outcome.mark if pod and pod.outcome else None))
-    return _failed(turn, stage, job.attempt, job, failure_of(job, pods))
+    return failed(turn, stage, job.attempt, job, failure_of(job, pods))
 
 
 def _starting(turn: Turn, stage: WorkStage, job: Job, pod: Pod | None) -> Decision:
@@ -209,13 +206,13 @@ def _starting(turn: Turn, stage: WorkStage, job: Job, pod: Pod | None) -> Decisi
     scheduled = pod.scheduled_at if pod else None
     if pod is not None and pod.running:
         turn.works(stage, Reason.RUNNING)
-        return turn.step(LOOK_SECONDS)
+        return given_up(turn, stage, job, pod) or turn.step(LOOK_SECONDS)
     if stage is WorkStage.SEPARATE and scheduled is None:
         late = _queue_deadline(turn)
         if late <= turn.now:
             return turn.end(FailureCode.QUEUE_DEADLINE, stage, stop=(job,))
     elif (scheduled or job.created) + timedelta(seconds=turn.spec.deadlines.start) <= turn.now:
-        return _failed(turn, stage, job.attempt, job, Failed(FailureCode.START_DEADLINE, _why(pod)))
+        return failed(turn, stage, job.attempt, job, Failed(FailureCode.START_DEADLINE, _why(pod)))
     if pod is None or scheduled is None:
         stuck = bool(pod and pod.unschedulable)
         turn.waits(stage, Reason.UNSCHEDULABLE if stuck else Reason.WAITING, pod.unschedulable if pod else "")
@@ -228,23 +225,3 @@ def _why(pod: Pod | None) -> str:
     if pod is None:
         return ""
     return ": ".join(part for part in (pod.waiting, pod.waiting_message) if part) or pod.unschedulable
-
-
-def _failed(turn: Turn, stage: WorkStage, attempt: int, job: Job | None, failed: Failed) -> Decision:
-    """Account for an attempt that came to nothing: another one later, or the end of the run."""
-    name = job_name(turn.separation.name, turn.separation.uid, stage, turn.spec.run, attempt)
-    turn.record(stage, name, attempt)
-    stop = (job,) if job is not None and job.live and job.deleted_at is None else ()
-    profile = turn.settings.profiles.get(turn.spec.profile)
-    hopeless = profile is not None and outgrown(profile.stage(stage), job, failed)
-    sentence = failed.message or FAILURES[failed.code].sentence
-    count = turn.count_failure()
-    if failed.retryable and count <= turn.spec.retry_policy.limit and not hopeless:
-        due = retry_at(turn.now, turn.separation.uid, name, count, turn.settings)
-        turn.status.retry_at = due
-        turn.waits(stage, Reason.RETRYING, f"Attempt {attempt} failed with {failed.code}: {sentence}")
-        turn.status.reason = OOM_KILLED if failed.cause == OOM_KILLED else camel(failed.code)
-        return turn.step((due - turn.now).total_seconds(), stop=stop)
-    kind: ConditionType = STAGE_CONDITION[stage]
-    set_condition(turn.status, kind, "False", camel(failed.code), turn.now, sentence)
-    return turn.end(failed.code, stage, failed.message, stop=stop)

@@ -111,7 +111,7 @@ def accept_source(status: SeparationJobStatus, found: FoundSource, now: datetime
     status.title = (media.title or status.title or "")[:_TITLE_LIMIT]
     status.queued_at = queued_at
     if status.attempts is not None:
-        status.attempts = status.attempts.model_copy(update={"failed": 0})
+        status.attempts = status.attempts.model_copy(update={"failed": 0, "memory": None})
     status.retry_at = None
     status.reason = None
     status.progress = max(status.progress or 0, _FETCHED_PERCENT)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from stemyard_contract.failures import FailureCode
+from stemyard_contract.failures import FAILURES, Failure, FailureCode
 from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.observed import job_of
-from tests.operator.world import SPEC, START, World, settings
+from tests.operator.world import SPEC, START, World, settings, stamp
 
 FETCH, SEPARATE = WorkStage
 
@@ -203,6 +203,74 @@ def test_why_a_job_failed(ending: dict[str, Any], code: str) -> None:
     assert world.separation.status.retry_at is not None
 
 
+@pytest.mark.parametrize("row", [row for row in FAILURES.values() if row.exit_code], ids=lambda row: row.code)
+def test_the_failure_table_says_what_is_tried_again(row: Failure) -> None:
+    world = World()
+    world.settle()
+    world.end(world.job(FETCH), "Failed", exit_code=row.exit_code)
+    world.settle()
+    assert (world.separation.status.retry_at is not None) is row.retryable
+    assert failure(world) == (None if row.retryable else row.code)
+
+
+def test_the_separate_deadline_is_the_pods_and_is_tried_again() -> None:
+    world = separating(World(spec={**SPEC, "deadlines": {"separate": 90}}))
+    template = world.job(SEPARATE)["spec"]["template"]["spec"]
+    assert template["activeDeadlineSeconds"] == 90
+    world.end(world.job(SEPARATE), "Failed", exit_code=137, pod_reason="DeadlineExceeded")
+    world.settle()
+    assert world.separation.status.reason == "SeparateDeadline"
+    assert world.separation.status.retry_at is not None
+
+
+def unready(world: World, **pod: Any) -> None:
+    """The node controller says that nothing is heard of the node any more."""
+    world.job(SEPARATE)["status"] = {"active": 1, "ready": 0}
+    world.pod(world.job(SEPARATE), **pod)
+
+
+def test_a_pod_whose_node_is_silent_is_given_up_after_its_deadline() -> None:
+    world = separating(World(spec={**SPEC, "deadlines": {"separate": 90}}))
+    unready(world)
+    world.wait(200)
+    world.settle()
+    assert world.phase() is Phase.SEPARATING
+    world.wait(20)
+    world.settle()
+    assert world.separation.status.reason == "SeparateDeadline"
+    assert "deletionTimestamp" in world.job(SEPARATE)["metadata"]
+
+
+def test_a_pod_evicted_from_a_dead_node_is_begun_anew_and_not_counted() -> None:
+    world = separating(World(spec={**SPEC, "retryPolicy": {"limit": 0}}))
+    world.wait(10)
+    unready(world, conditions=[{"type": "DisruptionTarget", "status": "True"}])
+    world.pod(world.job(SEPARATE))["metadata"]["deletionTimestamp"] = stamp(world.now)
+    world.wait(30)
+    world.settle()
+    assert world.phase() is Phase.SEPARATING
+    for _ in range(4):
+        world.wait(35)
+        world.settle()
+    assert [name[-4:] for name in world.created] == ["f1-1", "s1-1", "s1-2"]
+    attempts = world.separation.status.attempts
+    assert attempts is not None
+    assert (attempts.failed, attempts.disruptions) == (0, 1)
+
+
+def test_a_preempted_separate_job_does_not_fetch_again() -> None:
+    world = separating(World())
+    world.disruptions = 1
+    unready(world)
+    world.wait(60)
+    world.settle()
+    world.run(world.job(SEPARATE))
+    world.succeed(world.job(SEPARATE))
+    world.settle()
+    assert world.phase() is Phase.COMPLETED
+    assert [name[-4:] for name in world.created] == ["f1-1", "s1-1"]
+
+
 def memory(job: dict[str, Any]) -> int | None:
     typed = job_of(job)
     return typed.memory if typed else None
@@ -224,6 +292,24 @@ def test_out_of_memory_gets_more_up_to_the_limit() -> None:
     gib = 2**30
     assert sizes == [4 * gib, 6 * gib, 8 * gib]
     assert failure(world) == FailureCode.OUT_OF_MEMORY
+    said = [one.message for write in world.writes for one in write.conditions if "memory" in one.message]
+    assert any("It had 4096Mi; the next attempt gets 6144Mi." in message for message in said)
+    assert "It had 8192Mi, the most that the profile default allows." in said[-1]
+
+
+def test_more_memory_is_not_forgotten_while_waiting_for_room() -> None:
+    world = fetched(World())
+    world.run(world.job(SEPARATE))
+    world.end(world.job(SEPARATE), "Failed", exit_code=137, reason="OOMKilled")
+    world.room.discard(SEPARATE)
+    world.settle()
+    world.vanish(world.job(SEPARATE))
+    world.wait(400)
+    world.settle()
+    assert world.separation.status.reason == "ConcurrencyLimit"
+    world.room.add(SEPARATE)
+    world.settle()
+    assert memory(world.job(SEPARATE, 2)) == 6 * 2**30
 
 
 def test_a_mark_spares_the_retry() -> None:
