@@ -180,4 +180,6 @@ def _ended_at(record: MirrorRecord) -> float:
 
 
 def _processing_time(record: MirrorRecord) -> float:
+    if record.processing_seconds is not None:
+        return round(record.processing_seconds, 3)
     return round(max(0.0, _ended_at(record) - _started_at(record)), 3)

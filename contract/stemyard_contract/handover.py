@@ -247,6 +247,15 @@ class StemFile(StoredFile):
     """The stem's outline for drawing, in the JSON of `audiowaveform`."""
 
 
+class Copied(Handed):
+    """Whose stems were copied."""
+
+    name: str
+    """SeparationJob of the same recording, in the same namespace."""
+    processing_seconds: float
+    """Seconds that the run took which made them."""
+
+
 class Manifest(Mark):
     """`manifest.json`: the separation is published. Written last; everything needed to check and reproduce it."""
 
@@ -269,6 +278,8 @@ class Manifest(Mark):
     """What the engine was told beyond its model, such as threads, overlap, precision."""
     source_mark_sha256: str | None = None
     """SHA-256 of the `source.json` it was made from."""
+    copied: Copied | None = None
+    """Set where the operator copied another separation's stems; `podUid` is then that separation's uid."""
 
 
 class Outcome(Handed):

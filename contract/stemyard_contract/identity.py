@@ -127,8 +127,35 @@ def cache_key(
         sharing_key: id of the API key, where results are not shared between keys.
         quality: how much work goes into it; the default is not hashed, so that older keys stay valid.
     """
+    return _digest(canonical_source(source), model, stems, output, sharing_key, quality)
+
+
+def recording_keys(
+    spec: SeparationJobSpec, default_model: str, sharing_key: str | None, media_id: str | None, audio_sha256: str | None
+) -> tuple[str, ...]:
+    """Return the keys by which separations of one recording know each other: one in common, and they give the same.
+
+    Args:
+        spec: what is asked for, whatever its source.
+        default_model: what `auto` means.
+        sharing_key: id of the API key, where results are not shared between keys.
+        media_id: canonical id of the recording, where it has one.
+        audio_sha256: SHA-256 of its decoded samples.
+    """
+    model = default_model if spec.model == "auto" else spec.model
+    found = {"media": media_id, "audio": audio_sha256}
+    return tuple(
+        _digest(f"{kind}:{value}", model, spec.stems, spec.output, sharing_key, spec.quality)
+        for kind, value in found.items()
+        if value
+    )
+
+
+def _digest(
+    source: str, model: str, stems: Iterable[Stem], output: Output, sharing_key: str | None, quality: Quality
+) -> str:
     content = {
-        "source": canonical_source(source),
+        "source": source,
         "model": model,
         "stems": sorted(stems),
         "output": output.dump(),

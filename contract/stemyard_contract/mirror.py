@@ -178,6 +178,8 @@ class MirrorRecord(Handed):
     """Coarse percent reached; the progress record is finer."""
     started_at: float | None = None
     ended_at: float | None = None
+    processing_seconds: float | None = None
+    """Seconds that the run took which made the stems, where they are copies of another separation's."""
     stem_keys: dict[Stem, str] = Field(default_factory=dict)
     failure: FailureStatus | None = None
     claims: list[str] = Field(default_factory=list)
@@ -242,6 +244,7 @@ def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
         progress=status.progress or 0,
         started_at=_epoch(status.started_at),
         ended_at=ended,
+        processing_seconds=status.result.processing_seconds if status.result else None,
         stem_keys={stem: artifact.key for stem, artifact in status.result.stems.items()} if status.result else {},
         failure=status.failure,
         claims=[claim.key for claim in spec.claims],

@@ -111,6 +111,8 @@ class Reason(StrEnum):
     SUSPENDING = "Suspending"
     SUSPENDED = "Suspended"
     RESUMED = "Resumed"
+    DUPLICATE = "Duplicate"
+    COPIED = "Copied"
 
 
 class Claim(Resource):
@@ -306,6 +308,10 @@ class ResultStatus(Resource):
     """Seconds spent per second of audio."""
     device: Annotated[str, Field(max_length=128)]
     """What it was computed on."""
+    copied_from: Annotated[str, Field(max_length=63)] | None = None
+    """SeparationJob of the same recording whose stems these are copies of; absent where they were made here."""
+    processing_seconds: Annotated[float, Field(ge=0)] | None = None
+    """Seconds that the run took which made them; absent where they were made here."""
 
 
 class FailureStatus(Resource):

@@ -7,7 +7,7 @@ from datetime import datetime
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.models import AUTO_MODEL
-from stemyard_contract.separationjob import TERMINAL_PHASES, ConditionType, Phase, SeparationJobStatus, phase_of
+from stemyard_contract.separationjob import TERMINAL_PHASES, ConditionType, Phase, Reason, SeparationJobStatus, phase_of
 from stemyard_operator.attempts import last_pod
 from stemyard_operator.observed import Job, Observed, Pod
 from stemyard_operator.recall import Sighting
@@ -57,16 +57,16 @@ def account(
     before = _before(observed, after)
     profile, model = spec.profile, settings.default_model if spec.model == AUTO_MODEL else spec.model
     terminal = phase_of(after.conditions) in TERMINAL_PHASES and phase_of(before.conditions) not in TERMINAL_PHASES
-    retries = after.retry_at is not None and before.retry_at is None
+    over = after.retry_at is not None and before.retry_at is None
     return Account(
         profile=profile if profile in settings.profiles else OTHER,
         model=model if model in settings.models else OTHER,
         queue_wait=_queue_wait(before, after, now),
         stages=tuple(_stages(observed, seen, before, after)),
-        gpu_seconds=_gpu_seconds(observed, seen, after, now, settings) if terminal or retries else 0,
+        gpu_seconds=_gpu_seconds(observed, seen, after, now, settings) if terminal or over else 0,
         ended=phase_of(after.conditions) if terminal else None,
         failure=(after.failure.stage, FailureCode(after.failure.code)) if terminal and after.failure else None,
-        retry=(after.stage or OTHER, after.reason or OTHER) if retries else None,
+        retry=(after.stage or OTHER, after.reason or OTHER) if over and after.reason != Reason.SUSPENDING else None,
     )
 
 

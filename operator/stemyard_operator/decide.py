@@ -96,7 +96,11 @@ def _published(turn: Turn) -> Decision:
         raise AssertionError("separate is done only when its manifest was found")
     stored = turn.separation.status
     if stored.run != turn.spec.run or not holds(stored, ConditionType.FETCHED):
-        turn.works(WorkStage.SEPARATE, Reason.RUNNING)
+        if found.mark.copied is not None:
+            turn.waits(WorkStage.SEPARATE, Reason.COPIED, f"Stems were copied from {found.mark.copied.name}.")
+            turn.urgent = True
+        else:
+            turn.works(WorkStage.SEPARATE, Reason.RUNNING)
         return turn.step(0)
     remove = (
         *objects_of_result(stored),

@@ -47,6 +47,16 @@ class Creation:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """Stems of another separation to copy."""
+
+    name: str
+    uid: str
+    manifest_key: str
+    processing_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One step of one separation.
 
@@ -57,6 +67,7 @@ class Decision:
     questions: tuple[Question, ...] = ()
     remove: tuple[str, ...] = ()
     """Prefixes (with a trailing slash) and keys of objects that nobody needs any more."""
+    copy: Copy | None = None
     create: Creation | None = None
     status: SeparationJobStatus | None = None
     recorded: tuple[str, ...] = ()

@@ -66,5 +66,6 @@ def _message(status: SeparationJobStatus, reason: str) -> str:
         waiting = [one.message for one in status.conditions if one.reason == _RETRYING and one.message]
         return waiting[0] if waiting else "The last attempt failed."
     if reason == "Completed":
-        return f"Stems of {status.title} are published."
+        copied = status.result.copied_from if status.result else None
+        return f"Stems of {status.title} are published{f', copied from {copied}' if copied else ''}."
     return f"Job {status.job}" if status.job else "Nothing was at work."

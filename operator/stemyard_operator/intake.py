@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import SeparationJobSpec, SeparationJobStatus
+from stemyard_operator.duplicates import Duplicates
 from stemyard_operator.leftovers import objects_of
 from stemyard_operator.mirroring import MirrorFeed
 from stemyard_operator.observed import Job, Resource
@@ -26,6 +27,7 @@ class Intake:
         slots: Slots,
         feed: MirrorFeed,
         removals: Removals,
+        duplicates: Duplicates,
         install_id: str,
     ) -> None:
         self._projection = projection
@@ -33,6 +35,7 @@ class Intake:
         self._slots = slots
         self._feed = feed
         self._removals = removals
+        self.duplicates = duplicates
         self._install_id = install_id
         self.on_gone: Callable[[str], None] = lambda _: None
 
@@ -42,6 +45,8 @@ class Intake:
         if news:
             self._feed.changed(resource["metadata"]["uid"])
             self._queue.add(key_of(resource))
+            self.duplicates.learn(resource)
+            self._wake_duplicates(resource["metadata"]["uid"])
         return news
 
     def separation_gone(self, uid: str, last: Resource | None = None) -> None:
@@ -49,6 +54,8 @@ class Intake:
         resource = last or self._projection.separation(uid)
         self._projection.drop(uid)
         self._slots.leave(uid)
+        self._wake_duplicates(uid)
+        self.duplicates.forget(uid)
         self.on_gone(uid)
         if resource is None:
             return
@@ -79,6 +86,13 @@ class Intake:
         """Have every SeparationJob decided about, oldest first."""
         for resource in self._projection.all():
             self._queue.add(key_of(resource))
+
+    def _wake_duplicates(self, uid: str) -> None:
+        """Have those decided about that may wait for this one."""
+        for other in self.duplicates.others(uid):
+            resource = self._projection.separation(other)
+            if resource is not None and not (resource.get("status") or {}).get("finishedAt"):
+                self._queue.add(key_of(resource))
 
     def _changed(self, job: Job) -> None:
         owner = self._projection.separation(job.owner)

@@ -56,13 +56,14 @@ def _of_this_run(mark: Mark, question: LookForMark, separation: Separation) -> b
     return mark.uid == separation.uid and (mark.run == run or (question.any_run and mark.run < run))
 
 
-def _published(manifest: Manifest) -> list[StoredFile]:
+def files_of(manifest: Manifest) -> list[StoredFile]:
+    """Return the files that a manifest says are stored beside it."""
     stems = manifest.stems.values()
     return [*stems, *(stem.peaks for stem in stems if stem.peaks is not None)]
 
 
 def files(found: Found) -> dict[str, int]:
     """Return the sizes, by object key, of the files a mark says are stored beside it."""
-    listed: list[StoredFile] = [found.mark.audio] if isinstance(found, FoundSource) else _published(found.mark)
+    listed: list[StoredFile] = [found.mark.audio] if isinstance(found, FoundSource) else files_of(found.mark)
     prefix = found.reference.key.rpartition("/")[0]
     return {f"{prefix}/{file.file}": file.bytes for file in listed}

@@ -73,6 +73,16 @@ class Objects:
         """Return all keys below a prefix, in order."""
         return await self._bucket.keys(prefix)
 
+    async def put(self, key: str, content: bytes, kind: str) -> None:
+        """Write an object of this content type."""
+        await self._run(
+            lambda: self._client.put_object(Bucket=self._name, Key=key, Body=content, ContentType=kind),
+        )
+
+    async def copy(self, source: str, target: str) -> bool:
+        """Copy an object within the store, its content type included; return False where it is absent."""
+        return await self._run(self._copy, source, target)
+
     async def remove(self, target: str) -> None:
         """Remove an object, or everything below a prefix that ends with a slash; absent ones are fine."""
         keys = await self._bucket.keys(target) if target.endswith("/") else [target]
@@ -139,6 +149,15 @@ class Objects:
             raise
         with answer["Body"] as body:
             return body.read() if answer["ContentLength"] <= limit else None
+
+    def _copy(self, source: str, target: str) -> bool:
+        try:
+            self._client.copy_object(Bucket=self._name, Key=target, CopySource={"Bucket": self._name, "Key": source})
+        except ClientError as error:
+            if _code(error) in _ABSENT:
+                return False
+            raise
+        return True
 
 
 def _client(settings: Settings, endpoint: str | None) -> "S3Client":

@@ -55,10 +55,16 @@ class Separation:
     created: datetime
     deleting: bool
     track_id: str
+    labels: Mapping[str, str]
     spec: SeparationJobSpec
     status: SeparationJobStatus
     redeliver: str | None = None
     """The wish to deliver webhooks again that was annotated."""
+
+    @property
+    def place(self) -> tuple[int, float, str]:
+        """Sort key among those that wait: by priority, then by age."""
+        return (-self.spec.priority, self.created.timestamp(), self.uid)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -83,6 +89,7 @@ def separation_of(resource: Resource) -> Separation:
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
         deleting="deletionTimestamp" in metadata,
         track_id=track_of(metadata["namespace"], metadata["name"], metadata.get("labels") or {}),
+        labels=metadata.get("labels") or {},
         spec=SeparationJobSpec.model_validate(resource["spec"]),
         status=SeparationJobStatus.model_validate(resource.get("status") or {}),
         redeliver=((metadata.get("annotations") or {}).get(ANNOTATION_REDELIVER) or "")[:REDELIVER_LIMIT] or None,
@@ -256,6 +263,20 @@ class FoundManifest:
 
 
 @dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Another separation of the same recording that asks for the same."""
+
+    name: str
+    uid: str
+    manifest_key: str = ""
+    """Of its stems, where it is completed."""
+    processing_seconds: float = 0
+    """Seconds that the run took which made them."""
+    first: bool = False
+    """Whether it is under way and nearer to its end: then this one waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """All that a decision is made from. What was not asked for yet is absent from `pods`, `marks` and `absent`."""
 
@@ -273,6 +294,7 @@ class Observed:
     """Names of Jobs that belong to somebody else."""
     room: frozenset[WorkStage] = frozenset()
     """Stages that may start another Job now, as far as limits and age order go."""
+    duplicates: tuple[Duplicate, ...] = ()
     disruptions: int = 0
     """Pods of this run's Jobs that were replaced after a disruption."""
     progress: float | None = None

@@ -19,6 +19,8 @@ class Recall:
     pods: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
     """Of Jobs that have ended, by uid of the Job."""
     foreign: set[str] = field(default_factory=set)
+    hollow: set[str] = field(default_factory=set)
+    """uids of duplicates whose stems could not be copied: they are not there."""
     seen: dict[str, set[str]] = field(default_factory=dict)
     """uids of the pods seen of each Job, by uid of the Job: a second one means that the first was disrupted."""
     disruptions_before: int = 0

@@ -12,16 +12,18 @@ from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import KIND, SeparationJobStatus
 from stemyard_operator.accounts import Account, account
 from stemyard_operator.cluster import Cluster, Json, jobs_path, separations_path
+from stemyard_operator.copies import copy_stems
 from stemyard_operator.courier import Courier, News, Parcel
 from stemyard_operator.decide import decide
-from stemyard_operator.decision import Creation, Decision
+from stemyard_operator.decision import Copy, Creation, Decision
+from stemyard_operator.duplicates import duplicates_of
 from stemyard_operator.errors import ConflictError, NotFoundError, OperatorError
 from stemyard_operator.events import events_of
 from stemyard_operator.intake import Intake
 from stemyard_operator.lookout import Answers, Lookout
 from stemyard_operator.notices import progress_of, start_of
 from stemyard_operator.objects import Objects
-from stemyard_operator.observed import Job, Observed, Resource, Separation, controller_of, separation_of
+from stemyard_operator.observed import Duplicate, Job, Observed, Resource, Separation, controller_of, separation_of
 from stemyard_operator.progress import ProgressBoard
 from stemyard_operator.projection import Key, Projection
 from stemyard_operator.recall import Recall, Recalls
@@ -133,6 +135,9 @@ class Reconciler:
                 return decision, observed
             for question in decision.questions:
                 await self._lookout.answer(question, separation, answers, recall)
+            if recall.source is not None:
+                mark = recall.source.mark
+                self._intake.duplicates.note(separation, mark.media.media_id, mark.audio_sha256)
         raise OperatorError(f"questions without end about {separation.name}: {decision.questions}")
 
     async def _observe(self, separation: Separation, answers: Answers, recall: Recall) -> Observed:
@@ -151,6 +156,7 @@ class Reconciler:
             absent=frozenset(answers.absent),
             foreign=frozenset(recall.foreign),
             room=self._slots.room(separation),
+            duplicates=self._duplicates(separation, recall),
             disruptions=recall.disruptions,
             progress=await self._board.percent(separation) if due else None,
             started_at=recall.started_at,
@@ -160,6 +166,13 @@ class Reconciler:
             in_hand=self._courier.in_hand(separation.uid),
             endpoints=self._keychain.endpoints,
         )
+
+    def _duplicates(self, separation: Separation, recall: Recall) -> tuple[Duplicate, ...]:
+        if ended(separation):
+            return ()
+        uids = self._intake.duplicates.others(separation.uid) - recall.hollow
+        found = [self._projection.separation(uid) for uid in uids]
+        return duplicates_of(separation, [separation_of(resource) for resource in found if resource is not None])
 
     async def _count_pods(self, jobs: tuple[Job, ...], answers: Answers, recall: Recall) -> None:
         """Look at each pod once, when it gets ready: only a second one of its Job tells of a disruption."""
@@ -178,6 +191,8 @@ class Reconciler:
             self._slots.leave(separation.uid)
         for target in decision.remove:
             await self._objects.remove(target)
+        if decision.copy is not None:
+            await self._copy(decision.copy, separation, recall)
         if decision.create is not None:
             await self._create(decision.create, separation, recall)
         if decision.status is not None:
@@ -188,6 +203,14 @@ class Reconciler:
             self._courier.take(Parcel(separation.uid, delivery.id, delivery.url))
         if decision.delete:
             await self._delete(separation)
+
+    async def _copy(self, copy: Copy, separation: Separation, recall: Recall) -> None:
+        about = {**separation.about, "from": copy.name}
+        if await copy_stems(self._objects, copy, separation, self._settings.stemyard_install_id):
+            log.info("copied stems", extra=about)
+        else:
+            recall.hollow.add(copy.uid)
+            log.warning("stems to copy are not there", extra=about)
 
     async def _create(self, creation: Creation, separation: Separation, recall: Recall) -> None:
         if not self._slots.claim(separation, creation.stage):

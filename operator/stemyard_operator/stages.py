@@ -18,6 +18,7 @@ from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, Rea
 from stemyard_operator.manifests import build_job
 from stemyard_operator.observed import PULL_REASONS, Job, Observed, Pod, live_jobs
 from stemyard_operator.profiles import quantity_bytes
+from stemyard_operator.reuse import reuse
 from stemyard_operator.turn import HOLD_SECONDS, LOOK_SECONDS, TICK_SECONDS, Turn
 from stemyard_operator.verdict import failed, given_up
 
@@ -100,6 +101,9 @@ def _start(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
     if turn.spec.suspend:
         turn.suspend(Reason.SUSPENDED, "Nothing is at work; set spec.suspend to false to go on.")
         return turn.step()
+    spared = reuse(turn) if stage is WorkStage.SEPARATE and not turn.recorded(stage) else None
+    if spared is not None:
+        return spared
     due = turn.status.retry_at
     if due is not None and due > turn.now:
         return turn.step((due - turn.now).total_seconds())
@@ -133,16 +137,11 @@ def _wait_for_room(turn: Turn, stage: WorkStage) -> Decision:
     if stage is WorkStage.FETCH:
         turn.status.reason = Reason.CONCURRENCY_LIMIT
         return turn.step(_ROOM_SECONDS, waits_for=stage)
-    late = _queue_deadline(turn)
+    late = turn.queue_deadline
     if late <= turn.now:
         return turn.end(FailureCode.QUEUE_DEADLINE, stage)
     turn.waits(stage, Reason.CONCURRENCY_LIMIT, "Waiting for others to be separated.")
     return turn.step(min(_ROOM_SECONDS, (late - turn.now).total_seconds()), waits_for=stage)
-
-
-def _queue_deadline(turn: Turn) -> datetime:
-    since = turn.status.queued_at or turn.now
-    return since + timedelta(seconds=turn.spec.deadlines.queue)
 
 
 def _create(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
@@ -208,7 +207,7 @@ def _starting(turn: Turn, stage: WorkStage, job: Job, pod: Pod | None) -> Decisi
         turn.works(stage, Reason.RUNNING)
         return given_up(turn, stage, job, pod) or turn.step(LOOK_SECONDS)
     if stage is WorkStage.SEPARATE and scheduled is None:
-        late = _queue_deadline(turn)
+        late = turn.queue_deadline
         if late <= turn.now:
             return turn.end(FailureCode.QUEUE_DEADLINE, stage, stop=(job,))
     elif (scheduled or job.created) + timedelta(seconds=turn.spec.deadlines.start) <= turn.now:

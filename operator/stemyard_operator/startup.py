@@ -13,6 +13,7 @@ from stemyard_operator.cluster import Cluster
 from stemyard_operator.courier import Courier
 from stemyard_operator.deliveries import Deliveries
 from stemyard_operator.desk import Desk
+from stemyard_operator.duplicates import Duplicates
 from stemyard_operator.errors import OperatorError
 from stemyard_operator.health import Health
 from stemyard_operator.intake import Intake
@@ -74,7 +75,8 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
     health = Health(settings.resync_seconds)
     feed, removals, board = MirrorFeed(mirror, projection), Removals(objects), ProgressBoard(mirror)
     slots = Slots(projection, settings)
-    intake = Intake(projection, queue, slots, feed, removals, settings.stemyard_install_id)
+    duplicates = Duplicates(settings.default_model)
+    intake = Intake(projection, queue, slots, feed, removals, duplicates, settings.stemyard_install_id)
     elector = Elector(cluster, settings.pod_namespace, settings.lease_name, settings.pod_name)
     cluster.fence = elector.fence
     metrics = Metrics(Readings(projection, queue, health, feed, elector))

@@ -130,8 +130,9 @@ def complete(status: SeparationJobStatus, found: FoundManifest, now: datetime) -
     if status.source is not None:
         # the source audio goes when a run completes, so its mark is not named any longer
         status.source = status.source.model_copy(update={"mark_key": None, "mark_sha256": None})
-    set_condition(status, ConditionType.ADMITTED, "True", Reason.SCHEDULED, now)
-    set_condition(status, ConditionType.SEPARATED, "True", Reason.SUCCEEDED, now)
+    copied = found.mark.copied is not None
+    set_condition(status, ConditionType.ADMITTED, "True", Reason.COPIED if copied else Reason.SCHEDULED, now)
+    set_condition(status, ConditionType.SEPARATED, "True", Reason.COPIED if copied else Reason.SUCCEEDED, now)
     set_condition(status, ConditionType.PUBLISHED, "True", Reason.VERIFIED, now)
     set_condition(status, ConditionType.COMPLETE, "True", Reason.SUCCEEDED, now)
     _end(status, now, reason=None)
@@ -153,6 +154,8 @@ def result_of(found: FoundManifest) -> ResultStatus:
         model_digest=manifest.model_digest,
         real_time_factor=manifest.real_time_factor,
         device=manifest.device,
+        copied_from=manifest.copied.name if manifest.copied else None,
+        processing_seconds=manifest.copied.processing_seconds if manifest.copied else None,
     )
 
 

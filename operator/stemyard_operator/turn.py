@@ -40,6 +40,8 @@ class Turn:
     status: SeparationJobStatus
     patience: float = 0
     """Seconds for which the write may wait, since a new pod's news will replace it."""
+    urgent: bool = False
+    """Whether the write may not wait."""
 
     @property
     def separation(self) -> Separation:
@@ -62,6 +64,11 @@ class Turn:
         if self.status.attempts is None:
             self.status.attempts = AttemptsStatus()
         return self.status.attempts
+
+    @property
+    def queue_deadline(self) -> datetime:
+        """When waiting to be separated has lasted too long."""
+        return (self.status.queued_at or self.now) + timedelta(seconds=self.spec.deadlines.queue)
 
     def recorded(self, stage: WorkStage) -> int:
         """Return how many Jobs of a stage are recorded."""
@@ -174,7 +181,7 @@ class Turn:
     def _hold(self) -> float:
         """Return how many seconds a write may still wait for news that would replace it."""
         at_once = holds(self.status, ConditionType.ADMITTED) or holds(self.status, ConditionType.SUSPENDED)
-        if self.status.finished_at or self.status.retry_at or at_once:
+        if self.urgent or self.status.finished_at or self.status.retry_at or at_once:
             return 0
         if self.patience > 0:
             return self.patience
@@ -195,7 +202,9 @@ class Turn:
 
 
 _CALM: Final = frozenset({str(Reason.STARTING), str(Reason.RUNNING)})
-_BEFORE_ITS_POD: Final = frozenset(map(str, (Reason.CONCURRENCY_LIMIT, Reason.RETRYING, Reason.SUSPENDED)))
+_BEFORE_ITS_POD: Final = frozenset(
+    map(str, (Reason.CONCURRENCY_LIMIT, Reason.RETRYING, Reason.SUSPENDED, Reason.DUPLICATE))
+)
 _SOFT: Final = ("progress", "startedAt", "observedGeneration", "message", "reason")
 
 

@@ -1,6 +1,7 @@
 """Whatever happens to Jobs, pods, objects and the operator itself, decisions keep their promises."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -10,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_contract.separationjob import TERMINAL_PHASES, Phase
-from stemyard_operator.observed import job_of
-from tests.operator.world import SPEC, World, stamp
+from stemyard_operator.observed import Duplicate, job_of
+from tests.operator.world import SPEC, World, mark_of, stamp
 from tests.operator.world import settings as configured
 
 FETCH, SEPARATE = WorkStage
@@ -51,7 +52,7 @@ class Separations(RuleBasedStateMachine):
         typed = [(raw, job_of(raw)) for raw in self.world.jobs.values()]
         return [raw for raw, job in typed if job is not None and job.live is live]
 
-    @rule(crash=st.none() | st.integers(0, 5))
+    @rule(crash=st.none() | st.integers(0, 6))
     def operator_steps(self, crash: int | None) -> None:
         decision = self.world.step(crash_after=crash)
         if decision.create is not None and decision.create.stage is SEPARATE:
@@ -152,6 +153,20 @@ class Separations(RuleBasedStateMachine):
         url = data.draw(st.sampled_from(sorted(self.world.in_hand.values())))
         self.world.answer(url, status, hopeless=hopeless and status == 0, retry_after=7 if status == 429 else None)
 
+    @rule(first=st.booleans(), there=st.booleans())
+    def another_of_the_same_recording_appears(self, first: bool, there: bool) -> None:
+        self.named += 1
+        uid = f"{self.named:08x}-2222-4222-8333-944455556666"
+        other = replace(self.world.separation, uid=uid, name="other", track_id=f"music.other-{self.named}")
+        key, content, beside = mark_of(other, SEPARATE, 1, "pod-other")
+        if there:
+            self.world.objects |= {**beside, key: content}
+        self.world.duplicates = [Duplicate("other", uid, "" if first else key, 12.5, first)]
+
+    @rule()
+    def the_other_is_deleted(self) -> None:
+        self.world.duplicates.clear()
+
     @rule()
     def operator_is_killed(self) -> None:
         self.world.restart()
@@ -220,6 +235,7 @@ class Separations(RuleBasedStateMachine):
             return
         self.world.room = set(WorkStage)
         self.world.spec["suspend"] = False
+        self.world.duplicates = [other for other in self.world.duplicates if not other.first]
         for _ in range(60):
             self.world.settle()
             self.a_terminal_phase_is_final_within_its_run()

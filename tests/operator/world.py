@@ -1,5 +1,6 @@
 """A small world for decisions: one SeparationJob, its Jobs, pods and objects, kept as plain data and a clock."""
 
+import asyncio
 import hashlib
 import itertools
 from collections.abc import Mapping
@@ -11,11 +12,21 @@ from stemyard_contract.handover import Manifest, MarkReference, Outcome, SourceM
 from stemyard_contract.identity import job_name, object_prefix, object_token
 from stemyard_contract.separationjob import API_VERSION, KIND, Output, Phase, SeparationJobStatus, Stem
 from stemyard_operator.attempted import Attempted
+from stemyard_operator.copies import copy_stems
 from stemyard_operator.decide import decide
 from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, ReadPods
 from stemyard_operator.endpoints import NONE, Endpoints
 from stemyard_operator.marks import files, home, verified
-from stemyard_operator.observed import FoundManifest, FoundSource, Observed, Separation, job_of, pod_of, separation_of
+from stemyard_operator.observed import (
+    Duplicate,
+    FoundManifest,
+    FoundSource,
+    Observed,
+    Separation,
+    job_of,
+    pod_of,
+    separation_of,
+)
 from stemyard_operator.settings import Settings
 
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -36,6 +47,28 @@ def stamp(moment: datetime) -> str:
 
 
 @dataclass
+class Bucket:
+    """The object store's part of copying, on a plain dict."""
+
+    objects: dict[str, bytes]
+
+    async def get(self, key: str, limit: int) -> bytes | None:
+        return self.objects.get(key)
+
+    async def put(self, key: str, content: bytes, kind: str) -> None:
+        self.objects[key] = content
+
+    async def copy(self, source: str, target: str) -> bool:
+        if source in self.objects:
+            self.objects[target] = self.objects[source]
+        return source in self.objects
+
+    async def remove(self, target: str) -> None:
+        for key in [key for key in self.objects if key.startswith(target)]:
+            del self.objects[key]
+
+
+@dataclass
 class World:
     """What the API server and the object store would hold."""
 
@@ -48,6 +81,7 @@ class World:
     objects: dict[str, bytes] = field(default_factory=dict)
     room: set[WorkStage] = field(default_factory=lambda: set(WorkStage))
     foreign: set[str] = field(default_factory=set)
+    duplicates: list[Duplicate] = field(default_factory=list)
     progress: float | None = None
     disruptions: int = 0
     deleted: bool = False
@@ -99,6 +133,7 @@ class World:
             separation=self.separation,
             jobs=tuple(job for job in typed if job is not None),
             room=frozenset(self.room),
+            duplicates=tuple(self.duplicates),
             progress=self.progress,
             disruptions=self.disruptions,
             quiet_seconds=quiet,
@@ -157,7 +192,9 @@ class World:
     def step(self, crash_after: int | None = None) -> Decision:
         """Decide once and carry it out, in the order that reconcile does; a crash stops after so many effects."""
         decision = self.decide()
-        for effect in (self._remove, self._create, self._write, self._stop, self._deliver, self._delete)[:crash_after]:
+        for effect in (self._remove, self._copy, self._create, self._write, self._stop, self._deliver, self._delete)[
+            :crash_after
+        ]:
             effect(decision)
         self.again_in = decision.again_in
         return decision
@@ -166,6 +203,12 @@ class World:
         for target in decision.remove:
             for key in [key for key in self.objects if key == target or (target[-1] == "/" and key.startswith(target))]:
                 del self.objects[key]
+
+    def _copy(self, decision: Decision) -> None:
+        if decision.copy is not None:
+            bucket: Any = Bucket(self.objects)
+            if not asyncio.run(copy_stems(bucket, decision.copy, self.separation, INSTALL)):
+                self.duplicates = [other for other in self.duplicates if other.uid != decision.copy.uid]
 
     def _create(self, decision: Decision) -> None:
         if decision.create is None:
@@ -224,7 +267,14 @@ class World:
         for _ in range(rounds):
             before = (self.status, len(self.created))
             decision = self.step()
-            acted = decision.create or decision.stop or decision.delete or decision.remove or decision.deliver
+            acted = (
+                decision.copy
+                or decision.create
+                or decision.stop
+                or decision.delete
+                or decision.remove
+                or decision.deliver
+            )
             if not acted and before == (self.status, len(self.created)) and decision.again_in != 0:
                 return
 
@@ -293,9 +343,13 @@ class World:
 
 
 def mark_of(
-    separation: Separation, stage: WorkStage, run: int, pod_uid: str, install: str = INSTALL
+    separation: Separation, stage: WorkStage, run: int, pod_uid: str, install: str = INSTALL, recording: str = ""
 ) -> tuple[str, bytes, dict[str, bytes]]:
-    """Return key and bytes of the mark that a pod would write, and the files beside it."""
+    """Return key and bytes of the mark that a pod would write, and the files beside it.
+
+    Each separation has a recording of its own, unless one is named.
+    """
+    sound = hashlib.sha256((recording or f"{separation.namespace}/{separation.name}").encode()).hexdigest()
     token = object_token(separation.uid, run, pod_uid, stage.room)
     prefix = object_prefix(install, stage.room, separation.track_id, token)
     if stage is WorkStage.FETCH:
@@ -310,7 +364,7 @@ def mark_of(
             peak=0.4,
             mean=0.0,
             standard_deviation=0.1,
-            audio_sha256="a" * 64,
+            audio_sha256=sound,
             media={"title": "The Song", "artist": "The Band"},
             received_bytes=1000,
         )
@@ -330,7 +384,7 @@ def mark_of(
             )
             for stem in separation.spec.stems
         },
-        source_audio_sha256="a" * 64,
+        source_audio_sha256=sound,
         engine="spleeter",
         model="spleeter-2stems",
         model_digest="sha256:" + "b" * 64,

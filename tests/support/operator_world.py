@@ -145,13 +145,15 @@ class World:
         self._job_status(job, status)
         return pod
 
-    def succeed(self, job: Mapping[str, Any], pod: Mapping[str, Any], *, outcome: bool = True) -> str:
+    def succeed(
+        self, job: Mapping[str, Any], pod: Mapping[str, Any], *, outcome: bool = True, recording: str = ""
+    ) -> str:
         """Write the commit mark and what it names, then end pod and Job well. Returns the key of the mark."""
         typed = job_of(job)
         assert typed is not None
         name = job["metadata"]["ownerReferences"][0]["name"]
         separation = self.separation(name)
-        key, content, beside = mark_of(separation, typed.stage, typed.run, pod["metadata"]["uid"], INSTALL)
+        key, content, beside = mark_of(separation, typed.stage, typed.run, pod["metadata"]["uid"], INSTALL, recording)
         client = self.store.client()
         for file, body in {**beside, key: content}.items():
             kind = mimetypes.guess_type(file)[0] or "application/octet-stream"

@@ -1,0 +1,80 @@
+"""Two SeparationJobs of one recording cost one separation, whatever becomes of the first."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localcluster.control_plane import ControlPlane
+from stemyard_contract.handover import WorkStage
+from tests.support.operator_world import World, eventually, world
+
+FETCH, SEPARATE = WorkStage
+
+
+@pytest.fixture
+def running(control_plane: ControlPlane, tmp_path: Path) -> Iterator[World]:
+    with world(control_plane, tmp_path) as found:
+        yield found
+
+
+def fetch(running: World, name: str) -> None:
+    job = running.wait_job(FETCH, name=name)
+    running.succeed(job, running.run(job), recording="the song")
+
+
+def test_the_second_is_copied_from_the_first(running: World) -> None:
+    with running.operating():
+        running.create("first")
+        fetch(running, "first")
+        job = running.wait_job(SEPARATE, name="first")
+        running.succeed(job, running.run(job))
+        eventually(lambda: running.phase("first") == "Completed")
+        running.create("second", source={"url": "https://example.com/the-same-song.mp3"})
+        fetch(running, "second")
+        eventually(lambda: running.phase("second") == "Completed")
+        first, second = running.separation("first").status, running.separation("second").status
+        assert first.result is not None
+        assert second.result is not None
+        assert second.result.copied_from == "first"
+        assert len([name for name in running.jobs() if "-s1-" in name]) == 1
+        track = f"{running.namespace}.second"
+        assert sorted(running.objects(f"stems/{track}/")) == sorted(
+            [second.result.manifest_key, *(stem.key for stem in second.result.stems.values())]
+        )
+        running.plane.api.delete(running.path("separationjobs", "first"))
+        eventually(lambda: running.objects(f"stems/{running.namespace}.first/") == [])
+        assert len(running.objects(f"stems/{track}/")) == 3
+
+
+def test_the_second_waits_and_goes_on_alone_when_the_first_is_deleted(running: World) -> None:
+    with running.operating(MAX_ACTIVE="5"):
+        running.create("first")
+        fetch(running, "first")
+        running.run(running.wait_job(SEPARATE, name="first"))
+        eventually(lambda: running.phase("first") == "Separating")
+        running.create("second")
+        fetch(running, "second")
+        eventually(lambda: running.separation("second").status.reason == "Duplicate")
+        assert len([name for name in running.jobs() if "-s1-" in name]) == 1
+        running.plane.api.delete(running.path("separationjobs", "first"))
+        job = running.wait_job(SEPARATE, name="second")
+        running.succeed(job, running.run(job))
+        eventually(lambda: running.phase("second") == "Completed")
+
+
+def test_the_second_waits_and_is_copied_even_if_the_operator_is_killed(running: World) -> None:
+    with running.operating(MAX_ACTIVE="5", POD_NAME="operator-0") as operator:
+        running.create("first")
+        fetch(running, "first")
+        job = running.wait_job(SEPARATE, name="first")
+        pod = running.run(job)
+        eventually(lambda: running.phase("first") == "Separating")
+        running.create("second")
+        fetch(running, "second")
+        eventually(lambda: running.separation("second").status.reason == "Duplicate")
+        operator.kill()
+        running.succeed(job, pod)
+    with running.operating(MAX_ACTIVE="5", POD_NAME="operator-0"):
+        eventually(lambda: running.phase("second") == "Completed")
+        assert len([name for name in running.jobs() if "-s1-" in name]) == 1
