@@ -293,7 +293,9 @@ class Observed:
     foreign: frozenset[str] = frozenset()
     """Names of Jobs that belong to somebody else."""
     room: frozenset[WorkStage] = frozenset()
-    """Stages that may start another Job now, as far as limits and age order go."""
+    """Stages that may start another Job now, as far as limits and order go."""
+    rest_seconds: float = 0
+    """Seconds for which nothing may be fetched from its host, so that fetches are spaced."""
     duplicates: tuple[Duplicate, ...] = ()
     disruptions: int = 0
     """Pods of this run's Jobs that were replaced after a disruption."""

@@ -31,6 +31,7 @@ class Projection:
         self._separations: dict[str, dict[str, Any]] = {}
         self._names: dict[Key, str] = {}
         self._jobs: dict[str, Job] = {}
+        self._live: dict[WorkStage, dict[str, Job]] = {stage: {} for stage in WorkStage}
         self._of_owner: dict[str, set[str]] = {}
         self._gone: dict[str, None] = {}
 
@@ -96,7 +97,7 @@ class Projection:
 
     def live(self, stage: WorkStage) -> Iterator[Job]:
         """Yield the Jobs of a stage that may still start or run pods."""
-        return (job for job in self._jobs.values() if job.live and job.stage is stage)
+        return iter(self._live[stage].values())
 
     def apply_job(self, resource: Resource) -> Job | None:
         """Take in a Job; return it where it is ours and was news."""
@@ -107,6 +108,10 @@ class Projection:
         if known is not None and known.resource_version >= job.resource_version:
             return None
         self._jobs[job.uid] = job
+        if job.live:
+            self._live[job.stage][job.uid] = job
+        else:
+            self._live[job.stage].pop(job.uid, None)
         self._of_owner.setdefault(job.owner, set()).add(job.uid)
         return job
 
@@ -115,6 +120,7 @@ class Projection:
         self._remember_gone(uid)
         known = self._jobs.pop(uid, None)
         if known is not None:
+            self._live[known.stage].pop(uid, None)
             siblings = self._of_owner[known.owner]
             siblings.discard(uid)
             if not siblings:

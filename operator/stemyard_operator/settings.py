@@ -95,6 +95,10 @@ class Settings(WebhookSettings, SourceSettings):
     max_active: Annotated[int, Field(ge=1)] = 1
     max_active_fetch: Annotated[int, Field(ge=1)] = 4
     max_active_per_namespace: Annotated[int, Field(ge=0)] = 0
+    max_active_fetch_per_host: Annotated[int, Field(ge=0)] = 0
+    """Fetches at once from one host, all of YouTube being one; 0 means no bound of its own."""
+    fetch_spacing_seconds: Annotated[float, Field(ge=0)] = 0
+    """Seconds between the beginnings of two fetches from one host."""
     retry_base_seconds: Seconds = 10
     retry_max_seconds: Seconds = 300
     resync_seconds: Seconds = 120

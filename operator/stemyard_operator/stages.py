@@ -136,7 +136,7 @@ def _earlier_source(turn: Turn, stage: WorkStage) -> MarkReference | None:
 def _wait_for_room(turn: Turn, stage: WorkStage) -> Decision:
     if stage is WorkStage.FETCH:
         turn.status.reason = Reason.CONCURRENCY_LIMIT
-        return turn.step(_ROOM_SECONDS, waits_for=stage)
+        return turn.step(turn.observed.rest_seconds or _ROOM_SECONDS, waits_for=stage)
     late = turn.queue_deadline
     if late <= turn.now:
         return turn.end(FailureCode.QUEUE_DEADLINE, stage)
