@@ -30,6 +30,11 @@ EVENTS_KEPT: Final = 200
 EVENTS_TTL_SECONDS: Final = 24 * 3600
 """Life of a stream after its newest event."""
 EVENT_FIELD: Final = "event"
+ATTEMPTS_KEPT: Final = 500
+"""Attempts at a track's webhooks that its log keeps: XADD with MAXLEN ~ this."""
+ATTEMPTS_TTL_SECONDS: Final = 7 * 24 * 3600
+"""Life of a log after its newest attempt; longer than the schedule of a delivery."""
+ATTEMPT_FIELD: Final = "attempt"
 IDEMPOTENCY_TTL_SECONDS: Final = 24 * 3600
 RECORD_GRACE_SECONDS: Final = 3600
 """How much longer than its SeparationJob a record may live; a deletion removes it at once."""
@@ -69,6 +74,10 @@ class MirrorKeys:
         Whoever adds one publishes the track's id on `changes`, in the same script.
         """
         return f"stemyard:{self.install_id}:events:{track}"
+
+    def attempts(self, track: str) -> str:
+        """Stream of the attempts at a track's webhooks, each an AttemptRecord as JSON. Written by the operator."""
+        return f"stemyard:{self.install_id}:attempts:{track}"
 
     @property
     def changes(self) -> str:
@@ -137,6 +146,25 @@ class EventRecord(Handed):
     reason: str | None = None
     at: float
     """Epoch seconds."""
+
+
+class AttemptRecord(Handed):
+    """One attempt at a webhook, in its track's log."""
+
+    id: str
+    """The `webhook-id`."""
+    url: str
+    event: EventType
+    at: float
+    """Epoch seconds of its end."""
+    seconds: float
+    """How long it took."""
+    status: int = 0
+    """HTTP status; 0 when there was no answer."""
+    error: str | None = None
+    """Why it came to nothing, one word."""
+    key: str | None = None
+    """Id of the API key that named the address."""
 
 
 class AskedRecord(Handed):

@@ -37,7 +37,7 @@ LABEL_JOB: Final = f"{GROUP}/separationjob"
 """On child Jobs and pods: the name of their SeparationJob."""
 ANNOTATION_REDELIVER: Final = f"{GROUP}/redeliver"
 """Asks to deliver webhooks again: `all`, or ids by comma; what follows a space only makes the wish a new one."""
-REDELIVER_LIMIT: Final = 256
+REDELIVER_LIMIT: Final = 4096
 """Characters of that annotation that are read."""
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"

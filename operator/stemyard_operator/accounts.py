@@ -13,6 +13,7 @@ from stemyard_operator.observed import Job, Observed, Pod
 from stemyard_operator.recall import Sighting
 from stemyard_operator.settings import Settings
 from stemyard_operator.status import STAGE_CONDITION, holds
+from stemyard_operator.webhooks import settled_by
 
 OTHER = "other"
 """What a label says instead of a value that the deployment does not know: labels stay as few as its settings."""
@@ -35,6 +36,10 @@ class Account:
     """Stage and code of a run that failed."""
     retry: tuple[str, str] | None = None
     """Stage and reason of an attempt that will be made again."""
+    delivered: int = 0
+    """Webhooks that arrived."""
+    given_up: int = 0
+    """Webhooks that will not be tried again."""
 
 
 def account(
@@ -58,6 +63,7 @@ def account(
     profile, model = spec.profile, settings.default_model if spec.model == AUTO_MODEL else spec.model
     terminal = phase_of(after.conditions) in TERMINAL_PHASES and phase_of(before.conditions) not in TERMINAL_PHASES
     over = after.retry_at is not None and before.retry_at is None
+    settled = settled_by(before, after)
     return Account(
         profile=profile if profile in settings.profiles else OTHER,
         model=model if model in settings.models else OTHER,
@@ -67,6 +73,8 @@ def account(
         ended=phase_of(after.conditions) if terminal else None,
         failure=(after.failure.stage, FailureCode(after.failure.code)) if terminal and after.failure else None,
         retry=(after.stage or OTHER, after.reason or OTHER) if over and after.reason != Reason.SUSPENDING else None,
+        delivered=sum(one.delivered_at is not None for one in settled),
+        given_up=sum(one.delivered_at is None for one in settled),
     )
 
 

@@ -120,6 +120,12 @@ class Courier:
         for store in (self._in_hand, self._results, self._since):
             store.pop(uid, None)
 
+    def lanes(self) -> dict[str, int]:
+        """Return how many consumers something waits for, or is on its way to, by the state of their breaker."""
+        busy = [lane for lane in self._lanes.values() if lane.running or lane.waiting]
+        closed = sum(lane.breaker.closed for lane in busy)
+        return {"closed": closed, "open": len(busy) - closed}
+
     async def close(self) -> None:
         """Stop; attempts under way are broken off and will be made again."""
         for lane in self._lanes.values():

@@ -3,11 +3,13 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
 from stemyard_contract.event_types import EventType
+from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import phase_of
 from stemyard_contract.webhook import EVENT_OF_PHASE, SecretError
@@ -27,53 +29,67 @@ log = logging.getLogger(__name__)
 class Deliveries:
     """Reads what is to be sent only when it is sent: nothing waits in a queue but ids, and notices."""
 
-    def __init__(self, projection: Projection, letters: Letters, sender: Sender, fence: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        projection: Projection,
+        letters: Letters,
+        sender: Sender,
+        fence: Callable[[], None],
+    ) -> None:
         self._projection = projection
         self._letters = letters
         self._sender = sender
         self._fence = fence
+        self.on_attempt: Callable[[str, AttemptRecord], None] = lambda _track, _attempt: None
 
     async def attempt(self, parcel: Parcel | News) -> Attempted | None:
         """Attempt a delivery and return what came of it, None where it is not due any more or not ours to make."""
         separation = self._separation(parcel.uid)
-        if separation is None:
+        wanted = None if separation is None else self._wanted(separation, parcel)
+        if separation is None or wanted is None:
             return None
+        began = time.monotonic()
+        try:
+            self._fence()
+            attempted = await self._post(parcel, wanted)
+        except NotLeadingError:
+            return None
+        record = AttemptRecord(
+            id=parcel.id,
+            url=parcel.url,
+            event=wanted.event,
+            at=attempted.at.timestamp(),
+            seconds=round(time.monotonic() - began, 3),
+            status=attempted.status,
+            error=attempted.error,
+            key=wanted.key,
+        )
+        told = {"webhook": parcel.id, "event": record.event.value, "status": record.status, "error": record.error}
+        log.info("attempted a webhook", extra={**separation.about, **told})
+        self.on_attempt(separation.track_id, record)
+        return attempted
+
+    def _wanted(self, separation: Separation, parcel: Parcel | News) -> "_Wanted | None":
+        """Return what there is to send by now."""
         if isinstance(parcel, News):
-            return await self._notify(separation, parcel)
+            notice = parcel.notice
+            stale = separation.spec.run != notice.run or ended(separation)
+            return None if stale else _Wanted(notice.event, notice.key, lambda at: self._letters.notice(notice, at))
         delivery = _pending(separation, parcel.id)
         if delivery is None:
             return None
         event = EVENT_OF_PHASE[phase_of(separation.status.conditions)]
-        return await self._send(parcel, event, lambda at: self._letters.end(separation, delivery, at))
+        return _Wanted(event, delivery.key, lambda at: self._letters.end(separation, delivery, at))
 
-    async def _notify(self, separation: Separation, news: News) -> Attempted | None:
-        notice = news.notice
-        if separation.spec.run != notice.run or ended(separation):
-            return None
-        return await self._send(news, notice.event, lambda at: self._letters.notice(notice, at))
-
-    async def _send(self, parcel: Parcel | News, event: EventType, write: Callable[[int], Letter]) -> Attempted | None:
+    async def _post(self, parcel: Parcel | News, wanted: "_Wanted") -> Attempted:
         try:
-            self._fence()
-            made = write(int(time.time()))
-        except NotLeadingError:
-            return None
+            made = wanted.write(int(time.time()))
         except EndpointRemovedError:
             return Attempted(parcel.id, datetime.now(UTC), error="EndpointRemoved", hopeless=True)
         except (SecretError, OSError) as error:
             log.error("a webhook cannot be signed: %s", error)  # noqa: TRY400 - the message says it all
             return Attempted(parcel.id, datetime.now(UTC), error="NotSigned")
         answer = await self._sender.post(parcel.url, made.headers, made.body)
-        log.info(
-            "attempted a webhook",
-            extra={
-                "uid": parcel.uid,
-                "webhook": parcel.id,
-                "event": event.value,
-                "status": answer.status,
-                "error": answer.error,
-            },
-        )
         at = datetime.now(UTC)
         return Attempted(parcel.id, at, answer.status, answer.error, answer.retry_after, answer.hopeless)
 
@@ -86,6 +102,14 @@ class Deliveries:
         except ValidationError:
             return None
         return None if separation.deleting else separation
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    event: EventType
+    key: str | None
+    write: Callable[[int], Letter]
+    """Makes the request of an attempt at that many epoch seconds."""
 
 
 def _pending(separation: Separation, message_id: str) -> WebhookStatus | None:

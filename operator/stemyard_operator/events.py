@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from stemyard_contract.separationjob import API_VERSION, KIND, MANAGED_BY, Phase, SeparationJobStatus
 from stemyard_operator.observed import Separation
+from stemyard_operator.webhooks import settled_by
 
 _TOLD: Final = {
     Phase.FETCHING: "Fetching",
@@ -16,7 +17,8 @@ _TOLD: Final = {
     Phase.SUSPENDED: "Suspended",
 }
 _RETRYING: Final = "Retrying"
-_WARNINGS: Final = frozenset({"Failed", _RETRYING})
+_UNDELIVERED: Final = "WebhookUndelivered"
+_WARNINGS: Final = frozenset({"Failed", _RETRYING, _UNDELIVERED})
 
 
 def events_of(before: Separation, after: SeparationJobStatus, now: datetime) -> list[dict[str, Any]]:
@@ -31,6 +33,8 @@ def events_of(before: Separation, after: SeparationJobStatus, now: datetime) -> 
     retries = after.retry_at is not None and any(one.reason == _RETRYING for one in after.conditions)
     if retries and not (same_run and before.status.retry_at):
         reasons = [_RETRYING]
+    if any(one.delivered_at is None for one in settled_by(before.status, after)):
+        reasons.append(_UNDELIVERED)
     return [_event(before, after, reason, now) for reason in reasons]
 
 
@@ -60,6 +64,9 @@ def _event(separation: Separation, status: SeparationJobStatus, reason: str, now
 
 
 def _message(status: SeparationJobStatus, reason: str) -> str:
+    if reason == _UNDELIVERED:
+        lost = [one for one in status.webhooks if one.delivered_at is None and not one.pending]
+        return f"Gave up {len(lost)} of {len(status.webhooks)} webhooks, such as {lost[0].id}; see status.webhooks."
     if status.failure is not None:
         return f"{status.failure.code}: {status.failure.message}"
     if reason == _RETRYING:

@@ -17,14 +17,17 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.separationjob import TERMINAL_PHASES
-from stemyard_operator.accounts import Account
+from stemyard_operator.accounts import OTHER, Account
 from stemyard_operator.readings import Readings
 
 METRICS_PATH: Final = "/metrics"
 _TURNS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _WAITS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
 _STAGES: Final = (1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600)
+
+_ATTEMPTS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
 
 Key = TypeVar("Key")
 
@@ -83,6 +86,18 @@ class Metrics:
             ["verb", "resource", "code"],
             registry=registry,
         )
+        self._attempts = Counter(
+            "stemyard_webhook_attempts",
+            "Attempts at webhooks, by event and by what came back.",
+            ["event", "result"],
+            registry=registry,
+        )
+        self._attempt_seconds = Histogram(
+            "stemyard_webhook_attempt_seconds", "Duration of one attempt.", buckets=_ATTEMPTS, registry=registry
+        )
+        self._deliveries = Counter(
+            "stemyard_webhook_deliveries", "Deliveries of ends that are over.", ["outcome"], registry=registry
+        )
         for phase in TERMINAL_PHASES:
             self._ended.labels(phase)
 
@@ -103,8 +118,16 @@ class Metrics:
             self._ended.labels(account.ended).inc()
         if account.failure is not None:
             self._failures.labels(*account.failure).inc()
+        self._deliveries.labels("delivered").inc(account.delivered)
+        self._deliveries.labels("given_up").inc(account.given_up)
         if account.retry is not None:
             self._retries.labels(*account.retry).inc()
+
+    def attempted(self, attempt: AttemptRecord) -> None:
+        """Count one attempt at a webhook."""
+        result = f"{attempt.status // 100}xx" if attempt.status else (attempt.error or OTHER)
+        self._attempts.labels(attempt.event.value, result).inc()
+        self._attempt_seconds.observe(attempt.seconds)
 
     def cache_hit(self, level: str) -> None:
         """Count a separation that was completed from another one's result.
@@ -156,6 +179,15 @@ class _Gauges(Collector):
         queue.add_metric(["due"], now.due)
         queue.add_metric(["later"], now.later)
         yield queue
+        yield GaugeMetricFamily(
+            "stemyard_webhooks_pending", "Deliveries that are neither made nor given up.", now.webhooks_pending
+        )
+        lanes = GaugeMetricFamily(
+            "stemyard_webhook_consumers", "Consumers that something waits for, by their breaker.", labels=["breaker"]
+        )
+        for state, number in now.webhook_lanes.items():
+            lanes.add_metric([state], number)
+        yield lanes
         yield CounterMetricFamily("stemyard_reconcile_retries", "Turns that failed and were put off.", now.retries)
         yield GaugeMetricFamily("stemyard_leader", "Whether this replica leads.", now.leader)
         yield GaugeMetricFamily("stemyard_watch_age_seconds", "Since the last event of a watch.", now.watch_age)

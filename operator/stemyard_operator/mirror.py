@@ -1,6 +1,7 @@
 """The operator's way to Redis: records and progress, written over older ones only; the only importer of redis."""
 
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from redis.asyncio import Redis
@@ -9,12 +10,16 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 
 from stemyard_contract.mirror import (
+    ATTEMPT_FIELD,
+    ATTEMPTS_KEPT,
+    ATTEMPTS_TTL_SECONDS,
     EVENT_FIELD,
     EVENTS_KEPT,
     EVENTS_TTL_SECONDS,
     PROGRESS_TTL_SECONDS,
     QUEUE_PHASES,
     RECORD_GRACE_SECONDS,
+    AttemptRecord,
     MirrorKeys,
     MirrorRecord,
     ProgressRecord,
@@ -59,7 +64,7 @@ return 1
 _DROP: Final = """
 local uid = redis.call('HGET', KEYS[2], 'uid')
 if uid and ARGV[2] ~= '' and uid ~= ARGV[2] then return 0 end
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[5], KEYS[6])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[5], KEYS[6], KEYS[7])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
 return 1
@@ -140,6 +145,7 @@ class Mirror:
             keys.tracks,
             keys.progress(track),
             keys.events(track),
+            keys.attempts(track),
         ]
         return await self._script(_DROP, names, [track, uid])
 
@@ -148,6 +154,20 @@ class Mirror:
         names = [self._keys.progress(track), self._keys.events(track), self._keys.changes]
         arguments = [progress.dump(), str(PROGRESS_TTL_SECONDS), track, advance_of(progress).dump()]
         return await self._script(_TELL + _PROGRESS, names, arguments)
+
+    async def log_attempts(self, attempts: Iterable[tuple[str, AttemptRecord]]) -> None:
+        """Add attempts at webhooks to the logs of their tracks, in one call."""
+        if self._redis is None:
+            return
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for track, attempt in attempts:
+                    log = self._keys.attempts(track)
+                    pipeline.xadd(log, {ATTEMPT_FIELD: attempt.dump()}, maxlen=ATTEMPTS_KEPT)
+                    pipeline.expire(log, ATTEMPTS_TTL_SECONDS)
+                await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise MirrorError(f"Redis: {error}") from error
 
     async def progress(self, track: str) -> ProgressRecord | None:
         """Return the newest progress of a track."""

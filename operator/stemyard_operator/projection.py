@@ -49,6 +49,11 @@ class Projection:
         """Yield the phase of each SeparationJob as last written; one without a status is pending."""
         return ((one.get("status") or {}).get("phase") or Phase.PENDING for one in self._separations.values())
 
+    def webhooks_pending(self) -> int:
+        """Return how many deliveries are neither made nor given up, as last written."""
+        boxes = ((one.get("status") or {}).get("webhooks") or () for one in self._separations.values())
+        return sum("nextAttemptAt" in entry and "deliveredAt" not in entry for box in boxes for entry in box)
+
     def uids(self, namespace: str) -> set[str]:
         """Return the uids of the SeparationJobs of a namespace."""
         return {uid for uid, one in self._separations.items() if key_of(one)[0] == namespace}

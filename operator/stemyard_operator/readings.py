@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stemyard_contract.separationjob import Phase
+from stemyard_operator.courier import Courier
 from stemyard_operator.health import Health
 from stemyard_operator.leader import Elector
 from stemyard_operator.mirroring import MirrorFeed
@@ -27,19 +28,30 @@ class Reading:
     resync_age: float | None
     mirror_lag: float
     mirror_waiting: int
+    webhooks_pending: int = 0
+    """Deliveries neither made nor given up; 0 unless this replica leads."""
+    webhook_lanes: Mapping[str, int] = field(default_factory=dict)
+    """Consumers that something waits for, by the state of their breaker."""
 
 
 class Readings:
     """Nothing is kept up to date for this: it is counted when asked for."""
 
     def __init__(
-        self, projection: Projection, queue: WorkQueue[Key], health: Health, feed: MirrorFeed, elector: Elector
+        self,
+        projection: Projection,
+        queue: WorkQueue[Key],
+        health: Health,
+        feed: MirrorFeed,
+        elector: Elector,
+        courier: Courier,
     ) -> None:
         self._projection = projection
         self._queue = queue
         self._health = health
         self._feed = feed
         self._elector = elector
+        self._courier = courier
 
     def now(self) -> Reading:
         """Read everything."""
@@ -55,6 +67,8 @@ class Readings:
             resync_age=self._health.resync_age,
             mirror_lag=self._feed.lag,
             mirror_waiting=self._feed.behind,
+            webhooks_pending=self._projection.webhooks_pending() if leader else 0,
+            webhook_lanes=self._courier.lanes(),
         )
 
     def _phases(self) -> dict[Phase, int]:

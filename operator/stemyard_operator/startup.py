@@ -4,14 +4,17 @@ import asyncio
 import logging
 import random
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
+from stemyard_contract.mirror import AttemptRecord
 from stemyard_operator.callers import Callers
 from stemyard_operator.cluster import Cluster
 from stemyard_operator.courier import Courier
 from stemyard_operator.deliveries import Deliveries
+from stemyard_operator.delivery_log import DeliveryLog
 from stemyard_operator.desk import Desk
 from stemyard_operator.duplicates import Duplicates
 from stemyard_operator.errors import OperatorError
@@ -64,6 +67,7 @@ class Parts:
     metrics: Metrics
     elector: Elector
     courier: Courier
+    delivery_log: DeliveryLog
     sender: Sender
 
 
@@ -79,11 +83,12 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
     intake = Intake(projection, queue, slots, feed, removals, duplicates, settings.stemyard_install_id)
     elector = Elector(cluster, settings.pod_namespace, settings.lease_name, settings.pod_name)
     cluster.fence = elector.fence
-    metrics = Metrics(Readings(projection, queue, health, feed, elector))
-    cluster.on_answer = metrics.called
     sender, keychain = Sender(settings), Keychain(settings)
-    letters = Letters(settings, objects, keychain)
-    courier = Courier(settings, Deliveries(projection, letters, sender, elector.fence).attempt)
+    deliveries = Deliveries(projection, Letters(settings, objects, keychain), sender, elector.fence)
+    courier, delivery_log = Courier(settings, deliveries.attempt), DeliveryLog(mirror)
+    metrics = Metrics(Readings(projection, queue, health, feed, elector, courier))
+    cluster.on_answer = metrics.called
+    deliveries.on_attempt = _both(delivery_log.note, metrics.attempted)
     return Parts(
         settings=settings,
         cluster=cluster,
@@ -102,8 +107,19 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
         metrics=metrics,
         elector=elector,
         courier=courier,
+        delivery_log=delivery_log,
         sender=sender,
     )
+
+
+def _both(
+    note: Callable[[str, AttemptRecord], None], count: Callable[[AttemptRecord], None]
+) -> Callable[[str, AttemptRecord], None]:
+    def told(track: str, attempt: AttemptRecord) -> None:
+        note(track, attempt)
+        count(attempt)
+
+    return told
 
 
 async def run() -> None:
@@ -201,6 +217,7 @@ async def lead(parts: Parts) -> None:
         group.create_task(work(parts.queue, parts.metrics.timed(parts.reconciler.reconcile), parts.settings.workers))
         group.create_task(work(parts.removals.queue, parts.removals.remove, 1))
         group.create_task(parts.feed.run())
+        group.create_task(parts.delivery_log.run())
 
 
 async def see_everything(parts: Parts) -> None:

@@ -117,6 +117,12 @@ def _next(message_id: str, made: int, attempt: Attempted, settings: Settings) ->
     return attempt.at + timedelta(seconds=max(pause, asked))
 
 
+def settled_by(before: SeparationJobStatus, after: SeparationJobStatus) -> list[WebhookStatus]:
+    """Return the deliveries that a write has made, or given up."""
+    waited = {one.id for one in before.webhooks if one.pending}
+    return [one for one in after.webhooks if one.id in waited and not one.pending]
+
+
 def conclude(status: SeparationJobStatus, now: datetime) -> None:
     """Set the condition that tells how the deliveries stand; without any there is none."""
     if not status.webhooks:

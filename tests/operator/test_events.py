@@ -2,6 +2,7 @@
 
 from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_operator.events import events_of
+from tests.operator.test_webhooks import ONE, OWN, finished
 from tests.operator.world import World
 
 FETCH, SEPARATE = WorkStage
@@ -28,3 +29,18 @@ def test_a_run_with_retries_tells_four_things_once() -> None:
     assert {reason for reason, _ in told} == {"Fetching", "Retrying", "Separating", "Completed"}
     assert len({name for _, name in told}) == 4
     assert all(len(name) <= 63 for _, name in told)
+
+
+def test_webhooks_that_are_given_up_are_told_once() -> None:
+    world = finished({"webhooks": [{"url": ONE}]})
+    world.settle()
+    world.answer(OWN)
+    world.answer(ONE, 410)
+    before = world.separation
+    decision = world.step()
+    assert decision.status is not None
+    [event] = events_of(before, decision.status, world.now)
+    assert (event["reason"], event["type"]) == ("WebhookUndelivered", "Warning")
+    assert event["message"].startswith("Gave up 1 of 2 webhooks")
+    assert ONE not in event["message"]
+    assert events_of(world.separation, world.separation.status, world.now) == []

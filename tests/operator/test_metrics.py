@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from stemyard_contract.event_types import EventType
 from stemyard_contract.handover import WorkStage
+from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.accounts import Account, account
 from stemyard_operator.cluster import jobs_path, leases_path, pods_path, right_of, separations_path
@@ -21,6 +23,7 @@ from stemyard_operator.projection import Projection
 from stemyard_operator.queue import WorkQueue
 from stemyard_operator.readings import Reading
 from stemyard_operator.recall import Recall
+from tests.operator.test_webhooks import ONE, OWN, finished
 from tests.operator.world import NAMESPACE, SPEC, World, settings
 
 FETCH, SEPARATE = WorkStage
@@ -34,6 +37,8 @@ READING = Reading(
     resync_age=6,
     mirror_lag=7,
     mirror_waiting=8,
+    webhooks_pending=9,
+    webhook_lanes={"closed": 2, "open": 1},
 )
 
 
@@ -266,3 +271,25 @@ async def test_the_queue_tells_what_is_due_and_what_was_put_off() -> None:
     assert (queue.due, len(queue), queue.retries) == (1, 2, 0)
     queue.retry(await queue.get())
     assert queue.retries == 1
+
+
+def test_attempts_and_deliveries_of_webhooks_are_counted() -> None:
+    metrics = Metrics(Told())  # type: ignore[arg-type]
+    attempt = AttemptRecord(id="i", url="https://example.com", event=EventType.COMPLETED, at=1.0, seconds=0.2)
+    for status, error in ((204, None), (503, None), (0, "Timeout"), (302, "Redirected")):
+        metrics.attempted(attempt.model_copy(update={"status": status, "error": error}))
+    for result in ("2xx", "3xx", "5xx", "Timeout"):
+        assert value(metrics, "stemyard_webhook_attempts_total", event="separation.completed", result=result) == 1
+    assert value(metrics, "stemyard_webhook_attempt_seconds_count") == 4
+    world = finished({"webhooks": [{"url": ONE}]})
+    found = accounts(world)
+    world.settle()
+    world.answer(OWN)
+    world.answer(ONE, 410)
+    world.settle()
+    for one in found:
+        metrics.wrote(one)
+    for outcome in ("delivered", "given_up"):
+        assert value(metrics, "stemyard_webhook_deliveries_total", outcome=outcome) == 1
+    assert value(metrics, "stemyard_webhooks_pending") == 9
+    assert value(metrics, "stemyard_webhook_consumers", breaker="open") == 1
