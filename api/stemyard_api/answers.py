@@ -126,11 +126,71 @@ class Cancelled(TypedDict):
 
 
 class Deleted(TypedDict):
-    """What became of a wish to delete: `deleted` is false where other keys still want the track."""
+    """What became of a wish to delete: `deleted` is false where other keys still want the track.
+
+    `webhooks_abandoned` counts webhooks of its last end that had not arrived and now never will.
+    """
 
     track_id: str
     deleted: bool
     claim_removed: bool
+    webhooks_abandoned: int
+
+
+class Delivery(TypedDict):
+    """One webhook of a track's last end. Times are epoch seconds; `last_status` is 0 where there was no answer."""
+
+    id: str
+    url: str
+    event: str
+    endpoint: str | None
+    state: Literal["pending", "delivered", "given_up"]
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    last_attempt_at: float | None
+    next_attempt_at: float | None
+    delivered_at: float | None
+
+
+class Attempt(TypedDict):
+    """One attempt at a webhook: when it ended, how long it took, the HTTP status or 0, and why it came to nothing."""
+
+    id: str
+    url: str
+    event: str
+    at: float
+    seconds: float
+    status: int
+    error: str | None
+
+
+class Deliveries(TypedDict):
+    """The webhooks of a track's last end, and the newest attempts, last first."""
+
+    track_id: str
+    deliveries: list[Delivery]
+    attempts: list[Attempt]
+
+
+class Redelivery(TypedDict):
+    """Ids of the webhooks that are delivered again."""
+
+    track_id: str
+    ids: list[str]
+
+
+class DeadLetter(Delivery):
+    """A webhook that was given up."""
+
+    track_id: str
+
+
+class DeadLetters(TypedDict):
+    """Webhooks that were given up. `next_cursor` is null at the end of the list."""
+
+    dead_letters: list[DeadLetter]
+    next_cursor: str | None
 
 
 class Candidate(TypedDict):

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from aiohttp import ClientConnectionError, ClientError
 from kubernetes.aio import client, config
 
-from stemyard_api.errors import UnavailableError
+from stemyard_api.errors import InvalidRequestError, UnavailableError
 from stemyard_contract.separationjob import GROUP, PLURAL, VERSION
 
 TIMEOUT_SECONDS: Final = 3.0
@@ -95,15 +95,26 @@ class Cluster:
 
     async def items(self) -> AsyncIterator[Resource]:
         """Yield every SeparationJob, page by page."""
-        query = {"limit": str(_PAGE)}
+        token: str | None = None
         while True:
-            status, body = await self._call("GET", f"{self._collection}?{urlencode(query)}")
-            page = _expect(status, body, 200)
-            for item in page["items"]:
+            found, token = await self.page(token)
+            for item in found:
                 yield item
-            if not (token := page["metadata"].get("continue")):
+            if token is None:
                 return
-            query["continue"] = token
+
+    async def page(self, token: str | None) -> tuple[list[Resource], str | None]:
+        """Return SeparationJobs from a page's token on, from the first without one, and the next page's token.
+
+        Raises:
+            InvalidRequestError: the token is none, or too old.
+        """
+        query = {"limit": str(_PAGE)} | ({"continue": token} if token is not None else {})
+        status, body = await self._call("GET", f"{self._collection}?{urlencode(query)}")
+        if token is not None and status in {400, 410}:
+            raise InvalidRequestError.of("cursor", "is none of ours, or too old; begin anew")
+        page = _expect(status, body, 200)
+        return page["items"], page["metadata"].get("continue") or None
 
     async def ping(self) -> None:
         """Ask whether the API server and its database are ready."""

@@ -115,6 +115,15 @@ class TrackNotFoundError(ApiError):
     code = FailureCode.TRACK_NOT_FOUND
 
 
+class DeliveryNotFoundError(ApiError):
+    """The track has no such delivery that this key may see; there are none before its run has ended."""
+
+    code = FailureCode.NOT_FOUND
+
+    def __init__(self) -> None:
+        super().__init__("No webhook of this track has this id. There are none before a run has ended.")
+
+
 class IdempotencyMismatchError(ApiError):
     """An Idempotency-Key came again with another request."""
 

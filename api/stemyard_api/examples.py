@@ -63,6 +63,28 @@ CANDIDATES: Final = {
     ],
 }
 BATCH: Final = {"results": [{"status": 202, "body": ACCEPTED}]}
+_DELIVERY: Final = {
+    "id": "0f0f3c1c-6bb2-5f3c-8a56-0d7b0c0a4a11",
+    "url": "https://app.example.com/hook",
+    "event": "separation.completed",
+    "endpoint": None,
+    "state": "given_up",
+    "attempts": 10,
+    "last_status": 503,
+    "last_error": None,
+    "last_attempt_at": 1234567890.0,
+    "next_attempt_at": None,
+    "delivered_at": None,
+}
+_ATTEMPT: Final = {
+    **{name: _DELIVERY[name] for name in ("id", "url", "event")},
+    "at": 1234567890.0,
+    "seconds": 0.21,
+    "status": 503,
+    "error": None,
+}
+DELIVERIES: Final = {"track_id": _TRACK, "deliveries": [_DELIVERY], "attempts": [_ATTEMPT]}
+DEAD_LETTERS: Final = {"dead_letters": [{"track_id": _TRACK, **_DELIVERY}], "next_cursor": None}
 USAGE: Final = {
     "created_after": 1232000000.0,
     "created_before": 1234567890.0,

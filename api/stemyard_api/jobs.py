@@ -170,4 +170,10 @@ async def delete(services: ServicesDep, principal: SubmitterDep, track_id: Track
     done = await services.withdrawals.delete(track_id, principal)
     if done.claim_removed:
         await services.quotas.leave(principal, track_id)
-    return JSONResponse(Deleted(track_id=track_id, deleted=done.ended, claim_removed=done.claim_removed))
+    answer = Deleted(
+        track_id=track_id,
+        deleted=done.ended,
+        claim_removed=done.claim_removed,
+        webhooks_abandoned=done.webhooks_abandoned,
+    )
+    return JSONResponse(answer)

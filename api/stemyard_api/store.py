@@ -20,10 +20,13 @@ from stemyard_api.errors import UnavailableError
 from stemyard_api.scripts import ENTER, LEAVE, TAKE
 from stemyard_contract.mirror import (
     ASKED_TTL_SECONDS,
+    ATTEMPT_FIELD,
+    ATTEMPTS_KEPT,
     DELETED_UID,
     EVENT_FIELD,
     IDEMPOTENCY_TTL_SECONDS,
     AskedRecord,
+    AttemptRecord,
     MirrorKeys,
     MirrorRecord,
     ProgressRecord,
@@ -143,6 +146,13 @@ class Store:
         if not _EVENT_ID.fullmatch(first):
             return []
         return _events(await self._call(lambda: self._redis.xrange(self._keys.events(track), min=first, max=last)))
+
+    async def attempts(self, track: str) -> list[AttemptRecord]:
+        """Return the newest attempts at a track's webhooks, last first."""
+        found = await self._call(lambda: self._redis.xrevrange(self._keys.attempts(track), count=ATTEMPTS_KEPT))
+        entries = cast(list[tuple[bytes, dict[bytes, bytes]]], found)
+        read = (_parse(AttemptRecord, fields.get(ATTEMPT_FIELD.encode())) for _, fields in entries)
+        return [one for one in read if one is not None]
 
     async def changes(self) -> AsyncIterator[str]:
         """Yield the ids of tracks with new events, for ever; "" whenever earlier ones may have been missed.

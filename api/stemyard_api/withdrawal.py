@@ -13,6 +13,7 @@ from stemyard_api.claims import Withdrawal, cancellation, removal
 from stemyard_api.cluster import Cluster, Resource
 from stemyard_api.errors import BeingDeletedError, ForbiddenError, TrackNotFoundError, UnavailableError
 from stemyard_api.objects import Objects
+from stemyard_api.outbox import pending_of
 from stemyard_api.security import Principal
 from stemyard_api.settings import Settings
 from stemyard_api.store import StoreUnavailableError
@@ -36,6 +37,8 @@ class Withdrawn:
     record: MirrorRecord
     claim_removed: bool
     ended: bool
+    webhooks_abandoned: int = 0
+    """Webhooks of the last end that had not arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ class Withdrawals:
             if not await self.cluster.delete(wish.record.name, wish.record.uid, version):
                 return None
         await self._note(wish.record.track_id, _GONE)
-        return Withdrawn(wish.record, wish.claimed, ended=True)
+        return Withdrawn(wish.record, wish.claimed, ended=True, webhooks_abandoned=pending_of(resource))
 
     async def _write(self, wish: Withdrawal) -> Withdrawn | None:
         if not wish.patch:

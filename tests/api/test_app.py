@@ -243,10 +243,13 @@ async def test_openapi_names_every_endpoint_with_examples(anonymous: httpx.Async
         "/job/{track_id}/candidates",
         "/job/{track_id}/cancel",
         "/job/{track_id}/retry",
+        "/job/{track_id}/webhooks",
+        "/job/{track_id}/webhooks/redeliver",
         "/jobs",
         "/queue/info",
         "/uploads",
         "/usage",
+        "/webhooks/dead-letters",
         "/keys/{key_id}/data",
         "/health",
     }

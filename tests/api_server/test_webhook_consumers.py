@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -18,7 +19,7 @@ from stemyard_contract.identity import resource_name
 from tests.support import api_world, operator_world
 from tests.support.operator_world import World, eventually
 from tests.support.servers import Server, api_process
-from tests.support.webhook_receiver import Receiver
+from tests.support.webhook_receiver import Receiver, status
 
 EXAMPLES = Path(__file__).parents[2] / "examples/webhooks"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -68,27 +69,92 @@ def test_a_request_names_who_is_told(world: World, receiver: Receiver) -> None:
     assert all(one.payload["track_id"] == first.json()["track_id"] for one in receiver.received)
 
 
+def test_deliveries_are_looked_at_and_made_again(world: World, receiver: Receiver) -> None:
+    receiver.behaviours["/gone"] = status(410)
+    song = {"search_query": f"Song {uuid.uuid4()}", "webhook_url": receiver.url("/gone")}
+    with world.operating(ENABLED_MODELS="spleeter-2stems") as operator, asking(world) as client:
+        track = client.post("/separate-audio", json=song).json()["track_id"]
+        name = resource_name(track)
+        assert client.get(f"/job/{track}/webhooks").json() == {"track_id": track, "deliveries": [], "attempts": []}
+        assert client.post(f"/job/{track}/webhooks/redeliver").status_code == 404
+        world.plane.api.merge(world.path("separationjobs", name), {"spec": {"cancel": True}})
+        eventually(lambda: len(receiver.received) == 2)
+
+        def states() -> dict[str, str]:
+            listed = client.get(f"/job/{track}/webhooks").json()["deliveries"]
+            return {one["url"]: one["state"] for one in listed}
+
+        eventually(lambda: states() == {receiver.url("/own"): "delivered", receiver.url("/gone"): "given_up"})
+        [letter] = client.get("/webhooks/dead-letters").json()["dead_letters"]
+        assert (letter["track_id"], letter["url"], letter["last_status"]) == (track, receiver.url("/gone"), 410)
+        assert client.get("/webhooks/dead-letters", params={"cursor": "x"}).json()["code"] == "INVALID_REQUEST"
+        events = {one["reason"]: one for one in world.plane.api.get(world.path("events"))["items"]}
+        assert events["WebhookUndelivered"]["involvedObject"]["name"] == name
+
+        receiver.behaviours.clear()
+        again = client.post(f"/job/{track}/webhooks/redeliver", json={"id": letter["id"]})
+        assert (again.status_code, again.json()["ids"]) == (202, [letter["id"]])
+        eventually(lambda: set(states().values()) == {"delivered"})
+        eventually(lambda: len(client.get(f"/job/{track}/webhooks").json()["attempts"]) == 3)
+        log = client.get(f"/job/{track}/webhooks").json()["attempts"]
+        assert [one["status"] for one in log if one["id"] == letter["id"]] == [200, 410]
+        assert client.get("/webhooks/dead-letters").json() == {"dead_letters": [], "next_cursor": None}
+        metrics = httpx.get(f"http://127.0.0.1:{operator.health_port}/metrics").text
+        assert 'stemyard_webhook_attempts_total{event="separation.cancelled",result="4xx"} 1.0' in metrics
+        assert 'stemyard_webhook_deliveries_total{outcome="given_up"} 1.0' in metrics
+
+        receiver.behaviours["/gone"] = status(500)
+        assert len(client.post(f"/job/{track}/webhooks/redeliver", json={"id": "all"}).json()["ids"]) == 2
+        eventually(lambda: states() == {receiver.url("/own"): "delivered", receiver.url("/gone"): "pending"})
+        assert client.delete(f"/job/{track}").json()["webhooks_abandoned"] == 1
+
+
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the examples for Node and what they need, as its lock file says."""
+    if shutil.which("npm") is None:
+        pytest.skip("needs node and npm, which this machine lacks; .ci/run installs them")
+    folder = tmp_path_factory.mktemp("node")
+    for name in ("package.json", "package-lock.json", "express_consumer.mjs"):
+        shutil.copy(EXAMPLES / name, folder)
+    command = ["npm", "ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=180)
+    return folder
+
+
 @contextlib.contextmanager
-def consumer(example: str, folder: Path, secret: str) -> Iterator[str]:
+def consumer(example: str, folder: Path, secret: str, files: Path = EXAMPLES) -> Iterator[str]:
     """Run an example until the block ends; yields the address of its hook."""
     port = free_port()
     environment = {"WEBHOOK_SECRET": secret, "PORT": str(port)}
-    with Server(example, [sys.executable, str(EXAMPLES / example)], port, folder, environment).running():
+    program = "node" if example.endswith(".mjs") else sys.executable
+    with Server(example, [program, str(files / example)], port, folder, environment).running():
         yield f"http://127.0.0.1:{port}/hook"
 
 
+@pytest.mark.parametrize("secret", [SECRET, "a s\u00e9cret without a prefix"])
+def test_the_express_example(world: World, tmp_path: Path, node_modules: Path, secret: str) -> None:
+    world.environment |= {"WEBHOOK_SECRET": secret}
+    check_examples(world, tmp_path, {"express_consumer.mjs": node_modules}, secret)
+
+
 def test_the_examples_believe_us_and_nobody_else(world: World, tmp_path: Path) -> None:
+    check_examples(world, tmp_path, dict.fromkeys(("fastapi_consumer.py", "flask_consumer.py"), EXAMPLES), SECRET)
+
+
+def check_examples(world: World, folder: Path, examples: dict[str, Path], secret: str) -> None:
+    """Deliver to each example once with the secret that it shares with us and once with another."""
     with contextlib.ExitStack() as stack:
-        examples = ("fastapi_consumer.py", "flask_consumer.py")
-        friends = [stack.enter_context(consumer(one, tmp_path, SECRET)) for one in examples]
-        strangers = [stack.enter_context(consumer(one, tmp_path, "whsec_" + "A" * 32)) for one in examples]
+        friends = [stack.enter_context(consumer(one, folder, secret, at)) for one, at in examples.items()]
+        other = "whsec_" + "A" * 32
+        strangers = [stack.enter_context(consumer(one, folder, other, at)) for one, at in examples.items()]
         world.create(model="nope", webhooks=[{"url": url} for url in (*friends, *strangers)])
         origins = ",".join(url.removesuffix("/hook") for url in (*friends, *strangers))
         with world.operating(WEBHOOK_ALLOWED_ORIGINS=origins):
             eventually(lambda: (found := world.separation().status.webhooks) and not any(one.pending for one in found))
     answered = {one.url: (one.last_status, one.attempts) for one in world.separation().status.webhooks}
-    assert [answered[url] for url in friends] == [(204, 1)] * 2
-    assert [answered[url] for url in strangers] == [(401, 3)] * 2
+    assert [answered[url] for url in friends] == [(204, 1)] * len(examples)
+    assert [answered[url] for url in strangers] == [(401, 3)] * len(examples)
 
 
 def test_the_shell_example(world: World, receiver: Receiver) -> None:

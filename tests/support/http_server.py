@@ -87,9 +87,9 @@ class _Server(ThreadingHTTPServer):
 class HttpServer:
     """Serves `route` until the block ends, over TLS where a PEM file with key and certificate is given."""
 
-    def __init__(self, route: Route, pem: Path | None = None) -> None:
+    def __init__(self, route: Route, pem: Path | None = None, port: int = 0) -> None:
         self.route = route
-        self._server = _Server(("127.0.0.1", 0), Exchange)
+        self._server = _Server(("127.0.0.1", port), Exchange)
         self._server.owner = self
         if pem is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -84,11 +84,11 @@ def endless(exchange: Exchange, _: Received) -> None:
 class Receiver:
     """Serves a behaviour for each path; others get 200."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.behaviours: dict[str, Behaviour] = {}
         self.received: list[Received] = []
         self._lock = threading.Lock()
-        self._server = HttpServer(self._route)
+        self._server = HttpServer(self._route, port=port)
 
     @property
     def port(self) -> int:
