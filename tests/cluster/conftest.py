@@ -22,6 +22,8 @@ PLUGIN = Path(__file__).parents[1] / "support/youtube_plugin"
 MEDIA_PORT = 8000
 NAME = "stemyard-test"
 MEDIA_URL = f"http://media.{NAME}.svc.cluster.local:{MEDIA_PORT}"
+HOOKS_URL = f"http://hooks.{NAME}.svc.cluster.local:{MEDIA_PORT}"
+WEBHOOK_SECRET = "a secret of the cluster tests"
 KEEP = "STEMYARD_KEEP_CLUSTER"
 """Set it to leave the system running after the tests, so that the next run starts in seconds."""
 
@@ -53,7 +55,15 @@ def values(*, crds: bool) -> dict[str, Any]:
         "maxActive": 2,
         # The chart's own `gpu` profile asks for more cores than a small test machine has.
         "profiles": {"gpu": {"separate": {"resources": {"requests": {"cpu": "250m", "memory": "512Mi"}}}}},
-        "operator": {"retry": {"baseSeconds": 2, "maxSeconds": 5}},
+        "operator": {
+            "retry": {"baseSeconds": 2, "maxSeconds": 5},
+            "extraEnv": [{"name": "WEBHOOK_SCHEDULE", "value": "0,1,2,4"}],
+        },
+        "webhooks": {
+            "secret": WEBHOOK_SECRET,
+            "allowedOrigins": [HOOKS_URL],
+            "extraEgress": [{"ports": [{"protocol": "TCP", "port": MEDIA_PORT}]}],
+        },
         "separator": {
             "extraEnv": {
                 # Service addresses are private, as the guard of fetch rightly says.
@@ -107,7 +117,8 @@ def serve_media(system: System) -> None:
     plugin = {path.name: path for path in (PLUGIN / "yt_dlp_plugins/extractor").glob("*.py")}
     # A server of an earlier run, left running by choice, would go on with the code it started with.
     system.kubectl("delete", "pod", "media", "--ignore-not-found", "--grace-period=0", "--force")
-    for manifest in (config_map("media", files), config_map("youtube-plugin", plugin), *media_server()):
+    serving = server("media", ["python3", "/media/media.py", "/media"])
+    for manifest in (config_map("media", files), config_map("youtube-plugin", plugin), *serving):
         # Server-side: a client-side apply would copy the clip into an annotation, which has a limit.
         system.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(manifest))
     system.kubectl("wait", "--for=condition=Ready", "--timeout=120s", "pod/media")
@@ -118,23 +129,23 @@ def config_map(name: str, files: dict[str, Path]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "binaryData": data}
 
 
-def media_server() -> list[dict[str, Any]]:
-    """A pod that meets Pod Security `restricted`, as the namespace enforces, and its Service."""
+def server(name: str, command: list[str]) -> list[dict[str, Any]]:
+    """A pod that meets Pod Security `restricted`, as the namespace enforces, its ConfigMap mounted, and its Service."""
     container = {
-        "name": "media",
+        "name": name,
         "image": "localhost/stemyard/api:test",
-        "command": ["python3", "/media/media.py", "/media"],
-        "volumeMounts": [{"name": "media", "mountPath": "/media"}],
+        "command": command,
+        "volumeMounts": [{"name": name, "mountPath": f"/{name}"}],
         "readinessProbe": {"tcpSocket": {"port": MEDIA_PORT}, "periodSeconds": 1},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "media", "labels": {"app": "media"}},
+        "metadata": {"name": name, "labels": {"app": name}},
         "spec": {
             "containers": [container],
-            "volumes": [{"name": "media", "configMap": {"name": "media"}}],
+            "volumes": [{"name": name, "configMap": {"name": name}}],
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 0,
             "securityContext": {
@@ -147,7 +158,7 @@ def media_server() -> list[dict[str, Any]]:
     service = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": "media"},
-        "spec": {"selector": {"app": "media"}, "ports": [{"port": MEDIA_PORT}]},
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": name}, "ports": [{"port": MEDIA_PORT}]},
     }
     return [pod, service]
