@@ -54,9 +54,10 @@ test-api-server: setup ## tests against a real API server, started by the tests 
 	python3 -m localcluster prepare --control-plane
 	$(PYTEST) -m api_server $(TESTS)
 
-chaos: setup ## kill the operator at every call it awaits, hundreds of times; half an hour
+chaos: setup ## kill the operator at every call it awaits, and over 1,000 separations with webhooks; an hour
 	python3 -m localcluster prepare --control-plane
 	STEMYARD_CHAOS=1 $(PYTEST) --timeout 7200 -m api_server tests/api_server/test_operator_crashes.py
+	STEMYARD_PROOF_SEPARATIONS=1000 $(PYTEST) -s --timeout 7200 -m api_server tests/api_server/test_webhook_proof.py
 
 test-cluster: setup ## tests of the whole system on a real cluster
 	python3 -m localcluster prepare
@@ -73,6 +74,7 @@ bench: setup $(CACHE)/venvs/cuda.stamp ## measure every figure that is claimed, 
 	$(RUN) python -m bench.api
 	python3 -m localcluster prepare --control-plane
 	$(RUN) python -m bench.operator
+	$(RUN) python -m bench.webhooks
 	$(RUN) python -m bench.separation --only spleeter
 	$(TORCH) -m bench.separation --only demucs
 

@@ -1,0 +1,35 @@
+"""`python -m bench.webhooks.sink PORT`: a consumer that costs little; below `/never` it answers nothing."""
+
+import asyncio
+import sys
+
+_ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                int(line.partition(b":")[2])
+                for line in head.lower().split(b"\r\n")
+                if line.startswith(b"content-length:")
+            )
+            await reader.readexactly(length)
+            if head.startswith(b"POST /never"):
+                await asyncio.sleep(3600)
+            writer.write(_ANSWER)
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+async def _main(port: int) -> None:
+    # every loopback address is a consumer of its own
+    server = await asyncio.start_server(_serve, "0.0.0.0", port)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(int(sys.argv[1])))
