@@ -50,7 +50,6 @@ class _Request:
     """What the bytes of a request mean when they come from one key, and how it was answered last."""
 
     order: Order
-    track_id: str
     answer: Answer | None = None
 
 
@@ -85,7 +84,7 @@ class Hits:
         if self._store is None:
             return None
         request = self._request(principal, body)
-        decision, raw = await self._limiter.submit_and_read(self._store, principal, request.track_id)
+        decision, raw = await self._limiter.submit_and_read(self._store, principal, request.order.track_id)
         allowed = decision is None or decision.allowed
         return decision, self._hit(request, raw) if allowed else None
 
@@ -95,7 +94,7 @@ class Hits:
         if request is None:
             # as FastAPI reads it; whatever it refuses is refused here too
             order = order_of(SeparationRequest.model_validate(json.loads(body)), principal, self._settings)
-            request = self._kept[identity] = _Request(order, order.track_id)
+            request = self._kept[identity] = _Request(order)
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return request
@@ -107,10 +106,11 @@ class Hits:
         if answer is None:
             return None
         told = cache_status(answer.placed, request.order.refresh, now)
-        return Hit(answer.status, answer.body, f"/job/{request.track_id}", told)
+        return Hit(answer.status, answer.body, f"/job/{request.order.track_id}", told)
 
     def _answer(self, order: Order, raw: Raw, now: float) -> Answer | None:
-        placed = found_in(reading_of(raw).current, order, now)
+        record, _, asked = raw
+        placed = found_in(reading_of((record, None, asked)).current, order, now)
         if placed is None:
             return None
         status, body = answer_of(placed.record, self._links, order.key_id, now)

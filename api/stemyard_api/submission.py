@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -140,7 +141,7 @@ class SeparationRequest(BaseModel):
     """`refresh` separates again even where a result exists."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Order:
     """A checked request: whose it is, what it means, and the identity that follows."""
 
@@ -154,7 +155,7 @@ class Order:
     owner: str | None = None
     """Id of the one key the track belongs to, in per-key mode."""
 
-    @property
+    @cached_property
     def track_id(self) -> str:
         """Id of the track asked for."""
         return track_id(self.cache_key)
@@ -206,7 +207,7 @@ def order_of(request: SeparationRequest, principal: Principal, settings: Setting
     )
     owner = principal.key_id if settings.result_sharing == "per-key" else None
     content = spec_cache_key(spec, settings.default_model)
-    key = spec_cache_key(spec, settings.default_model, owner)
+    key = content if owner is None else spec_cache_key(spec, settings.default_model, owner)
     return Order(principal.key_id, spec, key, content, request.cache == "refresh", owner)
 
 

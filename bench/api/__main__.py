@@ -3,9 +3,10 @@
 import argparse
 import datetime
 import tempfile
+from itertools import chain
 from pathlib import Path
 
-from bench.api import reading
+from bench.api import reading, streaming
 from bench.api.servers import bench
 from bench.separation.figures import machine
 
@@ -21,7 +22,7 @@ def main() -> None:
     lines = [f"# {datetime.date.today().isoformat()}, {machine()}"]
     print(lines[0], flush=True)
     with tempfile.TemporaryDirectory() as folder, bench(Path(folder)) as made:
-        for figure in reading.figures(made, given.rounds, given.seconds):
+        for figure in chain(reading.figures(made, given.rounds, given.seconds), streaming.figures(made, given.rounds)):
             lines.append(figure.line())
             print(lines[-1], flush=True)
     if not given.no_save:

@@ -19,8 +19,8 @@ import yaml
 from bench.api.load import Outcome, Plan
 from localcluster.control_plane import free_port
 from stemyard_contract.identity import cache_key, resource_name, track_id
-from stemyard_contract.mirror import MirrorKeys
-from stemyard_contract.separationjob import Output, Source, Stem
+from stemyard_contract.mirror import EVENT_FIELD, EVENTS_KEPT, EventRecord, MirrorKeys
+from stemyard_contract.separationjob import Output, Phase, Source, Stem
 from tests.api import tracks
 from tests.support.servers import Server, api_process, valkey
 
@@ -133,6 +133,25 @@ def _fill(made: Bench, url: str) -> None:
             answer = client.get(f"/job/{track}")
             assert answer.status_code == 200, answer.text
             made.cache.set(f"bare:{track}", answer.content)
+
+
+def follow_up(made: Bench, count: int) -> list[str]:
+    """Put tracks that are worked on into the mirror; return their ids."""
+    ids = [identity(f"Followed Song {number}")[1] for number in range(count)]
+    for track in ids:
+        names = {"track_id": track, "name": resource_name(track), "phase": Phase.SEPARATING}
+        made.cache.set(made.keys.record(track), tracks.known(**names).dump())
+    return ids
+
+
+def publish(made: Bench, ids: list[str], progress: float) -> None:
+    """Let something happen to each track, as the operator tells of it."""
+    event = EventRecord(kind="progress", uid="u1", run=1, phase=Phase.SEPARATING, progress=progress, at=time.time())
+    with made.cache.pipeline(transaction=False) as pipeline:
+        for track in ids:
+            pipeline.xadd(made.keys.events(track), {EVENT_FIELD: event.dump()}, maxlen=EVENTS_KEPT)
+            pipeline.publish(made.keys.changes, track)
+        pipeline.execute()
 
 
 def reads(made: Bench) -> list[str]:
