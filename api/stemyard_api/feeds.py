@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -132,8 +133,8 @@ class Hub:
     async def _listen(self, store: Store) -> None:
         while True:
             try:
-                async for track in store.changes():
-                    self._mark([track] if track else self._feeds)
+                async for tracks in store.changes():
+                    self._mark(tracks or self._feeds)
             except StoreUnavailableError:
                 await asyncio.sleep(random.uniform(0.5, 1.5))
 
@@ -147,13 +148,10 @@ class Hub:
             self._wake.clear()
             feeds = [(track, feed) for track in self._changed if (feed := self._feeds.get(track)) is not None]
             self._changed.clear()
-            try:
-                found = await store.events_after([(track, feed.last_id) for track, feed in feeds])
-            except StoreUnavailableError:
-                continue  # the looks notice, and everybody gets a snapshot
-            for (_, feed), events in zip(feeds, found, strict=True):
-                if events:
-                    _tell(feed, events)
+            for start in range(0, len(feeds), _AT_ONCE):
+                some = feeds[start : start + _AT_ONCE]
+                with suppress(StoreUnavailableError):  # the looks notice, and everybody gets a snapshot
+                    await _read_some(store, some)
 
     async def _look(self) -> None:
         """Notice changes of records: those that no event told, and any after Redis was away."""
@@ -189,6 +187,13 @@ class Hub:
             for feed in list(self._feeds.values()):
                 _wake(feed.listeners)
                 await asyncio.sleep(0)
+
+
+async def _read_some(store: Store, feeds: list[tuple[str, Feed]]) -> None:
+    found = await store.events_after([(track, feed.last_id) for track, feed in feeds])
+    for (_, feed), events in zip(feeds, found, strict=True):
+        if events:
+            _tell(feed, events)
 
 
 def _tell(feed: Feed, events: list[Event]) -> None:

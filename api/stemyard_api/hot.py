@@ -17,7 +17,9 @@ from stemyard_api.layers import (
     PRINCIPAL,
     SECURE_HEADERS,
     SECURITY_HEADERS,
+    STREAM,
     Layer,
+    Stream,
     limiter_of,
     log_access,
     request_id_of,
@@ -85,6 +87,9 @@ class HotRoutes(Layer):
             answer = await self._hit(scope, receive)
         if answer is None:
             await self._app(scope, receive, send)
+            if STREAM in scope:
+                stream: Stream = scope[STREAM]
+                await stream(receive, send)
             return
         try:
             headers = _headers(scope, answer)

@@ -5,7 +5,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_address, ip_network
 from typing import Final
 
@@ -24,6 +24,11 @@ HEADERS: Final = "stemyard.headers"
 """Where a request's headers are kept as a dict; of several with one name, the last."""
 COUNTED: Final = "stemyard.counted"
 """Where the decision about a request is kept that the hot route has counted."""
+STREAM: Final = "stemyard.stream"
+"""Where a route leaves what is to be sent after the beginning of its answer, for as long as the client listens.
+
+The outermost layer sends it, so that an open stream does not keep the frames of all layers in memory.
+"""
 PRINCIPAL: Final = "stemyard.principal"
 """Where the caller is kept in an ASGI scope."""
 PUBLIC_PATHS: Final = frozenset({"/health", "/livez", "/readyz", "/openapi.json"})
@@ -45,6 +50,9 @@ _PROCESS: Final = secrets.token_hex(8)
 _numbers = itertools.count()
 _access_log = AccessLog()
 _log = logging.getLogger(__name__)
+
+
+Stream = Callable[[Receive, Send], Awaitable[None]]
 
 
 class Layer:

@@ -1,18 +1,21 @@
 """The store: reads the mirror in Redis, and notes there what was last asked for. The only importer of redis."""
 
+import asyncio
 import logging
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
+from redis.typing import KeyT, StreamIdT
 
 from stemyard_api.buckets import PERIOD_SECONDS, Decision
 from stemyard_api.coalescing import Coalescer
@@ -39,6 +42,7 @@ PAUSE_SECONDS: Final = 1.0
 _LISTEN_SECONDS: Final = 10.0
 _EVENT_ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _CONNECTIONS: Final = 64
+_MESSAGES: Final = 500
 
 _log = logging.getLogger(__name__)
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -131,15 +135,14 @@ class Store:
         return _events(found)[0].id if found else "0-0"
 
     async def events_after(self, places: Sequence[tuple[str, str]]) -> list[list[Event]]:
-        """Return the events of several tracks, each after one of its ids, in one call."""
-
-        async def ask() -> list[object]:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for track, last_id in places:
-                    pipeline.xrange(self._keys.events(track), min=f"({last_id}")
-                return await pipeline.execute()
-
-        return [_events(found) for found in await self._call(ask)] if places else []
+        """Return the events of several tracks, each after one of its ids, in one call that does not wait for more."""
+        if not places:
+            return []
+        names = [self._keys.events(track) for track, _ in places]
+        after = {name: last_id for name, (_, last_id) in zip(names, places, strict=True)}
+        found = await self._call(lambda: self._redis.xread(cast(dict[KeyT, StreamIdT], after)))
+        by_name = {str(name, "ascii"): entries for name, entries in cast(list[tuple[bytes, object]], found)}
+        return [_events(by_name.get(name, [])) for name in names]
 
     async def events_between(self, track: str, first: str, last: str) -> list[Event]:
         """Return the events of a track from one id to another, both included; none where an id is no id."""
@@ -154,8 +157,8 @@ class Store:
         read = (_parse(AttemptRecord, fields.get(ATTEMPT_FIELD.encode())) for _, fields in entries)
         return [one for one in read if one is not None]
 
-    async def changes(self) -> AsyncIterator[str]:
-        """Yield the ids of tracks with new events, for ever; "" whenever earlier ones may have been missed.
+    async def changes(self) -> AsyncIterator[list[str]]:
+        """Yield the ids of tracks with new events, for ever; none whenever earlier ones may have been missed.
 
         Raises:
             StoreUnavailableError: Redis does not answer (any more).
@@ -164,13 +167,14 @@ class Store:
         try:
             await pubsub.subscribe(self._keys.changes)
             while True:
-                message = await pubsub.get_message(timeout=_LISTEN_SECONDS)
-                if message is None:
+                messages = await _come(pubsub)
+                if not messages:
                     await pubsub.ping()  # or a connection that died silently would never be noticed
-                elif message["type"] == "subscribe":
-                    yield ""  # also when the client has connected again by itself
-                elif message["type"] == "message":
-                    yield message["data"].decode("ascii", "replace")
+                if any(message["type"] == "subscribe" for message in messages):
+                    yield []  # also when the client has connected again by itself
+                ids = [str(message["data"], "ascii", "replace") for message in messages if message["type"] == "message"]
+                if ids:
+                    yield ids
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreUnavailableError from error
         finally:
@@ -292,6 +296,16 @@ class Store:
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             _log.warning("Redis does not answer", extra={"cause": type(error).__name__})
             raise StoreUnavailableError from error
+
+
+async def _come(pubsub: PubSub) -> list[dict[str, Any]]:
+    """Return the next message and those that came with it; none when nothing comes for a while."""
+    messages = [await pubsub.get_message(timeout=_LISTEN_SECONDS)]
+    # one timer for all of them: for each, it would cost more than the message
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while len(messages) < _MESSAGES and pubsub.connection is not None and await pubsub.connection.can_read():
+            messages.append(await pubsub.get_message(timeout=None))
+    return [message for message in messages if message is not None]
 
 
 def _raws(found: Sequence[bytes | None]) -> list[Raw]:

@@ -16,6 +16,7 @@ from stemyard_api.errors import ApiError
 from stemyard_api.examples import EVENTS, problems
 from stemyard_api.feeds import Feed, Hub, Listener, encode
 from stemyard_api.jobs import TrackId
+from stemyard_api.layers import STREAM
 from stemyard_api.security import Principal
 from stemyard_api.services import ReaderDep, ServicesDep
 from stemyard_api.states import State, States
@@ -76,12 +77,15 @@ class EventStream(Response):
         self._sent = _Sent()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
+        """Begin the answer; the rest is sent once the layers around the route are done."""
+        await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+        scope[STREAM] = self._serve
+
+    async def _serve(self, receive: Receive, send: Send) -> None:
         listener, feed = await self._hub.join(self._track_id)
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
             if await self._begin(listener, feed, send):
-                await self._follow(listener, feed, Request(scope, receive), send)
+                await self._follow(listener, feed, receive, send)
             await send({"type": "http.response.body", "body": b""})
         finally:
             self._hub.leave(self._track_id, listener)
@@ -96,14 +100,14 @@ class EventStream(Response):
             await _send(send, _event(b"end", state.body))
         return not state.finished
 
-    async def _follow(self, listener: Listener, feed: Feed, request: Request, send: Send) -> None:
+    async def _follow(self, listener: Listener, feed: Feed, receive: Receive, send: Send) -> None:
         while True:
             await listener.wait()
             chunks, listener.chunks = listener.chunks, []
             if chunks:
                 await _send(send, b"".join(chunks))
             elif not listener.look and not listener.resync:
-                if await request.is_disconnected():
+                if await Request({"type": "http"}, receive).is_disconnected():
                     return
                 await _send(send, _HEARTBEAT)
             if (listener.look or listener.resync) and await self._looked(listener, feed, send):
