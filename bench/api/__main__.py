@@ -6,7 +6,7 @@ import tempfile
 from itertools import chain
 from pathlib import Path
 
-from bench.api import reading, streaming
+from bench.api import limits, reading, streaming
 from bench.api.servers import bench
 from bench.separation.figures import machine
 
@@ -22,7 +22,12 @@ def main() -> None:
     lines = [f"# {datetime.date.today().isoformat()}, {machine()}"]
     print(lines[0], flush=True)
     with tempfile.TemporaryDirectory() as folder, bench(Path(folder)) as made:
-        for figure in chain(reading.figures(made, given.rounds, given.seconds), streaming.figures(made, given.rounds)):
+        measured = (
+            reading.figures(made, given.rounds, given.seconds),
+            streaming.figures(made, given.rounds),
+            limits.figures(made, Path(folder), given.seconds),
+        )
+        for figure in chain.from_iterable(measured):
             lines.append(figure.line())
             print(lines[-1], flush=True)
     if not given.no_save:
