@@ -11,7 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_contract.separationjob import TERMINAL_PHASES, Phase
-from stemyard_operator.observed import Duplicate, job_of
+from stemyard_operator.decision import LookForMark
+from stemyard_operator.marks import files
+from stemyard_operator.observed import Duplicate, FoundManifest, FoundSource, job_of
 from tests.operator.world import SPEC, World, mark_of, stamp
 from tests.operator.world import settings as configured
 
@@ -47,6 +49,18 @@ class Separations(RuleBasedStateMachine):
         self.arrived: dict[str, str] = {}
         self.named = 0
         self.suspensions: Counter[int] = Counter()
+        self.verified: set[str] = set()
+        self.reached: dict[tuple[int | None, int, int], int] = {}
+        self.forged = 0
+        find = self.world.find
+
+        def noted(question: LookForMark) -> FoundSource | FoundManifest | None:
+            found = find(question)
+            if found is not None:
+                self.verified |= {found.reference.key, *files(found)}
+            return found
+
+        self.world.find = noted  # type: ignore[method-assign]
 
     def jobs(self, *, live: bool = True) -> list[dict[str, Any]]:
         typed = [(raw, job_of(raw)) for raw in self.world.jobs.values()]
@@ -109,6 +123,23 @@ class Separations(RuleBasedStateMachine):
     @rule(stage=st.sampled_from(WorkStage))
     def room_changes(self, stage: WorkStage) -> None:
         self.world.room ^= {stage}
+
+    @rule(percent=st.none() | st.floats(0, 99))
+    def progress_is_told(self, percent: float | None) -> None:
+        """Reports come late, out of order, or not at all."""
+        self.world.progress = percent
+
+    @rule(stage=st.sampled_from(WorkStage), run=st.integers(1, 3), how=st.sampled_from(["elsewhere", "incomplete"]))
+    def a_mark_that_is_not_to_be_believed_appears(self, stage: WorkStage, run: int, how: str) -> None:
+        """Somebody copies a mark below another pod's prefix, or a pod dies before its files are whole."""
+        self.forged += 1
+        key, content, beside = mark_of(self.world.separation, stage, run, f"forger-{self.forged}")
+        if how == "elsewhere":
+            other, _, _ = mark_of(self.world.separation, stage, run, f"victim-{self.forged}")
+            self.world.objects |= {other: content, **beside}
+        else:
+            name, body = next(iter(beside.items()))
+            self.world.objects |= {key: content, **beside, name: body[:-1]}
 
     @rule()
     def user_cancels(self) -> None:
@@ -217,6 +248,22 @@ class Separations(RuleBasedStateMachine):
         if status.phase is Phase.COMPLETED:
             assert status.result is not None
             assert all(stem.key in self.world.objects for stem in status.result.stems.values())
+
+    @invariant()
+    def the_status_names_only_what_was_verified(self) -> None:
+        status = self.world.separation.status
+        named = {status.source.mark_key} if status.source and status.source.mark_key else set()
+        if status.result is not None:
+            named |= {status.result.manifest_key, *(stem.key for stem in status.result.stems.values())}
+        assert named <= self.verified
+
+    @invariant()
+    def progress_never_runs_backwards_within_an_attempt(self) -> None:
+        status = self.world.separation.status
+        attempts = status.attempts
+        at = (status.run, attempts.fetch if attempts else 0, attempts.separate if attempts else 0)
+        assert (status.progress or 0) >= self.reached.get(at, 0)
+        self.reached[at] = status.progress or 0
 
     @invariant()
     def attempts_are_bounded(self) -> None:
