@@ -22,7 +22,7 @@ $(CACHE)/uv/bin/uv:
 	$(CACHE)/uv/bin/pip install --quiet 'uv>=0.9'
 
 setup: $(UV) ## install the locked development environment into .venv (no torch)
-	@$(UV) sync --locked --quiet --extra api --extra operator --extra separator
+	@$(UV) sync --locked --quiet --extra api --extra operator --extra tracing --extra separator
 
 check: setup ## format, lint, types, import rules, generated files current
 	$(RUN) ruff format --check --quiet && $(RUN) ruff check --quiet

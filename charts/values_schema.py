@@ -178,6 +178,7 @@ CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "redis.port": _PORT,
     "valkey.password": {"pattern": "^([A-Za-z0-9]{16,})?$"},
     "valkey.maxMemory": {"pattern": "^[0-9]+(kb|mb|gb)$"},
+    "tracing.endpoint": {"pattern": "^(https?://[^ ]+)?$"},
     "clusterCIDRs": _CIDRS,
     "networkPolicy.apiFrom": _OBJECTS,
     "networkPolicy.metricsFrom": _OBJECTS,

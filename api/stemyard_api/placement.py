@@ -14,6 +14,7 @@ from stemyard_api.settings import Settings
 from stemyard_api.store import Reading, StoreUnavailableError
 from stemyard_api.stored_sources import Lack, lack_of
 from stemyard_api.submission import Order
+from stemyard_api.tracing import annotations
 from stemyard_api.tracks import Tracks
 from stemyard_contract.mirror import AskedRecord, MirrorRecord, record_of
 
@@ -68,7 +69,7 @@ class Placement:
     async def _create(self, order: Order, reading: Reading) -> Placed | None:
         """Return the new track, or None when there is one already."""
         try:
-            resource = await self.cluster.create(order.manifest(self.settings.stemyard_namespace))
+            resource = await self.cluster.create(order.manifest(self.settings.stemyard_namespace, annotations()))
         except AlreadyExistsError:
             return None
         record = record_of(resource)

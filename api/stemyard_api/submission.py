@@ -1,6 +1,7 @@
 """Submission: the body of POST /separate-audio, checked and turned into the one resource it means."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal
@@ -175,13 +176,19 @@ class Order:
         """How urgent it is."""
         return self.spec.priority
 
-    def manifest(self, namespace: str) -> dict[str, Any]:
+    def manifest(self, namespace: str, annotations: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the SeparationJob to create, every default written out."""
+        told = {"annotations": dict(annotations)} if annotations else {}
         owner = {} if self.owner is None else {LABEL_OWNER: self.owner}
         return {
             "apiVersion": API_VERSION,
             "kind": KIND,
-            "metadata": {"name": self.name, "namespace": namespace, "labels": {LABEL_TRACK: self.track_id, **owner}},
+            "metadata": {
+                "name": self.name,
+                "namespace": namespace,
+                "labels": {LABEL_TRACK: self.track_id, **owner},
+                **told,
+            },
             "spec": self.spec.dump(),
         }
 

@@ -9,7 +9,7 @@ from stemyard_contract.handover import WorkStage
 from stemyard_contract.models import AUTO_MODEL
 from stemyard_contract.separationjob import TERMINAL_PHASES, ConditionType, Phase, Reason, SeparationJobStatus, phase_of
 from stemyard_operator.attempts import last_pod
-from stemyard_operator.observed import Job, Observed, Pod
+from stemyard_operator.observed import Job, Observed, Pod, Separation
 from stemyard_operator.recall import Sighting
 from stemyard_operator.settings import Settings
 from stemyard_operator.status import STAGE_CONDITION, holds
@@ -20,15 +20,37 @@ OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A time that is over."""
+
+    name: str
+    begun: datetime
+    ended: datetime
+    error: str = ""
+    """Failure code or reason, where it came to nothing."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it was; clocks that disagree make it no less than nothing."""
+        return max(0.0, (self.ended - self.begun).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """What became true by one write, each fact in exactly one write of a run."""
 
+    separation: Separation
+    """As it was before the write."""
     profile: str
     model: str
-    queue_wait: float | None = None
-    """Seconds from the end of fetch until a node took the separate pod."""
-    stages: tuple[tuple[WorkStage, float], ...] = ()
-    """Stages that are done, and for how many seconds their last pod ran."""
+    queue_wait: Span | None = None
+    """From the end of fetch until a node took the separate pod."""
+    stages: tuple[Span, ...] = ()
+    """Stages that are done, named as such, while their last pod ran."""
+    attempt: Span | None = None
+    """An attempt at a stage that failed and is made again, or ended the run."""
+    whole: Span | None = None
+    """A run that is over, from its beginning."""
     gpu_seconds: float = 0
     """Seconds for which a separate pod that is over held its GPUs, times their number."""
     ended: Phase | None = None
@@ -40,6 +62,11 @@ class Account:
     """Webhooks that arrived."""
     given_up: int = 0
     """Webhooks that will not be tried again."""
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Everything that took time and is over."""
+        return tuple(span for span in (*self.stages, self.queue_wait, self.attempt, self.whole) if span is not None)
 
 
 def account(
@@ -64,11 +91,15 @@ def account(
     terminal = phase_of(after.conditions) in TERMINAL_PHASES and phase_of(before.conditions) not in TERMINAL_PHASES
     over = after.retry_at is not None and before.retry_at is None
     settled = settled_by(before, after)
+    code = after.failure.code if after.failure is not None and terminal else after.reason or OTHER
     return Account(
+        separation=observed.separation,
         profile=profile if profile in settings.profiles else OTHER,
         model=model if model in settings.models else OTHER,
         queue_wait=_queue_wait(before, after, now),
         stages=tuple(_stages(observed, seen, before, after)),
+        attempt=_attempt(observed, seen, after, now, code) if over or (terminal and after.failure) else None,
+        whole=_whole(observed, after, now) if terminal else None,
         gpu_seconds=_gpu_seconds(observed, seen, after, now, settings) if terminal or over else 0,
         ended=phase_of(after.conditions) if terminal else None,
         failure=(after.failure.stage, FailureCode(after.failure.code)) if terminal and after.failure else None,
@@ -87,21 +118,40 @@ def _turned(kind: ConditionType, before: SeparationJobStatus, after: SeparationJ
     return holds(after, kind) and not holds(before, kind)
 
 
-def _queue_wait(before: SeparationJobStatus, after: SeparationJobStatus, now: datetime) -> float | None:
+def _queue_wait(before: SeparationJobStatus, after: SeparationJobStatus, now: datetime) -> Span | None:
     if after.queued_at is None or not _turned(ConditionType.ADMITTED, before, after):
         return None
-    return max(0.0, (now - after.queued_at).total_seconds())
+    return Span("queue", after.queued_at, now)
+
+
+def _whole(observed: Observed, after: SeparationJobStatus, now: datetime) -> Span:
+    first = observed.separation.spec.run == 1
+    begun = observed.separation.created if first else after.started_at or now
+    return Span("separation", begun, after.finished_at or now, after.failure.code if after.failure else "")
+
+
+def _attempt(
+    observed: Observed, seen: Mapping[str, Sighting], after: SeparationJobStatus, now: datetime, code: str
+) -> Span | None:
+    if after.stage not in set(WorkStage):
+        return None
+    stage = WorkStage(after.stage)
+    job, pods = _last(observed, seen, stage)
+    pod = last_pod(pods)
+    if job is None:
+        return None
+    return Span(stage, (pod.started_at if pod else None) or job.created, job.ended_at or now, code)
 
 
 def _stages(
     observed: Observed, seen: Mapping[str, Sighting], before: SeparationJobStatus, after: SeparationJobStatus
-) -> list[tuple[WorkStage, float]]:
+) -> list[Span]:
     found = []
     for stage, kind in STAGE_CONDITION.items():
         job, pods = _last(observed, seen, stage)
         pod = last_pod(pods)
         if job and job.ended_at and pod and pod.started_at and _turned(kind, before, after):
-            found.append((stage, max(0.0, (job.ended_at - pod.started_at).total_seconds())))
+            found.append(Span(stage, pod.started_at, job.ended_at))
     return found
 
 

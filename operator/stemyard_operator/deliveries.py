@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,6 +24,9 @@ from stemyard_operator.sender import Sender
 from stemyard_operator.signing import EndpointRemovedError
 from stemyard_operator.status import ended
 
+Trace = Callable[[Separation, Parcel | News], AbstractContextManager[Mapping[str, str]]]
+"""Follows an attempt, and gives headers that tell its consumer of the trace."""
+
 log = logging.getLogger(__name__)
 
 
@@ -41,6 +45,7 @@ class Deliveries:
         self._sender = sender
         self._fence = fence
         self.on_attempt: Callable[[str, AttemptRecord], None] = lambda _track, _attempt: None
+        self.trace: Trace = lambda _separation, _parcel: nullcontext({})
 
     async def attempt(self, parcel: Parcel | News) -> Attempted | None:
         """Attempt a delivery and return what came of it, None where it is not due any more or not ours to make."""
@@ -51,7 +56,7 @@ class Deliveries:
         began = time.monotonic()
         try:
             self._fence()
-            attempted = await self._post(parcel, wanted)
+            attempted = await self._post(separation, parcel, wanted)
         except NotLeadingError:
             return None
         record = AttemptRecord(
@@ -81,7 +86,7 @@ class Deliveries:
         event = EVENT_OF_PHASE[phase_of(separation.status.conditions)]
         return _Wanted(event, delivery.key, lambda at: self._letters.end(separation, delivery, at))
 
-    async def _post(self, parcel: Parcel | News, wanted: "_Wanted") -> Attempted:
+    async def _post(self, separation: Separation, parcel: Parcel | News, wanted: "_Wanted") -> Attempted:
         try:
             made = wanted.write(int(time.time()))
         except EndpointRemovedError:
@@ -89,7 +94,8 @@ class Deliveries:
         except (SecretError, OSError) as error:
             log.error("a webhook cannot be signed: %s", error)  # noqa: TRY400 - the message says it all
             return Attempted(parcel.id, datetime.now(UTC), error="NotSigned")
-        answer = await self._sender.post(parcel.url, made.headers, made.body)
+        with self.trace(separation, parcel) as headers:
+            answer = await self._sender.post(parcel.url, {**made.headers, **headers}, made.body)
         at = datetime.now(UTC)
         return Attempted(parcel.id, at, answer.status, answer.error, answer.retry_after, answer.hopeless)
 

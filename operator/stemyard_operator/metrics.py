@@ -109,9 +109,9 @@ class Metrics:
     def wrote(self, account: Account) -> None:
         """Count what a status write made true."""
         if account.queue_wait is not None:
-            self._queue_wait.labels(account.profile).observe(account.queue_wait)
-        for stage, seconds in account.stages:
-            self._stages.labels(stage, account.model).observe(seconds)
+            self._queue_wait.labels(account.profile).observe(account.queue_wait.seconds)
+        for stage in account.stages:
+            self._stages.labels(stage.name, account.model).observe(stage.seconds)
         if account.gpu_seconds:
             self._gpu_seconds.labels(account.profile).inc(account.gpu_seconds)
         if account.ended is not None:

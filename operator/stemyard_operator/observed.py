@@ -26,6 +26,7 @@ from stemyard_contract.separationjob import (
     SeparationJobSpec,
     SeparationJobStatus,
 )
+from stemyard_contract.tracing import ANNOTATION_TRACEPARENT, traceparent_of
 from stemyard_operator.attempted import Attempted
 from stemyard_operator.endpoints import NONE, Endpoints
 from stemyard_operator.profiles import quantity_bytes
@@ -60,6 +61,8 @@ class Separation:
     status: SeparationJobStatus
     redeliver: str | None = None
     """The wish to deliver webhooks again that was annotated."""
+    traceparent: str | None = None
+    """Trace of the request that made it."""
 
     @property
     def place(self) -> tuple[int, float, str]:
@@ -93,6 +96,7 @@ def separation_of(resource: Resource) -> Separation:
         spec=SeparationJobSpec.model_validate(resource["spec"]),
         status=SeparationJobStatus.model_validate(resource.get("status") or {}),
         redeliver=((metadata.get("annotations") or {}).get(ANNOTATION_REDELIVER) or "")[:REDELIVER_LIMIT] or None,
+        traceparent=traceparent_of(resource),
     )
 
 
@@ -328,7 +332,8 @@ def live_jobs(jobs: Iterable[Job]) -> list[Job]:
 def trimmed(resource: Resource) -> dict[str, Any]:
     """Return the object without managed fields and foreign annotations: a third of its size, and nobody reads them."""
     kept = {key: value for key, value in resource["metadata"].items() if key not in {"managedFields", "annotations"}}
-    annotated = (resource["metadata"].get("annotations") or {}).get(ANNOTATION_REDELIVER)
-    if annotated is not None:
-        kept["annotations"] = {ANNOTATION_REDELIVER: annotated}
+    annotations = resource["metadata"].get("annotations") or {}
+    own = {key: annotations[key] for key in (ANNOTATION_REDELIVER, ANNOTATION_TRACEPARENT) if key in annotations}
+    if own:
+        kept["annotations"] = own
     return {**resource, "metadata": kept}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stemyard_contract.mirror import AttemptRecord
+from stemyard_operator.accounts import Account
 from stemyard_operator.callers import Callers
 from stemyard_operator.cluster import Cluster
 from stemyard_operator.courier import Courier
@@ -38,6 +39,7 @@ from stemyard_operator.servers import serving
 from stemyard_operator.settings import Settings, load_settings
 from stemyard_operator.signing import Keychain
 from stemyard_operator.slots import Slots
+from stemyard_operator.tracing import Tracing
 from stemyard_operator.watching import watch
 from stemyard_operator.workers import work
 
@@ -69,6 +71,7 @@ class Parts:
     courier: Courier
     delivery_log: DeliveryLog
     sender: Sender
+    tracing: Tracing | None
 
 
 def build(settings: Settings, cluster: Cluster) -> Parts:
@@ -89,6 +92,11 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
     metrics = Metrics(Readings(projection, queue, health, feed, elector, courier))
     cluster.on_answer = metrics.called
     deliveries.on_attempt = _both(delivery_log.note, metrics.attempted)
+    tracing = Tracing.open()
+    wrote: Callable[[Account], None] = metrics.wrote
+    if tracing is not None:
+        deliveries.trace = tracing.webhook
+        wrote = _each(metrics.wrote, tracing.wrote)
     return Parts(
         settings=settings,
         cluster=cluster,
@@ -99,9 +107,7 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
         removals=removals,
         intake=intake,
         resync=Resync(cluster, projection, intake, queue, feed, health, settings.namespaces),
-        reconciler=Reconciler(
-            settings, cluster, objects, projection, intake, slots, board, courier, metrics.wrote, keychain
-        ),
+        reconciler=Reconciler(settings, cluster, objects, projection, intake, slots, board, courier, wrote, keychain),
         desk=Desk(Callers(cluster, projection, settings.namespaces), objects, board, settings),
         health=health,
         metrics=metrics,
@@ -109,7 +115,16 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
         courier=courier,
         delivery_log=delivery_log,
         sender=sender,
+        tracing=tracing,
     )
+
+
+def _each(*told: Callable[[Account], None]) -> Callable[[Account], None]:
+    def wrote(account: Account) -> None:
+        for one in told:
+            one(account)
+
+    return wrote
 
 
 def _both(
@@ -137,6 +152,8 @@ async def run() -> None:
         stack.push_async_callback(parts.objects.close)
         stack.push_async_callback(parts.sender.close)
         stack.push_async_callback(parts.courier.close)
+        if parts.tracing is not None:
+            stack.push_async_callback(parts.tracing.close)
         probes = parts.metrics.serve(parts.health.application())
         await stack.enter_async_context(serving(probes, settings.health_port))
         await prepare(parts)

@@ -4,7 +4,7 @@ import pytest
 
 from stemyard_contract.separationjob import LABEL_STAGE
 from tests.chart.policies import End, passes
-from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, of_kind, render
+from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, environment, of_kind, render
 
 POD_ADDRESS = "10.244.0.9"
 
@@ -153,6 +153,17 @@ def test_metrics_are_for_whom_the_deployment_names() -> None:
     rules = policies(render({**CASES["default"], "networkPolicy": {"metricsFrom": prometheus}}))
     assert passes(rules, End(POD_ADDRESS, "monitoring", {"app": "prometheus"}), OPERATOR, 8086)
     assert not passes(rules, STRANGER, OPERATOR, 8086)
+
+
+def test_traces_go_to_their_collector_and_only_where_there_is_one() -> None:
+    narrow = {"networkPolicy": {"kubernetesApiCIDRs": ["10.96.0.1/32"]}}
+    collector = End(POD_ADDRESS, "monitoring", {"app": "collector"})
+    traced = render({**CASES["default"], **narrow, "tracing": {"endpoint": "http://collector.monitoring:4318"}})
+    for source, component in ((API, "api"), (OPERATOR, "operator")):
+        assert passes(policies(traced), source, collector, 4318)
+        assert not passes(policies(case("default")), source, collector, 4318)
+        assert environment(traced, component)["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.monitoring:4318"
+        assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in environment(case("default"), component)
 
 
 def test_policies_can_be_left_out() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from stemyard_contract.event_types import EventType
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.separationjob import Phase
-from stemyard_operator.accounts import Account, account
+from stemyard_operator.accounts import Account, Span, account
 from stemyard_operator.cluster import jobs_path, leases_path, pods_path, right_of, separations_path
 from stemyard_operator.health import Health
 from stemyard_operator.metrics import Metrics
@@ -24,7 +25,7 @@ from stemyard_operator.queue import WorkQueue
 from stemyard_operator.readings import Reading
 from stemyard_operator.recall import Recall
 from tests.operator.test_webhooks import ONE, OWN, finished
-from tests.operator.world import NAMESPACE, SPEC, World, settings
+from tests.operator.world import NAMESPACE, SPEC, START, World, settings
 
 FETCH, SEPARATE = WorkStage
 READING = Reading(
@@ -104,8 +105,9 @@ def test_a_separation_is_accounted_for_once() -> None:
     through_separate(world)
     assert world.phase() is Phase.COMPLETED
     assert [one.ended for one in told if one.ended] == [Phase.COMPLETED]
-    assert [wait for one in told if (wait := one.queue_wait) is not None] == [7]
-    assert [stage for one in told for stage in one.stages] == [(FETCH, 12), (SEPARATE, 30)]
+    assert [one.queue_wait.seconds for one in told if one.queue_wait is not None] == [7]
+    assert [(stage.name, stage.seconds) for one in told for stage in one.stages] == [(FETCH, 12), (SEPARATE, 30)]
+    assert [(one.whole.name, one.whole.seconds) for one in told if one.whole] == [("separation", 49)]
     assert sum(one.gpu_seconds for one in told) == 60
     assert all(one.failure is None and one.retry is None for one in told)
 
@@ -120,6 +122,8 @@ def test_failed_attempts_hold_gpus_too() -> None:
     world.end(world.job(SEPARATE), "Failed", exit_code=137, reason="OOMKilled")
     world.settle()
     assert [one.retry for one in told if one.retry] == [("separate", "OOMKilled")]
+    [attempt] = [one.attempt for one in told if one.attempt]
+    assert (attempt.name, attempt.seconds, attempt.error) == ("separate", 10, "OOMKilled")
     assert sum(one.gpu_seconds for one in told) == 20
 
 
@@ -157,10 +161,11 @@ def test_labels_have_no_values_that_users_choose() -> None:
 def test_what_is_counted() -> None:
     metrics = Metrics(Told())  # type: ignore[arg-type]
     one = Account(
+        World().separation,
         "default",
         "spleeter-2stems",
-        queue_wait=3,
-        stages=((FETCH, 12.0),),
+        queue_wait=Span("queue", START, START + timedelta(seconds=3)),
+        stages=(Span(FETCH, START, START + timedelta(seconds=12)),),
         gpu_seconds=60,
         ended=Phase.FAILED,
         failure=("fetch", "SOURCE_GONE"),  # type: ignore[arg-type]

@@ -128,6 +128,15 @@
 {{- regexFind ":[0-9]+$" (urlParse .Values.redis.url).host | trimPrefix ":" | default (toString .Values.redis.port) -}}
 {{- end }}
 
+{{/* Egress rule: the collector of traces, wherever it is. */}}
+{{- define "stemyard.toTracing" -}}
+{{- with .Values.tracing.endpoint -}}
+{{- $url := urlParse . -}}
+- ports:
+    - {port: {{ regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) }}, protocol: TCP}
+{{- end -}}
+{{- end }}
+
 {{/* Egress rule: the Kubernetes API. */}}
 {{- define "stemyard.toKubernetes" -}}
 - to:

@@ -67,6 +67,10 @@ Takes a JSON object: variable, name of the Secret.
   value: {{ .Values.models.default | quote }}
 - name: ENABLED_MODELS
   value: {{ include "stemyard.models" . | fromJsonArray | join "," | quote }}
+{{- with .Values.tracing.endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
 - name: YOUTUBE_ENABLED
   value: {{ .Values.sources.youtube.enabled | quote }}
 {{- with .Values.sources.objects.prefixes }}
