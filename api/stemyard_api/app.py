@@ -9,7 +9,19 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
-from stemyard_api import batch, health, jobs, problems, queue_info, separations, streams, uploads, usage, webhooks
+from stemyard_api import (
+    batch,
+    health,
+    jobs,
+    problems,
+    queue_info,
+    separations,
+    streams,
+    uploads,
+    usage,
+    webhook_tests,
+    webhooks,
+)
 from stemyard_api.answers import Problem
 from stemyard_api.keys import follow, keyring_of
 from stemyard_api.logs import configure_logging
@@ -46,7 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         middleware=stack(keyring, settings.trusted_proxies),
     )
     problems.register(app)
-    for module in (separations, jobs, streams, batch, uploads, queue_info, usage, webhooks, health):
+    for module in (separations, jobs, streams, batch, uploads, queue_info, usage, webhooks, webhook_tests, health):
         app.include_router(module.router)
     _document_problems(app)
     return app

@@ -120,8 +120,8 @@ class DeliveryNotFoundError(ApiError):
 
     code = FailureCode.NOT_FOUND
 
-    def __init__(self) -> None:
-        super().__init__("No webhook of this track has this id. There are none before a run has ended.")
+    def __init__(self, detail: str = "No webhook of this track has this id. There are none before a run ends.") -> None:
+        super().__init__(detail)
 
 
 class IdempotencyMismatchError(ApiError):

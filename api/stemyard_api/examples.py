@@ -84,6 +84,7 @@ _ATTEMPT: Final = {
     "error": None,
 }
 DELIVERIES: Final = {"track_id": _TRACK, "deliveries": [_DELIVERY], "attempts": [_ATTEMPT]}
+TEST_DELIVERY: Final = {**_DELIVERY, "event": "webhook.test", "state": "delivered", "attempts": 1, "last_status": 204}
 DEAD_LETTERS: Final = {"dead_letters": [{"track_id": _TRACK, **_DELIVERY}], "next_cursor": None}
 USAGE: Final = {
     "created_after": 1232000000.0,

@@ -203,9 +203,12 @@ class BodyLimit(Layer):
         await self._app(scope, receive_within_limit, send)
 
 
+_SUBMITS: Final = frozenset({"/separate-audio", "/batch", "/webhooks/test"})
+
+
 def _submits(scope: Scope) -> bool:
     path: str = scope["path"]
-    return scope["method"] == "POST" and (path in {"/separate-audio", "/batch"} or path.endswith("/retry"))
+    return scope["method"] == "POST" and (path in _SUBMITS or path.endswith("/retry"))
 
 
 def limiter_of(scope: Scope) -> Limiter:

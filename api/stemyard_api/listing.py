@@ -114,7 +114,7 @@ async def _newest(reading: Reading, cluster: Cluster) -> Track | None:
 
 
 async def _recorded(cluster: Cluster, start: Place, end: float) -> AsyncIterator[Track]:
-    records = [record_of(item) async for item in cluster.items()]
+    records = [record_of(item) async for item in cluster.items() if not item["spec"].get("webhookTest")]
     for record in sorted(records, key=lambda record: (record.created, record.track_id), reverse=True):
         if (record.created, record.track_id) < start and record.created >= end:
             yield Track(record)

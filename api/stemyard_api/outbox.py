@@ -10,7 +10,7 @@ from stemyard_api.security import Principal
 from stemyard_contract.mirror import AttemptRecord, MirrorRecord
 from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import ANNOTATION_REDELIVER, REDELIVER_LIMIT, SeparationJobStatus, phase_of
-from stemyard_contract.webhook import EVENT_OF_PHASE
+from stemyard_contract.webhook import event_of
 
 ALL: Final = "all"
 """Stands for every delivery."""
@@ -36,10 +36,11 @@ def pending_of(resource: Mapping[str, Any]) -> int:
 def shown(one: WebhookStatus, resource: Mapping[str, Any]) -> Delivery:
     """Return a delivery as clients get it."""
     status = SeparationJobStatus.model_validate(resource.get("status") or {})
+    test = bool(resource["spec"].get("webhookTest"))
     return Delivery(
         id=one.id,
         url=one.url,
-        event=EVENT_OF_PHASE[phase_of(status.conditions)].value,
+        event=event_of(phase_of(status.conditions), test=test).value,
         endpoint=one.endpoint,
         state="delivered" if one.delivered_at else "pending" if one.pending else "given_up",
         attempts=one.attempts,

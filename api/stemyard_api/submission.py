@@ -20,11 +20,11 @@ from stemyard_api.security import HIGHEST_PRIORITY, Principal
 from stemyard_api.settings import Settings
 from stemyard_api.stored_sources import check_allowed
 from stemyard_api.upload_id import belongs_to
-from stemyard_contract.event_types import EventType
 from stemyard_contract.identity import check_query, normalise_url, resource_name, spec_cache_key, track_id, youtube_id
 from stemyard_contract.models import AUTO_MODEL, Model, resolve_model
 from stemyard_contract.object_source import KEY_LIMIT, check_object_key
 from stemyard_contract.outbox import URL_LIMIT as WEBHOOK_LIMIT
+from stemyard_contract.outbox import ChosenEvent
 from stemyard_contract.output import BIT_DEPTHS, AudioFormat
 from stemyard_contract.quality import DEFAULT_QUALITY, Quality
 from stemyard_contract.separationjob import (
@@ -73,7 +73,12 @@ def _check_url(url: str) -> str:
     return url
 
 
-def _check_webhook_url(url: str) -> str:
+def check_webhook_url(url: str) -> str:
+    """Return the one spelling of a webhook's address.
+
+    Raises:
+        ValueError: it is no address, or too long.
+    """
     url = normalise_url(_check_url(url))
     if len(url) > WEBHOOK_LIMIT:
         raise ValueError(f"must have at most {WEBHOOK_LIMIT} characters")
@@ -129,10 +134,10 @@ class SeparationRequest(BaseModel):
     vbr_quality: Annotated[StrictInt, Field(ge=0, le=9)] | None = None
     """Makes mp3 of variable bit rate: 0 best and largest, 9 smallest."""
     webhook_url: (
-        Annotated[StrictStr, Field(min_length=8, max_length=WEBHOOK_LIMIT), AfterValidator(_check_webhook_url)] | None
+        Annotated[StrictStr, Field(min_length=8, max_length=WEBHOOK_LIMIT), AfterValidator(check_webhook_url)] | None
     ) = None
     """Where to POST when the separation ends; on a completed one, at once. https, at a public address."""
-    webhook_events: Annotated[list[EventType], Field(min_length=1, max_length=8)] | None = None
+    webhook_events: Annotated[list[ChosenEvent], Field(min_length=1, max_length=8)] | None = None
     """What to tell there; by default the three ends: completed, failed, cancelled."""
     metadata: Annotated[dict[str, Any], AfterValidator(_check_metadata)] | None = None
     """Anything to be echoed with the track, to this API key only; at most 1 KiB as JSON."""

@@ -12,6 +12,7 @@ class EventType(StrEnum):
     COMPLETED = "separation.completed"
     FAILED = "separation.failed"
     CANCELLED = "separation.cancelled"
+    TEST = "webhook.test"
 
 
 ENDS: Final = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED})

@@ -1,7 +1,7 @@
 """What a SeparationJob holds of webhooks: where to send them, and how each delivery stands."""
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -17,8 +17,10 @@ TARGETS_LIMIT: Final = 81
 WebhookUrl = Annotated[str, Field(min_length=8, max_length=URL_LIMIT, pattern=r"^https?://[^\s]+$")]
 
 
+ChosenEvent = Literal[EventType.STARTED, EventType.PROGRESS, EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED]
+"""What may be asked for; a test tells everybody whom it names."""
 Events = Annotated[
-    list[EventType], Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"})
+    list[ChosenEvent], Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"})
 ]
 
 

@@ -104,6 +104,7 @@ class Reason(StrEnum):
     SCHEDULED = "Scheduled"
     SUCCEEDED = "Succeeded"
     VERIFIED = "Verified"
+    TESTED = "Tested"
     DELIVERING = "Delivering"
     DELIVERED = "Delivered"
     UNDELIVERED = "Undelivered"
@@ -156,7 +157,10 @@ def _frozen(field: str) -> JsonDict:
     )
 
 
-_FROZEN_FIELDS: Final = ("source", "model", "quality", "stems", "output", "profile", "retryPolicy", "deadlines")
+_FROZEN_FIELDS: Final = (
+    *("source", "model", "quality", "stems", "output", "profile", "retryPolicy", "deadlines"),
+    "webhookTest",
+)
 
 
 class SeparationJobSpec(Resource):
@@ -207,6 +211,8 @@ class SeparationJobSpec(Resource):
     """Who asked for this track; written by the API."""
     webhooks: Annotated[list[WebhookTarget], Field(max_length=SPEC_TARGETS)] = []  # noqa: RUF012 - pydantic copies defaults
     """Who is told. Secrets to sign with live in the deployment's configuration."""
+    webhook_test: bool = False
+    """True makes it a test of its webhooks alone: no pod runs, and each is told `webhook.test`, by one attempt."""
     profile: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*$")] = "default"
     """Named scheduling profile of the deployment: resources, GPU, node selection."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0

@@ -40,6 +40,11 @@ EVENT_OF_PHASE: Final[Mapping[Phase, EventType]] = {
 """The event of each phase that ends a run."""
 
 
+def event_of(phase: Phase, *, test: bool = False) -> EventType:
+    """Return the event of a run that has ended, or of a test of its webhooks."""
+    return EventType.TEST if test else EVENT_OF_PHASE[phase]
+
+
 def webhook_id(track_id: str, run: int, event: EventType, url: str, progress: int | None = None) -> str:
     """Return the id that all attempts at one delivery share, a UUIDv5; `progress` tells one progress from another."""
     parts = (track_id, str(run), event, url, *(() if progress is None else (str(progress),)))
@@ -82,6 +87,11 @@ def processing_body(track_id: str, progress: int, created_at: float, phase: Phas
             "phase": phase.value,
         }
     )
+
+
+def test_body(track_id: str, created_at: float) -> bytes:
+    """Return the body of a test: it tells of nothing but that webhooks arrive and verify."""
+    return _dump({"status": "test", "track_id": track_id, "progress": 0, "created_at": created_at})
 
 
 def _dump(payload: Mapping[str, Any]) -> bytes:

@@ -101,7 +101,7 @@ def account(
         attempt=_attempt(observed, seen, after, now, code) if over or (terminal and after.failure) else None,
         whole=_whole(observed, after, now) if terminal else None,
         gpu_seconds=_gpu_seconds(observed, seen, after, now, settings) if terminal or over else 0,
-        ended=phase_of(after.conditions) if terminal else None,
+        ended=phase_of(after.conditions) if terminal and not spec.webhook_test else None,
         failure=(after.failure.stage, FailureCode(after.failure.code)) if terminal and after.failure else None,
         retry=(after.stage or OTHER, after.reason or OTHER) if over and after.reason != Reason.SUSPENDING else None,
         delivered=sum(one.delivered_at is not None for one in settled),

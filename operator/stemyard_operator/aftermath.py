@@ -48,7 +48,7 @@ def after_the_end(observed: Observed, now: datetime, settings: Settings) -> Deci
 def _draft(observed: Observed, now: datetime, settings: Settings) -> SeparationJobStatus:
     separation = observed.separation
     draft = separation.status.model_copy(deep=True)
-    record(draft, observed.attempted, settings)
+    record(draft, observed.attempted, settings, once=separation.spec.webhook_test)
     take_in(draft, named(separation.spec, observed.endpoints), separation.track_id, now)
     deliver_again(draft, separation.redeliver, now)
     if draft.webhooks != separation.status.webhooks:

@@ -33,7 +33,8 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:
         return waiting
     current = separation.status.run == separation.spec.run
     status = separation.status.model_copy(deep=True) if current else first_status(separation, settings.default_model)
-    return _at_work(Turn(observed, now, settings, status))
+    turn = Turn(observed, now, settings, status)
+    return turn.end_test() if separation.spec.webhook_test else _at_work(turn)
 
 
 def _at_work(turn: Turn) -> Decision:

@@ -13,7 +13,7 @@ from stemyard_contract.event_types import EventType
 from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import phase_of
-from stemyard_contract.webhook import EVENT_OF_PHASE, SecretError
+from stemyard_contract.webhook import SecretError, event_of
 from stemyard_operator.attempted import Attempted
 from stemyard_operator.courier import News, Parcel
 from stemyard_operator.errors import NotLeadingError
@@ -83,7 +83,7 @@ class Deliveries:
         delivery = _pending(separation, parcel.id)
         if delivery is None:
             return None
-        event = EVENT_OF_PHASE[phase_of(separation.status.conditions)]
+        event = event_of(phase_of(separation.status.conditions), test=separation.spec.webhook_test)
         return _Wanted(event, delivery.key, lambda at: self._letters.end(separation, delivery, at))
 
     async def _post(self, separation: Separation, parcel: Parcel | News, wanted: "_Wanted") -> Attempted:

@@ -26,6 +26,8 @@ def events_of(before: Separation, after: SeparationJobStatus, now: datetime) -> 
 
     Names follow from uid, run and reason, so that the API server itself refuses the second of a kind.
     """
+    if before.spec.webhook_test:
+        return []
     reasons = []
     same_run = before.status.run == after.run
     if after.phase in _TOLD and (not same_run or after.phase != before.status.phase):

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import Phase, phase_of
-from stemyard_contract.webhook import EVENT_OF_PHASE, EventType, completed_body, failed_body, signed_headers
+from stemyard_contract.webhook import EventType, completed_body, event_of, failed_body, signed_headers, test_body
 from stemyard_operator.notices import Notice
 from stemyard_operator.objects import Objects
 from stemyard_operator.observed import Separation
@@ -42,7 +42,7 @@ class Letters:
 
     def end(self, separation: Separation, delivery: WebhookStatus, at: int) -> Letter:
         """Return the request that tells of a run's end."""
-        event = EVENT_OF_PHASE[phase_of(separation.status.conditions)]
+        event = event_of(phase_of(separation.status.conditions), test=separation.spec.webhook_test)
         secrets = self._keychain.secrets(delivery.endpoint, delivery.key)
         return _signed(delivery.id, event, _body(separation, self._objects, self._settings), at, secrets)
 
@@ -59,6 +59,8 @@ def _signed(message_id: str, event: EventType, body: bytes, at: int, secrets: It
 
 def _body(separation: Separation, objects: Objects, settings: Settings) -> bytes:
     status, created = separation.status, separation.created.timestamp()
+    if separation.spec.webhook_test:
+        return test_body(separation.track_id, created)
     if phase_of(status.conditions) is Phase.COMPLETED and status.result is not None:
         stems = status.result.stems.items()
         return completed_body(

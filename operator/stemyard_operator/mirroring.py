@@ -62,7 +62,8 @@ class MirrorFeed:
         """Tell the mirror what it has lost, as after a flush, and drop what nobody knows any more."""
         if not self._mirror.enabled or not self.active:
             return
-        known = {_track(resource): resource["metadata"]["uid"] for resource in self._projection.all()}
+        tracks = [resource for resource in self._projection.all() if not _is_test(resource)]
+        known = {_track(resource): resource["metadata"]["uid"] for resource in tracks}
         try:
             there = await self._mirror.tracks()
             for track in there - set(known):
@@ -103,7 +104,7 @@ class MirrorFeed:
             await self._mirror.drop(_track(last), uid)
             return
         resource = self._projection.separation(uid)
-        if resource is None:
+        if resource is None or _is_test(resource):
             return
         try:
             record = record_of(resource)
@@ -111,6 +112,11 @@ class MirrorFeed:
             log.error("not mirrored, its form is unknown: %s", error, extra={"uid": uid})  # noqa: TRY400 - the message says it all
             return
         await self._mirror.put(record)
+
+
+def _is_test(resource: Resource) -> bool:
+    """Return whether it is a test of webhooks, and so no track."""
+    return bool(resource["spec"].get("webhookTest"))
 
 
 def _track(resource: Resource) -> str:

@@ -18,8 +18,8 @@ from stemyard_operator.decision import Creation, Decision
 from stemyard_operator.leftovers import objects_of_result
 from stemyard_operator.observed import Job, Observed, Separation
 from stemyard_operator.settings import Settings
-from stemyard_operator.status import fail, holds, set_condition, settle
-from stemyard_operator.targets import targets
+from stemyard_operator.status import fail, holds, pass_test, set_condition, settle
+from stemyard_operator.targets import named, targets
 from stemyard_operator.webhooks import freeze
 
 HOLD_SECONDS: Final = 5
@@ -140,6 +140,12 @@ class Turn:
         fail(self.status, code, stage, self.now, message)
         self.freeze_webhooks()
         return self.step(remove=objects_of_result(self.separation.status), stop=stop)
+
+    def end_test(self) -> Decision:
+        """Return the decision that ends a test of webhooks: only those whom it names itself are told."""
+        pass_test(self.status, self.now)
+        freeze(self.status, self.separation, named(self.spec, self.observed.endpoints), self.now)
+        return self.step(self.spec.ttl_seconds_after_finished)
 
     def freeze_webhooks(self) -> None:
         """Write down who is to be told, in the very write that ends the run."""

@@ -1,13 +1,13 @@
 """The outbox: which webhooks a run's end is worth, how their attempts are kept, and when the next is due. Pure."""
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from stemyard_contract.outbox import TARGETS_LIMIT, WebhookStatus
 from stemyard_contract.separationjob import ConditionType, Reason, SeparationJobStatus, phase_of
-from stemyard_contract.webhook import EVENT_OF_PHASE, EventType, webhook_id
+from stemyard_contract.webhook import EventType, event_of, webhook_id
 from stemyard_operator.attempted import Attempted
 from stemyard_operator.observed import Separation
 from stemyard_operator.settings import Settings
@@ -29,14 +29,15 @@ def freeze(status: SeparationJobStatus, separation: Separation, told: Iterable[T
     """Write down who is to be told that this run has ended."""
     status.webhooks = []
     status.last_handled_redelivery = separation.redeliver
-    _add(status, told, separation.track_id, now)
+    event = event_of(phase_of(status.conditions), test=separation.spec.webhook_test)
+    _add(status, told, event, separation.track_id, now)
     conclude(status, now)
 
 
 def take_in(status: SeparationJobStatus, named: Collection[Target], track_id: str, now: datetime) -> None:
     """Write down addresses that were named after the end; each gets one delivery."""
-    known = {one.url for one in status.webhooks}
-    new = [one for one in named if one.url not in known and _event(status) in one.events]
+    known, event = {one.url for one in status.webhooks}, event_of(phase_of(status.conditions))
+    new = [one for one in named if one.url not in known and event in one.events]
     if not new:
         return
     room = TARGETS_LIMIT - len(new)
@@ -44,15 +45,11 @@ def take_in(status: SeparationJobStatus, named: Collection[Target], track_id: st
     kept = [one for one in status.webhooks if one.pending or one.url in urls]
     others = [one for one in status.webhooks if one not in kept]
     status.webhooks = [*others[max(0, len(others) + len(kept) - room) :], *kept]
-    _add(status, new, track_id, now)
+    _add(status, new, event, track_id, now)
 
 
-def _event(status: SeparationJobStatus) -> EventType:
-    return EVENT_OF_PHASE[phase_of(status.conditions)]
-
-
-def _add(status: SeparationJobStatus, told: Iterable[Target], track_id: str, now: datetime) -> None:
-    event, run, due = _event(status), status.run or 1, now.replace(microsecond=0)
+def _add(status: SeparationJobStatus, told: Iterable[Target], event: EventType, track_id: str, now: datetime) -> None:
+    run, due = status.run or 1, now.replace(microsecond=0)
     added = [
         WebhookStatus(
             id=webhook_id(track_id, run, event, one.url),
@@ -62,7 +59,7 @@ def _add(status: SeparationJobStatus, told: Iterable[Target], track_id: str, now
             next_attempt_at=due,
         )
         for one in told
-        if event in one.events
+        if event in {*one.events, EventType.TEST}
     ]
     status.webhooks = [*status.webhooks, *added][:TARGETS_LIMIT]
 
@@ -83,17 +80,20 @@ def _again(one: WebhookStatus, now: datetime) -> WebhookStatus:
     return one.model_copy(update={"attempts": 0, "delivered_at": None, "next_attempt_at": due})
 
 
-def record(status: SeparationJobStatus, attempts: Iterable[Attempted], settings: Settings) -> None:
-    """Take in what came of attempts; one that the outbox does not wait for changes nothing."""
+def record(
+    status: SeparationJobStatus, attempts: Iterable[Attempted], settings: Settings, *, once: bool = False
+) -> None:
+    """Take in what came of attempts; one that the outbox does not wait for changes nothing. `once` allows no second."""
+    schedule = settings.webhook_schedule[:1] if once else settings.webhook_schedule
     by_id = {attempt.id: attempt for attempt in attempts}
     status.webhooks = [
-        _after(one, by_id[one.id], settings) if one.pending and one.id in by_id else one for one in status.webhooks
+        _after(one, by_id[one.id], schedule) if one.pending and one.id in by_id else one for one in status.webhooks
     ]
 
 
-def _after(one: WebhookStatus, attempt: Attempted, settings: Settings) -> WebhookStatus:
+def _after(one: WebhookStatus, attempt: Attempted, schedule: Sequence[float]) -> WebhookStatus:
     made = one.attempts + 1
-    ended = attempt.delivered or attempt.hopeless or attempt.status == _GONE or made >= len(settings.webhook_schedule)
+    ended = attempt.delivered or attempt.hopeless or attempt.status == _GONE or made >= len(schedule)
     return one.model_copy(
         update={
             "attempts": made,
@@ -101,18 +101,18 @@ def _after(one: WebhookStatus, attempt: Attempted, settings: Settings) -> Webhoo
             "last_error": attempt.error,
             "last_attempt_at": attempt.at,
             "delivered_at": attempt.at if attempt.delivered else None,
-            "next_attempt_at": None if ended else _next(one.id, made, attempt, settings),
+            "next_attempt_at": None if ended else _next(one.id, made, attempt, schedule),
         }
     )
 
 
-def _next(message_id: str, made: int, attempt: Attempted, settings: Settings) -> datetime:
+def _next(message_id: str, made: int, attempt: Attempted, schedule: Sequence[float]) -> datetime:
     """Return when the next attempt is due: by the schedule, spread by a hash, and not before the consumer asks for it.
 
     A hash instead of chance: the same world always gives the same decision, and consumers still meet no wave.
     """
     share = int.from_bytes(hashlib.sha256(f"{message_id}\n{made}".encode()).digest()[:4]) / 2**32
-    pause = settings.webhook_schedule[made] * (1 + _JITTER * share)
+    pause = schedule[made] * (1 + _JITTER * share)
     asked = min(attempt.retry_after or 0, _LONGEST_PAUSE)
     return attempt.at + timedelta(seconds=max(pause, asked))
 

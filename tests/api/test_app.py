@@ -250,6 +250,7 @@ async def test_openapi_names_every_endpoint_with_examples(anonymous: httpx.Async
         "/uploads",
         "/usage",
         "/webhooks/dead-letters",
+        "/webhooks/test",
         "/keys/{key_id}/data",
         "/health",
     }

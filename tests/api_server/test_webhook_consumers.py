@@ -16,6 +16,7 @@ import pytest
 from localcluster.control_plane import ControlPlane, free_port
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.identity import resource_name
+from stemyard_contract.webhook import verify
 from tests.support import api_world, operator_world
 from tests.support.operator_world import World, eventually
 from tests.support.servers import Server, api_process
@@ -107,6 +108,42 @@ def test_deliveries_are_looked_at_and_made_again(world: World, receiver: Receive
         assert len(client.post(f"/job/{track}/webhooks/redeliver", json={"id": "all"}).json()["ids"]) == 2
         eventually(lambda: states() == {receiver.url("/own"): "delivered", receiver.url("/gone"): "pending"})
         assert client.delete(f"/job/{track}").json()["webhooks_abandoned"] == 1
+
+
+def test_a_test_is_sent_by_the_operator_and_answered_with_what_came_of_it(world: World, receiver: Receiver) -> None:
+    receiver.behaviours["/bad"] = status(500)
+    track = {"search_query": f"Song {uuid.uuid4()}", "webhook_url": receiver.url("/mine")}
+    with world.operating(), asking(world) as client:
+        good = client.post("/webhooks/test", json={"url": receiver.url("/good"), "key": "team-a"})
+        assert good.status_code == 200, good.text
+        assert {**good.json(), "id": "", "last_attempt_at": 0, "delivered_at": 0} == {
+            "id": "",
+            "url": receiver.url("/good"),
+            "event": "webhook.test",
+            "endpoint": None,
+            "state": "delivered",
+            "attempts": 1,
+            "last_status": 200,
+            "last_error": None,
+            "last_attempt_at": 0,
+            "next_attempt_at": None,
+            "delivered_at": 0,
+        }
+        assert client.post("/webhooks/test", json={"url": receiver.url("/bad")}).json()["last_status"] == 500
+        private = client.post("/webhooks/test", json={"url": "https://127.0.0.1/hook"}).json()
+        assert (private["state"], private["last_error"]) == ("given_up", "AddressRefused")
+        asked = client.post("/separate-audio", json=track).json()["track_id"]
+        assert client.post("/webhooks/test", json={"track_id": asked}).json()["url"] == receiver.url("/mine")
+        assert client.post("/webhooks/test", json={}).status_code == 422
+        assert client.post("/webhooks/test", json={"track_id": "nobodys"}).status_code == 404
+        listed = client.get("/jobs").json()["jobs"]
+        assert [one["track_id"] for one in listed] in ([], [asked])
+        assert world.jobs().keys() <= {name for name in world.jobs() if "webhook-test" not in name}
+    [got] = receiver.at("/good")
+    webhook = verify(got.body, got.headers, SECRET)
+    assert (webhook.event, webhook.payload["status"]) == ("webhook.test", "test")
+    assert receiver.at("/own") == []
+    assert len(receiver.at("/bad")) == 1
 
 
 @pytest.fixture(scope="session")

@@ -75,6 +75,14 @@ def test_a_cancellation_is_the_seeds_failure() -> None:
     }
 
 
+def test_a_test_tells_nothing_but_that_it_arrives() -> None:
+    world = World(spec={**SPEC, "webhookTest": True, "webhooks": [{"url": OWN}]})
+    world.settle()
+    found = verify(*_parts(written(world)), "s3cret", now=AT)
+    assert found.event == "webhook.test"
+    assert found.payload == {"status": "test", "track_id": TRACK, "progress": 0, "created_at": START.timestamp()}
+
+
 def _parts(got: Letter) -> tuple[bytes, dict[str, str]]:
     return got.body, dict(got.headers)
 

@@ -301,6 +301,21 @@ def test_the_deployments_endpoints_are_frozen_with_their_names() -> None:
     assert found == {OWN: (None, None), ONE: ("crm", "a"), TWO: ("other", "c")}
 
 
+def test_a_test_runs_nothing_tells_only_whom_it_names_and_tries_once() -> None:
+    spec = {**SPEC, "webhookTest": True, "webhooks": [{"url": ONE, "events": ["separation.failed"]}]}
+    world = World(spec={**spec, "ttlSecondsAfterFinished": 60}, config=settings(webhook_url=OWN))
+    world.settle()
+    assert (world.phase(), world.jobs, len(world.writes)) == (Phase.COMPLETED, {}, 1)
+    assert [one.url for one in world.separation.status.webhooks] == [ONE]
+    assert of(world, ONE).id == webhook_id(TRACK, 1, EventType.TEST, ONE)
+    world.answer(ONE, 500)
+    world.settle()
+    assert (of(world, ONE).attempts, of(world, ONE).pending) == (1, False)
+    world.wait(61)
+    world.step()
+    assert world.deleted
+
+
 def test_deletion_waits_for_delivery() -> None:
     world = finished({"ttlSecondsAfterFinished": 60})
     world.settle()
