@@ -29,6 +29,8 @@ class Details(TypedDict, total=False):
     step: str
     reason: str
     expires_at: float
+    queue_position: int
+    eta_seconds: int
 
 
 class Accepted(TypedDict):
@@ -55,7 +57,11 @@ class Cached(TypedDict):
 
 
 class Processing(Details):
-    """A track that is waiting or being worked on. Times are epoch seconds."""
+    """A track that is waiting or being worked on. Times are epoch seconds.
+
+    `queue_position` is its place among those that wait, from 1; `eta_seconds` is an estimate from what was learned
+    here. Both are absent where they are not known.
+    """
 
     status: Literal["processing"]
     track_id: str

@@ -27,7 +27,7 @@ router = APIRouter(tags=["queue"])
     },
 )
 async def queue_info(services: ServicesDep, _principal: AdminDep) -> JSONResponse:
-    """Tracks that are pending, being fetched or queued, oldest first."""
+    """Tracks that are pending, being fetched or queued: by priority, then the oldest first."""
     length, ids = await waiting(services.store, services.cluster)
     return JSONResponse(QueueInfo(name=services.settings.queue_name, length=length, job_ids=ids))
 
@@ -45,7 +45,7 @@ async def waiting(store: Store | None, cluster: Cluster) -> tuple[int, list[str]
             pass
     records = [record_of(item) async for item in cluster.items()]
     queued = sorted(
-        (record.created, record.track_id)
+        (record.queue_score, record.track_id)
         for record in records
         if not record.finished and (record.phase in QUEUE_PHASES or record.status_run != record.run)
     )

@@ -83,7 +83,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 placement,
                 withdrawals,
                 links,
-                States(tracks, links, shared=settings.results_shared),
+                States(tracks, links, shared=settings.results_shared, default_model=settings.default_model),
                 Hits(settings, limiter, store, links),
                 bindings,
                 limiter,

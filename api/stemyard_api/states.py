@@ -3,13 +3,14 @@
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from starlette.responses import JSONResponse
 
 from stemyard_api import rendering
 from stemyard_api.access import check_visible
 from stemyard_api.answers import Completed, Failed, Processing
+from stemyard_api.estimates import ESTIMATED_PHASES, Standing, estimate
 from stemyard_api.links import Links
 from stemyard_api.security import Principal
 from stemyard_api.store import Raw, StoreUnavailableError, reading_of
@@ -19,6 +20,8 @@ from stemyard_contract.separationjob import Phase
 _KEPT: Final = 10_000
 _KEPT_SECONDS: Final = 3600.0
 """Links are good for days longer than this."""
+_MOVING_SECONDS: Final = 2.0
+"""Estimates of a track under way change by what happens to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,11 @@ class State:
 class States:
     """Renders states, and keeps the most recent ones with the very bytes from Redis they were made from."""
 
-    def __init__(self, tracks: Tracks, links: Links, *, shared: bool) -> None:
+    def __init__(self, tracks: Tracks, links: Links, *, shared: bool, default_model: str) -> None:
         self._tracks = tracks
         self._links = links
         self._shared = shared
+        self._default_model = default_model
         self._kept: OrderedDict[tuple[str, str, bool], _Kept] = OrderedDict()
 
     async def body(self, track_id: str, principal: Principal) -> bytes:
@@ -66,19 +70,38 @@ class States:
         reading = None if raw is None else reading_of(raw)
         track = await self._tracks.found(track_id, reading)
         check_visible(track.record, principal, shared=self._shared)
-        state = State(JSONResponse(self.render(track, principal)).body, track.record.finished)  # type: ignore[arg-type]
+        standing = await self._standing(track)
+        answer = self.render(track, principal, standing)
+        state = State(JSONResponse(answer).body, track.record.finished)  # type: ignore[arg-type]
         if raw is not None and reading is not None and reading.current is not None:
-            self._keep(identity, _Kept(raw, time.monotonic() + _KEPT_SECONDS, state.body, state.finished))
+            life = _KEPT_SECONDS if standing is None else _MOVING_SECONDS
+            self._keep(identity, _Kept(raw, time.monotonic() + life, state.body, state.finished))
         return state
 
-    def render(self, track: Track, principal: Principal) -> Processing | Completed | Failed:
+    def render(
+        self, track: Track, principal: Principal, standing: Standing | None = None
+    ) -> Processing | Completed | Failed:
         """Return the state of a track as this key may see it."""
         record, key_id = track.record, principal.key_id
         if not record.finished:
-            return rendering.processing(record, track.progress, key_id)
+            answer = rendering.processing(record, track.progress, key_id)
+            if standing is not None:
+                estimated = estimate(record, answer["progress"], standing, self._default_model)
+                answer = cast(Processing, {**answer, **estimated})
+            return answer
         if record.phase is Phase.COMPLETED:
             return rendering.completed(record, self._links.of(record, time.time()), key_id)
         return rendering.failed(record, track.progress, key_id)
+
+    async def _standing(self, track: Track) -> Standing | None:
+        """Return what estimates are made from, for a track that waits or is worked on."""
+        store, record = self._tracks.store, track.record
+        if store is None or record.phase not in ESTIMATED_PHASES or record.status_run != record.run:
+            return None
+        try:
+            return Standing(*await store.standing(record.track_id))
+        except StoreUnavailableError:
+            return None
 
     async def _raw(self, track_id: str) -> Raw | None:
         store = self._tracks.store

@@ -266,6 +266,19 @@ class Store:
         day = time.strftime("%Y-%m-%d", time.gmtime())
         return [self._keys.under_way(key_id), self._keys.minutes(key_id, day)]
 
+    async def standing(self, track: str) -> tuple[int | None, dict[str, float]]:
+        """Return a track's position among those that wait, from 1, and the figures of the pace, in one call."""
+
+        async def ask() -> list[object]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.zrank(self._keys.queue, track)
+                pipeline.hgetall(self._keys.pace)
+                return await pipeline.execute()
+
+        rank, figures = await self._call(ask)
+        pace = {str(name, "utf-8"): float(value) for name, value in cast(dict[bytes, bytes], figures).items()}
+        return None if rank is None else cast(int, rank) + 1, pace
+
     async def queue(self, limit: int) -> tuple[int, list[str]]:
         """Return how many tracks wait, and the ids of the oldest."""
 

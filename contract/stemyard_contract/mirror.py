@@ -42,6 +42,21 @@ QUEUE_PHASES: Final = frozenset({Phase.PENDING, Phase.FETCHING, Phase.QUEUED})
 """Phases that count as waiting in the queue."""
 
 
+PACE_SLOTS: Final = "slots"
+"""Field of the pace: separations that may run at once."""
+PACE_FETCH: Final = "fetch"
+"""Field of the pace: seconds that a fetch takes."""
+PACE_AUDIO: Final = "audio"
+"""Field of the pace: seconds of audio that a song has."""
+_PRIORITY_SECONDS: Final = 1e10
+"""One step of priority outweighs any age; in a double, milliseconds are left beside a thousand of them."""
+
+
+def pace_factor(profile: str, model: str) -> str:
+    """Return the field of the pace that holds the seconds a separate pod runs per second of audio."""
+    return f"factor:{profile}/{model}"
+
+
 @dataclass(frozen=True, slots=True)
 class MirrorKeys:
     """Redis keys of one installation."""
@@ -98,8 +113,13 @@ class MirrorKeys:
 
     @property
     def queue(self) -> str:
-        """Sorted set of waiting tracks by creation time."""
+        """Sorted set of waiting tracks by their record's `queue_score`: by priority, then by creation time."""
         return f"stemyard:{self.install_id}:queue"
+
+    @property
+    def pace(self) -> str:
+        """Hash of how fast separations go here: figures by the fields below. Written by the operator."""
+        return f"stemyard:{self.install_id}:pace"
 
     @property
     def tracks(self) -> str:
@@ -195,6 +215,7 @@ class MirrorRecord(Handed):
     phase: Phase
     query: str
     model: str
+    profile: str = "default"
     cache_key: str | None = None
     title: str | None = None
     artist: str | None = None
@@ -223,6 +244,11 @@ class MirrorRecord(Handed):
     expires_at: float | None = None
     owner: str | None = None
     """Id of the one API key it belongs to, where results are not shared between keys."""
+
+    @property
+    def queue_score(self) -> float:
+        """Place among those that wait: lower goes first."""
+        return self.created - self.priority * _PRIORITY_SECONDS
 
     @property
     def finished(self) -> bool:
@@ -262,6 +288,7 @@ def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
         phase=phase_of(status.conditions),
         query=display_query(spec.source),
         model=status.result.model if status.result else spec.model,
+        profile=spec.profile,
         cache_key=status.cache_key,
         title=source.title if source else None,
         artist=source.artist if source else None,

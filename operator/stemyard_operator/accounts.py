@@ -56,6 +56,10 @@ class Account:
     ended: Phase | None = None
     failure: tuple[str, FailureCode] | None = None
     """Stage and code of a run that failed."""
+    audio_seconds: float | None = None
+    """Length of the song, where it is known."""
+    reused: bool = False
+    """Whether the stems were copied from another separation."""
     retry: tuple[str, str] | None = None
     """Stage and reason of an attempt that will be made again."""
     delivered: int = 0
@@ -102,6 +106,8 @@ def account(
         whole=_whole(observed, after, now) if terminal else None,
         gpu_seconds=_gpu_seconds(observed, seen, after, now, settings) if terminal or over else 0,
         ended=phase_of(after.conditions) if terminal and not spec.webhook_test else None,
+        audio_seconds=after.source.duration if after.source else None,
+        reused=terminal and after.result is not None and after.result.copied_from is not None,
         failure=(after.failure.stage, FailureCode(after.failure.code)) if terminal and after.failure else None,
         retry=(after.stage or OTHER, after.reason or OTHER) if over and after.reason != Reason.SUSPENDING else None,
         delivered=sum(one.delivered_at is not None for one in settled),

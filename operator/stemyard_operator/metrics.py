@@ -120,6 +120,8 @@ class Metrics:
             self._failures.labels(*account.failure).inc()
         self._deliveries.labels("delivered").inc(account.delivered)
         self._deliveries.labels("given_up").inc(account.given_up)
+        if account.reused:
+            self._cache_hits.labels("recording").inc()
         if account.retry is not None:
             self._retries.labels(*account.retry).inc()
 
@@ -128,14 +130,6 @@ class Metrics:
         result = f"{attempt.status // 100}xx" if attempt.status else (attempt.error or OTHER)
         self._attempts.labels(attempt.event.value, result).inc()
         self._attempt_seconds.observe(attempt.seconds)
-
-    def cache_hit(self, level: str) -> None:
-        """Count a separation that was completed from another one's result.
-
-        Args:
-            level: how that was found, one of a few fixed words such as `media` and `audio`.
-        """
-        self._cache_hits.labels(level).inc()
 
     def called(self, verb: str, resource: str, code: int) -> None:
         """Count one call to the API server, in the words that a Role uses."""

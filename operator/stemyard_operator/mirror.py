@@ -1,7 +1,7 @@
 """The operator's way to Redis: records and progress, written over older ones only; the only importer of redis."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from redis.asyncio import Redis
@@ -28,6 +28,8 @@ from stemyard_operator.errors import MirrorError
 from stemyard_operator.happenings import advance_of, change_of
 
 _SECONDS: Final = 2.0
+_LEARNING: Final = 0.2
+"""Share of what is new in a learned figure: about the last ten count (exponential smoothing)."""
 
 _TELL: Final = f"""
 local function tell(stream, channel, track, event)
@@ -46,7 +48,7 @@ if uid and uid ~= ARGV[2] and tonumber(ARGV[4]) < tonumber(created) then return 
 local before = redis.call('GET', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[5])
 redis.call('HSET', KEYS[2], 'uid', ARGV[2], 'version', ARGV[3], 'created', ARGV[4])
-if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1]) else redis.call('ZREM', KEYS[3], ARGV[1]) end
+if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], ARGV[9], ARGV[1]) else redis.call('ZREM', KEYS[3], ARGV[1]) end
 redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
 if ARGV[7] == '' then
   redis.call('PERSIST', KEYS[2])
@@ -86,6 +88,17 @@ if stored then
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 tell(KEYS[2], KEYS[3], ARGV[3], ARGV[4])
+return 1
+"""
+
+
+_PACE: Final = f"""
+for i = 1, #ARGV, 3 do
+  local how, name, new = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+  local old = tonumber(redis.call('HGET', KEYS[1], name))
+  if how == 'learned' and old then new = old + {_LEARNING} * (new - old) end
+  redis.call('HSET', KEYS[1], name, tostring(new))
+end
 return 1
 """
 
@@ -132,6 +145,7 @@ class Mirror:
                 "1" if waits else "0",
                 expires,
                 change_of(record, time.time()).dump(),
+                repr(record.queue_score),
             ],
         )
 
@@ -148,6 +162,12 @@ class Mirror:
             keys.attempts(track),
         ]
         return await self._script(_DROP, names, [track, uid])
+
+    async def put_pace(self, known: Mapping[str, float], learned: Mapping[str, float]) -> None:
+        """Set figures of the pace that are known, and move the others towards what was learned."""
+        values = [text for name, value in known.items() for text in ("known", name, repr(value))]
+        values += [text for name, value in learned.items() for text in ("learned", name, repr(value))]
+        await self._script(_PACE, [self._keys.pace], values)
 
     async def put_progress(self, track: str, progress: ProgressRecord) -> bool:
         """Write progress unless newer progress is there; return whether it was written."""

@@ -27,6 +27,7 @@ from stemyard_operator.metrics import Metrics
 from stemyard_operator.mirror import Mirror
 from stemyard_operator.mirroring import MirrorFeed
 from stemyard_operator.objects import Objects
+from stemyard_operator.pace import Pace
 from stemyard_operator.progress import ProgressBoard
 from stemyard_operator.projection import Key, Projection
 from stemyard_operator.queue import WorkQueue
@@ -67,6 +68,7 @@ class Parts:
     desk: Desk
     health: Health
     metrics: Metrics
+    pace: Pace
     elector: Elector
     courier: Courier
     delivery_log: DeliveryLog
@@ -93,10 +95,11 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
     cluster.on_answer = metrics.called
     deliveries.on_attempt = _both(delivery_log.note, metrics.attempted)
     tracing = Tracing.open()
-    wrote: Callable[[Account], None] = metrics.wrote
+    pace = Pace(mirror, settings.max_active)
+    wrote = _each(metrics.wrote, pace.learn)
     if tracing is not None:
         deliveries.trace = tracing.webhook
-        wrote = _each(metrics.wrote, tracing.wrote)
+        wrote = _each(wrote, tracing.wrote)
     return Parts(
         settings=settings,
         cluster=cluster,
@@ -111,6 +114,7 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
         desk=Desk(Callers(cluster, projection, settings.namespaces), objects, board, settings),
         health=health,
         metrics=metrics,
+        pace=pace,
         elector=elector,
         courier=courier,
         delivery_log=delivery_log,
@@ -235,6 +239,7 @@ async def lead(parts: Parts) -> None:
         group.create_task(work(parts.removals.queue, parts.removals.remove, 1))
         group.create_task(parts.feed.run())
         group.create_task(parts.delivery_log.run())
+        group.create_task(parts.pace.run())
 
 
 async def see_everything(parts: Parts) -> None:

@@ -173,7 +173,7 @@ def test_what_is_counted() -> None:
     )
     metrics.wrote(one)
     metrics.wrote(replace(one, gpu_seconds=0.5))
-    metrics.cache_hit("media")
+    metrics.wrote(Account(World().separation, "default", "spleeter-2stems", reused=True))
     metrics.called("create", "jobs", 201)
     assert value(metrics, "stemyard_separations_ended_total", phase="Failed") == 2
     assert value(metrics, "stemyard_separations_ended_total", phase="Completed") == 0
@@ -182,7 +182,7 @@ def test_what_is_counted() -> None:
     assert value(metrics, "stemyard_queue_wait_seconds_sum", profile="default") == 6
     assert value(metrics, "stemyard_stage_seconds_sum", stage="fetch", model="spleeter-2stems") == 24
     assert value(metrics, "stemyard_gpu_seconds_total", profile="default") == 60.5
-    assert value(metrics, "stemyard_cache_hits_total", level="media") == 1
+    assert value(metrics, "stemyard_cache_hits_total", level="recording") == 1
     assert value(metrics, "stemyard_kubernetes_requests_total", verb="create", resource="jobs", code="201") == 1
 
 

@@ -99,6 +99,13 @@ async def test_waiting_tracks_are_in_the_queue(mirror: Mirror, client: redis.Red
         assert client.ttl(KEYS.record(TRACK)) == -1
 
 
+async def test_the_queue_is_in_order_of_priority_then_age(mirror: Mirror, client: redis.Redis) -> None:
+    for number, priority in enumerate([0, -1, 1000, 0, 1000], 1):
+        changes = {"track_id": f"music.song-{number}", "created": 1.76e9 + number, "priority": priority}
+        await mirror.put(record(1, **changes))
+    assert client.zrange(KEYS.queue, 0, -1) == [f"music.song-{number}" for number in (3, 5, 1, 4, 2)]
+
+
 async def test_a_finished_record_ends_with_its_resource_and_a_rerun_does_not(
     mirror: Mirror, client: redis.Redis
 ) -> None:

@@ -1,0 +1,74 @@
+"""Estimates: a track's place in the queue, and when it is likely to be completed. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from typing_extensions import TypedDict
+
+from stemyard_contract.mirror import (
+    PACE_AUDIO,
+    PACE_FETCH,
+    PACE_SLOTS,
+    QUEUE_PHASES,
+    MirrorRecord,
+    pace_factor,
+)
+from stemyard_contract.separationjob import Phase
+
+ESTIMATED_PHASES: Final = frozenset({*QUEUE_PHASES, Phase.SEPARATING})
+"""Phases in which an end can be foreseen."""
+_FETCHED_PERCENT: Final = 10.0
+_PUBLISHED_PERCENT: Final = 99.0
+
+
+class Estimate(TypedDict, total=False):
+    """Fields of a track's state; each is absent where it is not known."""
+
+    queue_position: int
+    eta_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a track is among those that wait, and how fast things go here."""
+
+    position: int | None
+    """From 1; None where it does not wait."""
+    pace: Mapping[str, float]
+    """Learned figures, by field."""
+
+
+def estimate(record: MirrorRecord, progress: float, standing: Standing, default_model: str) -> Estimate:
+    """Return a track's place in the queue, and the seconds until it is likely to be completed."""
+    found = Estimate()
+    if standing.position is not None:
+        found["queue_position"] = standing.position
+    seconds = remaining_seconds(record, progress, standing, default_model)
+    if seconds is not None:
+        found["eta_seconds"] = seconds
+    return found
+
+
+def remaining_seconds(record: MirrorRecord, progress: float, standing: Standing, default_model: str) -> int | None:
+    """Return the seconds until a track is likely to be completed, None where too little has been learned.
+
+    Its own work is the learned seconds per second of audio times its length. Those before it in the queue take an
+    average song's work each, shared among the places there are.
+    """
+    pace = standing.pace
+    model = default_model if record.model == "auto" else record.model
+    factor, audio = pace.get(pace_factor(record.profile, model)), record.duration or pace.get(PACE_AUDIO)
+    if factor is None or audio is None:
+        return None
+    own = factor * audio
+    if record.phase is Phase.SEPARATING:
+        done = (progress - _FETCHED_PERCENT) / (_PUBLISHED_PERCENT - _FETCHED_PERCENT)
+        return round(own * (1 - min(1.0, max(0.0, done))))
+    if standing.position is None:
+        return None
+    average = factor * pace.get(PACE_AUDIO, audio)
+    ahead = standing.position if record.phase is Phase.QUEUED else standing.position - 1
+    queue = ahead * average / max(1.0, pace.get(PACE_SLOTS, 1.0))
+    fetch = 0.0 if record.phase is Phase.QUEUED else pace.get(PACE_FETCH, 0.0)
+    return round(max(fetch, queue) + own)

@@ -1,0 +1,41 @@
+"""A track's place among those that wait, read from a real Valkey as the operator fills it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stemyard_api.store import Store, StoreUnavailableError
+from stemyard_contract.mirror import PACE_FETCH, PACE_SLOTS, MirrorKeys
+from stemyard_operator.mirror import Mirror
+from tests.api import tracks
+from tests.support.servers import Server, valkey
+
+KEYS = MirrorKeys("install-1")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with valkey(tmp_path_factory.mktemp("valkey")).running() as found:
+        yield found
+
+
+async def test_position_and_pace_come_in_one_call(server: Server) -> None:
+    url = f"redis://127.0.0.1:{server.port}/0"
+    mirror, store = Mirror(url, "install-1"), Store(url, KEYS)
+    for number, priority in enumerate([0, 5, 0]):
+        name = f"music.song-{number}"
+        await mirror.put(tracks.record(track_id=name, name=name, uid=name, created=1e9 + number, priority=priority))
+    await mirror.put_pace({PACE_SLOTS: 2}, {PACE_FETCH: 12.5})
+    assert await store.standing("music.song-1") == (1, {PACE_SLOTS: 2.0, PACE_FETCH: 12.5})
+    assert (await store.standing("music.song-0"))[0] == 2
+    assert (await store.standing("music.unknown"))[0] is None
+    await mirror.close()
+    await store.close()
+
+
+async def test_without_redis_there_is_no_estimate(tmp_path: Path) -> None:
+    store = Store("redis://127.0.0.1:1/0", KEYS)
+    with pytest.raises(StoreUnavailableError):
+        await store.standing("music.song")
+    await store.close()
