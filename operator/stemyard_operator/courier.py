@@ -196,6 +196,9 @@ class Courier:
         if attempted is None:
             asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self.on_result, parcel.uid)
             return
+        first = parcel.uid not in self._results
         self._results.setdefault(parcel.uid, {})[parcel.id] = attempted
         self._since.setdefault(parcel.uid, time.monotonic())
-        self.on_result(parcel.uid)
+        if first or not ids:
+            # whoever hears of the first waits a moment for the others, and need not be told of each
+            self.on_result(parcel.uid)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -19,13 +20,16 @@ from stemyard_operator.courier import News, Parcel
 from stemyard_operator.errors import NotLeadingError
 from stemyard_operator.letters import Letter, Letters
 from stemyard_operator.observed import Separation, separation_of
-from stemyard_operator.projection import Projection
+from stemyard_operator.projection import Projection, version_of
 from stemyard_operator.sender import Sender
 from stemyard_operator.signing import EndpointRemovedError
 from stemyard_operator.status import ended
 
 Trace = Callable[[Separation, Parcel | News], AbstractContextManager[Mapping[str, str]]]
 """Follows an attempt, and gives headers that tell its consumer of the trace."""
+
+_KEPT: Final = 256
+"""Separations that are kept as read, since the deliveries of one come together."""
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,7 @@ class Deliveries:
         self._letters = letters
         self._sender = sender
         self._fence = fence
+        self._read: dict[str, Separation] = {}
         self.on_attempt: Callable[[str, AttemptRecord], None] = lambda _track, _attempt: None
         self.trace: Trace = lambda _separation, _parcel: nullcontext({})
 
@@ -103,10 +108,14 @@ class Deliveries:
         resource = self._projection.separation(uid)
         if resource is None:
             return None
+        version, known = version_of(resource), self._read.pop(uid, None)
         try:
-            separation = separation_of(resource)
+            separation = known if known and known.resource_version == version else separation_of(resource)
         except ValidationError:
             return None
+        self._read[uid] = separation
+        if len(self._read) > _KEPT:
+            del self._read[next(iter(self._read))]
         return None if separation.deleting else separation
 
 

@@ -72,6 +72,19 @@ async def test_what_came_of_a_parcel_is_kept_until_it_is_recorded() -> None:
     assert courier.results(parcel.uid) == ()
 
 
+async def test_of_many_results_the_first_and_the_last_are_news() -> None:
+    consumers = Consumers()
+    many = [Parcel("uid", f"id-{number}", GOOD) for number in range(20)]
+    for parcel in many:
+        consumers.courier.take(parcel)
+    await consumers.idle()
+    assert consumers.told == ["uid", "uid"]
+    consumers.courier.recorded("uid", [parcel.id for parcel in many])
+    consumers.courier.take(many[0])
+    await consumers.idle()
+    assert consumers.told == ["uid"] * 3
+
+
 async def test_a_parcel_is_in_hand_once() -> None:
     consumers = Consumers()
     [parcel] = parcels(GOOD, 1)
