@@ -159,5 +159,5 @@ def outstanding(status: SeparationJobStatus, now: datetime, settings: Settings) 
     if not any(one.pending for one in status.webhooks):
         return False
     whole = sum(settings.webhook_schedule) * (1 + _JITTER) + _SPARE_SECONDS
-    moved = [one.last_attempt_at or one.next_attempt_at or now for one in status.webhooks if one.pending]
-    return (now - max(moved)).total_seconds() < whole
+    due = [one.next_attempt_at for one in status.webhooks if one.pending and one.next_attempt_at is not None]
+    return (now - max(due)).total_seconds() < whole

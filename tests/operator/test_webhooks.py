@@ -330,6 +330,20 @@ def test_deletion_waits_for_delivery() -> None:
     assert world.deleted
 
 
+def test_deletion_waits_for_what_is_delivered_again() -> None:
+    world = finished({"ttlSecondsAfterFinished": 10**7})
+    world.settle()
+    world.answer(OWN)
+    world.settle()
+    world.wait(10**7)
+    wish(world, "all")
+    world.step()
+    assert (world.deleted, list(world.in_hand.values())) == (False, [OWN])
+    world.answer(OWN)
+    world.settle()
+    assert world.deleted
+
+
 def test_deletion_does_not_wait_for_ever_for_a_consumer_whose_turn_never_comes() -> None:
     world = finished({"ttlSecondsAfterFinished": 60})
     world.settle()
