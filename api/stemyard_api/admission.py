@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from stemyard_api.errors import BeingDeletedError, ClaimsFullError, NameConflictError, TrackCompletedError
 from stemyard_api.submission import Order
@@ -91,6 +91,13 @@ def _answers(record: MirrorRecord, order: Order, now: float) -> bool:
 def is_hit(record: MirrorRecord) -> bool:
     """Whether the track is completed, so that a request for it is answered at once."""
     return record.finished and record.phase is Phase.COMPLETED
+
+
+def cache_result(placed: Placed) -> Literal["hit", "coalesced", "miss"]:
+    """Return what the cache did for a request: had it, joined it to one under way, or had to start it."""
+    if is_hit(placed.record):
+        return "hit"
+    return "miss" if placed.started else "coalesced"
 
 
 def cache_status(placed: Placed, refresh: bool, now: float) -> str:

@@ -90,6 +90,11 @@ class Hub:
         self._wake = asyncio.Event()
         self.draining = False
 
+    @property
+    def open(self) -> int:
+        """Streams that listen now."""
+        return sum(len(feed.listeners) for feed in self._feeds.values())
+
     async def join(self, track: str) -> tuple[Listener, Feed]:
         """Return a new listener to a track; raises nothing when Redis is away."""
         feed = self._feeds.get(track)

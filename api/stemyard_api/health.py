@@ -10,11 +10,12 @@ from importlib.metadata import version
 from typing import Final
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from stemyard_api.answers import Health, ServiceStates
 from stemyard_api.cluster import Cluster
 from stemyard_api.errors import UnavailableError
+from stemyard_api.metrics import CONTENT_TYPE, Backend, Metrics
 from stemyard_api.objects import Objects
 from stemyard_api.settings import Settings
 from stemyard_api.shares import Shares
@@ -98,6 +99,25 @@ def states(settings: Settings, prober: Prober, shares: Shares | None = None) -> 
     )
 
 
+def backend(prober: Prober, shares: Shares | None) -> Backend:
+    """Return what counts submits now."""
+    if prober.redis.operational:
+        return "redis"
+    return "kv" if shares is not None and shares.operational else "local"
+
+
+def up(settings: Settings, prober: Prober, shares: Shares | None) -> dict[str, bool]:
+    """Return whether each configured part answered when it was last asked."""
+    found = {"kubernetes": prober.kubernetes.operational}
+    if settings.redis_url is not None:
+        found["redis"] = prober.redis.operational
+    if settings.storage_configured:
+        found["storage"] = prober.storage.operational
+    if shares is not None and not prober.redis.operational:
+        found["kv"] = shares.operational
+    return found
+
+
 def report(settings: Settings, prober: Prober, now: float, shares: Shares | None = None) -> Health:
     """Return the answer of /health; `degraded` when a configured part does not answer."""
     services = states(settings, prober, shares)
@@ -130,3 +150,10 @@ async def readyz(request: Request) -> JSONResponse:
     prober: Prober = request.app.state.services.prober
     ready = prober.redis.operational or prober.kubernetes.operational
     return JSONResponse({"status": "ok" if ready else "unavailable"}, 200 if ready else 503)
+
+
+@router.get("/metrics", summary="What the process did", include_in_schema=False)
+async def metrics(request: Request) -> Response:
+    """Prometheus metrics; they hold no word of any client."""
+    found: Metrics = request.app.state.services.metrics
+    return Response(found.text(), headers={"Content-Type": CONTENT_TYPE})

@@ -9,11 +9,12 @@ from typing import Final
 from starlette.responses import JSONResponse
 
 from stemyard_api import rendering
-from stemyard_api.admission import Placed, cache_status, found_in, is_hit
+from stemyard_api.admission import Placed, cache_result, cache_status, found_in, is_hit
 from stemyard_api.answers import Accepted, Cached
 from stemyard_api.buckets import Decision
 from stemyard_api.limiting import Limiter
 from stemyard_api.links import Links
+from stemyard_api.metrics import Metrics
 from stemyard_api.security import Principal
 from stemyard_api.settings import Settings
 from stemyard_api.store import Raw, Store, reading_of
@@ -66,11 +67,14 @@ class Hit:
 class Hits:
     """Answers from the mirror, and keeps what the most recent requests meant."""
 
-    def __init__(self, settings: Settings, limiter: Limiter, store: Store | None, links: Links) -> None:
+    def __init__(
+        self, settings: Settings, limiter: Limiter, store: Store | None, links: Links, metrics: Metrics
+    ) -> None:
         self._settings = settings
         self._limiter = limiter
         self._store = store
         self._links = links
+        self._metrics = metrics
         self._kept: OrderedDict[tuple[Principal, bytes], _Request] = OrderedDict()
 
     async def find(self, principal: Principal, body: bytes) -> tuple[Decision | None, Hit | None] | None:
@@ -105,6 +109,7 @@ class Hits:
             answer = request.answer = self._answer(request.order, raw, now)
         if answer is None:
             return None
+        self._metrics.submitted(cache_result(answer.placed))
         told = cache_status(answer.placed, request.order.refresh, now)
         return Hit(answer.status, answer.body, f"/job/{request.order.track_id}", told)
 

@@ -21,7 +21,7 @@ from stemyard_api.layers import (
     Layer,
     Stream,
     limiter_of,
-    log_access,
+    note_end,
     request_id_of,
 )
 from stemyard_api.limiting import Policy, headers_of
@@ -30,6 +30,7 @@ from stemyard_api.security import Keyring, Principal, presented_key
 from stemyard_api.security import Scope as KeyScope
 
 _JOB: Final = "/job/"
+_STATE_ROUTE: Final = "/job/{track_id}"
 _SUBMIT: Final = "/separate-audio"
 _JSON: Final = (b"content-type", b"application/json")
 _JSON_TYPES: Final = frozenset({b"application/json", b"application/json; charset=utf-8"})
@@ -41,6 +42,7 @@ _Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
+    route: str
     policy: Policy
     status: int
     headers: _Headers
@@ -96,7 +98,7 @@ class HotRoutes(Layer):
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
             await send({"type": "http.response.body", "body": answer.body})
         finally:
-            log_access(scope, scope[REQUEST_ID], answer.status, time.perf_counter() - started)
+            note_end(scope, scope[REQUEST_ID], answer.status, time.perf_counter() - started, answer.route)
 
     async def _state(self, scope: Scope, track_id: str) -> _Answer | None:
         """Return a track's state, or None where the others are to say why there is none."""
@@ -108,7 +110,7 @@ class HotRoutes(Layer):
             body: bytes = await scope["app"].state.services.states.body(track_id, principal)
         except Exception:  # noqa: BLE001 - the layers behind meet it again, and answer for it
             return None
-        return _Answer("read", 200, [], body)
+        return _Answer(_STATE_ROUTE, "read", 200, [], body)
 
     async def _hit(self, scope: Scope, receive: _Rewound) -> _Answer | None:
         """Return what a request for a separation is answered from the mirror, or None for the others to answer."""
@@ -124,7 +126,7 @@ class HotRoutes(Layer):
         if hit is None:
             return None
         told = [(b"location", hit.location.encode()), (b"cache-status", hit.cache_status.encode())]
-        return _Answer("submit", hit.status, told, hit.body)
+        return _Answer(_SUBMIT, "submit", hit.status, told, hit.body)
 
     def _identify(self, scope: Scope, needed: KeyScope) -> Principal:
         headers = scope[HEADERS] = dict(scope["headers"])

@@ -84,7 +84,7 @@ async def wait(
     """State of a track once it is completed or failed, or when `timeout` seconds are over."""
     deadline = time.monotonic() + timeout
     state = await services.states.of(track_id, principal)
-    while not state.finished and (left := deadline - time.monotonic()) > 0:
+    while not state.finished and not services.hub.draining and (left := deadline - time.monotonic()) > 0:
         await asyncio.sleep(min(_LOOK_SECONDS, left))
         state = await services.states.of(track_id, principal)
     return Response(state.body, media_type="application/json")

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stemyard_api.errors import ApiError, RequestTooLargeError, UnauthenticatedError
 from stemyard_api.limiting import Limiter, Policy, headers_of, refusal
 from stemyard_api.logs import AccessLog
+from stemyard_api.metrics import Metrics
 from stemyard_api.problems import REQUEST_ID, problem_response
 from stemyard_api.security import Keyring, presented_key
 
@@ -31,9 +32,9 @@ The outermost layer sends it, so that an open stream does not keep the frames of
 """
 PRINCIPAL: Final = "stemyard.principal"
 """Where the caller is kept in an ASGI scope."""
-PUBLIC_PATHS: Final = frozenset({"/health", "/livez", "/readyz", "/openapi.json"})
+PUBLIC_PATHS: Final = frozenset({"/health", "/livez", "/readyz", "/metrics", "/openapi.json"})
 """Paths that need no key."""
-_PROBES: Final = frozenset({"/health", "/livez", "/readyz"})
+_PROBES: Final = frozenset({"/health", "/livez", "/readyz", "/metrics"})
 _REQUEST_ID_FORM: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 SECURITY_HEADERS: Final = (
     (b"cache-control", b"no-store"),
@@ -90,7 +91,7 @@ class RequestContext(Layer):
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            log_access(scope, request_id, status, time.perf_counter() - started)
+            note_end(scope, request_id, status, time.perf_counter() - started)
 
 
 class SecurityHeaders(Layer):
@@ -147,6 +148,8 @@ class Authentication(Layer):
             except UnauthenticatedError as error:
                 decision = limiter_of(scope).anonymous(_address(scope))
                 refused = decision is not None and not decision.allowed
+                if refused:
+                    metrics_of(scope).refused("anonymous")
                 app = problem_response(refusal(decision) if decision is not None and refused else error, scope)
         await app(scope, receive, send)
 
@@ -169,6 +172,8 @@ class RateLimits(Layer):
         if decision is None:
             await self._app(scope, receive, send)
             return
+        if not decision.allowed:
+            metrics_of(scope).refused(policy)
         headers = headers_of(policy, decision)
 
         async def send_with_limits(message: Message) -> None:
@@ -237,8 +242,24 @@ def request_id_of(given: bytes | None) -> str:
     return given.decode() if given and _REQUEST_ID_FORM.fullmatch(given) else next_request_id()
 
 
-def log_access(scope: Scope, request_id: str, status: int, seconds: float) -> None:
-    """Log the end of a request."""
+def metrics_of(scope: Scope) -> Metrics:
+    """Return the metrics of the app that serves a request."""
+    metrics: Metrics = scope["app"].state.services.metrics
+    return metrics
+
+
+def note_end(scope: Scope, request_id: str, status: int, seconds: float, route: str | None = None) -> None:
+    """Count and log the end of a request; of a stream, its beginning.
+
+    Args:
+        scope: the request's.
+        request_id: its id.
+        status: of the answer, 0 when there was none.
+        seconds: since it came.
+        route: template of its path; where not given, that of the route that answered.
+    """
+    answered = route or str(getattr(scope.get("route"), "path", "none"))
+    metrics_of(scope).answered(scope["method"], answered, status, seconds)
     if scope["path"] in _PROBES and status < 400:
         return
     principal = scope.get(PRINCIPAL)

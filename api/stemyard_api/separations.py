@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Path
 from fastapi.responses import JSONResponse, Response
 
 from stemyard_api import rendering
-from stemyard_api.admission import Placed, cache_status, found_in, is_hit
+from stemyard_api.admission import Placed, cache_result, cache_status, found_in, is_hit
 from stemyard_api.answers import Accepted, Cached, Completed, Failed, Processing
 from stemyard_api.errors import TrackNotFoundError
 from stemyard_api.examples import ACCEPTED, CACHED, JOB_STATES, problems
@@ -84,6 +84,7 @@ async def _place(body: SeparationRequest, services: Services, principal: Princip
     order = order_of(body, principal, services.settings)
     reading = await services.placement.mirrored(order)
     placed = found_in(reading.current, order, now) or await _within_quotas(order, reading, services, principal, now)
+    services.metrics.submitted(cache_result(placed))
     headers = {"Location": f"/job/{placed.record.track_id}", "Cache-Status": cache_status(placed, order.refresh, now)}
     return placed.record, _answer(placed.record, services, principal, headers, now)
 

@@ -11,13 +11,14 @@ from fastapi.security import APIKeyHeader
 
 from stemyard_api.cluster import Cluster, connect
 from stemyard_api.feeds import Hub
-from stemyard_api.health import Prober
+from stemyard_api.health import Prober, backend, up
 from stemyard_api.hits import Hits
 from stemyard_api.idempotency import Bindings
 from stemyard_api.kv import Kv
 from stemyard_api.layers import PRINCIPAL
 from stemyard_api.limiting import Limiter
 from stemyard_api.links import Links
+from stemyard_api.metrics import Metrics, Readings
 from stemyard_api.objects import Objects
 from stemyard_api.placement import Placement
 from stemyard_api.quotas import Quotas
@@ -50,6 +51,7 @@ class Services:
     quotas: Quotas
     hub: Hub
     prober: Prober
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -62,7 +64,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     cluster = await connect(settings.stemyard_namespace)
     store = _store(settings)
     objects = Objects(settings) if settings.storage_configured else None
-    tracks = Tracks(store, cluster, settings.stemyard_namespace)
+    metrics = Metrics()
+    tracks = Tracks(store, cluster, settings.stemyard_namespace, metrics)
     placement = Placement(settings, tracks, cluster, objects)
     withdrawals = Withdrawals(settings, tracks, cluster, objects)
     links = Links(objects, settings.r2_public_domain)
@@ -74,6 +77,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             _hub(settings, store) as hub,
         ):
             limiter = Limiter(settings, store, shares)
+            metrics.watch(lambda: Readings(hub.open, backend(prober, shares), up(settings, prober, shares)))
             yield Services(
                 settings,
                 cluster,
@@ -84,12 +88,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 withdrawals,
                 links,
                 States(tracks, links, shared=settings.results_shared, default_model=settings.default_model),
-                Hits(settings, limiter, store, links),
+                Hits(settings, limiter, store, links, metrics),
                 bindings,
                 limiter,
                 quotas,
                 hub,
                 prober,
+                metrics,
             )
     finally:
         await cluster.close()

@@ -66,6 +66,7 @@ class States:
         identity = (track_id, principal.key_id, principal.is_admin)
         kept = self._kept.get(identity)
         if kept is not None and kept.raw == raw and time.monotonic() < kept.until:
+            self._tracks.metrics.read("mirror")
             return State(kept.body, kept.finished)
         reading = None if raw is None else reading_of(raw)
         track = await self._tracks.found(track_id, reading)

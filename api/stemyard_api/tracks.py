@@ -6,6 +6,7 @@ from typing import Final
 
 from stemyard_api.cluster import Cluster, Resource
 from stemyard_api.errors import ForbiddenError, TrackNotFoundError, UnavailableError
+from stemyard_api.metrics import Metrics
 from stemyard_api.store import Reading, Store, StoreUnavailableError
 from stemyard_contract.identity import resource_name
 from stemyard_contract.mirror import MirrorRecord, ProgressRecord, record_of
@@ -29,6 +30,7 @@ class Tracks:
     store: Store | None
     cluster: Cluster
     namespace: str
+    metrics: Metrics
 
     async def find(self, track_id: str) -> Track:
         """Return a track.
@@ -45,10 +47,12 @@ class Tracks:
         if place is None:
             raise TrackNotFoundError
         if reading is not None and reading.current is not None:
+            self.metrics.read("mirror")
             return Track(reading.current, reading.progress)
         if place == "":
             # another namespace's: only the mirror may know
             raise UnavailableError if reading is None and self.store is not None else TrackNotFoundError
+        self.metrics.read("resource")
         record = await self._recorded(place)
         if record is None or record.track_id != track_id:
             raise TrackNotFoundError
