@@ -59,6 +59,10 @@ chaos: setup ## kill the operator at every call it awaits, and over 1,000 separa
 	STEMYARD_CHAOS=1 $(PYTEST) --timeout 7200 -m api_server tests/api_server/test_operator_crashes.py
 	STEMYARD_PROOF_SEPARATIONS=1000 $(PYTEST) -s --timeout 7200 -m api_server tests/api_server/test_webhook_proof.py
 
+fuzz-api: setup ## ask the live API for ten minutes whatever its OpenAPI document allows and forbids
+	python3 -m localcluster prepare --control-plane
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(PYTEST) -s tests/api_server/test_fuzz.py
+
 test-cluster: setup ## tests of the whole system on a real cluster
 	python3 -m localcluster prepare
 	$(PYTEST) -m cluster $(TESTS)

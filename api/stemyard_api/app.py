@@ -7,7 +7,6 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import TypeAdapter
 
 from stemyard_api import (
     batch,
@@ -22,7 +21,7 @@ from stemyard_api import (
     webhook_tests,
     webhooks,
 )
-from stemyard_api.answers import Problem
+from stemyard_api.document import complete
 from stemyard_api.keys import follow, keyring_of
 from stemyard_api.logs import configure_logging
 from stemyard_api.middleware import stack
@@ -31,7 +30,8 @@ from stemyard_api.services import open_services
 from stemyard_api.settings import Settings, load_settings
 
 _DESCRIPTION = "Ask for a song; get its vocals and instrumental."
-_SCHEMA_REFERENCE = "#/components/schemas/{model}"
+
+_ROUTED = (separations, jobs, streams, batch, uploads, queue_info, usage, webhooks, webhook_tests, health)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -57,10 +57,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan(settings, keyring),
         middleware=stack(keyring, settings.trusted_proxies),
     )
-    problems.register(app)
-    for module in (separations, jobs, streams, batch, uploads, queue_info, usage, webhooks, webhook_tests, health):
-        app.include_router(module.router)
-    _document_problems(app)
+    routers = [module.router for module in _ROUTED]
+    for router in routers:
+        app.include_router(router)
+    problems.register(app, [route for router in routers for route in router.routes])
+    _complete_document(app)
     return app
 
 
@@ -78,15 +79,10 @@ def _lifespan(settings: Settings, keyring: Keyring) -> Callable[[FastAPI], Abstr
     return lifespan
 
 
-def _document_problems(app: FastAPI) -> None:
-    """Put the problem document's schema, which responses refer to, into the OpenAPI document."""
+def _complete_document(app: FastAPI) -> None:
     make = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = make()
-        schema = TypeAdapter(Problem).json_schema(ref_template=_SCHEMA_REFERENCE)
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas |= {**schema.pop("$defs", {}), "Problem": schema}
-        return document
+        return app.openapi_schema or complete(make())
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -39,6 +39,17 @@ JOB_STATES: Final = {
     },
 }
 QUEUE_INFO: Final = {"name": "default", "length": 1, "job_ids": [_TRACK]}
+EVENT_SCHEMA: Final = {
+    "description": "Each event of the stream; `data` is JSON.",
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": ["snapshot", "phase", "progress", "end"]},
+        "id": {"type": "string"},
+        "retry": {"type": "integer"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 EVENTS: Final = (
     'retry: 3000\nid: 1234567890000-0\nevent: snapshot\ndata: {"status":"processing","progress":12.0}\n\n'
     'id: 1234567895000-0\nevent: progress\ndata: {"kind":"progress","phase":"Separating","progress":42.5}\n\n'
@@ -106,6 +117,31 @@ UPLOAD_SLOT: Final = {
     "url": "https://store.example.com/stemyard/main/uploads/default/5f0c2b1d/source?X-Amz-Signature=abc",
     "headers": {"Content-Length": "4194304", "Content-Type": "audio/mpeg", "If-None-Match": "*"},
     "expires_at": 1234568790.0,
+}
+
+WEBHOOKS: Final = {
+    "CompletedWebhook": {
+        "status": "completed",
+        "track_id": _TRACK,
+        "result": _RESULT,
+        "progress": 100,
+        "created_at": 1234567890.0,
+    },
+    "ProcessingWebhook": {
+        "status": "processing",
+        "track_id": _TRACK,
+        "progress": 42,
+        "created_at": 1234567890.0,
+        "phase": "Separating",
+    },
+    "WebhookTest": {"status": "test", "track_id": "stemyard.webhook-test-1", "progress": 0, "created_at": 1234567890.0},
+    "FailedWebhook": {
+        "status": "failed",
+        "track_id": _TRACK,
+        "error": "No recording matches this query.",
+        "progress": 0,
+        "created_at": 1234567890.0,
+    },
 }
 
 _DESCRIPTIONS: Final = {

@@ -12,7 +12,7 @@ from stemyard_api.access import check_visible
 from stemyard_api.answers import Cancelled, Candidates, Completed, Deleted, Failed, Jobs, Processing, Status
 from stemyard_api.answers import Candidate as CandidateAnswer
 from stemyard_api.examples import CANDIDATES, JOB_STATES, JOBS, problems
-from stemyard_api.listing import Place, page_of, place_of, walk
+from stemyard_api.listing import CURSOR, Place, page_of, place_of, walk
 from stemyard_api.security import Scope
 from stemyard_api.services import ReaderDep, ServicesDep, SubmitterDep
 from stemyard_api.tracks import Track
@@ -45,7 +45,7 @@ async def jobs(
     created_before: _Moment = None,
     everyone: Annotated[bool, Query(alias="all", description="Of all keys; needs the scope admin")] = False,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str | None, Query(max_length=512, description="`next_cursor` of the page before")] = None,
+    cursor: Annotated[str | None, Query(pattern=CURSOR, description="`next_cursor` of the page before")] = None,
 ) -> JSONResponse:
     """Separations this key asked for, newest first; with `all=true` everybody's. Times are epoch seconds."""
     if everyone:

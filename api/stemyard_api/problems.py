@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
 from stemyard_api.errors import (
@@ -38,8 +39,8 @@ def problem_response(error: ApiError, scope: Scope) -> Response:
     return Response(json.dumps(document), error.status, error.headers, PROBLEM_TYPE)
 
 
-def register(app: FastAPI) -> None:
-    """Let the app answer its errors as problems."""
+def register(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Let the app answer its errors as problems; of its routes, 405 tells the methods."""
 
     @app.exception_handler(ApiError)
     async def _api_error(request: Request, error: ApiError) -> Response:
@@ -56,7 +57,19 @@ def register(app: FastAPI) -> None:
             return problem_response(InvalidRequestError.of("body", _NOT_JSON), request.scope)
         code = _CODES.get(error.status_code, FailureCode.INTERNAL)
         document = problem_document(code, error.status_code, FAILURES[code].sentence, request.scope.get(REQUEST_ID))
-        return Response(json.dumps(document), error.status_code, error.headers, PROBLEM_TYPE)
+        headers = (
+            {"Allow": _methods(routes, request.scope)} if code is FailureCode.METHOD_NOT_ALLOWED else error.headers
+        )
+        return Response(json.dumps(document), error.status_code, headers, PROBLEM_TYPE)
+
+
+def _methods(routes: Sequence[BaseRoute], scope: Scope) -> str:
+    """Return every method of the address; the router itself names only those of the first route it finds."""
+    found: set[str] = set()
+    for route in routes:
+        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return ", ".join(sorted(found))
 
 
 def invalid_request(errors: Sequence[Any]) -> InvalidRequestError:

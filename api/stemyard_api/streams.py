@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from stemyard_api.errors import ApiError
-from stemyard_api.examples import EVENTS, problems
+from stemyard_api.examples import EVENT_SCHEMA, EVENTS, problems
 from stemyard_api.feeds import Feed, Hub, Listener, encode
 from stemyard_api.jobs import TrackId
 from stemyard_api.layers import STREAM
@@ -38,7 +38,7 @@ router = APIRouter(tags=["jobs"])
     responses={
         200: {
             "description": "Events `snapshot` (the state, first), `phase`, `progress`, and `end` (the final state)",
-            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EVENTS}},
+            "content": {"text/event-stream": {"schema": EVENT_SCHEMA, "example": EVENTS}},
         },
         **problems(401, 403, 404, 422, 429, 503),
     },

@@ -16,12 +16,21 @@ from stemyard_api.errors import (
     SourceDisabledError,
     UploadNotFoundError,
 )
+from stemyard_api.json_types import WHOLE
 from stemyard_api.security import HIGHEST_PRIORITY, Principal
 from stemyard_api.settings import Settings
 from stemyard_api.stored_sources import check_allowed
 from stemyard_api.upload_id import belongs_to
-from stemyard_contract.identity import check_query, normalise_url, resource_name, spec_cache_key, track_id, youtube_id
-from stemyard_contract.models import AUTO_MODEL, Model, resolve_model
+from stemyard_contract.identity import (
+    QUERY_LIMIT,
+    check_query,
+    normalise_url,
+    resource_name,
+    spec_cache_key,
+    track_id,
+    youtube_id,
+)
+from stemyard_contract.models import AUTO_MODEL, MODELS, Model, resolve_model
 from stemyard_contract.object_source import KEY_LIMIT, check_object_key
 from stemyard_contract.outbox import URL_LIMIT as WEBHOOK_LIMIT
 from stemyard_contract.outbox import ChosenEvent
@@ -106,10 +115,16 @@ class SeparationRequest(BaseModel):
     model_config = ConfigDict(
         extra="ignore",
         use_attribute_docstrings=True,
-        json_schema_extra={"examples": [{"search_query": "Song Title Artist"}]},
+        json_schema_extra={
+            "examples": [{"search_query": "Song Title Artist"}],
+            "oneOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in _SOURCE_FIELDS],
+        },
     )
 
-    search_query: Annotated[StrictStr, AfterValidator(check_text), AfterValidator(check_query)] | None = None
+    search_query: (
+        Annotated[StrictStr, Field(max_length=QUERY_LIMIT), AfterValidator(check_text), AfterValidator(check_query)]
+        | None
+    ) = None
     """Words to search a recording by, for example title and artist; at most 500 characters."""
     url: Annotated[StrictStr, Field(min_length=8, max_length=URL_LIMIT), AfterValidator(_check_url)] | None = None
     """Address of a media file or of a video page."""
@@ -119,19 +134,21 @@ class SeparationRequest(BaseModel):
         None
     )
     """Key of a file in the service's own bucket, below a prefix that the deployment allows."""
-    model: Annotated[StrictStr, Field(min_length=1, max_length=64)] = AUTO_MODEL
-    """Separation model; `auto` is the one the service prefers."""
+    model: Annotated[
+        StrictStr, Field(min_length=1, max_length=64, json_schema_extra={"enum": [AUTO_MODEL, *MODELS]})
+    ] = AUTO_MODEL
+    """Separation model, of those that are enabled here; `auto` is the one the service prefers."""
     quality: Quality = DEFAULT_QUALITY
     """Speed against quality, for models that know the choice: the demucs models, not spleeter."""
     stems: Annotated[list[Stem], Field(min_length=1, max_length=8)] = [Stem.VOCALS, Stem.INSTRUMENTAL]
     """Stems to publish."""
     format: AudioFormat = "mp3"
     """Container and codec of the stems; m4a holds AAC."""
-    bitrate: Annotated[StrictInt, Field(json_schema_extra={"enum": [128, 192, 256, 320]})] = 320
+    bitrate: Annotated[StrictInt, Field(json_schema_extra={"enum": [128, 192, 256, 320]}), WHOLE] = 320
     """Kilobits per second of mp3, m4a and opus."""
-    bit_depth: Annotated[StrictInt, Field(json_schema_extra={"enum": [16, 24, 32]})] | None = None
+    bit_depth: Annotated[StrictInt, Field(json_schema_extra={"enum": [16, 24, 32]}), WHOLE] | None = None
     """Bits per sample of flac and wav, 24 where absent; 32 is floating point, for wav."""
-    vbr_quality: Annotated[StrictInt, Field(ge=0, le=9)] | None = None
+    vbr_quality: Annotated[StrictInt, Field(ge=0, le=9), WHOLE] | None = None
     """Makes mp3 of variable bit rate: 0 best and largest, 9 smallest."""
     webhook_url: (
         Annotated[StrictStr, Field(min_length=8, max_length=WEBHOOK_LIMIT), AfterValidator(check_webhook_url)] | None
@@ -141,7 +158,7 @@ class SeparationRequest(BaseModel):
     """What to tell there; by default the three ends: completed, failed, cancelled."""
     metadata: Annotated[dict[str, Any], AfterValidator(_check_metadata)] | None = None
     """Anything to be echoed with the track, to this API key only; at most 1 KiB as JSON."""
-    priority: Annotated[StrictInt, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)] = 0
+    priority: Annotated[StrictInt, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY), WHOLE] = 0
     """Among separations that wait, a higher one goes first. Above 0 only as far as the API key may."""
     cache: Literal["use", "refresh"] = "use"
     """`refresh` separates again even where a result exists."""

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, St
 from stemyard_api.answers import UploadSlot
 from stemyard_api.errors import MisconfiguredError, RequestTooLargeError
 from stemyard_api.examples import UPLOAD_SLOT, problems
+from stemyard_api.json_types import WHOLE
 from stemyard_api.objects import UPLOAD_SECONDS, Objects
 from stemyard_api.security import Principal
 from stemyard_api.services import ServicesDep, SubmitterDep
@@ -32,7 +33,7 @@ class UploadRequest(BaseModel):
 
     filename: Annotated[StrictStr, Field(min_length=1, max_length=255), AfterValidator(check_text)]
     """Name of the file; for people, it decides nothing."""
-    size: Annotated[StrictInt, Field(ge=1)]
+    size: Annotated[StrictInt, Field(ge=1), WHOLE]
     """Bytes, exactly: the link is good for this length only."""
     content_type: Annotated[
         StrictStr, Field(max_length=127, pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]*/[A-Za-z0-9][A-Za-z0-9.+-]*$")

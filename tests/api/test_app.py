@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from stemyard_contract.event_types import EventType
 from tests.api.settings_for_tests import KEY
 
 TRACK = "7a1e0f0e-8d0c-5b9f-9a55-0d7c6f1b2a34"
@@ -149,6 +150,9 @@ async def test_unknown_addresses_and_methods_are_problems(client: httpx.AsyncCli
     response = await client.get("/separate-audio")
     check_problem(response, 405, "METHOD_NOT_ALLOWED")
     assert response.headers["allow"] == "POST"
+    response = await client.put(f"/job/{TRACK}")
+    check_problem(response, 405, "METHOD_NOT_ALLOWED")
+    assert response.headers["allow"] == "DELETE, GET"
 
 
 @pytest.mark.parametrize("track", ["x", "..%2f..%2fsecrets", "a" * 200, "UPPER.case", "stemyard.", ".x"])
@@ -255,10 +259,15 @@ async def test_openapi_names_every_endpoint_with_examples(anonymous: httpx.Async
         "/health",
     }
     post = document["paths"]["/separate-audio"]["post"]
-    assert post["security"] == [{"APIKeyHeader": []}]
+    assert post["security"] == [{"APIKeyHeader": []}, {"Bearer": []}]
     assert post["responses"]["202"]["content"]["application/json"]["example"]["status"] == "processing"
     problem = post["responses"]["422"]["content"]["application/problem+json"]["schema"]
     assert problem == {"$ref": "#/components/schemas/Problem"}
     assert {"code", "retryable", "error"} <= set(document["components"]["schemas"]["Problem"]["required"])
+    assert set(document["webhooks"]) == set(EventType)
+    told = document["webhooks"]["separation.completed"]["post"]
+    assert {parameter["name"] for parameter in told["parameters"]} >= {"X-Webhook-Signature", "webhook-signature"}
+    assert document["paths"]["/job/{track_id}"]["get"]["responses"]["429"]["headers"]["Retry-After"]
+    assert set(post["responses"]["202"]["headers"]) >= {"Location", "Cache-Status", "RateLimit", "X-Request-Id"}
     references = json.dumps(document).split('"$ref": "#/components/schemas/')[1:]
     assert {reference.partition('"')[0] for reference in references} <= set(document["components"]["schemas"])

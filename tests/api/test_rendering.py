@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from stemyard_api import rendering
+from stemyard_api.answers import CompletedWebhook, FailedWebhook, ProcessingWebhook, WebhookTest
+from stemyard_api.examples import WEBHOOKS
 from stemyard_api.rendering import StemLinks
+from stemyard_contract import webhook
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import TERMINAL_PHASES, Phase, Stem
 from tests.api import tracks
@@ -105,3 +109,19 @@ def test_only_the_stems_asked_for_are_linked() -> None:
     answer = rendering.completed(tracks.completed(), links, "default")
     assert answer["result"] == {"vocals_url": "https://domain.com/v.mp3", "track_id": tracks.TRACK}
     assert "expires_at" not in answer
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        (CompletedWebhook, webhook.completed_body("t", LINKS.urls, 1.0)),
+        (FailedWebhook, webhook.failed_body("t", "why", 1.0)),
+        (WebhookTest, webhook.test_body("t", 1.0)),
+        (ProcessingWebhook, webhook.processing_body("t", 42, 1.0, Phase.SEPARATING)),
+    ],
+)
+def test_webhooks_are_as_the_openapi_document_says(model: type[dict[str, Any]], body: bytes) -> None:
+    payload = json.loads(body)
+    assert TypeAdapter(model).validate_python(payload, strict=True) == payload
+    assert set(payload) == set(model.__annotations__)
+    assert shape(payload) == shape(WEBHOOKS[model.__name__])

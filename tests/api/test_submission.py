@@ -54,6 +54,7 @@ def test_every_default_is_written_out() -> None:
         {"search_query": "Song Title Artist", "stems": ["vocals", "instrumental", "vocals"]},
         {"search_query": "Song Title Artist", "metadata": {"a": 1}, "cache": "refresh", "url": None},
         {"search_query": "Song Title Artist", "unknown": True},
+        {"search_query": "Song Title Artist", "bitrate": 320.0},
     ],
 )
 def test_requests_that_mean_the_same_are_one_track(same: dict[str, Any]) -> None:
@@ -103,7 +104,8 @@ def test_requests_that_mean_something_else_are_other_tracks(other: dict[str, Any
         ({"object": "x" * 1025}, "object"),
         ({"search_query": "a", "quality": "perfect"}, "quality"),
         ({"search_query": "a", "priority": 101}, "priority"),
-        ({"search_query": "a", "priority": 1.0}, "priority"),
+        ({"search_query": "a", "priority": 1.5}, "priority"),
+        ({"search_query": "a", "bitrate": 1e300}, "bitrate"),
         ({"search_query": "a", "priority": True}, "priority"),
         ({"search_query": "a", "stems": []}, "stems"),
         ({"search_query": "a", "stems": ["kazoo"]}, "stems"),
