@@ -55,10 +55,6 @@ _STAGE: Final = _closed(
             "enum": ["auto", "cpu", "cuda"],
             "description": "What separate computes on; cuda where gpu is set, which fails without a usable one.",
         },
-        "preset": {
-            "enum": ["fast", "balanced", "best"],
-            "description": "Speed against quality where a SeparationJob does not choose.",
-        },
         **_PLACEMENT,
     }
 )

@@ -194,10 +194,10 @@ def _environment(
 
 def _compute_environment(separation: Separation, settings: Settings) -> list[dict[str, Any]]:
     """Tell separate what to compute on: a GPU that the profile asks for must be there for an engine that can use it."""
-    profile = settings.profiles[separation.spec.profile].separate
-    knows_gpus = model_of(separation.spec, settings).flavour is Flavour.CUDA
-    told = {"STEMYARD_DEVICE": profile.wanted_device if knows_gpus else None, "STEMYARD_PRESET": profile.preset}
-    return [{"name": name, "value": value} for name, value in told.items() if value]
+    device = settings.profiles[separation.spec.profile].separate.wanted_device
+    if device is None or model_of(separation.spec, settings).flavour is not Flavour.CUDA:
+        return []
+    return [{"name": "STEMYARD_DEVICE", "value": device}]
 
 
 def assignment(

@@ -81,8 +81,6 @@ class StageProfile(Placement):
     """Memory that an attempt may get after others were killed for want of it; default: twice the memory limit."""
     device: Literal["auto", "cpu", "cuda"] | None = None
     """What separate computes on; default: `cuda` where `gpu` asks for one, else what the pod finds."""
-    preset: Literal["fast", "balanced", "best"] | None = None
-    """Speed against quality where a SeparationJob does not choose."""
 
     @property
     def wanted_device(self) -> str | None:

@@ -26,7 +26,7 @@ profiles:
     fetch: {resources: {requests: {cpu: 250m, memory: 512Mi}, limits: {memory: 1Gi}}}
     separate: {resources: {requests: {cpu: 1, memory: 2Gi}, limits: {memory: 4Gi}}}
   cpu:
-    separate: {resources: {limits: {memory: 4Gi}}, device: cpu, preset: fast}
+    separate: {resources: {limits: {memory: 4Gi}}, device: cpu}
   gpu:
     separate:
       resources: {limits: {memory: 8Gi}}
@@ -217,14 +217,6 @@ def test_a_profile_that_asks_for_a_gpu_insists_on_it(
     assert "STEMYARD_DEVICE" not in environment(build_job(separation(), WorkStage.FETCH, 1, more).manifest)
 
 
-def test_a_profile_may_choose_the_preset_and_extra_variables_win(config: Settings) -> None:
-    built = build_job(separation(profile="cpu"), WorkStage.SEPARATE, 1, config, fetched=MARK)
-    assert environment(built.manifest)["STEMYARD_PRESET"] == "fast"
-    more = config.model_copy(update={"separator_extra_env": {"STEMYARD_PRESET": "best"}})
-    built = build_job(separation(profile="cpu"), WorkStage.SEPARATE, 1, more, fetched=MARK)
-    assert environment(built.manifest)["STEMYARD_PRESET"] == "best"
-
-
 def test_models_may_come_in_an_image(config: Settings) -> None:
     given = config.model_copy(update={"model_image": "models:1"})
     built = pod(build_job(separation(), WorkStage.SEPARATE, 1, given, fetched=MARK).manifest)
@@ -233,3 +225,10 @@ def test_models_may_come_in_an_image(config: Settings) -> None:
     assert {"name": "models", "mountPath": "/models", "readOnly": True} in built["containers"][0]["volumeMounts"]
     fetching = pod(build_job(separation(), WorkStage.FETCH, 1, given).manifest)
     assert all(one["name"] != "models" for one in fetching["volumes"])
+
+
+def test_extra_variables_win(config: Settings) -> None:
+    changed = {"separator_extra_env": {"STEMYARD_DEVICE": "auto"}, "enabled_models": ("htdemucs",)}
+    more = config.model_copy(update=changed)
+    built = build_job(separation(profile="cpu", model="htdemucs"), WorkStage.SEPARATE, 1, more, fetched=MARK)
+    assert environment(built.manifest)["STEMYARD_DEVICE"] == "auto"
