@@ -96,6 +96,8 @@ class Failure:
         exit_code: what the separator's process exits with (0 where a process never reports it).
         http_status: status of an HTTP answer when the request itself fails so.
         sentence: what a user reads; says what happened and, where there is something, what to change.
+        least_pause_seconds: least wait before trying again.
+        most_retries: how often trying again may help, None where nothing is known.
     """
 
     code: FailureCode
@@ -104,10 +106,14 @@ class Failure:
     exit_code: int
     http_status: int
     sentence: str
+    least_pause_seconds: float = 0
+    most_retries: int | None = None
 
 
 _REQUEST, _FETCH, _SEPARATE, _PUBLISH, _CONTROL = Stage
 _C = FailureCode
+_LOCKED_OUT: Final = 900.0
+"""Seconds for which YouTube turns an address away, at least."""
 
 _ROWS: Final = (
     Failure(_C.UNAUTHENTICATED, _REQUEST, False, 0, 401, "Send a valid API key in the X-API-Key header."),
@@ -147,11 +153,35 @@ _ROWS: Final = (
     Failure(_C.SOURCE_ADDRESS_REFUSED, _FETCH, False, 42, 422, "The service does not download from this address."),
     Failure(_C.SOURCE_GONE, _FETCH, False, 43, 409, "The uploaded file is no longer there; upload it again."),
     Failure(_C.OBJECT_NOT_FOUND, _FETCH, False, 49, 404, "The bucket has no object with this key."),
-    Failure(_C.SOURCE_BOT_CHECK, _FETCH, True, 44, 503, "The source asked the service to prove it is not a robot."),
-    Failure(_C.SOURCE_RATE_LIMITED, _FETCH, True, 45, 503, "The source limits how often the service may download."),
-    Failure(_C.SOURCE_FORBIDDEN, _FETCH, True, 46, 503, "The source refused the download."),
+    Failure(
+        _C.SOURCE_BOT_CHECK,
+        _FETCH,
+        True,
+        44,
+        503,
+        "The source asked the service to prove it is not a robot.",
+        least_pause_seconds=_LOCKED_OUT,
+    ),
+    Failure(
+        _C.SOURCE_RATE_LIMITED,
+        _FETCH,
+        True,
+        45,
+        503,
+        "The source limits how often the service may download.",
+        least_pause_seconds=_LOCKED_OUT,
+    ),
+    Failure(_C.SOURCE_FORBIDDEN, _FETCH, True, 46, 503, "The source refused the download.", most_retries=1),
     Failure(_C.SOURCE_NETWORK, _FETCH, True, 47, 503, "The source could not be reached or broke off."),
-    Failure(_C.EXTRACTOR_BROKEN, _FETCH, True, 48, 503, "The source changed and cannot be read at the moment."),
+    Failure(
+        _C.EXTRACTOR_BROKEN,
+        _FETCH,
+        True,
+        48,
+        503,
+        "The source changed and cannot be read at the moment.",
+        most_retries=1,
+    ),
     Failure(_C.MODEL_MISSING, _SEPARATE, False, 60, 500, "The model's weights are not installed."),
     Failure(_C.MODEL_CORRUPT, _SEPARATE, False, 61, 500, "The model's weights do not match their digest."),
     Failure(_C.DEVICE_UNAVAILABLE, _SEPARATE, True, 62, 503, "The GPU that was asked for cannot be used."),

@@ -66,13 +66,21 @@ def more_memory(profile: StageProfile, job: Job | None) -> int | None:
     return min(largest, int(job.memory * _MEMORY_GROWTH))
 
 
-def retry_at(now: datetime, uid: str, job_name: str, failures: int, settings: Settings) -> datetime:
-    """Return when the next attempt is due, after so many that failed.
+def retry_limit(code: FailureCode, limit: int) -> int:
+    """Return how often an attempt that failed so is tried again: what is asked for, and no more than can help."""
+    most = FAILURES[code].most_retries
+    return limit if most is None else min(limit, most)
+
+
+def retry_at(now: datetime, uid: str, job_name: str, failures: int, settings: Settings, code: FailureCode) -> datetime:
+    """Return when the next attempt is due, after so many that failed, the last one with `code`.
 
     Exponential, bounded, and spread over the upper half of its span by a hash instead of chance: the same world
-    always gives the same decision, and different separations still do not retry in step.
+    always gives the same decision, and different separations still do not retry in step. A code that wants a longer
+    pause begins with twice that, so that half of it is still enough.
     """
-    span = min(settings.retry_max_seconds, settings.retry_base_seconds * 2 ** min(failures - 1, 30))
+    least, factor = FAILURES[code].least_pause_seconds, 2 ** min(failures - 1, 30)
+    span = max(min(settings.retry_max_seconds, settings.retry_base_seconds * factor), 2 * least)
     digest = hashlib.sha256(f"{uid}\n{job_name}".encode()).digest()
     share = int.from_bytes(digest[:4]) / 2**32
     return now + timedelta(seconds=span * (0.5 + share / 2))

@@ -8,7 +8,7 @@ from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.identity import job_name
 from stemyard_contract.separationjob import ConditionType, Reason
-from stemyard_operator.attempts import OOM_KILLED, Failed, more_memory, retry_at
+from stemyard_operator.attempts import OOM_KILLED, Failed, more_memory, retry_at, retry_limit
 from stemyard_operator.decision import Decision
 from stemyard_operator.observed import Job, Pod
 from stemyard_operator.status import STAGE_CONDITION, camel, set_condition
@@ -32,8 +32,8 @@ def failed(turn: Turn, stage: WorkStage, attempt: int, job: Job | None, why: Fai
     why, hopeless = _with_more_memory(turn, stage, job, why)
     sentence = why.message or FAILURES[why.code].sentence
     count = turn.count_failure()
-    if why.retryable and count <= turn.spec.retry_policy.limit and not hopeless:
-        turn.status.retry_at = due = retry_at(turn.now, turn.separation.uid, name, count, turn.settings)
+    if why.retryable and count <= retry_limit(why.code, turn.spec.retry_policy.limit) and not hopeless:
+        turn.status.retry_at = due = retry_at(turn.now, turn.separation.uid, name, count, turn.settings, why.code)
         turn.waits(stage, Reason.RETRYING, f"Attempt {attempt} failed with {why.code}: {sentence}")
         turn.status.reason = OOM_KILLED if why.cause == OOM_KILLED else camel(why.code)
         return turn.step((due - turn.now).total_seconds(), stop=_stopped(job))

@@ -172,6 +172,29 @@ def test_retries_are_bounded_and_spaced() -> None:
     assert 10 <= waits[1] <= 20
 
 
+@pytest.mark.parametrize("code", [FailureCode.SOURCE_RATE_LIMITED, FailureCode.SOURCE_BOT_CHECK])
+def test_a_source_that_locked_us_out_is_left_alone_for_long(code: FailureCode) -> None:
+    world = World()
+    world.settle()
+    world.end(world.job(FETCH), "Failed", message=Outcome(stage=FETCH, code=code).dump())
+    world.settle()
+    due = world.separation.status.retry_at
+    assert due is not None
+    assert 900 <= (due - world.now).total_seconds() <= 1800
+
+
+@pytest.mark.parametrize("code", [FailureCode.SOURCE_FORBIDDEN, FailureCode.EXTRACTOR_BROKEN])
+def test_what_rarely_helps_is_tried_again_once(code: FailureCode) -> None:
+    world = World(spec={**SPEC, "retryPolicy": {"limit": 5}})
+    for attempt in (1, 2):
+        world.settle()
+        world.end(world.job(FETCH, attempt), "Failed", message=Outcome(stage=FETCH, code=code).dump())
+        world.settle()
+        world.now = (world.separation.status.retry_at or world.now) + timedelta(seconds=1)
+    assert failure(world) == code
+    assert len(world.created) == 2
+
+
 def test_what_cannot_help_is_not_tried_again() -> None:
     world = World()
     world.settle()

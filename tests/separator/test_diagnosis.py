@@ -3,11 +3,31 @@
 import errno
 
 import pytest
+from yt_dlp.cookies import CookieLoadError
 from yt_dlp.networking import Response
-from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, TransportError
-from yt_dlp.utils import ContentTooShortError, DownloadError, ExtractorError, GeoRestrictedError, UnavailableVideoError
+from yt_dlp.networking.exceptions import (
+    CertificateVerifyError,
+    HTTPError,
+    IncompleteRead,
+    NoSupportingHandlers,
+    ProxyError,
+    RequestError,
+    SSLError,
+    TransportError,
+)
+from yt_dlp.utils import (
+    ContentTooShortError,
+    DownloadError,
+    ExtractorError,
+    GeoRestrictedError,
+    PostProcessingError,
+    RegexNotFoundError,
+    UnavailableVideoError,
+    UnsupportedError,
+    UserNotLive,
+)
 
-from stemyard_contract.failures import FailureCode
+from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_separator.errors import SourceError
 from stemyard_separator.youtube.diagnosis import diagnose
 
@@ -65,6 +85,21 @@ def test_sentences(sentence: str) -> None:
         (GeoRestrictedError("not here", countries=["DE"]), FailureCode.SOURCE_GEO_BLOCKED),
         (UnavailableVideoError("unable to write"), FailureCode.INTERNAL_IO),
         (OSError(errno.ENOSPC, "No space left on device"), FailureCode.INTERNAL_IO),
+        (http(401), FailureCode.SOURCE_LOGIN_REQUIRED),
+        (http(451), FailureCode.SOURCE_GEO_BLOCKED),
+        (http(418), FailureCode.SOURCE_UNAVAILABLE),
+        (SSLError("bad record"), FailureCode.SOURCE_NETWORK),
+        (CertificateVerifyError("self-signed"), FailureCode.SOURCE_NETWORK),
+        (ProxyError("refused"), FailureCode.SOURCE_NETWORK),
+        (RequestError("file:// URLs are disabled"), FailureCode.SOURCE_NETWORK),
+        (NoSupportingHandlers([], []), FailureCode.SOURCE_NETWORK),
+        (UserNotLive(video_id="abcdefghijk"), FailureCode.SOURCE_LIVE),
+        (RegexNotFoundError("Unable to extract title"), FailureCode.EXTRACTOR_BROKEN),
+        (UnsupportedError("https://elsewhere.invalid/"), FailureCode.SOURCE_UNAVAILABLE),
+        (PostProcessingError("ffmpeg not found"), FailureCode.INTERNAL_CONFIG),
+        (CookieLoadError("cookies"), FailureCode.INTERNAL_CONFIG),
+        (OSError(errno.EROFS, "Read-only file system"), FailureCode.INTERNAL_IO),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), FailureCode.INTERNAL_IO),
         (ExtractorError("something new"), FailureCode.EXTRACTOR_BROKEN),
         (ExtractorError("said by the site", expected=True), FailureCode.SOURCE_UNAVAILABLE),
         (KeyError("playerResponse"), FailureCode.EXTRACTOR_BROKEN),
@@ -74,6 +109,45 @@ def test_sentences(sentence: str) -> None:
 def test_errors(error: Exception, code: FailureCode) -> None:
     assert diagnose(error)[0] is code
     assert diagnose(outer(error))[0] is code
+
+
+@pytest.mark.parametrize(
+    ("sentence", "code"),
+    [
+        ("ERROR: No suitable extractor (Youtube) found for URL https://x.invalid/", FailureCode.EXTRACTOR_BROKEN),
+        ("ERROR: Got error: Downloaded 100 bytes, expected 200 bytes", FailureCode.SOURCE_NETWORK),
+        ("ERROR: Did not get any data blocks", FailureCode.SOURCE_NETWORK),
+        ("ERROR: unable to download video data: HTTP Error 503: Service Unavailable", FailureCode.SOURCE_NETWORK),
+    ],
+)
+def test_errors_without_a_cause_are_told_by_their_words(sentence: str, code: FailureCode) -> None:
+    assert diagnose(DownloadError(sentence))[0] is code
+
+
+TABLE = {
+    FailureCode.SOURCE_NOT_FOUND: ("fetch", False),
+    FailureCode.SOURCE_UNAVAILABLE: ("fetch", False),
+    FailureCode.SOURCE_LOGIN_REQUIRED: ("fetch", False),
+    FailureCode.SOURCE_AGE_RESTRICTED: ("fetch", False),
+    FailureCode.SOURCE_GEO_BLOCKED: ("fetch", False),
+    FailureCode.SOURCE_LIVE: ("fetch", False),
+    FailureCode.SOURCE_TOO_LONG: ("fetch", False),
+    FailureCode.SOURCE_TOO_LARGE: ("fetch", False),
+    FailureCode.SOURCE_TOO_SHORT: ("fetch", False),
+    FailureCode.SOURCE_DRM: ("fetch", False),
+    FailureCode.SOURCE_BOT_CHECK: ("fetch", True),
+    FailureCode.SOURCE_RATE_LIMITED: ("fetch", True),
+    FailureCode.SOURCE_FORBIDDEN: ("fetch", True),
+    FailureCode.SOURCE_NETWORK: ("fetch", True),
+    FailureCode.EXTRACTOR_BROKEN: ("fetch", True),
+    FailureCode.INTERNAL_IO: ("control", True),
+    FailureCode.INTERNAL_CONFIG: ("control", False),
+}
+
+
+@pytest.mark.parametrize("code", TABLE)
+def test_what_a_code_means_for_trying_again(code: FailureCode) -> None:
+    assert (FAILURES[code].stage, FAILURES[code].retryable) == TABLE[code]
 
 
 def test_warnings_tell_a_broken_extractor_from_a_refusal() -> None:
