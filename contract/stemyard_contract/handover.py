@@ -226,6 +226,10 @@ class SourceMark(Mark):
     media: MediaMetadata = MediaMetadata()
     candidates: list[Candidate] = Field(default_factory=list)
     received_bytes: int = Field(ge=0)
+    received_sha256: str | None = None
+    """SHA-256 of the encoded input."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Versions of what downloaded and decoded it."""
 
     @property
     def duration_seconds(self) -> float:

@@ -51,6 +51,7 @@ def decode(source: Path, target: Path, longest_seconds: float, watch: Watch) -> 
     exponent = 1
     while True:
         with SourceMedia(source) as media:
+            _check_stated(media, longest_seconds)
             audio, peak = _write(media, target, exponent, longest_seconds, watch)
         needed = exponent_for(peak)
         if needed <= exponent:
@@ -87,6 +88,18 @@ def _write(
     return DecodedAudio(target, exponent, measured, media.tag("title"), media.tag("artist")), peak
 
 
+def _check_stated(media: SourceMedia, longest_seconds: float) -> None:
+    """Refuse what says that it is too long before an hour of it is decoded; what says less is counted anyway."""
+    stated = media.stated_seconds
+    if stated is not None and stated > longest_seconds:
+        raise _too_long(longest_seconds, f"It lasts {stated:.0f} s; ")
+
+
+def _too_long(longest_seconds: float, lasts: str = "") -> SourceError:
+    detail = f"{lasts}at most {longest_seconds:g} s are accepted."
+    return SourceError(FailureCode.SOURCE_TOO_LONG, detail[0].upper() + detail[1:])
+
+
 def _too_short(samples: int) -> SourceError:
     if not samples:
         return SourceError(FailureCode.SOURCE_UNDECODABLE, "Its audio track is empty.")
@@ -101,7 +114,7 @@ def _bounded(media: SourceMedia, longest_seconds: float) -> Iterator[Samples]:
     for block in _gathered(media.blocks()):
         samples += block.shape[1]
         if samples > limit:
-            raise SourceError(FailureCode.SOURCE_TOO_LONG, f"At most {longest_seconds:g} s are accepted.")
+            raise _too_long(longest_seconds)
         if not np.isfinite(block).all():
             raise SourceError(FailureCode.SOURCE_UNDECODABLE, "Some of its samples are not numbers.")
         yield block

@@ -1,7 +1,9 @@
 """Downloads a media file from a link that somebody gave, with every hop's address checked and pinned."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -29,22 +31,47 @@ _STATUS_CODES: Final = MappingProxyType(
 )
 
 
-def download_link(url: str, target: Path, most_bytes: int, allowed: Sequence[Network], http: HttpClient) -> StoredFile:
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a download may take.
+
+    Attributes:
+        most_bytes: of the body.
+        seconds: in all, redirects included.
+        allowed: networks that may be reached although they are not public.
+    """
+
+    most_bytes: int
+    seconds: float
+    allowed: Sequence[Network] = ()
+
+
+def download_link(url: str, target: Path, bounds: Bounds, http: HttpClient) -> StoredFile:
     """Write what a link leads to into `target`.
 
     Raises:
         SourceError: SOURCE_ADDRESS_REFUSED, SOURCE_TOO_LARGE, SOURCE_NETWORK, or what the answer's status means.
     """
+    until = time.monotonic() + bounds.seconds
     for _ in range(_HOPS):
         try:
-            with _opened(resolve(url, allowed), http) as download:
+            with _opened(resolve(url, bounds.allowed), http) as download:
                 if download.status not in _REDIRECTS:
-                    _check_status(download.status)
-                    return Incoming(target, most_bytes).take(download)
+                    _check_answer(download)
+                    timed = replace(download, blocks=_timed(download.blocks, until, bounds.seconds))
+                    return Incoming(target, bounds.most_bytes).take(timed)
                 url = urljoin(url, download.headers.get("location", ""))
         except HttpError as error:
             raise SourceError(FailureCode.SOURCE_NETWORK, f"{error}.") from None
     raise SourceError(FailureCode.SOURCE_UNAVAILABLE, f"It redirects more than {_HOPS - 1} times.")
+
+
+def _timed(blocks: Iterator[bytes], until: float, seconds: float) -> Iterator[bytes]:
+    """Yield blocks until it is too late: a body that drips never falls silent."""
+    for block in blocks:
+        if time.monotonic() > until:
+            raise SourceError(FailureCode.SOURCE_NETWORK, f"The download took longer than {seconds:g} s.")
+        yield block
 
 
 def link_title(url: str) -> str | None:
@@ -71,8 +98,11 @@ def _first_answer(target: Target, http: HttpClient, stack: ExitStack) -> Downloa
     raise failure
 
 
-def _check_status(status: int) -> None:
-    if status == 200:
-        return
-    code = FailureCode.SOURCE_NETWORK if status >= 500 else FailureCode.SOURCE_UNAVAILABLE
-    raise SourceError(_STATUS_CODES.get(status, code), f"It answered {status}.")
+def _check_answer(download: Download) -> None:
+    if download.status != 200:
+        code = FailureCode.SOURCE_NETWORK if download.status >= 500 else FailureCode.SOURCE_UNAVAILABLE
+        raise SourceError(_STATUS_CODES.get(download.status, code), f"It answered {download.status}.")
+    encoding = download.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        detail = f"Its host sends it as {encoding[:32]}, which was not asked for."
+        raise SourceError(FailureCode.SOURCE_UNDECODABLE, detail)

@@ -1,6 +1,7 @@
 """The fetch stage: from what was asked for to measured FLAC in the bucket."""
 
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,9 +19,10 @@ from stemyard_contract.handover import (
 from stemyard_contract.identity import youtube_id
 from stemyard_contract.separationjob import Candidate
 from stemyard_separator.decode import DecodedAudio, decode
-from stemyard_separator.direct import download_link, link_title
+from stemyard_separator.direct import Bounds, download_link, link_title
 from stemyard_separator.errors import ConfigurationError, SourceError
 from stemyard_separator.logs import log
+from stemyard_separator.media import library_versions
 from stemyard_separator.stage import Stage
 from stemyard_separator.store import LocalFile
 from stemyard_separator.youtube.exchange import Done, Request
@@ -47,8 +49,8 @@ def fetch(stage: Stage) -> MarkReference:
         StageError: whatever the failure table has for this stage.
     """
     received = _receive(stage)
-    size = received.path.stat().st_size
-    log("received", bytes=size, media_id=received.media.media_id)
+    original = LocalFile(received.path, "").stored()
+    log("received", bytes=original.bytes, media_id=received.media.media_id)
     limit = stage.assignment.limits.max_duration_seconds
     audio = decode(received.path, stage.folder / AUDIO_FILE, limit, lambda done: _decoding(stage, done))
     received.path.unlink()
@@ -56,7 +58,7 @@ def fetch(stage: Stage) -> MarkReference:
     stage.reporter.update("upload", _DECODED)
     file = LocalFile(audio.path, "audio/flac")
     stage.store.upload([file])
-    return stage.commit(_mark(stage, received, audio, file.stored(), size))
+    return stage.commit(_mark(stage, received, audio, file.stored(), original))
 
 
 def _decoding(stage: Stage, done: float) -> None:
@@ -99,8 +101,10 @@ def _from_link(stage: Stage, url: str) -> Received:
     if stage.settings.extractors and (received := _downloaded(stage, _request(stage, link=url))) is not None:
         return received
     stage.reporter.update("download", 0.0)
-    target, settings = stage.folder / "received", stage.settings
-    download_link(url, target, stage.assignment.limits.max_bytes, settings.fetch_allowed_cidrs, stage.http)
+    target, given = stage.folder / "received", stage.settings
+    most = stage.assignment.limits.max_bytes
+    bounds = Bounds(most, given.link_deadline_seconds, given.fetch_allowed_cidrs)
+    download_link(url, target, bounds, stage.http)
     return Received(target, MediaMetadata(title=link_title(url)))
 
 
@@ -155,7 +159,9 @@ def _own_cookies(stage: Stage) -> str | None:
     return str(copy)
 
 
-def _mark(stage: Stage, received: Received, audio: DecodedAudio, stored: StoredFile, size: int) -> SourceMark:
+def _mark(
+    stage: Stage, received: Received, audio: DecodedAudio, stored: StoredFile, original: StoredFile
+) -> SourceMark:
     measured = audio.measured
     return SourceMark(
         uid=stage.assignment.uid,
@@ -171,7 +177,9 @@ def _mark(stage: Stage, received: Received, audio: DecodedAudio, stored: StoredF
         audio_sha256=measured.sha256,
         media=_media(received.media, audio),
         candidates=received.candidates,
-        received_bytes=size,
+        received_bytes=original.bytes,
+        received_sha256=original.sha256,
+        versions={"stemyard": version("stemyard"), "yt-dlp": version("yt-dlp"), **library_versions()},
     )
 
 

@@ -38,7 +38,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """An answer whose body is still to be read; header names are in lower case."""
+    """An answer whose body is still to be read, as it was sent; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -115,7 +115,8 @@ def _timeout() -> httpx.Timeout:
 
 def _blocks(response: httpx.Response) -> Iterator[bytes]:
     with _named_errors():
-        yield from response.iter_bytes(_BLOCK)
+        # as they come: joined blocks would hide a body that drips, decoded ones may be a thousand times as large
+        yield from response.iter_raw()
 
 
 @contextmanager

@@ -32,7 +32,12 @@ _CONTAINERS: Final = (
     "ogg,opus,tta,w64,wav,wv"
 )
 """Demuxers that read one file. Playlists (hls, dash, concat) could make the service read other addresses or files."""
+_GUESSED: Final = frozenset({"aac", "ac3", "dts", "eac3", "loas", "mp3", "mpeg", "mpegts"})
+"""Formats without a header that says how long they are: FFmpeg guesses from the bit rate, often badly."""
 _RATES: Final = range(4_000, 768_001)
+_LARGEST_PART: Final = 1 << 18
+"""Samples converted at once: a container may hold all of its audio in a single frame."""
+_TAG_LIMIT: Final = 256
 _DECODER: Final = MappingProxyType({"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"})
 
 
@@ -66,8 +71,16 @@ class SourceMedia:
         for tags in (self._file.metadata, self._file.streams.audio[0].metadata):
             for key, value in tags.items():
                 if key.lower() == name and value.strip():
-                    return value.strip()
+                    return value.strip()[:_TAG_LIMIT]
         return None
+
+    @property
+    def stated_seconds(self) -> float | None:
+        """How long the file says it is; None where it does not say so, or only FFmpeg's guess is known."""
+        stream = self._file.streams.audio[0]
+        if stream.duration is None or stream.time_base is None or _GUESSED & set(self._file.format.name.split(",")):
+            return None
+        return float(stream.duration * stream.time_base)
 
     def blocks(self) -> Iterator[Samples]:
         """Yield the audio in stereo at `SAMPLE_RATE`."""
@@ -77,7 +90,8 @@ class SourceMedia:
                 if resampler is not None:
                     yield resampler.finish()
                 resampler = _Resampler(frame.sample_rate)
-            yield resampler.convert(_stereo(frame))
+            for part in _stereo_parts(frame):
+                yield resampler.convert(part)
         if resampler is not None:
             yield resampler.finish()
 
@@ -134,29 +148,28 @@ def _matrix(layout: str, channels: tuple[str, ...]) -> npt.NDArray[np.float32]:
     return stereo_matrix(channels)
 
 
-def _stereo(frame: av.AudioFrame) -> Samples:
+def _stereo_parts(frame: av.AudioFrame) -> Iterator[Samples]:
     names = tuple(channel.name for channel in frame.layout.channels) or ("NONE",) * frame.layout.nb_channels
     matrix = _matrix(frame.layout.name, names)
-    planes = _planes(frame)
-    if matrix.shape[1] == 2:
-        return planes
-    return np.ascontiguousarray(matrix @ planes)
+    for planes in _parts(frame):
+        yield planes if matrix.shape[1] == 2 else np.ascontiguousarray(matrix @ planes)
 
 
-def _planes(frame: av.AudioFrame) -> Samples:
-    """Return a frame as (channels, samples) of float32, full scale 1.0."""
+def _parts(frame: av.AudioFrame) -> Iterator[Samples]:
+    """Yield a frame as (channels, samples) of float32, full scale 1.0."""
     kind = frame.format.name.removesuffix("p")
     if kind not in _FULL_SCALE:
         raise _undecodable(f"Its sample format is {frame.format.name}.")
     values = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(-1, frame.layout.nb_channels).T
-    floats = np.ascontiguousarray(values, np.float32)
-    if kind == "u8":
-        floats -= np.float32(128)
-    if _FULL_SCALE[kind] != 1.0:
-        floats /= np.float32(_FULL_SCALE[kind])
-    return floats
+    for start in range(0, values.shape[1], _LARGEST_PART):
+        floats = np.ascontiguousarray(values[:, start : start + _LARGEST_PART], np.float32)
+        if kind == "u8":
+            floats -= np.float32(128)
+        if _FULL_SCALE[kind] != 1.0:
+            floats /= np.float32(_FULL_SCALE[kind])
+        yield floats
 
 
 def _undecodable(detail: str) -> SourceError:
@@ -253,7 +266,8 @@ def read_flac(source: Path | Readable, exponent: int) -> Iterator[Samples]:
     given = str(source) if isinstance(source, Path) else source
     with av.open(given, "r", options={"format_whitelist": "flac"}) as file:
         for frame in file.decode(audio=0):
-            yield _planes(frame) * scale
+            for planes in _parts(frame):
+                yield planes * scale
 
 
 def stated_samples(path: Path) -> int:

@@ -33,8 +33,12 @@ class Settings(BaseSettings):
     """Threads of the network; by default as many as the cores granted."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What engines that know GPUs compute on; `cuda` fails where no GPU can be used, `auto` takes one if it can."""
+    compile: bool = False
+    """Have torch compile the networks: faster on a GPU once it is done, which takes minutes and a C++ compiler."""
     fetch_allowed_cidrs: Annotated[tuple[Network, ...], NoDecode] = ()
     """Networks that direct links may lead to although they are not public, comma-separated. For tests."""
+    link_deadline_seconds: Annotated[float, Field(gt=0)] = 600
+    """Seconds the download of one link may take."""
     youtube_deadline_seconds: Annotated[float, Field(gt=0)] = 600
     """Seconds one search and download may take."""
     youtube_cookies: Path | None = None

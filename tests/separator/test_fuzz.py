@@ -1,6 +1,6 @@
 """Damaged and invented files into the decoder: each ends soon, in bounded memory, with audio or with its code.
 
-STEMYARD_FUZZ_SECONDS sets for how long (10 by default), STEMYARD_FUZZ_SEED where it begins; a file that misbehaves is
+STEMYARD_FUZZ_SECONDS sets for how long (60 by default), STEMYARD_FUZZ_SEED where it begins; a file that misbehaves is
 kept in `corpus/` beside this test and is tried again by every later run.
 """
 
@@ -19,7 +19,7 @@ from stemyard_separator.decode import decode
 from stemyard_separator.errors import SourceError
 from tests.support.audio import CLIP, tone, write_encoded, write_float_wav, write_video, write_wav
 
-SECONDS = float(os.environ.get("STEMYARD_FUZZ_SECONDS", "10"))
+SECONDS = float(os.environ.get("STEMYARD_FUZZ_SECONDS", "60"))
 SEED = int(os.environ.get("STEMYARD_FUZZ_SEED", "20261123"))
 CORPUS = Path(__file__).parent / "corpus"
 EXPECTED = {FailureCode.SOURCE_UNDECODABLE, FailureCode.SOURCE_TOO_SHORT, FailureCode.SOURCE_TOO_LONG}
