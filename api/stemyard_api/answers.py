@@ -207,6 +207,7 @@ class Candidate(TypedDict):
     channel: str | None
     duration: float | None
     score: float
+    reason: str | None
     chosen: bool
 
 

@@ -68,7 +68,8 @@ CANDIDATES: Final = {
             "title": "Artist - Song Title",
             "channel": "Artist",
             "duration": 217.4,
-            "score": 0.93,
+            "score": 5.25,
+            "reason": "all words match, the artist's own channel, as long as a song",
             "chosen": True,
         }
     ],

@@ -112,6 +112,7 @@ async def candidates(services: ServicesDep, principal: ReaderDep, track_id: Trac
             channel=item.channel,
             duration=item.duration,
             score=item.score,
+            reason=item.reason,
             chosen=item.chosen,
         )
         for item in found

@@ -259,6 +259,8 @@ class Candidate(Resource):
     """Seconds."""
     score: float = 0.0
     """How well it fits the query; the highest is taken."""
+    reason: Annotated[str, Field(max_length=128)] | None = None
+    """What counted for and against it, in words."""
     chosen: bool = False
     """Whether this one was separated."""
 

@@ -40,6 +40,17 @@ def test_the_artists_own_channel_wins() -> None:
     assert chosen("queen radio ga ga", *entries) == "b"
 
 
+def test_every_candidate_says_why() -> None:
+    best, other = rank(
+        "queen radio ga ga",
+        [entry("a", "Queen - Radio Ga Ga (Live) karaoke", 20), entry("b", "Radio Ga Ga", 343, channel="Queen - Topic")],
+        3600,
+    )
+
+    assert best.reason == "all words match, the artist's own or a verified channel, as long as a song"
+    assert other.reason == "all words match, not asked for: karaoke live, not as long as a song"
+
+
 def test_live_and_endless_ones_are_left_out() -> None:
     live, long = entry("a", "Song", live_status="is_live"), entry("b", "Song", 9999)
 

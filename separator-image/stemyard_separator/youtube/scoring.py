@@ -1,7 +1,7 @@
 """Which of the recordings a search found is most likely the one that was meant. Pure; every number is a judgement."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from stemyard_contract.failures import FailureCode
@@ -49,31 +49,38 @@ def _refusal(entry: Entry, longest_seconds: float) -> FailureCode | None:
 def _candidate(query: str, position: int, entry: Entry) -> Candidate:
     channel = entry.get("channel") or entry.get("uploader")
     duration = entry.get("duration")
+    points = list(_points(query, position, entry))
     return Candidate(
         media_id=f"youtube:{entry['id']}"[:128],
         title=str(entry.get("title") or "")[:256],
         channel=str(channel)[:256] if channel else None,
         duration=float(duration) if duration is not None else None,
-        score=round(_score(query, position, entry), 3),
+        score=round(sum(value for value, _ in points), 3),
+        reason=", ".join(words for _, words in points if words)[:128] or None,
     )
 
 
-def _score(query: str, position: int, entry: Entry) -> float:
-    wanted = _words(query)
-    title = _words(str(entry.get("title") or ""))
+def _points(query: str, position: int, entry: Entry) -> Iterator[tuple[float, str]]:
+    """Yield what counts for and against an entry, each with its words; the search's own order counts silently."""
+    wanted, title = _words(query), _words(str(entry.get("title") or ""))
     channel = str(entry.get("channel") or entry.get("uploader") or "")
-    score = 4.0 * _covered(wanted, [*title, *_words(channel)]) - 0.4 * position
-    score -= 1.5 * len(set(title) & _OTHER_VERSIONS - set(wanted))
-    score += 0.75 * (channel.endswith(" - Topic") or bool(entry.get("channel_is_verified")))
-    score += 0.5 * bool(_OFFICIAL.search(str(entry.get("title") or "")))
-    return score + _duration_score(entry.get("duration"))
+    covered = _covered(wanted, [*title, *_words(channel)])
+    yield 4.0 * covered, "all words match" if covered == 1 else f"{covered:.0%} of the words match"
+    yield -0.4 * position, ""
+    if others := sorted(set(title) & _OTHER_VERSIONS - set(wanted)):
+        yield -1.5 * len(others), f"not asked for: {' '.join(others)}"
+    if channel.endswith(" - Topic") or entry.get("channel_is_verified"):
+        yield 0.75, "the artist's own or a verified channel"
+    if _OFFICIAL.search(str(entry.get("title") or "")):
+        yield 0.5, "says it is official"
+    yield _duration_points(entry.get("duration"))
 
 
-def _duration_score(duration: float | None) -> float:
+def _duration_points(duration: float | None) -> tuple[float, str]:
     if duration is None:
-        return 0.0
+        return 0.0, "of unknown length"
     shortest, longest = _SONG_SECONDS
-    return 0.5 if shortest <= duration <= longest else -1.5
+    return (0.5, "as long as a song") if shortest <= duration <= longest else (-1.5, "not as long as a song")
 
 
 def _covered(wanted: Sequence[str], given: Sequence[str]) -> float:
