@@ -88,11 +88,17 @@ class Renderer:
         self._samples = samples
         self._tolerance = encoding.frame
 
-    def render(self, blocks: Iterable[StemBlock], gain: float, watch: Watch) -> Rendering:
+    def render(self, blocks: Iterable[StemBlock], gain: float, watch: Watch, *, silent: bool = False) -> Rendering:
         """Encode all blocks with `gain`, or with a smaller one if a stem turns out louder than the source.
 
+        Args:
+            blocks: the stems, in order.
+            gain: at most 1.
+            watch: told how far it is, 0 to 1.
+            silent: whether the source is; otherwise stems that are all nothing but zeros are no separation.
+
         Raises:
-            ModelError: SEPARATION_INVALID if the engine gives no numbers or too few.
+            ModelError: SEPARATION_INVALID if the engine gives no numbers, too few, or only zeros.
             StageError: ARTIFACT_MISMATCH if a file is not as long as the track.
         """
         with ExitStack() as stack:
@@ -101,6 +107,8 @@ class Renderer:
                 stack.callback(spool.close)
             levels = self._encode(self._spooled(blocks, spools, watch), gain)
             peak = max(spool.peak for spool in spools.values())
+            if not peak and not silent:
+                raise ModelError(FailureCode.SEPARATION_INVALID, "It gave silence for what is none.")
             if peak * gain > 1.0:
                 gain = gain_for(peak)
                 levels = self._encode(_side_by_side(spools), gain)

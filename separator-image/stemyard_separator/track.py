@@ -52,4 +52,4 @@ def render_stems(engine: Engine, audio: FetchedAudio, folder: Path, wanted: Want
     blocks = engine.separate(read_flac(audio.flac, audio.exponent), track)
     tags = {stem: tags_of(audio.media, stem, wanted.model) for stem in wanted.stems}
     renderer = Renderer(folder, wanted.stems, wanted.output, audio.samples, tags)
-    return renderer.render(blocks, gain_for(audio.peak * scale), watch)
+    return renderer.render(blocks, gain_for(audio.peak * scale), watch, silent=not audio.peak)

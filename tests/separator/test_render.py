@@ -83,6 +83,15 @@ def test_too_few_samples_are_not_published(tmp_path: Path, missing: int) -> None
     assert caught.value.code is FailureCode.SEPARATION_INVALID
 
 
+def test_silence_for_what_is_none_is_not_published(tmp_path: Path) -> None:
+    nothing = np.zeros((2, SAMPLES))
+
+    with pytest.raises(StageError) as caught:
+        renderer(tmp_path).render(stems(nothing, nothing), 1.0, lambda _: None)
+    assert caught.value.code is FailureCode.SEPARATION_INVALID
+    assert renderer(tmp_path).render(stems(nothing, nothing), 1.0, lambda _: None, silent=True).gain == 1.0
+
+
 def test_an_encoder_that_fails_ends_the_rendering(tmp_path: Path) -> None:
     (tmp_path / "vocals.mp3").mkdir()
 
