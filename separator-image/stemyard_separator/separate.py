@@ -25,7 +25,7 @@ from stemyard_separator.engines.protocol import Engine
 from stemyard_separator.engines.registry import Loading, load_engine
 from stemyard_separator.errors import ConfigurationError, PublishError
 from stemyard_separator.logs import log
-from stemyard_separator.loudness import Levels
+from stemyard_separator.loudness import Levels, rounded
 from stemyard_separator.media import library_versions
 from stemyard_separator.render import Rendering
 from stemyard_separator.stage import Stage
@@ -116,7 +116,15 @@ def _load(stage: Stage) -> Engine:
     threads = stage.settings.threads or granted_cores()
     given, settings = stage.assignment, stage.settings
     engine = load_engine(
-        Loading(given.model, settings.model_dir, threads, frozenset(given.stems), settings.device, given.quality)
+        Loading(
+            model=given.model,
+            folder=settings.model_dir,
+            threads=threads,
+            stems=frozenset(given.stems),
+            device=settings.device,
+            preset=given.quality,
+            compiled=settings.compile,
+        )
     )
     log("loaded", model=stage.assignment.model, digest=engine.digest, device=engine.device, threads=threads)
     return engine
@@ -170,14 +178,10 @@ def _stem_file(file: LocalFile, peaks: LocalFile, levels: Levels, source: Source
         sha256=stored.sha256,
         samples=source.samples,
         duration_seconds=source.duration_seconds,
-        integrated_loudness=_rounded(levels.integrated_loudness),
-        true_peak=_rounded(levels.true_peak),
+        integrated_loudness=rounded(levels.integrated_loudness),
+        true_peak=rounded(levels.true_peak),
         peaks=peaks.stored(),
     )
-
-
-def _rounded(level: float | None) -> float | None:
-    return None if level is None else round(level, 2)
 
 
 def _manifest(stage: Stage, source: SourceMark, engine: Engine, rendering: Rendering, watch: Stopwatch) -> Manifest:

@@ -1,6 +1,8 @@
 """The demucs engine against the package it takes its network from, on random weights. Runs where torch is installed."""
 
+import copy
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed here: the de
 from demucs.apply import BagOfModels, apply_model  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from stemyard_separator.engines.demucs import Batch  # noqa: E402
+from stemyard_separator.engines.demucs import Batch, narrow  # noqa: E402
 from tests.support.demucs_model import FOUR, SMALL, save_network  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -124,6 +126,30 @@ def test_the_specialist_alone_gives_the_bags_vocals(folder: Path, networks: dict
     assert snr(theirs[3], ours[Stem.VOCALS]) >= 60
     assert min(snr(theirs[FOUR.index(name)], every[Stem(name)]) for name in FOUR) >= 60
     assert alone.digest != loaded(folder, "htdemucs_ft").digest
+
+
+@pytest.mark.parametrize("sources", [[3], [0, 2], [2, 1, 0, 3]])
+def test_a_network_may_give_less_without_giving_anything_else(tmp_path: Path, sources: list[int]) -> None:
+    whole = save_network(tmp_path, "htdemucs", FOUR, 1, **SMALL)
+    audio = torch.from_numpy(song(7.8)[None].astype(np.float32))
+    with torch.inference_mode():
+        everything = whole(audio)[:, sources]
+
+        narrowed = narrow(copy.deepcopy(whole), sources)(audio)
+
+    assert narrowed.shape == everything.shape
+    assert snr(everything.numpy(), narrowed.numpy()) >= 100
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++ here, and there is none")
+def test_a_compiled_network_gives_the_same(folder: Path, networks: dict[str, Any]) -> None:
+    audio, stems = song(3), frozenset({Stem.VOCALS})
+
+    compiled = load_engine(Loading("htdemucs", folder, 2, stems, "cpu", compiled=True))
+
+    plain = separated(loaded(folder, "htdemucs", Stem.VOCALS), audio)
+    assert snr(plain[Stem.VOCALS], separated(compiled, audio)[Stem.VOCALS]) >= 60
+    assert compiled.parameters["compiled"] == "true"
 
 
 class Narrow:

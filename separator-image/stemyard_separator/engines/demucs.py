@@ -43,7 +43,7 @@ class Member:
 
     Attributes:
         network: (batch, 2, segment) to (batch, sources, 2, segment).
-        sources: those of its outputs that are used.
+        sources: which of the model's sources these are.
     """
 
     network: Forward
@@ -60,6 +60,7 @@ class DemucsEngine:
         device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
         preset: speed against quality.
         threads: cores it may use.
+        compiled: whether torch compiles the networks, which takes minutes and a C++ compiler.
     """
 
     def __init__(
@@ -70,16 +71,17 @@ class DemucsEngine:
         device: str,
         preset: Preset,
         threads: int,
+        compiled: bool = False,
     ) -> None:
         self._device = open_device(device, threads)
-        networks = [load_network(model).to(self._device) for model in weights]
+        networks = [load_network(model) for model in weights]
         first = networks[0]
         self._segment = int(first.segment * first.samplerate)
         self._overlap = preset.overlap
         self._names = [Stem(name) for name in first.sources]
         self._stems = needed_stems(stems)
         self._members = [
-            Member(network, self._sources_of(specialist))
+            self._member(network, self._sources_of(specialist), compiled)
             for network, specialist in zip(networks, specialists, strict=True)
         ]
         self._precision = preset.precision_on(self._device.type)
@@ -94,7 +96,14 @@ class DemucsEngine:
             "shifts": 0,
             "precision": self._precision,
             "threads": threads,
+            "compiled": str(compiled).lower(),
         }
+
+    def _member(self, network: HTDemucs, sources: tuple[int, ...], compiled: bool) -> Member:
+        narrowed = narrow(network, sources).to(self._device)
+        if compiled:
+            narrowed.compile(dynamic=False)
+        return Member(narrowed, sources)
 
     def _sources_of(self, specialist: frozenset[Stem]) -> tuple[int, ...]:
         wanted = [stem for stem in self._stems if not specialist or stem in specialist]
@@ -126,7 +135,7 @@ class DemucsEngine:
         """Return (batch, wanted stems, 2, segment)."""
         given = torch.from_numpy(audio).to(self._device)
         with torch.inference_mode(), self._autocast():
-            parts = [member.network(given)[:, member.sources] for member in self._members if member.sources]
+            parts = [member.network(given) for member in self._members]
         joined = torch.cat([part.float() for part in parts], dim=1)
         order = [source for member in self._members for source in member.sources]
         wanted = [order.index(self._names.index(stem)) for stem in self._stems]
@@ -244,6 +253,24 @@ def load_network(model: InstalledModel) -> HTDemucs:
     except (SafetensorError, ValueError, TypeError, RuntimeError, KeyError, OSError) as error:
         raise ModelError(FailureCode.MODEL_CORRUPT, f"{model.path.name} is no {NETWORK}: {error}") from error
     return network.eval()
+
+
+def narrow(network: HTDemucs, sources: Sequence[int]) -> HTDemucs:
+    """Leave a network only some of its sources; what it gives of them stays the same.
+
+    Every source is a few output channels of the last convolution of either branch: those of the others, and their
+    inverse transforms, are work that nobody hears. Nothing follows these convolutions in the published networks.
+    """
+    for layer, width in ((network.decoder[-1], 2), (network.tdecoder[-1], 1)):
+        if not isinstance(layer.norm2, torch.nn.Identity) or not network.cac:
+            raise ModelError(FailureCode.MODEL_CORRUPT, f"It is no {NETWORK} as it was published.")
+        size = width * network.audio_channels
+        kept = [source * size + channel for source in sources for channel in range(size)]
+        convolution = layer.conv_tr
+        convolution.weight = torch.nn.Parameter(convolution.weight[:, kept].detach(), requires_grad=False)
+        convolution.bias = torch.nn.Parameter(convolution.bias[kept].detach(), requires_grad=False)
+    network.sources = [network.sources[source] for source in sources]
+    return network
 
 
 def _built(told: Mapping[str, str]) -> HTDemucs:

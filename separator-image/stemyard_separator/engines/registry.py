@@ -31,6 +31,7 @@ class Loading:
         stems: what will be taken from it; none means everything it gives.
         device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
         preset: `fast`, `balanced` or `best`.
+        compiled: whether torch compiles the networks.
     """
 
     model: str
@@ -39,6 +40,7 @@ class Loading:
     stems: frozenset[Stem] = frozenset()
     device: str = "auto"
     preset: str = DEFAULT_PRESET
+    compiled: bool = False
 
 
 Loader = Callable[[Loading], Engine]
@@ -65,7 +67,8 @@ def _load_demucs(loading: Loading) -> Engine:
 
     specialists = [each.stems for each in needed]
     device = asked_device(loading.device, os.environ)
-    return DemucsEngine(weights, specialists, stems, device, PRESETS[loading.preset], loading.threads)
+    preset = PRESETS[loading.preset]
+    return DemucsEngine(weights, specialists, stems, device, preset, loading.threads, loading.compiled)
 
 
 _LOADERS: Final = MappingProxyType[EngineName, Loader](
@@ -79,7 +82,7 @@ def load_engine(loading: Loading) -> Engine:
     Raises:
         ModelError: MODEL_MISSING if the model, its engine or its weights are not here; MODEL_CORRUPT;
             DEVICE_UNAVAILABLE if a GPU was asked for and cannot be used.
-        ConfigurationError: the preset is not known.
+        ConfigurationError: the preset is not known, or a stem is none of the model's.
     """
     model = MODELS.get(loading.model)
     if model is None:
@@ -88,4 +91,7 @@ def load_engine(loading: Loading) -> Engine:
         )
     if loading.preset not in PRESETS:
         raise ConfigurationError(f"There is no preset {loading.preset}; there are {', '.join(PRESETS)}.")
+    if missing := sorted(loading.stems - model.stems):
+        gives = ", ".join(sorted(model.stems))
+        raise ConfigurationError(f"{loading.model} does not give {', '.join(missing)}; it gives {gives}.")
     return _LOADERS[model.engine](loading)
