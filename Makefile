@@ -72,6 +72,7 @@ $(CACHE)/venvs/cuda.stamp: uv.lock | $(UV)
 	touch $@
 
 test-torch: $(CACHE)/venvs/cuda.stamp ## tests of the demucs engine, in an environment of its own (5 GB) outside the tree
+	$(TORCH) -m stemyard_separator --self-test
 	$(TORCH) -m pytest tests/separator/test_demucs.py
 
 bench: setup $(CACHE)/venvs/cuda.stamp ## measure every figure that is claimed, one line each: name value unit target ok|short
@@ -81,6 +82,7 @@ bench: setup $(CACHE)/venvs/cuda.stamp ## measure every figure that is claimed, 
 	$(RUN) python -m bench.webhooks
 	$(RUN) python -m bench.separation --only spleeter
 	$(TORCH) -m bench.separation --only demucs
+	STEMYARD_FUZZ_SECONDS=600 $(PYTEST) tests/separator/test_fuzz.py
 
 demo: setup ## the whole system on a real cluster, then one separation (QUERY="artist title" where YouTube can be reached)
 	@$(RUN) python -m demo up

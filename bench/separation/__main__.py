@@ -6,8 +6,11 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.separation.end_to_end import Model
+from bench.separation.end_to_end import figures as end_to_end
 from bench.separation.figures import Figure, machine
 from bench.separation.stages import figures
+from tests.support.spleeter_model import model_folder
 
 _RESULTS = Path(__file__).parents[1] / "results"
 
@@ -18,6 +21,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="runs of the shortest song; the best counts")
     parser.add_argument("--only", choices=("spleeter", "demucs"), help="one engine")
     parser.add_argument("--demucs-seconds", type=float, default=30, help="length of the clip both demucs engines get")
+    parser.add_argument("--seconds", default="60,240", help="lengths of the songs that both Jobs' work is compared on")
     parser.add_argument("--no-save", action="store_true", help="print only")
     given = parser.parse_args()
     lines = [f"# {datetime.date.today().isoformat()}, {machine()}"]
@@ -31,16 +35,21 @@ def main() -> None:
 
 
 def _all(given: argparse.Namespace) -> Iterator[Figure]:
+    lengths = [int(each) for each in given.seconds.split(",")]
     if given.only != "demucs":
         yield from figures([float(each) for each in given.minutes.split(",")], given.repeats)
+        yield from end_to_end(Model("spleeter-2stems", model_folder(), "onnxruntime"), lengths, given.repeats)
     if given.only == "spleeter":
         return
     if importlib.util.find_spec("torch") is None:
         print("# demucs: skipped, torch is not installed here")
         return
     from bench.separation.demucs import figures as demucs_figures  # needs torch
+    from bench.separation.demucs import random_model
 
     yield from demucs_figures(given.demucs_seconds, given.repeats)
+    with random_model() as folder:
+        yield from end_to_end(Model("htdemucs", folder, "torch", promised=True), lengths, given.repeats)
 
 
 if __name__ == "__main__":
