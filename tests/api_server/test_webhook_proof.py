@@ -146,12 +146,14 @@ def kill_until_settled(world: World, stack: ExitStack, later: int) -> tuple[dict
     while left or len(kills) < 4:
         assert time.time() - begun < 300 + 3 * SEPARATIONS, "it does not come to an end"
         operator = world.operator(POD_NAME="operator-0")
-        operator.start()
-        time.sleep(2 + len(kills) % 5)
-        if woken is None and missed(world):
-            time.sleep(DOWN_SECONDS)
-            woken = stack.enter_context(Receiver(later))
-        operator.kill()
+        try:
+            operator.start()
+            time.sleep(2 + len(kills) % 5)
+            if woken is None and missed(world):
+                time.sleep(DOWN_SECONDS)
+                woken = stack.enter_context(Receiver(later))
+        finally:
+            operator.kill()
         kills.append(time.time())
         now, found = time.time(), outboxes(world)
         entries = [one for _, outbox in found.values() for one in outbox]

@@ -21,7 +21,8 @@ from localcluster.control_plane import free_port
 from localcluster.folders import here
 from localcluster.tools import path_of
 
-_READY_SECONDS = 30.0
+_READY_SECONDS = 120.0
+"""Long: on a machine with other work a Python process may take half a minute to start."""
 
 
 @dataclass
