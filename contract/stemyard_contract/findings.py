@@ -1,0 +1,96 @@
+"""What a separation found and made, as its status tells it."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from stemyard_contract.resource import Resource
+
+
+class Stem(StrEnum):
+    """One part of a mix."""
+
+    VOCALS = "vocals"
+    INSTRUMENTAL = "instrumental"
+    DRUMS = "drums"
+    BASS = "bass"
+    OTHER = "other"
+    GUITAR = "guitar"
+    PIANO = "piano"
+
+
+class Candidate(Resource):
+    """One recording that a search found."""
+
+    media_id: Annotated[str, Field(max_length=128)]
+    """Canonical id of the recording."""
+    title: Annotated[str, Field(max_length=256)] = ""
+    """Its title."""
+    channel: Annotated[str, Field(max_length=256)] | None = None
+    """Who published it."""
+    duration: float | None = None
+    """Seconds."""
+    score: float = 0.0
+    """How well it fits the query; the highest is taken."""
+    reason: Annotated[str, Field(max_length=128)] | None = None
+    """What counted for and against it, in words."""
+    chosen: bool = False
+    """Whether this one was separated."""
+
+
+class SourceStatus(Resource):
+    """What fetch found."""
+
+    title: Annotated[str, Field(max_length=256)] | None = None
+    """Title of the recording."""
+    artist: Annotated[str, Field(max_length=256)] | None = None
+    """Artist of the recording."""
+    channel: Annotated[str, Field(max_length=256)] | None = None
+    """Who published it."""
+    duration: float | None = None
+    """Seconds."""
+    media_id: Annotated[str, Field(max_length=128)] | None = None
+    """Canonical id of the recording."""
+    sha256: Annotated[str, Field(max_length=64)] | None = None
+    """SHA-256 of the decoded samples."""
+    mark_key: Annotated[str, Field(max_length=512)] | None = None
+    """Object key of the accepted `source.json`."""
+    mark_sha256: Annotated[str, Field(max_length=64)] | None = None
+    """SHA-256 of the accepted `source.json`."""
+    candidates: Annotated[list[Candidate], Field(max_length=10)] | None = None
+    """What a search found, best first."""
+
+
+class StemStatus(Resource):
+    """One published stem."""
+
+    key: Annotated[str, Field(max_length=512)]
+    """Object key."""
+    bytes: Annotated[int, Field(ge=0)]
+    """Size of the file."""
+    sha256: Annotated[str, Field(max_length=64)]
+    """SHA-256 of the file."""
+    duration: float
+    """Seconds."""
+
+
+class ResultStatus(Resource):
+    """What was published."""
+
+    stems: Annotated[dict[Stem, StemStatus], Field(max_length=8)]
+    """Published stems by name."""
+    manifest_key: Annotated[str, Field(max_length=512)]
+    """Object key of `manifest.json`."""
+    model: Annotated[str, Field(max_length=64)]
+    """Model that made it."""
+    model_digest: Annotated[str, Field(max_length=80)]
+    """Digest of the model's weights."""
+    real_time_factor: float
+    """Seconds spent per second of audio."""
+    device: Annotated[str, Field(max_length=128)]
+    """What it was computed on."""
+    copied_from: Annotated[str, Field(max_length=63)] | None = None
+    """SeparationJob of the same recording whose stems these are copies of; absent where they were made here."""
+    processing_seconds: Annotated[float, Field(ge=0)] | None = None
+    """Seconds that the run took which made them; absent where they were made here."""
