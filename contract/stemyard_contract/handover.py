@@ -1,5 +1,6 @@
 """What the operator hands the separator and gets back: Assignment, progress, links, commit marks, Outcome."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal, Self
 
@@ -98,6 +99,8 @@ class Assignment(Handed):
     namespace: str
     track_id: str
     run: int
+    owner: str | None = None
+    """Id of the API key it belongs to, where results are not shared between keys."""
     source: Source
     model: str
     quality: Quality = DEFAULT_QUALITY
@@ -260,6 +263,17 @@ class Copied(Handed):
     """Seconds that the run took which made them."""
 
 
+class Asked(Handed):
+    """What a separation was of: with it the SeparationJob can be made again from the bucket alone."""
+
+    namespace: str
+    name: str
+    source: Source
+    quality: Quality = DEFAULT_QUALITY
+    owner: str | None = None
+    """Id of the API key it belongs to, where results are not shared between keys."""
+
+
 class Manifest(Mark):
     """`manifest.json`: the separation is published. Written last; everything needed to check and reproduce it."""
 
@@ -284,6 +298,9 @@ class Manifest(Mark):
     """SHA-256 of the `source.json` it was made from."""
     copied: Copied | None = None
     """Set where the operator copied another separation's stems; `podUid` is then that separation's uid."""
+    asked: Asked | None = None
+    published_at: datetime | None = None
+    """When it was written."""
 
 
 class Outcome(Handed):

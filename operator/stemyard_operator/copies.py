@@ -2,12 +2,23 @@
 
 from pydantic import ValidationError
 
-from stemyard_contract.handover import MANIFEST_FILE, Copied, Manifest, Room
+from stemyard_contract.handover import MANIFEST_FILE, Asked, Copied, Manifest, Room
 from stemyard_contract.identity import object_prefix, object_token
 from stemyard_operator.decision import Copy
 from stemyard_operator.marks import MARK_LIMIT, files_of
 from stemyard_operator.objects import Objects
 from stemyard_operator.observed import Separation
+
+
+def asked_by(separation: Separation) -> Asked:
+    """Return what a separation is of, as its manifest says it."""
+    return Asked(
+        namespace=separation.namespace,
+        name=separation.name,
+        source=separation.spec.source,
+        quality=separation.spec.quality,
+        owner=separation.owner,
+    )
 
 
 async def copy_stems(objects: Objects, copy: Copy, separation: Separation, install_id: str) -> bool:
@@ -34,6 +45,12 @@ async def copy_stems(objects: Objects, copy: Copy, separation: Separation, insta
             await objects.remove(ours)
             return False
     copied = Copied(name=copy.name, processing_seconds=copy.processing_seconds)
-    mark = {"uid": separation.uid, "run": separation.spec.run, "pod_uid": copy.uid, "copied": copied}
+    mark = {
+        "uid": separation.uid,
+        "run": separation.spec.run,
+        "pod_uid": copy.uid,
+        "copied": copied,
+        "asked": asked_by(separation),
+    }
     await objects.put(ours + MANIFEST_FILE, made.model_copy(update=mark).dump().encode(), "application/json")
     return True

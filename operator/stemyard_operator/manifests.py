@@ -211,6 +211,7 @@ def assignment(
         name=separation.name,
         namespace=separation.namespace,
         track_id=separation.track_id,
+        owner=separation.owner,
         run=spec.run,
         source=spec.source,
         model=model_of(spec, settings).name,

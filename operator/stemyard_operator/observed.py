@@ -22,6 +22,7 @@ from stemyard_contract.identity import job_name, track_of
 from stemyard_contract.separationjob import (
     ANNOTATION_REDELIVER,
     KIND,
+    LABEL_OWNER,
     REDELIVER_LIMIT,
     SeparationJobSpec,
     SeparationJobStatus,
@@ -63,6 +64,11 @@ class Separation:
     """The wish to deliver webhooks again that was annotated."""
     traceparent: str | None = None
     """Trace of the request that made it."""
+
+    @property
+    def owner(self) -> str | None:
+        """Id of the API key it belongs to, where results are not shared between keys."""
+        return self.labels.get(LABEL_OWNER)
 
     @property
     def place(self) -> tuple[int, float, str]:

@@ -2,6 +2,7 @@
 
 import math
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,8 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import (
     AUDIO_FILE,
     SOURCE_MARK_FILE,
+    Asked,
+    Assignment,
     Manifest,
     MarkReference,
     SourceMark,
@@ -61,7 +64,8 @@ def separate(stage: Stage) -> MarkReference:
     watch.lap("upload")
     log("separated", samples=source.samples, gain=round(rendering.gain, 4), timings=watch.seconds)
     stems = {stem: _stem_file(*pair, rendering.levels[stem], source) for stem, pair in published.items()}
-    return stage.commit(_manifest(stage, source, engine, rendering, watch).model_copy(update={"stems": stems}))
+    written = {"stems": stems, "published_at": datetime.now(UTC)}
+    return stage.commit(_manifest(stage, source, engine, rendering, watch).model_copy(update=written))
 
 
 def _published(stage: Stage, rendering: Rendering) -> dict[Stem, tuple[LocalFile, LocalFile]]:
@@ -184,6 +188,16 @@ def _stem_file(file: LocalFile, peaks: LocalFile, levels: Levels, source: Source
     )
 
 
+def _asked(assignment: Assignment) -> Asked:
+    return Asked(
+        namespace=assignment.namespace,
+        name=assignment.name,
+        source=assignment.source,
+        quality=assignment.quality,
+        owner=assignment.owner,
+    )
+
+
 def _manifest(stage: Stage, source: SourceMark, engine: Engine, rendering: Rendering, watch: Stopwatch) -> Manifest:
     assignment = stage.assignment
     return Manifest(
@@ -204,4 +218,5 @@ def _manifest(stage: Stage, source: SourceMark, engine: Engine, rendering: Rende
         versions={"stemyard": version("stemyard"), **library_versions(), **engine.versions},
         parameters=engine.parameters,
         source_mark_sha256=assignment.fetched.sha256 if assignment.fetched else None,
+        asked=_asked(assignment),
     )

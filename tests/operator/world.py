@@ -8,11 +8,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from stemyard_contract.handover import Manifest, MarkReference, Outcome, SourceMark, StemFile, StoredFile, WorkStage
+from stemyard_contract.handover import (
+    Manifest,
+    MarkReference,
+    Outcome,
+    SourceMark,
+    StemFile,
+    StoredFile,
+    WorkStage,
+)
 from stemyard_contract.identity import job_name, object_prefix, object_token
 from stemyard_contract.separationjob import API_VERSION, KIND, Output, Phase, SeparationJobStatus, Stem
 from stemyard_operator.attempted import Attempted
-from stemyard_operator.copies import copy_stems
+from stemyard_operator.copies import asked_by, copy_stems
 from stemyard_operator.decide import decide
 from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, ReadPods
 from stemyard_operator.endpoints import NONE, Endpoints
@@ -392,5 +400,9 @@ def mark_of(
         output=Output(),
         gain_db=-1.0,
         real_time_factor=0.1,
+        timings={"separate": 30.0},
+        media={"title": "The Song", "artist": "The Band"},
+        asked=asked_by(separation),
+        published_at=separation.created + timedelta(seconds=40),
     )
     return prefix + stage.mark_file, mark.dump().encode(), beside
