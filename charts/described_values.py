@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import yaml
 
-OPAQUE: Final = frozenset({"resources", "profiles", "podLabels", "nodeSelector"})
+OPAQUE: Final = frozenset({"resources", "profiles", "podLabels", "nodeSelector", "labels"})
 """Keys whose content is described as a whole, not value by value."""
 
 

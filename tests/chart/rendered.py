@@ -138,6 +138,13 @@ CASES: Final[Mapping[str, Object]] = {
             },
             "models": {"default": "htdemucs", "enabled": ["spleeter-2stems", "htdemucs"], "cache": {"enabled": True}},
             "prePull": {"enabled": True},
+            "install": {"id": "earlier"},
+            "rebuild": {"enabled": True},
+            "monitoring": {
+                "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+                "prometheusRule": {"enabled": True},
+                "dashboard": {"enabled": True},
+            },
             "extraManifests": [
                 {
                     "apiVersion": "v1",

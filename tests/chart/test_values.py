@@ -173,6 +173,7 @@ def test_the_schema_refuses(name: str, value: object) -> None:
             {"models": {"claim": "c", "image": "i", "cache": {"enabled": True}}},
             "models.claim and models.image and models.cache.enabled each say",
         ),
+        ({"rebuild": {"enabled": True}}, "install.id is empty"),
         ({"maxActivePerNamespace": 2}, "maxActivePerNamespace 2 is more than maxActive 1"),
         ({"operator": {"retry": {"baseSeconds": 400}}}, "operator.retry.baseSeconds 400 is more than"),
         ({"operator": {"podDisruptionBudget": {"maxUnavailable": 0}}}, "keeps every node with an operator"),

@@ -66,6 +66,9 @@
 {{- end }}
 
 {{- define "stemyard.validateAmounts" -}}
+{{- if and .Values.rebuild.enabled (not .Values.install.id) -}}
+{{- fail "rebuild.enabled=true restores one installation's results, and install.id is empty; give the id that the bucket's keys begin with" -}}
+{{- end -}}
 {{- if gt (int .Values.maxActivePerNamespace) (int .Values.maxActive) -}}
 {{- fail (printf "maxActivePerNamespace %v is more than maxActive %v, which counts all namespaces" .Values.maxActivePerNamespace .Values.maxActive) -}}
 {{- end -}}

@@ -1,0 +1,101 @@
+"""Alerts and dashboard: they parse, ask for metrics that there are, and every alert has its part in the runbook."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+
+from charts.helm import CHART
+from stemyard_contract.failures import FailureCode
+from stemyard_operator.metrics import METRICS_PATH, Metrics
+from tests.chart.rendered import NAMESPACE, RELEASE, case, container, find
+from tests.operator.test_metrics import Told
+
+RUNBOOK = Path(__file__).parents[2] / "docs/08-runbook.md"
+DASHBOARD = CHART / "files/dashboards/stemyard.json"
+OWN = re.compile(r"\bstemyard_[a-z_]+")
+PROCESS = {"process_resident_memory_bytes"}
+
+
+def alerts() -> list[dict[str, Any]]:
+    [group] = find(case("everything"), "PrometheusRule", f"{RELEASE}-alerts")["spec"]["groups"]
+    return list(group["rules"])
+
+
+def dashboard() -> dict[str, Any]:
+    return dict(json.loads(DASHBOARD.read_text()))
+
+
+def queries() -> list[str]:
+    shown = [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
+    return [*(alert["expr"] for alert in alerts()), *(query.replace("$__rate_interval", "5m") for query in shown)]
+
+
+def selected(query: str) -> set[str]:
+    """Names of the metrics that a query asks for."""
+    return set(OWN.findall(query)) | {name for name in PROCESS if name in query}
+
+
+def offered() -> set[str]:
+    """Names of all series that the operator offers."""
+    endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+    return {
+        family.name + ending
+        for family in Metrics(Told()).registry.collect()  # type: ignore[arg-type]
+        for ending in endings.get(family.type, ("",))
+    }
+
+
+def test_every_metric_that_is_asked_for_is_offered() -> None:
+    asked = {name for query in queries() for name in selected(query)}
+    assert len(asked) > 10
+    assert asked - PROCESS <= offered()
+
+
+@pytest.mark.parametrize("query", queries())
+def test_queries_are_promql(query: str) -> None:
+    promql_parser.parse(query)
+
+
+def test_a_broken_query_would_be_found() -> None:
+    with pytest.raises(ValueError, match="parenthesis"):
+        promql_parser.parse("sum(stemyard_leader")
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: str(alert["alert"]))
+def test_every_alert_leads_to_its_part_of_the_runbook(alert: dict[str, Any]) -> None:
+    url, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+    assert url.endswith(f"/docs/{RUNBOOK.name}")
+    headings = re.findall(r"(?m)^#+ (\w+)$", RUNBOOK.read_text())
+    assert anchor in {heading.lower() for heading in headings}
+    assert alert["labels"]["severity"] in {"critical", "warning"}
+    assert re.fullmatch(r"\d+[mh]", alert["for"])
+    assert f'namespace="{NAMESPACE}"' in alert["expr"]
+
+
+def test_the_dashboard_has_a_place_for_each_panel() -> None:
+    shown = dashboard()
+    places = [tuple(panel["gridPos"].values()) for panel in shown["panels"]]
+    assert len(set(places)) == len(places)
+    assert len({panel["id"] for panel in shown["panels"]}) == len(places)
+    stored = find(case("everything"), "ConfigMap", f"{RELEASE}-dashboard")
+    assert json.loads(stored["data"]["stemyard.json"]) == shown
+    assert stored["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+def test_the_monitor_reads_where_the_operator_serves() -> None:
+    objects = case("everything")
+    monitor = find(objects, "PodMonitor", f"{RELEASE}-operator")["spec"]
+    [endpoint] = monitor["podMetricsEndpoints"]
+    assert endpoint["path"] == METRICS_PATH
+    assert endpoint["port"] in {port["name"] for port in container(objects, "operator")["ports"]}
+    assert monitor["selector"] == find(objects, "Deployment", f"{RELEASE}-operator")["spec"]["selector"]
+
+
+def test_the_runbook_speaks_of_failure_codes_that_there_are() -> None:
+    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", RUNBOOK.read_text()))
+    assert named
+    assert named <= {str(code) for code in FailureCode}
