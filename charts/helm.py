@@ -59,6 +59,14 @@ class Helm(Protocol):
         """Return the state of the newest revision, such as `deployed`, or None when there is no such release."""
         ...
 
+    def given(self, release: Release) -> dict[str, Any]:
+        """Return the values that the newest revision was given."""
+        ...
+
+    def test(self, release: Release, *, timeout: int) -> str:
+        """Run the release's own tests and return what they print."""
+        ...
+
     def notes(self, release: Release) -> str:
         """Return what the newest revision tells its deployer."""
         ...

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from typing import Final
+from typing import Any, Final
 
 from charts.helm import HelmError, Release
 
@@ -39,6 +39,16 @@ class HelmProgram:
                 return None
             raise
         return str(json.loads(found)["info"]["status"])
+
+    def given(self, release: Release) -> dict[str, Any]:
+        """Return the values that the newest revision was given."""
+        place = ("--namespace", release.namespace, "--output", "json")
+        return dict(json.loads(self._run("get", "values", release.name, *place)) or {})
+
+    def test(self, release: Release, *, timeout: int) -> str:
+        """Run the release's own tests and return what they print."""
+        options = ("--logs", "--timeout", f"{timeout}s", "--namespace", release.namespace)
+        return self._run("test", release.name, *options, timeout=timeout + _SLACK_SECONDS)
 
     def notes(self, release: Release) -> str:
         """Return what the newest revision tells its deployer."""

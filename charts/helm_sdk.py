@@ -44,6 +44,16 @@ class HelmSdk:
             except helm_python.HelmNotFoundError:
                 return None
 
+    def given(self, release: Release) -> dict[str, Any]:
+        """Return the values that the newest revision was given."""
+        with _own_words(), _config(release) as config:
+            return dict(config.get_values(release.name) or {})
+
+    def test(self, release: Release, *, timeout: int) -> str:
+        """Run the release's own tests and return what they print."""
+        with _own_words(), _config(release) as config:
+            return str(config.test(release.name, timeout=timeout, logs=True)["logs"])
+
     def notes(self, release: Release) -> str:
         """Return what the newest revision tells its deployer."""
         with _own_words(), _config(release) as config:

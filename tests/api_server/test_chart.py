@@ -134,7 +134,8 @@ def test_another_id_for_the_same_release_is_refused(plane: ControlPlane, place: 
 
 
 def test_values_that_are_no_longer_given_fall_back(plane: ControlPlane, place: str) -> None:
-    install_case("default", place, {"operator": {"replicas": 2}})
+    release = install_case("default", place, {"operator": {"replicas": 2}})
+    assert find_helm().given(release) == dict(release.values)
     install_case("default", place)
     deployment = plane.api.get(f"/apis/apps/v1/namespaces/{place}/deployments/tunes-operator")
     assert deployment["spec"]["replicas"] == 1
