@@ -7,8 +7,12 @@ from typing import Any
 
 import promql_parser
 import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from charts.helm import CHART
+from stemyard_api.metrics import Metrics as ApiMetrics
+from stemyard_api.metrics import Readings as ApiReadings
 from stemyard_contract.failures import FailureCode
 from stemyard_operator.metrics import METRICS_PATH, Metrics
 from tests.chart.rendered import NAMESPACE, RELEASE, case, container, find
@@ -40,11 +44,14 @@ def selected(query: str) -> set[str]:
 
 
 def offered() -> set[str]:
-    """Names of all series that the operator offers."""
+    """Names of all series that the parts offer."""
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+    api = ApiMetrics()
+    api.watch(lambda: ApiReadings(streams=0, backend="redis", up={"redis": True}))
+    exposed = api.text().decode() + generate_latest(Metrics(Told()).registry).decode()  # type: ignore[arg-type]
     return {
         family.name + ending
-        for family in Metrics(Told()).registry.collect()  # type: ignore[arg-type]
+        for family in text_string_to_metric_families(exposed)
         for ending in endings.get(family.type, ("",))
     }
 
@@ -86,13 +93,14 @@ def test_the_dashboard_has_a_place_for_each_panel() -> None:
     assert stored["metadata"]["labels"]["grafana_dashboard"] == "1"
 
 
-def test_the_monitor_reads_where_the_operator_serves() -> None:
+@pytest.mark.parametrize("part", ["api", "operator"])
+def test_the_monitors_read_where_the_parts_serve(part: str) -> None:
     objects = case("everything")
-    monitor = find(objects, "PodMonitor", f"{RELEASE}-operator")["spec"]
+    monitor = find(objects, "PodMonitor", f"{RELEASE}-{part}")["spec"]
     [endpoint] = monitor["podMetricsEndpoints"]
     assert endpoint["path"] == METRICS_PATH
-    assert endpoint["port"] in {port["name"] for port in container(objects, "operator")["ports"]}
-    assert monitor["selector"] == find(objects, "Deployment", f"{RELEASE}-operator")["spec"]["selector"]
+    assert endpoint["port"] in {port["name"] for port in container(objects, part)["ports"]}
+    assert monitor["selector"] == find(objects, "Deployment", f"{RELEASE}-{part}")["spec"]["selector"]
 
 
 def test_the_runbook_speaks_of_failure_codes_that_there_are() -> None:
