@@ -60,10 +60,17 @@ class Links:
 
 
 def disposition(record: MirrorRecord, stem: Stem, key: str) -> str:
-    """Return the Content-Disposition that saves a stem as `<title>-<stem>.<ext>`, in both spellings of RFC 6266."""
-    name = f"{_safe(record.title or record.track_id)}-{stem}.{key.rpartition('.')[2]}"
+    """Return the Content-Disposition that saves a stem as `Artist - Title (Vocals).mp3`, both spellings of RFC 6266."""
+    name = f"{_safe(_song(record))} ({stem.title()}).{key.rpartition('.')[2]}"
     plain = re.sub(r"[^A-Za-z0-9 ._()-]", "_", name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _song(record: MirrorRecord) -> str:
+    """Return artist and title, without naming an artist twice whom the title names already."""
+    title, artist = record.title or record.track_id, record.artist or ""
+    named = not artist or record.title is None or artist.casefold() in title.casefold()
+    return title if named else f"{artist} - {title}"
 
 
 def _safe(title: str) -> str:

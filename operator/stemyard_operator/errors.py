@@ -66,6 +66,12 @@ class StoreError(OperatorError):
     code = FailureCode.STORE_UNREACHABLE
 
 
+class StoreLacksError(StoreError):
+    """The object store does not know what it was asked for."""
+
+    retryable = False
+
+
 class StoreRefusedError(StoreError):
     """The object store refuses us for good: wrong bucket, credentials or region; the message names the setting."""
 

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from stemyard_contract.object_source import owner_key
 from stemyard_operator.bucket import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, Bucket
-from stemyard_operator.errors import StoreError, StoreRefusedError
+from stemyard_operator.errors import StoreError, StoreLacksError, StoreRefusedError
 from stemyard_operator.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _REFUSED: Final = frozenset(
     {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidBucketName", "BucketAlreadyExists"}
 )
 _OWN_BUCKET: Final = frozenset({"BucketAlreadyOwnedByYou"})
+_LACKING: Final = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405"})
+_NO_RULES: Final = frozenset({"NoSuchLifecycleConfiguration", "NoSuchCORSConfiguration"})
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -102,6 +104,28 @@ class Objects:
         parameters = {"Bucket": self._name, "Key": key}
         return self._outer.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
 
+    async def lifecycle(self) -> list[dict[str, Any]]:
+        """Return the bucket's lifecycle rules as S3 has them; like the three below, fails where a store has none.
+
+        Raises:
+            StoreLacksError: the store knows no such rules.
+        """
+        return await self._run(self._rules, self._client.get_bucket_lifecycle_configuration, "Rules")
+
+    async def set_lifecycle(self, rules: list[dict[str, Any]]) -> None:
+        """Replace the bucket's lifecycle rules."""
+        put: Any = self._client.put_bucket_lifecycle_configuration
+        await self._run(lambda: put(Bucket=self._name, LifecycleConfiguration={"Rules": rules}))
+
+    async def cors(self) -> list[dict[str, Any]]:
+        """Return the bucket's CORS rules as S3 has them."""
+        return await self._run(self._rules, self._client.get_bucket_cors, "CORSRules")
+
+    async def set_cors(self, rules: list[dict[str, Any]]) -> None:
+        """Replace the bucket's CORS rules."""
+        put: Any = self._client.put_bucket_cors
+        await self._run(lambda: put(Bucket=self._name, CORSConfiguration={"CORSRules": rules}))
+
     async def _sign(self, operation: str, parameters: Mapping[str, Any]) -> str:
         sign = partial(
             self._client.generate_presigned_url, operation, {"Bucket": self._name, **parameters}, _SIGNED_SECONDS
@@ -115,6 +139,8 @@ class Objects:
             return await loop.run_in_executor(self._threads, partial(function, *args, **kwargs))
         except ClientError as error:
             code = _code(error)
+            if code in _LACKING:
+                raise StoreLacksError(f"the object store does not know this: {error}") from error
             if code in _REFUSED:
                 raise StoreRefusedError(f"the object store refuses bucket R2_BUCKET={self._name}: {error}") from error
             raise StoreError(f"object store: {error}") from error
@@ -139,6 +165,14 @@ class Objects:
         except ClientError as error:
             if _code(error) not in _OWN_BUCKET:
                 raise
+
+    def _rules(self, ask: Callable[..., Any], name: str) -> list[dict[str, Any]]:
+        try:
+            return list(ask(Bucket=self._name)[name])
+        except ClientError as error:
+            if _code(error) in _NO_RULES:
+                return []
+            raise
 
     def _get(self, key: str, limit: int) -> bytes | None:
         try:

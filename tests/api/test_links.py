@@ -72,12 +72,12 @@ def test_without_a_store_there_are_no_links() -> None:
 @pytest.mark.parametrize(
     ("title", "plain", "full"),
     [
-        ("Song Title", "Song Title-vocals.mp3", "Song Title-vocals.mp3"),
-        ("Ünïcode 歌", "_n_code _-vocals.mp3", "Ünïcode 歌-vocals.mp3"),
-        ('../..\\"evil"\r\nX: y', "evil X y-vocals.mp3", "evil X y-vocals.mp3"),
-        ("...", "track-vocals.mp3", "track-vocals.mp3"),
-        ("x" * 300, f"{'x' * 80}-vocals.mp3", f"{'x' * 80}-vocals.mp3"),
-        (None, f"{tracks.TRACK}-vocals.mp3", f"{tracks.TRACK}-vocals.mp3"),
+        ("Song Title", "Artist - Song Title (Vocals).mp3", "Artist - Song Title (Vocals).mp3"),
+        ("ARTIST - Song Title", "ARTIST - Song Title (Vocals).mp3", "ARTIST - Song Title (Vocals).mp3"),
+        ("Ünïcode 歌", "Artist - _n_code _ (Vocals).mp3", "Artist - Ünïcode 歌 (Vocals).mp3"),
+        ('../..\\"evil"\r\nX: y', "Artist - .. .. evil X y (Vocals).mp3", "Artist - .. .. evil X y (Vocals).mp3"),
+        ("x" * 300, f"Artist - {'x' * 71} (Vocals).mp3", f"Artist - {'x' * 71} (Vocals).mp3"),
+        (None, f"{tracks.TRACK} (Vocals).mp3", f"{tracks.TRACK} (Vocals).mp3"),
     ],
 )
 def test_stems_are_saved_under_a_safe_name(title: str | None, plain: str, full: str) -> None:
@@ -86,3 +86,9 @@ def test_stems_are_saved_under_a_safe_name(title: str | None, plain: str, full: 
     assert unquote(header.partition("filename*=UTF-8''")[2]) == full
     assert header.isascii()
     assert header.isprintable()
+
+
+@pytest.mark.parametrize(("title", "name"), [("...", "track (Vocals).mp3"), ("Song", "Song (Vocals).mp3")])
+def test_a_song_without_an_artist(title: str, name: str) -> None:
+    header = disposition(tracks.completed(title=title, artist=None), Stem.VOCALS, "a/b/vocals.mp3")
+    assert header.startswith(f'attachment; filename="{name}"; ')

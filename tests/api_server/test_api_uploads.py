@@ -126,8 +126,8 @@ def test_signed_links_download_under_a_decent_name(running: World, client: httpx
         assert download.status_code == 200
         assert download.content == status["result"]["stems"][stem]["key"].encode()
         disposition = download.headers["content-disposition"]
-        assert f'filename="S_ng Title live-{stem}.mp3"' in disposition
-        assert f"filename*=UTF-8''S%C3%B6ng%20Title%20live-{stem}.mp3" in disposition
+        assert f'filename="Artist - S_ng Title live ({stem.title()}).mp3"' in disposition
+        assert f"filename*=UTF-8''Artist%20-%20S%C3%B6ng%20Title%20live%20%28{stem.title()}%29.mp3" in disposition
         part = httpx.get(answer["result"][f"{stem}_url"], headers={"Range": "bytes=0-3"})
         assert (part.status_code, part.content) == (206, download.content[:4])
     assert client.get(f"/job/{track}").json()["result"] == answer["result"]
