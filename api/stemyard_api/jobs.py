@@ -157,7 +157,8 @@ async def cancel(services: ServicesDep, principal: SubmitterDep, track_id: Track
 )
 async def retry(services: ServicesDep, principal: SubmitterDep, track_id: TrackId) -> JSONResponse:
     """Run a failed or cancelled separation once more; one that is under way is joined."""
-    record = await services.withdrawals.retry(track_id, principal)
+    async with services.quotas.held(principal, track_id):
+        record = await services.withdrawals.retry(track_id, principal)
     return JSONResponse(rendering.processing(record, None, principal.key_id), 202)
 
 

@@ -4,6 +4,8 @@ Redis holds what is under way. While it is away, quotas are not enforced; rate l
 """
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,6 +49,21 @@ class Quotas:
             left = _DAY_SECONDS - int(time.time()) % _DAY_SECONDS
             raise QuotaExceededError(f"This API key may have {minutes:g} minutes of audio a day.", retry_after=left)
         return verdict == "entered"
+
+    @asynccontextmanager
+    async def held(self, principal: Principal, track_id: str) -> AsyncIterator[bool]:
+        """Count a track as under way, unless what is done meanwhile fails; yield whether it was not before.
+
+        Raises:
+            QuotaExceededError: the key has as many, or as many minutes, as it may.
+        """
+        entered = await self.enter(principal, track_id)
+        try:
+            yield entered
+        except BaseException:
+            if entered:
+                await self.leave(principal, track_id)
+            raise
 
     async def leave(self, principal: Principal, track_id: str) -> None:
         """Count a track as no longer under way: it was refused, cached, cancelled or deleted."""

@@ -92,13 +92,10 @@ async def _place(body: SeparationRequest, services: Services, principal: Princip
 async def _within_quotas(
     order: Order, reading: Reading, services: Services, principal: Principal, now: float
 ) -> Placed:
-    entered = await services.quotas.enter(principal, order.track_id)
-    placed = None
-    try:
+    async with services.quotas.held(principal, order.track_id) as entered:
         placed = await services.placement.place(order, reading, now)
-    finally:
-        if entered and (placed is None or is_hit(placed.record)):
-            await services.quotas.leave(principal, order.track_id)
+    if entered and is_hit(placed.record):
+        await services.quotas.leave(principal, order.track_id)
     return placed
 
 

@@ -185,6 +185,8 @@ def test_minutes_and_concurrency_are_counted_once(nowhere: str, cache: Server, t
         mine = {"claims": ["team-a"], "cache_key": key, "track_id": track_id(key), "stem_keys": {}}
         mirror.set(keys.record(track_id(key)), tracks.completed(**mine, expires_at=None).dump())
         assert [quota(api, text).status_code for text in ("had before", "Had before!")] == [200, 200]
+        again = httpx.post(f"{api.url}/job/{TRACK}/retry", headers={"X-API-Key": "team-a-key"}, timeout=30)
+        assert (again.status_code, again.json()["code"]) == (429, "QUOTA_EXCEEDED")
         refused = quota(api, "d")
         assert "minutes of audio a day" in refused.json()["error"]
         assert 0 < int(refused.headers["retry-after"]) <= 86_400
