@@ -13,6 +13,7 @@ from stemyard_api.answers import Completed, Failed, Processing
 from stemyard_api.estimates import ESTIMATED_PHASES, Standing, estimate
 from stemyard_api.links import Links
 from stemyard_api.security import Principal
+from stemyard_api.standings import Standings
 from stemyard_api.store import Raw, StoreUnavailableError, reading_of
 from stemyard_api.tracks import Track, Tracks
 from stemyard_contract.separationjob import Phase
@@ -20,14 +21,13 @@ from stemyard_contract.separationjob import Phase
 _KEPT: Final = 10_000
 _KEPT_SECONDS: Final = 3600.0
 """Links are good for days longer than this."""
-_MOVING_SECONDS: Final = 2.0
-"""Estimates of a track under way change by what happens to others."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
     raw: Raw
     until: float
+    standing: Standing | None
     body: bytes
     finished: bool
 
@@ -48,6 +48,7 @@ class States:
         self._links = links
         self._shared = shared
         self._default_model = default_model
+        self._standings = None if tracks.store is None else Standings(tracks.store)
         self._kept: OrderedDict[tuple[str, str, bool], _Kept] = OrderedDict()
 
     async def body(self, track_id: str, principal: Principal) -> bytes:
@@ -65,7 +66,7 @@ class States:
         # what an admin may see is not what another holder of the same id may
         identity = (track_id, principal.key_id, principal.is_admin)
         kept = self._kept.get(identity)
-        if kept is not None and kept.raw == raw and time.monotonic() < kept.until:
+        if kept is not None and kept.raw == raw and await self._holds(kept, track_id):
             self._tracks.metrics.read("mirror")
             return State(kept.body, kept.finished)
         reading = None if raw is None else reading_of(raw)
@@ -75,8 +76,8 @@ class States:
         answer = self.render(track, principal, standing)
         state = State(JSONResponse(answer).body, track.record.finished)  # type: ignore[arg-type]
         if raw is not None and reading is not None and reading.current is not None:
-            life = _KEPT_SECONDS if standing is None else _MOVING_SECONDS
-            self._keep(identity, _Kept(raw, time.monotonic() + life, state.body, state.finished))
+            until = time.monotonic() + _KEPT_SECONDS
+            self._keep(identity, _Kept(raw, until, standing, state.body, state.finished))
         return state
 
     def render(
@@ -96,13 +97,22 @@ class States:
 
     async def _standing(self, track: Track) -> Standing | None:
         """Return what estimates are made from, for a track that waits or is worked on."""
-        store, record = self._tracks.store, track.record
-        if store is None or record.phase not in ESTIMATED_PHASES or record.status_run != record.run:
+        record = track.record
+        if record.phase not in ESTIMATED_PHASES or record.status_run != record.run:
             return None
+        return await self._standing_of(record.track_id)
+
+    async def _standing_of(self, track_id: str) -> Standing | None:
         try:
-            return Standing(*await store.standing(record.track_id))
+            return None if self._standings is None else await self._standings.of(track_id)
         except StoreUnavailableError:
             return None
+
+    async def _holds(self, kept: _Kept, track_id: str) -> bool:
+        """Whether an answer is still right: for a track under way, what happens to others changes its estimates."""
+        if time.monotonic() >= kept.until:
+            return False
+        return kept.standing is None or kept.standing == await self._standing_of(track_id)
 
     async def _raw(self, track_id: str) -> Raw | None:
         store = self._tracks.store

@@ -115,6 +115,7 @@ class Store:
         self._redis = Redis.from_pool(pool)
         self._keys = keys
         self._readings = Coalescer(self.read_many_raw)
+        self._last_ids = Coalescer(self._last_ids_of)
         self._takings = Coalescer(self._take_many)
         self._take = self._redis.register_script(TAKE)
         self._enter = self._redis.register_script(ENTER)
@@ -130,9 +131,17 @@ class Store:
         return await self._readings.ask(track)
 
     async def last_event_id(self, track: str) -> str:
-        """Return the id of a track's newest event, `0-0` where there is none."""
-        found = await self._call(lambda: self._redis.xrevrange(self._keys.events(track), count=1))
-        return _events(found)[0].id if found else "0-0"
+        """Return the id of a track's newest event, `0-0` where there is none; calls of many streams become one."""
+        return await self._last_ids.ask(track)
+
+    async def _last_ids_of(self, tracks: Sequence[str]) -> list[str]:
+        async def ask() -> list[object]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for track in tracks:
+                    pipeline.xrevrange(self._keys.events(track), count=1)
+                return await pipeline.execute()
+
+        return [_events(found)[0].id if found else "0-0" for found in await self._call(ask)]
 
     async def events_after(self, places: Sequence[tuple[str, str]]) -> list[list[Event]]:
         """Return the events of several tracks, each after one of its ids, in one call that does not wait for more."""
@@ -266,18 +275,18 @@ class Store:
         day = time.strftime("%Y-%m-%d", time.gmtime())
         return [self._keys.under_way(key_id), self._keys.minutes(key_id, day)]
 
-    async def standing(self, track: str) -> tuple[int | None, dict[str, float]]:
-        """Return a track's position among those that wait, from 1, and the figures of the pace, in one call."""
+    async def waiting(self, most: int) -> tuple[list[str], dict[str, float]]:
+        """Return the ids of the tracks that wait, in their order, and the figures of the pace, in one call."""
 
         async def ask() -> list[object]:
             async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.zrank(self._keys.queue, track)
+                pipeline.zrange(self._keys.queue, 0, most - 1)
                 pipeline.hgetall(self._keys.pace)
                 return await pipeline.execute()
 
-        rank, figures = await self._call(ask)
+        members, figures = await self._call(ask)
         pace = {str(name, "utf-8"): float(value) for name, value in cast(dict[bytes, bytes], figures).items()}
-        return None if rank is None else cast(int, rank) + 1, pace
+        return [str(member, "utf-8") for member in cast(list[bytes], members)], pace
 
     async def queue(self, limit: int) -> tuple[int, list[str]]:
         """Return how many tracks wait, and the ids of the oldest."""

@@ -94,8 +94,14 @@ class EventStream(Response):
         """Send the snapshot and what was missed; return whether there is more to come."""
         last_id = feed.last_id  # read before the state, so that nothing falls between them
         listener.chunks.clear()  # up to that id the snapshot tells
-        state = await self._states.of(self._track_id, self._principal)
-        await _send(send, b"retry: %d\n" % _RETRY_MS + self._snapshot(state, last_id) + await self._missed(last_id))
+        retry = b"retry: %d\n" % _RETRY_MS
+        try:
+            state = await self._states.of(self._track_id, self._principal)
+        except ApiError:
+            await _send(send, retry + b"\n")
+            listener.resync = True  # a look will tell how it stands, or that it is gone
+            return True
+        await _send(send, retry + self._snapshot(state, last_id) + await self._missed(last_id))
         if state.finished:
             await _send(send, _event(b"end", state.body))
         return not state.finished

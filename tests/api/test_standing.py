@@ -1,10 +1,14 @@
 """A track's place among those that wait, read from a real Valkey as the operator fills it."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
+from stemyard_api.estimates import Standing
+from stemyard_api.standings import Standings
 from stemyard_api.store import Store, StoreUnavailableError
 from stemyard_contract.mirror import PACE_FETCH, PACE_SLOTS, MirrorKeys
 from stemyard_operator.mirror import Mirror
@@ -27,9 +31,13 @@ async def test_position_and_pace_come_in_one_call(server: Server) -> None:
         name = f"music.song-{number}"
         await mirror.put(tracks.record(track_id=name, name=name, uid=name, created=1e9 + number, priority=priority))
     await mirror.put_pace({PACE_SLOTS: 2}, {PACE_FETCH: 12.5})
-    assert await store.standing("music.song-1") == (1, {PACE_SLOTS: 2.0, PACE_FETCH: 12.5})
-    assert (await store.standing("music.song-0"))[0] == 2
-    assert (await store.standing("music.unknown"))[0] is None
+    standings = Standings(store)
+    found = await asyncio.gather(*(standings.of(f"music.song-{number}") for number in range(20)))
+    assert found[1] == Standing(1, {PACE_SLOTS: 2.0, PACE_FETCH: 12.5})
+    assert [standing.position for standing in found[:4]] == [2, 1, 3, None]
+    with redis.Redis(port=server.port) as watcher:
+        # the operator's script sorts them in, the API looks once for all
+        assert watcher.info("commandstats")["cmdstat_zrange"]["calls"] == 1
     await mirror.close()
     await store.close()
 
@@ -37,5 +45,5 @@ async def test_position_and_pace_come_in_one_call(server: Server) -> None:
 async def test_without_redis_there_is_no_estimate(tmp_path: Path) -> None:
     store = Store("redis://127.0.0.1:1/0", KEYS)
     with pytest.raises(StoreUnavailableError):
-        await store.standing("music.song")
+        await Standings(store).of("music.song")
     await store.close()
