@@ -8,6 +8,11 @@ from typing import Final, TextIO
 _REDRAW_SECONDS: Final = 0.1
 _CLEAR: Final = "\r\x1b[2K"
 _WIDEST: Final = 40
+_NARROWEST: Final = 10
+"""Characters of the bar; a narrower one says nothing."""
+_NAME: Final = 24
+"""Characters that the name may have before the bar may."""
+_GAPS: Final = 5
 _LEAST_SHARE: Final = 0.02
 """Below this share the time that is left is a guess that nobody wants."""
 
@@ -51,11 +56,13 @@ def drawn(name: str, step: str, done: float, seconds: float, columns: int) -> st
     """Return the line, never wider than the terminal."""
     left = f"{clock(seconds * (1 - done) / done)} left" if done >= _LEAST_SHARE else ""
     tail = f"{done:4.0%}  {left:<10}"
-    width = min(_WIDEST, columns - len(step) - len(tail) - 16)
-    room = columns - len(step) - len(tail) - max(width, 0) - 5
-    name = name if len(name) <= room else f"{name[: max(room - 1, 0)]}…"
+    rest = columns - len(step) - len(tail) - _GAPS
+    width = min(_WIDEST, rest - _NAME)
+    width = width if width >= _NARROWEST else 0
+    room = max(rest - width, 1)
+    name = name if len(name) <= room else f"{name[: room - 1]}…"
     filled = round(done * width)
-    bar = f"{'━' * filled}{'─' * (width - filled)} " if width >= 10 else ""
+    bar = f"{'━' * filled}{'─' * (width - filled)} " if width else ""
     return f"{name}  {step} {bar}{tail}".rstrip()[: max(columns - 1, 1)]
 
 

@@ -1,9 +1,11 @@
 """Golden mixes: pairs of vocals and instrumental of different kinds, made from the golden stems and from formulas.
 
-`python -m tests.golden.mixes` measures every mix and writes `audio/si_sdr.json`, which the tests compare with.
+`python -m tests.golden.mixes [MODEL...]` measures every mix with the models named (`spleeter-2stems` by default), whose
+weights must be in the model folder, and enters them in `audio/si_sdr.json`, which the tests compare with.
 """
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -86,13 +88,15 @@ def measure(engine: Engine, pair: Pair, folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    engine = load_engine(Loading("spleeter-2stems", model_folder(), 2))
-    record: dict[str, dict[str, float]] = {}
-    for name, make in pairs().items():
-        with tempfile.TemporaryDirectory() as folder:
-            record[name] = measure(engine, make(), Path(folder))
-        print(name, record[name])
-    RECORD.write_text(json.dumps({"spleeter": record}, indent=2) + "\n")
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    for model in sys.argv[1:] or ["spleeter-2stems"]:
+        engine = load_engine(Loading(model, model_folder(), 2, frozenset(STEMS)))
+        record["spleeter" if model == "spleeter-2stems" else model] = measured = {}
+        for name, make in pairs().items():
+            with tempfile.TemporaryDirectory() as folder:
+                measured[name] = measure(engine, make(), Path(folder))
+            print(model, name, measured[name])
+    RECORD.write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 
 from stemyard_contract.failures import FailureCode
-from stemyard_contract.separationjob import Stem
+from stemyard_contract.handover import Manifest
+from stemyard_contract.output import Output
+from stemyard_contract.separationjob import Source, Stem
 from stemyard_separator.engines.protocol import Engine, Track
 from stemyard_separator.engines.registry import Loading, load_engine
 from stemyard_separator.errors import ModelError
 from stemyard_separator.models.folder import ModelRecord, add_record, file_sha256
-from tests.support.audio import CLIP, Audio, read
+from tests.support import separator_process as separator
+from tests.support.audio import CLIP, Audio, read, write_wav
+from tests.support.desk_double import DeskDouble
 
 torch = pytest.importorskip("torch", reason="torch is not installed here: the demucs engine is NOT tested")
 
@@ -150,6 +154,51 @@ def test_a_compiled_network_gives_the_same(folder: Path, networks: dict[str, Any
     plain = separated(loaded(folder, "htdemucs", Stem.VOCALS), audio)
     assert snr(plain[Stem.VOCALS], separated(compiled, audio)[Stem.VOCALS]) >= 60
     assert compiled.parameters["compiled"] == "true"
+
+
+SHAPES = {
+    "htdemucs_ft": (Stem.VOCALS, Stem.INSTRUMENTAL),
+    "htdemucs": tuple(map(Stem, FOUR)),
+    "htdemucs_6s": tuple(map(Stem, SIX)),
+}
+
+
+@pytest.mark.parametrize("model", SHAPES)
+def test_two_four_and_six_stems_go_through_both_stages(
+    folder: Path, networks: dict[str, Any], desk: DeskDouble, upload: Source, tmp_path: Path, model: str
+) -> None:
+    stems, audio = SHAPES[model], song(9)
+    desk.files["input"] = write_wav(tmp_path / "song.wav", audio * 0.5).read_bytes()
+    environment = {"STEMYARD_MODEL_DIR": str(folder), "STEMYARD_DEVICE": "cpu"}
+    assert separator.run(separator.assignment(desk, upload), tmp_path / "fetch").exit_code == 0
+    given = separator.assignment(desk, model=model, stems=stems, output=Output(format="flac"))
+
+    ended = separator.run(given, tmp_path / "separate", **environment)
+
+    assert ended.exit_code == 0, ended.output
+    manifest = Manifest.model_validate_json(desk.files["manifest.json"])
+    assert set(manifest.stems) == set(stems)
+    assert (manifest.engine, manifest.model, manifest.device) == ("demucs", model, "cpu")
+    assert {"torch", "demucs"} <= set(manifest.versions)
+    for stem in stems:
+        path = tmp_path / f"{stem}.flac"
+        path.write_bytes(desk.files[path.name])
+        assert read(path).shape == audio.shape
+
+
+def test_a_pod_whose_gpu_is_no_use_says_so(
+    folder: Path, networks: dict[str, Any], desk: DeskDouble, upload: Source, tmp_path: Path
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    desk.files["input"] = CLIP.read_bytes()
+    assert separator.run(separator.assignment(desk, upload), tmp_path / "fetch").exit_code == 0
+    environment = {"STEMYARD_MODEL_DIR": str(folder), "STEMYARD_DEVICE": "cuda"}
+
+    ended = separator.run(separator.assignment(desk, model="htdemucs"), tmp_path / "separate", **environment)
+
+    assert ended.outcome is not None
+    assert ended.outcome.code is FailureCode.DEVICE_UNAVAILABLE
 
 
 class Narrow:

@@ -1,18 +1,24 @@
 """Golden mixes: no engine may become worse than it was by 0.2 dB on any stem of any of them."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from stemyard_contract.models import MODELS
+from stemyard_contract.models import Engine as EngineName
 from stemyard_separator.engines.protocol import Engine
 from stemyard_separator.engines.registry import Loading, load_engine
+from stemyard_separator.models.folder import read_index
 from tests.golden.mixes import RECORD, STEMS, measure, pairs
 from tests.support.spleeter_model import model_folder
 
 MOST_DROP = 0.2
-RECORDED: dict[str, dict[str, float]] = json.loads(RECORD.read_text())["spleeter"]
+RECORDS: dict[str, dict[str, dict[str, float]]] = json.loads(RECORD.read_text())
+RECORDED = RECORDS["spleeter"]
+DEMUCS = [name for name, model in MODELS.items() if model.engine is EngineName.DEMUCS]
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +41,18 @@ def test_a_mix_is_separated_as_well_as_ever(spleeter: Engine, tmp_path: Path, na
 def test_every_mix_is_recorded() -> None:
     assert set(RECORDED) == set(pairs())
     assert len(RECORDED) >= 6
+
+
+@pytest.mark.parametrize("model", DEMUCS)
+def test_demucs_is_as_good_as_ever_where_its_weights_are(tmp_path: Path, model: str) -> None:
+    if model not in read_index(model_folder()).models and f"{model}.vocals" not in read_index(model_folder()).models:
+        pytest.skip(f"no weights of {model} are here: its quality is NOT measured")
+    if find_spec("torch") is None:
+        pytest.skip(f"torch is not installed here: the quality of {model} is NOT measured")
+    recorded = RECORDS.get(model)
+    assert recorded is not None, f"record it with `python -m tests.golden.mixes {model}`"
+    engine = load_engine(Loading(model, model_folder(), 2, frozenset(STEMS), "auto"))
+    for name, make in pairs().items():
+        reached = measure(engine, make(), tmp_path)
+        print(model, name, reached, "recorded", recorded[name])
+        assert min(reached[stem] - recorded[name][stem] for stem in STEMS) >= -MOST_DROP

@@ -79,6 +79,7 @@ def test_a_list_shows_source_licence_and_digest() -> None:
         assert entry.name in done.stdout
         assert entry.licence in done.stdout
         assert entry.source in done.stdout
+    assert "htdemucs: sha256 known once fetched, about 84 MB to fetch" in done.stdout
     assert read_index(model_folder()).models["spleeter-2stems"].sha256 in done.stdout
 
 

@@ -25,7 +25,9 @@ def _list(arguments: argparse.Namespace) -> None:
         _show(f"  defaults: {', '.join(f'{key} {value}' for key, value in entry.parameters.items())}")
         for weights in entry.weights:
             record = index.get(weights.name)
-            _show(f"  {weights.name}: sha256 {record.sha256 if record else weights.sha256 or 'known once fetched'}")
+            told = record.sha256 if record else weights.sha256 or "known once fetched"
+            about = f", about {weights.megabytes:.0f} MB to fetch" if weights.megabytes and not record else ""
+            _show(f"  {weights.name}: sha256 {told}{about}")
 
 
 def _prefetch(arguments: argparse.Namespace) -> None:

@@ -24,14 +24,14 @@ class Weights:
         path: below the host of models; empty where it is not downloaded as it is.
         stems: what it is taken for; empty means everything its model gives.
         sha256: digest where it is known beforehand; otherwise what the host states is checked and then kept.
-        bytes: size where it is known beforehand.
+        megabytes: about how large it is, as others have published it.
     """
 
     name: str
     path: str = ""
     stems: frozenset[Stem] = frozenset()
     sha256: str | None = None
-    bytes: int | None = None
+    megabytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,10 @@ def _demucs(name: str, repository: str, weights: tuple[Weights, ...]) -> Entry:
     return Entry(name, weights, source, _DEMUCS_LICENCE, _DEMUCS_LINK, parameters=_DEMUCS_DEFAULTS)
 
 
-def _file(name: str, repository: str, signature: str, stem: Stem | None = None) -> Weights:
+def _file(name: str, repository: str, signature: str, megabytes: float, stem: Stem | None = None) -> Weights:
     path = f"adefossez/{repository}/resolve/main/{signature}.safetensors"
-    return Weights(f"{name}.{stem}" if stem else name, path, frozenset({stem} if stem else ()))
+    stems = frozenset({stem} if stem else ())
+    return Weights(f"{name}.{stem}" if stem else name, path, stems, megabytes=megabytes)
 
 
 _SPECIALISTS: Final = MappingProxyType(
@@ -110,13 +111,13 @@ CATALOGUE: Final = MappingProxyType(
                 "https://github.com/deezer/spleeter/blob/master/LICENSE",
                 parameters=MappingProxyType({"frames": 512, "precision": "float32"}),
             ),
-            _demucs("htdemucs", "HTDemucs", (_file("htdemucs", "HTDemucs", "955717e8"),)),
+            _demucs("htdemucs", "HTDemucs", (_file("htdemucs", "HTDemucs", "955717e8", 84.0),)),
             _demucs(
                 "htdemucs_ft",
                 "HTDemucs-ft",
-                tuple(_file("htdemucs_ft", "HTDemucs-ft", each, stem) for stem, each in _SPECIALISTS.items()),
+                tuple(_file("htdemucs_ft", "HTDemucs-ft", each, 84.0, stem) for stem, each in _SPECIALISTS.items()),
             ),
-            _demucs("htdemucs_6s", "HTDemucs-6s", (_file("htdemucs_6s", "HTDemucs-6s", "5c90dfd2"),)),
+            _demucs("htdemucs_6s", "HTDemucs-6s", (_file("htdemucs_6s", "HTDemucs-6s", "5c90dfd2", 54.9),)),
         )
     }
 )
