@@ -20,6 +20,7 @@ class Details(TypedDict, total=False):
 
     phase: str
     run: int
+    query: str
     model: str
     title: str
     artist: str
@@ -28,22 +29,33 @@ class Details(TypedDict, total=False):
     metadata: dict[str, Any]
     step: str
     reason: str
-    expires_at: float
     queue_position: int
     eta_seconds: int
 
 
-class Accepted(TypedDict):
+class Lasting(TypedDict, total=False):
+    """What comes with links: when they stop working, and by stem its outline in the JSON of `audiowaveform`."""
+
+    expires_at: float
+    peaks_urls: dict[str, str]
+
+
+class Echo(TypedDict, total=False):
+    """What this key gave along with its request."""
+
+    metadata: dict[str, Any]
+
+
+class Accepted(Echo):
     """202: the separation is under way."""
 
     track_id: str
     status: Literal["processing"]
     message: str
     created_at: float
-    metadata: NotRequired[dict[str, Any]]
 
 
-class Cached(TypedDict):
+class Cached(Lasting, Echo):
     """200: the separation was made before."""
 
     status: Literal["completed"]
@@ -52,8 +64,6 @@ class Cached(TypedDict):
     processing_time: float
     created_at: float
     cached: Literal[True]
-    expires_at: NotRequired[float]
-    metadata: NotRequired[dict[str, Any]]
 
 
 class Processing(Details):
@@ -70,8 +80,8 @@ class Processing(Details):
     progress: float
 
 
-class Completed(Details):
-    """A track whose stems are published. `expires_at` is when the links stop working."""
+class Completed(Details, Lasting):
+    """A track whose stems are published."""
 
     status: Literal["completed"]
     track_id: str
@@ -103,7 +113,6 @@ class Summary(Details):
 
     status: Status
     track_id: str
-    query: str
     created_at: float
     started_at: float
     progress: float

@@ -2,6 +2,7 @@
 
 import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
@@ -35,8 +36,7 @@ class Links:
             MisconfiguredError: there is neither a public domain nor a store to sign for.
         """
         if self._public is not None:
-            urls = {stem: f"{self._public}/{quote(key)}" for stem, key in record.stem_keys.items()}
-            return StemLinks(urls, record.expires_at)
+            return StemLinks(self._open(record.stem_keys), record.expires_at, self._open(record.peaks_keys))
         identity = (record.uid, record.status_run)
         signed_at, links = self._kept.get(identity, (float("-inf"), None))
         if links is None or now - signed_at > _KEPT_SECONDS:
@@ -49,8 +49,12 @@ class Links:
         if objects is None:
             raise MisconfiguredError("No object store is configured, so there are no links to the stems.")
         urls = {stem: objects.sign_get(key, disposition(record, stem, key)) for stem, key in record.stem_keys.items()}
+        peaks = {stem: objects.sign_get(key) for stem, key in record.peaks_keys.items()}
         expiry = now + LINK_SECONDS
-        return StemLinks(urls, expiry if record.expires_at is None else min(expiry, record.expires_at))
+        return StemLinks(urls, expiry if record.expires_at is None else min(expiry, record.expires_at), peaks)
+
+    def _open(self, keys: Mapping[Stem, str]) -> Mapping[Stem, str]:
+        return {stem: f"{self._public}/{quote(key)}" for stem, key in keys.items()}
 
     def _keep(self, identity: tuple[str, int], now: float, links: StemLinks) -> None:
         self._kept[identity] = (now, links)

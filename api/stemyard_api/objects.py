@@ -67,9 +67,11 @@ class Objects:
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._delete_below, prefix)
 
-    def sign_get(self, key: str, filename: str) -> str:
-        """Return a link that downloads an object under this name for LINK_SECONDS."""
-        params = {"Bucket": self._bucket, "Key": key, "ResponseContentDisposition": filename}
+    def sign_get(self, key: str, disposition: str | None = None) -> str:
+        """Return a link that reads an object for LINK_SECONDS, answered with this Content-Disposition."""
+        params = {"Bucket": self._bucket, "Key": key}
+        if disposition is not None:
+            params["ResponseContentDisposition"] = disposition
         return self._outer.generate_presigned_url("get_object", Params=params, ExpiresIn=LINK_SECONDS)
 
     def sign_put(self, key: str, size: int, content_type: str) -> tuple[str, dict[str, str]]:

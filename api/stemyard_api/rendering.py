@@ -2,10 +2,22 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from stemyard_api.answers import Accepted, Cached, Completed, Details, Failed, Processing, Result, Status, Summary
+from stemyard_api.answers import (
+    Accepted,
+    Cached,
+    Completed,
+    Details,
+    Echo,
+    Failed,
+    Lasting,
+    Processing,
+    Result,
+    Status,
+    Summary,
+)
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.mirror import MirrorRecord, ProgressRecord
 from stemyard_contract.separationjob import FailureStatus, Phase, Stem
@@ -16,37 +28,36 @@ _MOST_WHILE_PROCESSING: Final = 99.0
 
 @dataclass(frozen=True, slots=True)
 class StemLinks:
-    """Links to a track's stems, and when they stop working (epoch seconds; None when nothing is known)."""
+    """Links to a track's stems and their outlines, and when they stop working (epoch seconds; None: not known)."""
 
     urls: Mapping[Stem, str]
     expires_at: float | None = None
+    peaks: Mapping[Stem, str] = field(default_factory=dict)
 
 
 def accepted(record: MirrorRecord, key_id: str) -> Accepted:
     """Return the answer to a request that is being worked on."""
-    answer = Accepted(
-        track_id=record.track_id, status="processing", message=ACCEPTED_MESSAGE, created_at=record.created
+    return Accepted(
+        track_id=record.track_id,
+        status="processing",
+        message=ACCEPTED_MESSAGE,
+        created_at=record.created,
+        **_echo(record, key_id),
     )
-    if (metadata := _metadata(record, key_id)) is not None:
-        answer["metadata"] = metadata
-    return answer
 
 
 def cached(record: MirrorRecord, links: StemLinks, key_id: str) -> Cached:
     """Return the answer to a request whose result exists."""
-    answer = Cached(
+    return Cached(
         status="completed",
         track_id=record.track_id,
         result=_result(record, links),
         processing_time=_processing_time(record),
         created_at=record.created,
         cached=True,
+        **_lasting(links),
+        **_echo(record, key_id),
     )
-    if links.expires_at is not None:
-        answer["expires_at"] = links.expires_at
-    if (metadata := _metadata(record, key_id)) is not None:
-        answer["metadata"] = metadata
-    return answer
 
 
 def processing(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -> Processing:
@@ -69,7 +80,7 @@ def processing(record: MirrorRecord, progress: ProgressRecord | None, key_id: st
 
 def completed(record: MirrorRecord, links: StemLinks, key_id: str) -> Completed:
     """Return the state of a track whose stems are published."""
-    answer = Completed(
+    return Completed(
         status="completed",
         track_id=record.track_id,
         created_at=record.created,
@@ -79,10 +90,8 @@ def completed(record: MirrorRecord, links: StemLinks, key_id: str) -> Completed:
         progress=100,
         processing_time=_processing_time(record),
         **_details(record, key_id),
+        **_lasting(links),
     )
-    if links.expires_at is not None:
-        answer["expires_at"] = links.expires_at
-    return answer
 
 
 def failed(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -> Failed:
@@ -112,7 +121,7 @@ def summary(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) 
         state = completed(record, StemLinks({}), key_id)
     else:
         state = failed(record, progress, key_id)
-    return cast(Summary, {"query": record.query, **{name: value for name, value in state.items() if name != "result"}})
+    return cast(Summary, {name: value for name, value in state.items() if name != "result"})
 
 
 def status_of(record: MirrorRecord) -> Status:
@@ -127,6 +136,7 @@ def _details(record: MirrorRecord, key_id: str) -> Details:
     known: dict[str, Any] = {
         "phase": record.phase if same_run else Phase.PENDING,
         "run": record.run,
+        "query": record.query,
         "model": record.model,
         "title": record.title,
         "artist": record.artist,
@@ -135,6 +145,11 @@ def _details(record: MirrorRecord, key_id: str) -> Details:
         "metadata": _metadata(record, key_id),
     }
     return cast(Details, {key: value for key, value in known.items() if value is not None})
+
+
+def _echo(record: MirrorRecord, key_id: str) -> Echo:
+    metadata = _metadata(record, key_id)
+    return Echo() if metadata is None else Echo(metadata=metadata)
 
 
 def _metadata(record: MirrorRecord, key_id: str) -> dict[str, Any] | None:
@@ -152,6 +167,15 @@ def _metadata(record: MirrorRecord, key_id: str) -> dict[str, Any] | None:
 def _result(record: MirrorRecord, links: StemLinks) -> Result:
     urls = {f"{stem}_url": links.urls[stem] for stem in Stem if stem in links.urls}
     return cast(Result, {**urls, "track_id": record.track_id})
+
+
+def _lasting(links: StemLinks) -> Lasting:
+    answer = Lasting()
+    if links.expires_at is not None:
+        answer["expires_at"] = links.expires_at
+    if links.peaks:
+        answer["peaks_urls"] = {str(stem): url for stem, url in links.peaks.items()}
+    return answer
 
 
 def _failure(record: MirrorRecord) -> FailureStatus:

@@ -73,6 +73,8 @@ class StemStatus(Resource):
     """SHA-256 of the file."""
     duration: float
     """Seconds."""
+    peaks_key: Annotated[str, Field(max_length=512)] | None = None
+    """Object key of its outline for drawing, in the JSON of `audiowaveform`."""
 
 
 class ResultStatus(Resource):

@@ -230,6 +230,8 @@ class MirrorRecord(Handed):
     processing_seconds: float | None = None
     """Seconds that the run took which made the stems, where they are copies of another separation's."""
     stem_keys: dict[Stem, str] = Field(default_factory=dict)
+    peaks_keys: dict[Stem, str] = Field(default_factory=dict)
+    """Outlines of the stems, for those that have one."""
     failure: FailureStatus | None = None
     claims: list[str] = Field(default_factory=list)
     """Ids of the API keys that asked for it."""
@@ -272,6 +274,7 @@ def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
     spec = SeparationJobSpec.model_validate(resource["spec"])
     status = SeparationJobStatus.model_validate(resource.get("status") or {})
     source = status.source
+    stems = status.result.stems if status.result else {}
     created = datetime.fromisoformat(metadata["creationTimestamp"]).timestamp()
     ended = _epoch(status.finished_at)
     return MirrorRecord(
@@ -300,7 +303,8 @@ def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
         started_at=_epoch(status.started_at),
         ended_at=ended,
         processing_seconds=status.result.processing_seconds if status.result else None,
-        stem_keys={stem: artifact.key for stem, artifact in status.result.stems.items()} if status.result else {},
+        stem_keys={stem: artifact.key for stem, artifact in stems.items()},
+        peaks_keys={stem: artifact.peaks_key for stem, artifact in stems.items() if artifact.peaks_key is not None},
         failure=status.failure,
         claims=[claim.key for claim in spec.claims],
         metadata={claim.key: claim.metadata for claim in spec.claims if claim.metadata is not None},

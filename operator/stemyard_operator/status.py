@@ -145,7 +145,11 @@ def result_of(found: FoundManifest) -> ResultStatus:
     return ResultStatus(
         stems={
             stem: StemStatus(
-                key=f"{prefix}/{file.file}", bytes=file.bytes, sha256=file.sha256, duration=file.duration_seconds
+                key=f"{prefix}/{file.file}",
+                bytes=file.bytes,
+                sha256=file.sha256,
+                duration=file.duration_seconds,
+                peaks_key=f"{prefix}/{file.peaks.file}" if file.peaks is not None else None,
             )
             for stem, file in manifest.stems.items()
         },

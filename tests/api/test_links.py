@@ -64,6 +64,16 @@ def test_with_a_public_domain_links_are_permanent() -> None:
     assert links.expires_at == record.expires_at
 
 
+def test_outlines_are_linked_where_there_are_some() -> None:
+    record = tracks.completed(peaks_keys={Stem.VOCALS: "main/stems/x/tok/vocals.peaks.json"})
+    signed = Links(signer(), None).of(record, NOW).peaks
+    assert urlsplit(signed[Stem.VOCALS]).path == "/stemyard/main/stems/x/tok/vocals.peaks.json"
+    assert "response-content-disposition" not in parse_qs(urlsplit(signed[Stem.VOCALS]).query)
+    opened = Links(None, "https://media.example.com").of(record, NOW).peaks
+    assert opened == {Stem.VOCALS: "https://media.example.com/main/stems/x/tok/vocals.peaks.json"}
+    assert Links(signer(), None).of(tracks.completed(), NOW).peaks == {}
+
+
 def test_without_a_store_there_are_no_links() -> None:
     with pytest.raises(MisconfiguredError):
         Links(None, None).of(tracks.completed(), NOW)

@@ -125,3 +125,13 @@ def test_webhooks_are_as_the_openapi_document_says(model: type[dict[str, Any]], 
     assert TypeAdapter(model).validate_python(payload, strict=True) == payload
     assert set(payload) == set(model.__annotations__)
     assert shape(payload) == shape(WEBHOOKS[model.__name__])
+
+
+def test_outlines_come_with_the_links() -> None:
+    outlined = StemLinks(LINKS.urls, LINKS.expires_at, {Stem.VOCALS: "https://domain.com/vocals.peaks.json"})
+    for answer in (
+        rendering.completed(tracks.completed(), outlined, "default"),
+        rendering.cached(tracks.completed(), outlined, "default"),
+    ):
+        assert answer["peaks_urls"] == {"vocals": "https://domain.com/vocals.peaks.json"}
+        assert "peaks_urls" not in answer["result"]

@@ -42,8 +42,9 @@ def test_a_new_resource_is_pending() -> None:
 
 def test_a_completed_resource_names_its_stems() -> None:
     stem = {"key": "i/stems/t/k/vocals.mp3", "bytes": 1, "sha256": "0" * 64, "duration": 1.0}
+    outlined = {**stem, "key": "i/stems/t/k/bass.mp3", "peaksKey": "i/stems/t/k/bass.peaks.json"}
     result = {
-        "stems": {"vocals": stem},
+        "stems": {"vocals": stem, "bass": outlined},
         "manifestKey": "m",
         "model": "spleeter-2stems",
         "modelDigest": "d",
@@ -60,7 +61,8 @@ def test_a_completed_resource_names_its_stems() -> None:
         )
     )
     assert record.finished
-    assert record.stem_keys == {Stem.VOCALS: "i/stems/t/k/vocals.mp3"}
+    assert record.stem_keys == {Stem.VOCALS: "i/stems/t/k/vocals.mp3", Stem.BASS: "i/stems/t/k/bass.mp3"}
+    assert record.peaks_keys == {Stem.BASS: "i/stems/t/k/bass.peaks.json"}
     assert record.ended_at is not None
     assert record.started_at is not None
     assert record.ended_at - record.started_at == 30.0
