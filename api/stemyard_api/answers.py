@@ -326,6 +326,53 @@ class UploadSlot(TypedDict):
     expires_at: float
 
 
+class KeyInfo(TypedDict):
+    """The caller's key: its id, and what it may do."""
+
+    id: str
+    scopes: list[str]
+
+
+class SourceInfo(TypedDict):
+    """Which kinds of source are taken, and how large and long a recording may be."""
+
+    search: bool
+    url: bool
+    upload: bool
+    object: bool
+    max_file_size_mb: int
+    max_duration_seconds: int
+
+
+class ModelInfo(TypedDict):
+    """A model and every stem it can give; `default` is what `auto` means.
+
+    `qualities` are what `quality` chooses from; empty where it makes no difference.
+    """
+
+    name: str
+    stems: list[str]
+    qualities: list[str]
+    default: bool
+
+
+class FormatInfo(TypedDict):
+    """A format of stems; with `bitrates` in kilobits per second it has loss, with `bit_depths` it has none."""
+
+    name: str
+    bitrates: NotRequired[list[int]]
+    bit_depths: NotRequired[list[int]]
+
+
+class Capabilities(TypedDict):
+    """What can be asked for here, with this key."""
+
+    key: KeyInfo
+    sources: SourceInfo
+    models: list[ModelInfo]
+    formats: list[FormatInfo]
+
+
 class ServiceStates(TypedDict):
     """What is configured, and what answered when last probed."""
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from stemyard_api import (
     batch,
+    capabilities,
     health,
     jobs,
     problems,
@@ -31,7 +32,7 @@ from stemyard_api.settings import Settings, load_settings
 
 _DESCRIPTION = "Ask for a song; get its vocals and instrumental."
 
-_ROUTED = (separations, jobs, streams, batch, uploads, queue_info, usage, webhooks, webhook_tests, health)
+_ROUTED = (separations, jobs, streams, batch, uploads, capabilities, queue_info, usage, webhooks, webhook_tests, health)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

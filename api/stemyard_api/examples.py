@@ -113,6 +113,27 @@ USAGE: Final = {
         }
     ],
 }
+CAPABILITIES: Final = {
+    "key": {"id": "team-a", "scopes": ["read", "submit"]},
+    "sources": {
+        "search": True,
+        "url": True,
+        "upload": True,
+        "object": False,
+        "max_file_size_mb": 50,
+        "max_duration_seconds": 3600,
+    },
+    "models": [
+        {"name": "spleeter-2stems", "stems": ["instrumental", "vocals"], "qualities": [], "default": True},
+        {
+            "name": "htdemucs_ft",
+            "stems": ["bass", "drums", "instrumental", "other", "vocals"],
+            "qualities": ["fast", "balanced", "best"],
+            "default": False,
+        },
+    ],
+    "formats": [{"name": "mp3", "bitrates": [128, 192, 256, 320]}, {"name": "flac", "bit_depths": [16, 24]}],
+}
 UPLOAD_SLOT: Final = {
     "upload_id": "5f0c2b1d-77aa-8c3e-b1f0-6f6a2f6f9a10",
     "url": "https://store.example.com/stemyard/main/uploads/default/5f0c2b1d/source?X-Amz-Signature=abc",

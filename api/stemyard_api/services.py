@@ -149,12 +149,13 @@ async def _services(request: Request) -> Services:
 _API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="The service's API key.")
 
 
-def _holder_of(scope: Scope) -> Callable[..., Coroutine[None, None, Principal]]:
-    """Return the dependency on a caller whose key has this scope."""
+def _holder_of(scope: Scope | None) -> Callable[..., Coroutine[None, None, Principal]]:
+    """Return the dependency on a caller whose key has this scope; None takes any key."""
 
     async def principal(request: Request, _key: Annotated[str | None, Security(_API_KEY)]) -> Principal:
         caller = cast(Principal, request.scope[PRINCIPAL])
-        caller.require(scope)
+        if scope is not None:
+            caller.require(scope)
         return caller
 
     return principal
@@ -163,4 +164,5 @@ def _holder_of(scope: Scope) -> Callable[..., Coroutine[None, None, Principal]]:
 ServicesDep = Annotated[Services, Depends(_services)]
 SubmitterDep = Annotated[Principal, Depends(_holder_of(Scope.SUBMIT))]
 ReaderDep = Annotated[Principal, Depends(_holder_of(Scope.READ))]
+CallerDep = Annotated[Principal, Depends(_holder_of(None))]
 AdminDep = Annotated[Principal, Depends(_holder_of(Scope.ADMIN))]

@@ -34,7 +34,7 @@ from stemyard_contract.models import AUTO_MODEL, MODELS, Model, resolve_model
 from stemyard_contract.object_source import KEY_LIMIT, check_object_key
 from stemyard_contract.outbox import URL_LIMIT as WEBHOOK_LIMIT
 from stemyard_contract.outbox import ChosenEvent
-from stemyard_contract.output import BIT_DEPTHS, AudioFormat
+from stemyard_contract.output import BIT_DEPTHS, BITRATES, AudioFormat
 from stemyard_contract.quality import DEFAULT_QUALITY, Quality
 from stemyard_contract.separationjob import (
     API_VERSION,
@@ -144,7 +144,7 @@ class SeparationRequest(BaseModel):
     """Stems to publish."""
     format: AudioFormat = "mp3"
     """Container and codec of the stems; m4a holds AAC."""
-    bitrate: Annotated[StrictInt, Field(json_schema_extra={"enum": [128, 192, 256, 320]}), WHOLE] = 320
+    bitrate: Annotated[StrictInt, Field(json_schema_extra={"enum": list(BITRATES)}), WHOLE] = 320
     """Kilobits per second of mp3, m4a and opus."""
     bit_depth: Annotated[StrictInt, Field(json_schema_extra={"enum": [16, 24, 32]}), WHOLE] | None = None
     """Bits per sample of flac and wav, 24 where absent; 32 is floating point, for wav."""
@@ -296,8 +296,8 @@ def _stems(stems: list[Stem], model: Model) -> list[Stem]:
 
 
 def _output(request: SeparationRequest) -> Output:
-    if request.bitrate not in {128, 192, 256, 320}:
-        raise InvalidRequestError.of("bitrate", "must be one of 128, 192, 256, 320")
+    if request.bitrate not in BITRATES:
+        raise InvalidRequestError.of("bitrate", f"must be one of {', '.join(map(str, BITRATES))}")
     depths = BIT_DEPTHS.get(request.format, ())
     if request.bit_depth is not None and request.bit_depth not in depths:
         allowed = f"must be one of {', '.join(map(str, depths))}" if depths else "has no meaning"

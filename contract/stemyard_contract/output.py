@@ -8,6 +8,8 @@ from pydantic import ConfigDict, Field
 from stemyard_contract.resource import Resource, rule
 
 AudioFormat = Literal["mp3", "flac", "wav", "m4a", "opus"]
+BITRATES: Final = (128, 192, 256, 320)
+"""Kilobits per second that a format with loss may have."""
 BIT_DEPTHS: Final = MappingProxyType({"flac": (16, 24), "wav": (16, 24, 32)})
 """Bits per sample that a format without loss may have."""
 _DEFAULT_BIT_DEPTH: Final = 24
@@ -34,7 +36,7 @@ class Output(Resource):
 
     format: AudioFormat = "mp3"
     """Container and codec; also the ending of file names. m4a holds AAC."""
-    bitrate: Annotated[int, Field(json_schema_extra={"enum": [128, 192, 256, 320]})] = 320
+    bitrate: Annotated[int, Field(json_schema_extra={"enum": list(BITRATES)})] = 320
     """Kilobits per second of mp3, m4a and opus; flac and wav have none."""
     bit_depth: Annotated[int, Field(json_schema_extra={"enum": [16, 24, 32]})] | None = None
     """Bits per sample of flac and wav, 24 where absent; 32 is floating point, for wav."""

@@ -252,6 +252,7 @@ async def test_openapi_names_every_endpoint_with_examples(anonymous: httpx.Async
         "/jobs",
         "/queue/info",
         "/uploads",
+        "/capabilities",
         "/usage",
         "/webhooks/dead-letters",
         "/webhooks/test",
