@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from stemyard_api.answers import (
@@ -19,11 +20,13 @@ from stemyard_api.answers import (
     Summary,
 )
 from stemyard_contract.failures import FAILURES, FailureCode
+from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import MirrorRecord, ProgressRecord
 from stemyard_contract.separationjob import FailureStatus, Phase, Stem
 
 ACCEPTED_MESSAGE: Final = "Audio separation started"
 _MOST_WHILE_PROCESSING: Final = 99.0
+_AT_WORK: Final = MappingProxyType({Phase.FETCHING: WorkStage.FETCH, Phase.SEPARATING: WorkStage.SEPARATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,8 @@ def processing(record: MirrorRecord, progress: ProgressRecord | None, key_id: st
         progress=min(newest.progress if newest else _coarse(record), _MOST_WHILE_PROCESSING),
         **_details(record, key_id),
     )
-    if newest is not None:
-        answer["step"] = newest.step
+    if newest is not None and newest.stage is _AT_WORK.get(record.phase):
+        answer["step"] = newest.step  # else it is the last word of the stage before
     if record.reason:
         answer["reason"] = record.reason
     return answer

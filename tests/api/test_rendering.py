@@ -135,3 +135,17 @@ def test_outlines_come_with_the_links() -> None:
     ):
         assert answer["peaks_urls"] == {"vocals": "https://domain.com/vocals.peaks.json"}
         assert "peaks_urls" not in answer["result"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "stage", "step"),
+    [
+        (Phase.FETCHING, WorkStage.FETCH, "download"),
+        (Phase.QUEUED, WorkStage.FETCH, None),
+        (Phase.SEPARATING, WorkStage.FETCH, None),
+        (Phase.SEPARATING, WorkStage.SEPARATE, "download"),
+    ],
+)
+def test_a_step_is_told_while_its_stage_works(phase: Phase, stage: WorkStage, step: str | None) -> None:
+    last = tracks.progress(stage=stage, step="download")
+    assert rendering.processing(tracks.known(phase=phase), last, "default").get("step") == step
