@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan(settings, keyring),
-        middleware=stack(keyring, settings.trusted_proxies),
+        middleware=stack(keyring, settings),
     )
     routers = [module.router for module in _ROUTED]
     for router in routers:

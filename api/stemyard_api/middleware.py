@@ -1,19 +1,21 @@
 """Middleware: the layers around every route, in their order."""
 
-from collections.abc import Sequence
-
 from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from stemyard_api import tracing
 from stemyard_api.hot import HotRoutes
 from stemyard_api.layers import Authentication, BodyLimit, LastResort, RateLimits, RequestContext, SecurityHeaders
+from stemyard_api.page import Page, site_of
 from stemyard_api.security import Keyring
+from stemyard_api.settings import Settings
 
 
-def stack(keyring: Keyring, trusted_proxies: Sequence[str] = ()) -> list[Middleware]:
+def stack(keyring: Keyring, settings: Settings) -> list[Middleware]:
     """Return the middleware, outermost first."""
-    proxies = [Middleware(ProxyHeadersMiddleware, trusted_hosts=list(trusted_proxies))] if trusted_proxies else []
+    trusted = list(settings.trusted_proxies)
+    proxies = [Middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)] if trusted else []
+    pages = [Middleware(Page, site=site_of(settings))] if settings.web_enabled else []
     traces = [Middleware(tracing.Tracing, spans=tracing.provider())] if tracing.enabled() else []
     return [
         *proxies,
@@ -21,6 +23,7 @@ def stack(keyring: Keyring, trusted_proxies: Sequence[str] = ()) -> list[Middlew
         Middleware(RequestContext),
         Middleware(SecurityHeaders),
         Middleware(LastResort),
+        *pages,
         Middleware(Authentication, keyring=keyring),
         Middleware(RateLimits),
         *traces,

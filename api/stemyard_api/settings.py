@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     """Processes that share the limits which each counts for itself."""
     events_heartbeat_seconds: Annotated[float, Field(ge=0.1, le=300)] = 15.0
     """Between two signs of life on a stream of events."""
+    web_enabled: bool = True
+    """Whether `/` is a web page for people."""
     trusted_proxies: _Names = ()
     """Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     r2_access_key_id: str | None = None
@@ -129,7 +131,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _key_or_insecure(self) -> Self:
-        if self.api_secret_key is None and self.api_keys_file is None and not self.stemyard_insecure_dev:
+        if not self.key_needed and not self.stemyard_insecure_dev:
             raise ValueError(
                 "API_SECRET_KEY is not set; set it, or API_KEYS_FILE, "
                 "or STEMYARD_INSECURE_DEV=true to run without a key"
@@ -154,6 +156,11 @@ class Settings(BaseSettings):
     def redis_address(self) -> str | None:
         """The Redis URL with all that belongs to it."""
         return with_authority(self.redis_url.get_secret_value(), self.redis_ca_file) if self.redis_url else None
+
+    @property
+    def key_needed(self) -> bool:
+        """Whether there are keys, so that nobody enters without one."""
+        return self.api_secret_key is not None or self.api_keys_file is not None
 
     @property
     def models(self) -> tuple[str, ...]:

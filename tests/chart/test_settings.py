@@ -84,6 +84,12 @@ def test_limits_and_quotas_reach_the_api(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "2001:db8::/32"]
 
 
+def test_the_page_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert api_settings(case("default"), monkeypatch).web_enabled
+    objects = render({**CASES["default"], "api": {"page": {"enabled": False}}})
+    assert not api_settings(objects, monkeypatch).web_enabled
+
+
 def test_more_keys_are_mounted_as_a_folder() -> None:
     objects = render({**CASES["default"], "api": {"keys": {"existingSecret": "team-keys"}}})
     assert environment(objects, "api")["API_KEYS_FILE"] == "/etc/stemyard/keys/keys.yaml"

@@ -1,0 +1,31 @@
+// Problems: shows an error in plain words, with its code and what to change.
+
+import { el } from "./elements.js";
+import { advice, stretch } from "./words.js";
+
+/** Returns a box that tells of a Problem, and counts down where it says when to try again. */
+export function problemBox(error) {
+  const fields = error.fields.map((each) => el("li", {}, `${each.field}: ${each.message}`));
+  const wait = el("p", {});
+  const box = el(
+    "div.notice.bad",
+    {},
+    el("p.what", { role: "alert" }, error.message), // not the whole box: it would be read out again each second
+    fields.length > 1 ? el("ul", {}, ...fields) : null,
+    el("p", {}, advice(error.code, error.passing)),
+    wait,
+    el("p.note", {}, "Code ", el("code", {}, error.code), error.requestId ? " · request " : null, error.requestId ? el("code", {}, error.requestId) : null),
+  );
+  if (error.retryAfter !== null) countDown(wait, error.retryAfter);
+  return box;
+}
+
+function countDown(line, seconds) {
+  const end = Date.now() + seconds * 1000;
+  const tick = () => {
+    const left = Math.ceil((end - Date.now()) / 1000);
+    line.textContent = left > 0 ? `You can try again in ${stretch(left)}.` : "You can try again now.";
+    if (left > 0 && (line.isConnected || Date.now() - end + seconds * 1000 < 2000)) setTimeout(tick, 1000);
+  };
+  tick();
+}
