@@ -7,12 +7,13 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
 RUN := $(UV) run --no-sync
 PYTEST := $(RUN) pytest
 TORCH := $(CACHE)/venvs/cuda/bin/python
+CHROMIUM := $(or $(STEMYARD_CHROMIUM),$(shell command -v chromium || command -v google-chrome))
 TESTS ?= tests
 VERSION ?= 0.0.0-dev
 DIGESTS ?=
 CRD := charts/stemyard/files/crds/separationjobs.yaml
 
-.PHONY: help setup check format generate images test test-unit test-api-server chaos test-cluster test-torch bench demo down package release-notes
+.PHONY: help setup check format generate images test test-unit test-api-server test-browser chaos test-cluster test-torch bench demo down package release-notes
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -45,10 +46,10 @@ package: setup ## pack the chart into dist/ (VERSION=1.2.3 DIGESTS="api=sha256:.
 release-notes: setup ## print what the changelog says on VERSION
 	@$(RUN) python -m charts.release_notes $(VERSION)
 
-test: check test-unit test-api-server test-cluster ## run everything, cheapest first
+test: check test-unit test-api-server test-browser test-cluster ## run everything, cheapest first
 
 test-unit: setup ## tests that need neither cluster nor network
-	$(PYTEST) -m 'not api_server and not cluster' $(TESTS)
+	$(PYTEST) -m 'not api_server and not browser and not cluster' $(TESTS)
 
 test-api-server: setup ## tests against a real API server, started by the tests in seconds
 	python3 -m localcluster prepare --control-plane
@@ -62,6 +63,11 @@ chaos: setup ## kill the operator at every call it awaits, and over 1,000 separa
 fuzz-api: setup ## ask the live API for ten minutes whatever its OpenAPI document allows and forbids
 	python3 -m localcluster prepare --control-plane
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(PYTEST) -s tests/api_server/test_fuzz.py
+
+test-browser: setup ## tests of the web page in Chromium, before the whole system but a kubelet
+	python3 -m localcluster prepare --control-plane
+	$(if $(CHROMIUM),,apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium || { echo "Chromium is missing: install it, or name one in STEMYARD_CHROMIUM"; exit 1; })
+	$(PYTEST) -m browser $(TESTS)
 
 test-cluster: setup ## tests of the whole system on a real cluster
 	python3 -m localcluster prepare

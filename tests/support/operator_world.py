@@ -160,25 +160,30 @@ class World:
             client.put_object(Bucket=self.store.bucket, Key=file, Body=body, ContentType=kind)
         client.close()
         reference = MarkReference(key=key, sha256=hashlib.sha256(content).hexdigest())
-        message = Outcome(stage=typed.stage, mark=reference).dump() if outcome else ""
-        ended = {"exitCode": 0, "reason": "Completed", "startedAt": stamp(), "finishedAt": stamp(), "message": message}
-        self._pod_status(pod, "Succeeded", {"terminated": ended})
-        self._end(job, "Complete", "SuccessCriteriaMet", {"succeeded": 1, "completionTime": stamp()})
+        self.finish(job, pod, 0, Outcome(stage=typed.stage, mark=reference).dump() if outcome else "")
         return key
 
     def fail(self, job: Mapping[str, Any], pod: Mapping[str, Any], code: str) -> None:
         """End pod and Job with a failure code."""
         typed = job_of(job)
         assert typed is not None
-        self._fail(job, pod, exitCode=1, reason="Error", message=Outcome(stage=typed.stage, code=code).dump())
+        self.finish(job, pod, 1, Outcome(stage=typed.stage, code=code).dump())
 
     def run_out_of_memory(self, job: Mapping[str, Any], pod: Mapping[str, Any]) -> None:
         """End pod and Job as the kernel does when the container outgrows its memory."""
-        self._fail(job, pod, exitCode=137, reason="OOMKilled")
+        self.finish(job, pod, 137, reason="OOMKilled")
 
-    def _fail(self, job: Mapping[str, Any], pod: Mapping[str, Any], **ended: Any) -> None:
-        self._pod_status(pod, "Failed", {"terminated": {"startedAt": stamp(), "finishedAt": stamp(), **ended}})
-        self._end(job, "Failed", "FailureTarget", {"failed": 1})
+    def finish(
+        self, job: Mapping[str, Any], pod: Mapping[str, Any], exit_code: int, message: str = "", reason: str = "Error"
+    ) -> None:
+        """End pod and Job as a container that left this exit code and termination message."""
+        ended = {"exitCode": exit_code, "startedAt": stamp(), "finishedAt": stamp(), "message": message}
+        if exit_code == 0:
+            self._pod_status(pod, "Succeeded", {"terminated": {**ended, "reason": "Completed"}})
+            self._end(job, "Complete", "SuccessCriteriaMet", {"succeeded": 1, "completionTime": stamp()})
+        else:
+            self._pod_status(pod, "Failed", {"terminated": {**ended, "reason": reason}})
+            self._end(job, "Failed", "FailureTarget", {"failed": 1})
 
     def _end(self, job: Mapping[str, Any], how: str, first: str, more: dict[str, Any]) -> None:
         conditions = [
@@ -228,7 +233,8 @@ class World:
     def operator(self, **environment: str) -> Operator:
         """Another replica, not started yet."""
         port, health = free_port(), free_port()
-        values = {**self.environment, "DESK_PORT": str(port), "HEALTH_PORT": str(health), **environment}
+        desk = {"DESK_PORT": str(port), "DESK_URL": f"http://127.0.0.1:{port}"}
+        values = {**self.environment, **desk, "HEALTH_PORT": str(health), **environment}
         command = [sys.executable, "-m", "stemyard_operator"]
         return Operator(Server("operator", command, port, self.folder, values), health)
 

@@ -1,0 +1,152 @@
+"""The whole system but kubelet and browser, each part its own process; separations are made by the real separator."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from localcluster.control_plane import ControlPlane
+from stemyard_contract.handover import ASSIGNMENT_VARIABLE, DESK_PROGRESS_PATH, Assignment, Progress, WorkStage
+from tests.support import api_world, operator_world, separator_process
+from tests.support.operator_world import Operator, eventually
+from tests.support.servers import Api, api_process
+from tests.support.youtube_server import FakeYoutube
+
+
+@dataclass(frozen=True)
+class Work:
+    """A Job whose pod is running: what the kubelet would do with it is up to the test."""
+
+    world: "World"
+    job: dict[str, Any]
+    pod: dict[str, Any]
+
+    @property
+    def stage(self) -> WorkStage:
+        return self.assignment.stage
+
+    @property
+    def assignment(self) -> Assignment:
+        [container] = self.job["spec"]["template"]["spec"]["containers"]
+        text = next(entry["value"] for entry in container["env"] if entry["name"] == ASSIGNMENT_VARIABLE)
+        return Assignment.model_validate_json(text)
+
+    def report(self, fraction: float, step: str, sequence: int = 1) -> None:
+        """Tell the desk how far it is, as the separator does."""
+        progress = Progress(stage=self.stage, sequence=sequence, fraction=fraction, step=step)
+        headers = {"Authorization": f"Bearer {self.world.cluster.token(self.pod)}"}
+        url = self.world.operator.desk + DESK_PROGRESS_PATH
+        httpx.post(url, content=progress.dump(), headers=headers).raise_for_status()
+
+    def separate(self) -> None:
+        """Run the separator, and tell the cluster how it ended."""
+        folder = self.world.folder / self.pod["metadata"]["name"]
+        folder.mkdir()
+        (folder / "pod-token").write_text(self.world.cluster.token(self.pod))
+        ended = separator_process.run(
+            self.assignment,
+            folder,
+            STEMYARD_TOKEN_PATH=str(folder / "pod-token"),
+            STEMYARD_POD_UID=self.pod["metadata"]["uid"],
+            **self.world.youtube.environment,
+        )
+        assert ended.outcome is not None, ended.output
+        self.world.cluster.finish(self.job, self.pod, ended.exit_code, ended.outcome.dump())
+
+    def fail(self, code: str) -> None:
+        """End it with a failure code."""
+        self.world.cluster.fail(self.job, self.pod, code)
+
+
+@dataclass
+class World:
+    """All of it."""
+
+    cluster: operator_world.World
+    operator: Operator
+    api: Api
+    youtube: FakeYoutube
+    folder: Path
+    environment: dict[str, str]
+
+    @contextlib.contextmanager
+    def another_api(self, **settings: str) -> Iterator[Api]:
+        """Run an API of other settings before the same system; the store lets its page neither read nor write."""
+        with api_process(self.folder, {**self.environment, **settings}) as api:
+            yield api
+
+    @property
+    def url(self) -> str:
+        return self.api.url
+
+    def work(self, track: str, stage: WorkStage, attempt: int = 1, run: int = 1) -> Work:
+        """The Job of a stage of a track, started."""
+        name = f"sep-{track}"
+        eventually(lambda: self.exists(track))
+        job = self.cluster.wait_job(stage, attempt, name, run)
+        return Work(self, job, self.cluster.run(job))
+
+    def separate(self, track: str, run: int = 1) -> None:
+        """Take a track to its end."""
+        for stage in WorkStage:
+            self.work(track, stage, run=run).separate()
+
+    def wait_completed(self, track: str) -> None:
+        """Wait until the API tells that a track is completed."""
+        with self.api.client() as client:
+            eventually(lambda: client.get(f"/job/{track}").json()["status"] == "completed")
+
+    def submit(self, **request: Any) -> str:
+        """Ask for a separation past the page."""
+        with self.api.client() as client:
+            answer = client.post("/separate-audio", json=request)
+            answer.raise_for_status()
+            return str(answer.json()["track_id"])
+
+    def exists(self, track: str) -> bool:
+        """Whether there is a SeparationJob for a track."""
+        items = self.cluster.plane.api.get(self.cluster.path("separationjobs"))["items"]
+        return any(item["metadata"]["name"] == f"sep-{track}" for item in items)
+
+    def stop_jobs(self, track: str) -> None:
+        """Let go of Jobs that are being deleted, as the garbage collector does once their pods are gone."""
+
+        def ending() -> list[str]:
+            return [name for name, job in self.cluster.jobs().items() if "deletionTimestamp" in job["metadata"]]
+
+        eventually(lambda: [name for name in ending() if name.startswith(f"sep-{track}")])
+        for name in ending():
+            self.cluster.plane.api.merge(self.cluster.path("jobs", name), {"metadata": {"finalizers": None}})
+
+
+@contextlib.contextmanager
+def world(plane: ControlPlane, folder: Path, **extra: str) -> Iterator[World]:
+    """Start it all; `extra` are variables of the API."""
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(operator_world.world(plane, folder))
+        api_world.grant(plane, cluster.namespace)
+        operator = stack.enter_context(cluster.operating(MAX_ACTIVE="100", MAX_ACTIVE_FETCH="100"))
+        environment = {
+            "KUBECONFIG": str(plane.kubeconfig_of_account(cluster.namespace, api_world.ACCOUNT)),
+            "STEMYARD_INSTALL_ID": operator_world.INSTALL,
+            "STEMYARD_NAMESPACE": cluster.namespace,
+            "REDIS_URL": cluster.environment["REDIS_URL"],
+            **cluster.store.environment,
+            "API_KEYS_FILE": str(api_world.keys_file(folder)),
+            **extra,
+        }
+        api = stack.enter_context(api_process(folder, environment))
+        allow_page(cluster, api.url)
+        youtube = stack.enter_context(FakeYoutube())
+        yield World(cluster, operator, api, youtube, folder, environment)
+
+
+def allow_page(cluster: operator_world.World, origin: str) -> None:
+    """Let the page upload to the store and read from it, as the deployment does."""
+    client = cluster.store.client()
+    rule = {"AllowedOrigins": [origin], "AllowedMethods": ["GET", "HEAD", "PUT"], "AllowedHeaders": ["*"]}
+    client.put_bucket_cors(Bucket=cluster.store.bucket, CORSConfiguration={"CORSRules": [rule]})  # type: ignore[list-item]
+    client.close()
