@@ -155,6 +155,32 @@ def test_uninstalling_keeps_separations_and_the_id_and_nothing_else(plane: Contr
     assert left.stdout.split() == ["configmap/tunes-install"]
 
 
+def test_two_watched_namespaces_get_what_they_need_and_keep_nothing_of_it(plane: ControlPlane, place: str) -> None:
+    watched = [f"{place}-a", f"{place}-b"]
+    for one in watched:
+        restricted_namespace(plane, one)
+    release = install_case("two namespaces", place, {"watchNamespaces": watched, "api": {"namespace": watched[0]}})
+    command = kubectl(plane.kubeconfig, "get", KINDS, "-l", "app.kubernetes.io/instance=tunes", "-o", "name")
+
+    def present(namespace: str) -> set[str]:
+        done = subprocess.run([*command, "-n", namespace], capture_output=True, text=True, timeout=60, check=True)
+        return {line for line in done.stdout.split() if not line.startswith("clusterrole")}
+
+    role, binding = ("role.rbac.authorization.k8s.io", "rolebinding.rbac.authorization.k8s.io")
+    policy = "networkpolicy.networking.k8s.io"
+    both = {
+        "serviceaccount/tunes-separator",
+        f"{role}/tunes-operator",
+        f"{binding}/tunes-operator",
+        f"{policy}/tunes-separator",
+        f"{policy}/tunes-fetch",
+    }
+    assert present(watched[0]) == both | {f"{role}/tunes-api", f"{binding}/tunes-api"}
+    assert present(watched[1]) == both
+    uninstall(release)
+    assert [present(one) for one in watched] == [set(), set()]
+
+
 @pytest.fixture
 def previous(tmp_path: Path) -> Path:
     with tarfile.open(PREVIOUS) as archive:
