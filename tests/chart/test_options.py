@@ -140,6 +140,12 @@ def test_other_models_are_another_job() -> None:
             ]
         )
 
+    def template(values: Object) -> Object:
+        [found] = of_kind(render(merge(merge(BUCKET, {"models": {"cache": {"enabled": True}}}), values)), "Job")
+        return dict(found["spec"]["template"])
+
+    # A Job's template cannot be changed: nothing may be in it that its name does not tell of.
+    assert template({"commonLabels": {"team": "audio"}}) == template({})
     more = {"enabled": ["spleeter-2stems", "htdemucs"]}
     assert job({}) == job({}) != job(more)
 
