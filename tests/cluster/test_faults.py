@@ -68,7 +68,7 @@ def test_an_operator_killed_between_the_two_jobs_finishes_once(system: System) -
     assert restart_count(system) > restarts
     assert [name[-5:] for name in jobs_of(system, track_id)] == ["-f1-1", "-s1-1"]
     status = system.resource_of(track_id)["status"]
-    assert status["attempts"] == {"fetch": 1, "separate": 1, "disruptions": 0}
+    assert status["attempts"] == {"fetch": 1, "separate": 1, "failed": 0, "disruptions": 0}
 
 
 def restart_count(system: System) -> int:
