@@ -148,7 +148,7 @@ def kill_until_settled(world: World, stack: ExitStack, later: int) -> tuple[dict
         operator = world.operator(POD_NAME="operator-0")
         try:
             operator.start()
-            time.sleep(2 + len(kills) % 5)
+            time.sleep(2 + len(kills) % 5 + SEPARATIONS / 50)
             if woken is None and missed(world):
                 time.sleep(DOWN_SECONDS)
                 woken = stack.enter_context(Receiver(later))
