@@ -78,7 +78,7 @@ def deliveries(made: Bench, separations: int) -> Iterator[Figure]:
         wanted = (separations, separations * targets, 0)
         with made.world.operating() as operator:
             cpu, begun = cpu_seconds(operator), time.monotonic()
-            eventually(lambda wanted=wanted, prefix=prefix: made.states(prefix) == wanted, 300)  # type: ignore[misc]
+            eventually(lambda wanted=wanted, prefix=prefix: made.states(prefix) == wanted, 1800)  # type: ignore[misc]
             spent[prefix] = (cpu_seconds(operator) - cpu, time.monotonic() - begun)
     count = separations * CLAIMS
     cpu = spent["told"][0] - spent["alone"][0]
@@ -96,7 +96,7 @@ def pending(made: Bench, rounds: int) -> Iterator[Figure]:
             made.create("dead", separations, CLAIMS, "/never", DEAD)
         with made.world.operating() as operator:
             if name == "during":
-                eventually(lambda: made.states("dead")[0] == separations, 120)
+                eventually(lambda: made.states("dead")[0] == separations, 600)
                 yield Figure("webhooks.pending", made.states("dead")[2], "deliveries", 10_000, "more")
             found[name] = _ends(made, operator, name, rounds)
         if name == "during":
