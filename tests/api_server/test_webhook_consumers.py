@@ -73,12 +73,15 @@ def test_a_request_names_who_is_told(world: World, receiver: Receiver) -> None:
 def test_deliveries_are_looked_at_and_made_again(world: World, receiver: Receiver) -> None:
     receiver.behaviours["/gone"] = status(410)
     song = {"search_query": f"Song {uuid.uuid4()}", "webhook_url": receiver.url("/gone")}
-    with world.operating(ENABLED_MODELS="spleeter-2stems") as operator, asking(world) as client:
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(asking(world))
         track = client.post("/separate-audio", json=song).json()["track_id"]
         name = resource_name(track)
         assert client.get(f"/job/{track}/webhooks").json() == {"track_id": track, "deliveries": [], "attempts": []}
         assert client.post(f"/job/{track}/webhooks/redeliver").status_code == 404
+        # before there is a Job, which nobody here would clear away
         world.plane.api.merge(world.path("separationjobs", name), {"spec": {"cancel": True}})
+        operator = stack.enter_context(world.operating())
         eventually(lambda: len(receiver.received) == 2)
 
         def states() -> dict[str, str]:
