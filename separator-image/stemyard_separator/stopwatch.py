@@ -20,7 +20,8 @@ def process_age() -> float:
 class Stopwatch:
     """Seconds by step, which add up to the process's life; `start` is what it had spent before.
 
-    Moments such as `first_block` stand beside them, counted from the start of the process.
+    Moments such as `first_block` stand beside them, counted from the start of the process, and with `_cpu` the
+    processor's seconds that were spent until then.
     """
 
     def __init__(self) -> None:
@@ -37,3 +38,4 @@ class Stopwatch:
         """Book when `moment` came; later calls change nothing."""
         if moment not in self.seconds:
             self.seconds[moment] = round(process_age(), 3)
+            self.seconds[f"{moment}_cpu"] = round(time.process_time(), 3)
