@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from stemyard_contract.outbox import WebhookStatus
-from stemyard_contract.separationjob import Phase, SeparationJobStatus, phase_of
+from stemyard_contract.separationjob import Phase, SeparationJobSpec, SeparationJobStatus, phase_of
 from stemyard_operator.decision import Decision
 from stemyard_operator.leftovers import objects_of_source
 from stemyard_operator.observed import Job, Observed, live_jobs
@@ -45,6 +45,12 @@ def after_the_end(observed: Observed, now: datetime, settings: Settings) -> Deci
     return _over_time(observed, now, settings, stop, deliver, [wait for wait in waits if wait is not None])
 
 
+def life_seconds(phase: Phase, spec: SeparationJobSpec, settings: Settings) -> float:
+    """Return for how long a finished SeparationJob is kept: what it asks for, and less where it came to nothing."""
+    longest = {Phase.FAILED: settings.ttl_failed_seconds, Phase.CANCELLED: settings.ttl_cancelled_seconds}
+    return min(spec.ttl_seconds_after_finished, longest.get(phase, spec.ttl_seconds_after_finished))
+
+
 def _draft(observed: Observed, now: datetime, settings: Settings) -> SeparationJobStatus:
     separation = observed.separation
     draft = separation.status.model_copy(deep=True)
@@ -74,7 +80,7 @@ def _over_time(
     separation = observed.separation
     status, spec = separation.status, separation.spec
     since = (now - (status.finished_at or now)).total_seconds()
-    left = spec.ttl_seconds_after_finished - since
+    left = life_seconds(phase_of(status.conditions), spec, settings) - since
     if left <= 0 and not outstanding(status, now, settings):
         return Decision(stop=stop, delete=True)
     waits = [*waits, left if left > 0 else _LINGER_SECONDS]

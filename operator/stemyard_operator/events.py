@@ -40,6 +40,29 @@ def events_of(before: Separation, after: SeparationJobStatus, now: datetime) -> 
     return [_event(before, after, reason, now) for reason in reasons]
 
 
+def sweep_stopped(lease: str, namespace: str, why: str, now: datetime) -> dict[str, Any]:
+    """Return the Event, about the operator's Lease, of a sweep that removes nothing for doubt; one a day."""
+    moment = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{lease}.sweep-{now:%Y%m%d}", "namespace": namespace},
+        "involvedObject": {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "namespace": namespace,
+            "name": lease,
+        },
+        "reason": "SweepStopped",
+        "message": f"Nothing was removed: {why}. If that is right, set sweep.force to today's date.",
+        "type": "Warning",
+        "count": 1,
+        "firstTimestamp": moment,
+        "lastTimestamp": moment,
+        "source": {"component": MANAGED_BY},
+    }
+
+
 def _event(separation: Separation, status: SeparationJobStatus, reason: str, now: datetime) -> dict[str, Any]:
     seal = hashlib.sha256(f"{separation.uid}\n{status.run}\n{reason}".encode()).hexdigest()[:16]
     moment = now.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,6 +8,7 @@ from aiohttp import web
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     PlatformCollector,
     ProcessCollector,
@@ -98,6 +99,13 @@ class Metrics:
         self._deliveries = Counter(
             "stemyard_webhook_deliveries", "Deliveries of ends that are over.", ["outcome"], registry=registry
         )
+        self._swept = Counter(
+            "stemyard_sweep_removed", "Prefixes of orphaned objects that sweeps removed.", registry=registry
+        )
+        self._orphans = Gauge("stemyard_sweep_orphans", "Orphaned prefixes that the last sweep saw.", registry=registry)
+        self._stopped = Gauge(
+            "stemyard_sweep_stopped", "Whether the last sweep removed nothing for doubt.", registry=registry
+        )
         for phase in TERMINAL_PHASES:
             self._ended.labels(phase)
 
@@ -124,6 +132,12 @@ class Metrics:
             self._cache_hits.labels("recording").inc()
         if account.retry is not None:
             self._retries.labels(*account.retry).inc()
+
+    def swept(self, *, orphans: int, removed: int, stopped: bool) -> None:
+        """Take note of one sweep."""
+        self._swept.inc(removed)
+        self._orphans.set(orphans)
+        self._stopped.set(stopped)
 
     def attempted(self, attempt: AttemptRecord) -> None:
         """Count one attempt at a webhook."""

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final
@@ -103,6 +104,18 @@ class Settings(WebhookSettings, SourceSettings):
     retry_max_seconds: Seconds = 300
     resync_seconds: Seconds = 120
     workers: Annotated[int, Field(ge=1, le=64)] = 8
+
+    # how long
+    ttl_failed_seconds: Annotated[int, Field(ge=0)] = 7 * 86400
+    """Longest time that a failed SeparationJob is kept, however long a completed one would be."""
+    ttl_cancelled_seconds: Annotated[int, Field(ge=0)] = 86400
+    """The same for a cancelled one."""
+    sweep_seconds: Annotated[float, Field(ge=0)] = 86400
+    """Seconds between two sweeps of the bucket, and for which an orphan must be one; 0 turns them off."""
+    sweep_dry_run: bool = False
+    """Say what a sweep would remove, and remove nothing."""
+    sweep_force: date | None = None
+    """Day, in UTC, on which a sweep may remove more than it dares otherwise."""
 
     @field_validator(
         "watch_namespaces", "enabled_models", "image_pull_secrets", "object_source_prefixes", mode="before"

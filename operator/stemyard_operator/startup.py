@@ -40,6 +40,7 @@ from stemyard_operator.servers import serving
 from stemyard_operator.settings import Settings, load_settings
 from stemyard_operator.signing import Keychain
 from stemyard_operator.slots import Slots
+from stemyard_operator.sweeper import Sweeper
 from stemyard_operator.tracing import Tracing
 from stemyard_operator.watching import watch
 from stemyard_operator.workers import work
@@ -69,6 +70,7 @@ class Parts:
     health: Health
     metrics: Metrics
     pace: Pace
+    sweeper: Sweeper
     elector: Elector
     courier: Courier
     delivery_log: DeliveryLog
@@ -96,6 +98,7 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
     deliveries.on_attempt = _both(delivery_log.note, metrics.attempted)
     tracing = Tracing.open()
     pace = Pace(mirror, settings.max_active)
+    sweeper = Sweeper(settings, cluster, objects, elector.fence, metrics)
     wrote = _each(metrics.wrote, pace.learn)
     if tracing is not None:
         deliveries.trace = tracing.webhook
@@ -115,6 +118,7 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
         health=health,
         metrics=metrics,
         pace=pace,
+        sweeper=sweeper,
         elector=elector,
         courier=courier,
         delivery_log=delivery_log,
@@ -240,6 +244,7 @@ async def lead(parts: Parts) -> None:
         group.create_task(parts.feed.run())
         group.create_task(parts.delivery_log.run())
         group.create_task(parts.pace.run())
+        group.create_task(parts.sweeper.run())
 
 
 async def see_everything(parts: Parts) -> None:

@@ -512,6 +512,18 @@ def test_ttl() -> None:
     assert world.deleted
 
 
+def test_what_came_to_nothing_has_a_shorter_life() -> None:
+    world = separating(World(config=settings(ttl_failed_seconds=100)))
+    world.end(world.job(SEPARATE), "Failed", message=Outcome(stage=SEPARATE, code="MODEL_MISSING").dump())
+    world.settle()
+    world.wait(99)
+    world.settle()
+    assert not world.deleted
+    world.wait(1)
+    world.settle()
+    assert world.deleted
+
+
 def test_leftovers_of_a_failed_run_go_after_a_day() -> None:
     world = separating(World())
     world.end(world.job(SEPARATE), "Failed", message=Outcome(stage=SEPARATE, code="MODEL_MISSING").dump())
