@@ -39,17 +39,32 @@ _GPU: Final = _closed(
     },
     ("resource",),
 )
+_CLAIM: Final = _closed(
+    {
+        "name": {"type": "string", "pattern": f"^{_NAME}$", "description": "Name of the claim within the pod."},
+        "resourceClaimTemplateName": {"type": "string", "minLength": 1, "description": "What each pod's is made from."},
+    },
+    ("name", "resourceClaimTemplateName"),
+)
+_QUEUE: Final[Schema] = {"type": "string", "description": "LocalQueue of Kueue; needs kueue.enabled."}
 _PLACEMENT: Final[Schema] = {
     "nodeSelector": {**_STRINGS, "description": "Node labels that the pod needs."},
     "tolerations": {**_OBJECTS, "description": "Taints that the pod tolerates."},
     "affinity": {"type": "object", "description": "Affinity of the pod."},
     "priorityClassName": {"type": "string", "description": "Priority class of the pod."},
     "runtimeClassName": {"type": "string", "description": "Runtime class of the pod."},
+    "topologySpreadConstraints": {**_OBJECTS, "description": "How pods are spread over nodes and zones."},
 }
 _STAGE: Final = _closed(
     {
         "resources": {**_RESOURCES, "description": "Resources of the container."},
         "gpu": {**_GPU, "description": "Extended resource that the pod needs."},
+        "resourceClaims": {
+            "type": "array",
+            "items": _CLAIM,
+            "description": "Devices by dynamic resource allocation.",
+        },
+        "queueName": _QUEUE,
         "maxMemory": {"type": "string", "description": "Memory that an attempt may get after others ran out of it."},
         "device": {
             "enum": ["auto", "cpu", "cuda"],
@@ -62,6 +77,7 @@ _PROFILE: Final = _closed(
     {
         "fetch": {**_STAGE, "description": "The fetch stage; it has only the placement written here."},
         "separate": {**_STAGE, "description": "The separate stage; what it leaves out is the profile's."},
+        "queueName": _QUEUE,
         **_PLACEMENT,
     }
 )

@@ -44,6 +44,8 @@ ANNOTATION_REDELIVER: Final = f"{GROUP}/redeliver"
 """Asks to deliver webhooks again: `all`, or ids by comma; what follows a space only makes the wish a new one."""
 REDELIVER_LIMIT: Final = 4096
 """Characters of that annotation that are read."""
+LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
+"""Kueue's own: the LocalQueue that separate Jobs are to go through."""
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "stemyard-operator"
@@ -107,6 +109,9 @@ class Reason(StrEnum):
     RESUMED = "Resumed"
     DUPLICATE = "Duplicate"
     COPIED = "Copied"
+    WAITING_FOR_QUOTA = "WaitingForQuota"
+    EVICTED = "Evicted"
+    SUSPENDED_EXTERNALLY = "SuspendedExternally"
 
 
 class Claim(Resource):

@@ -46,6 +46,11 @@ def pods_path(namespace: str, name: str = "") -> str:
     return _path(f"/api/v1/namespaces/{namespace}/pods", name)
 
 
+def workloads_path(version: str, namespace: str) -> str:
+    """Return the path of Kueue's Workloads."""
+    return f"/apis/kueue.x-k8s.io/{version}/namespaces/{namespace}/workloads"
+
+
 def leases_path(namespace: str, name: str = "") -> str:
     """Return the path of Leases, or of one."""
     return _path(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", name)

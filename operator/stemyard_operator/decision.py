@@ -34,7 +34,14 @@ class ConfirmAbsent:
     name: str
 
 
-Question = LookForMark | ReadPods | ConfirmAbsent
+@dataclass(frozen=True, slots=True)
+class ReadWorkload:
+    """Why does Kueue hold this Job?"""
+
+    job: Job
+
+
+Question = LookForMark | ReadPods | ConfirmAbsent | ReadWorkload
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class Creation:
     stage: WorkStage
     name: str
     manifest: Mapping[str, Any]
+    queue: str = ""
+    """Kueue's queue that bounds it, instead of our own limits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """Answers the questions of a decision: asks the API server and the object store, and nobody else."""
 
-from stemyard_operator.cluster import Cluster, jobs_path, pods_path
-from stemyard_operator.decision import ConfirmAbsent, LookForMark, Question, ReadPods
+from stemyard_operator.cluster import Cluster, jobs_path, pods_path, workloads_path
+from stemyard_operator.decision import ConfirmAbsent, LookForMark, Question, ReadPods, ReadWorkload
 from stemyard_operator.errors import NotFoundError
 from stemyard_operator.intake import Intake
+from stemyard_operator.kueue import LABEL_JOB_UID, workload_of
 from stemyard_operator.marks import MARK_LIMIT, Found, files, home, verified
 from stemyard_operator.objects import Objects
-from stemyard_operator.observed import FoundSource, Job, Pod, Separation, controller_of, pod_of
+from stemyard_operator.observed import FoundSource, Job, Pod, Separation, Workload, controller_of, pod_of
 from stemyard_operator.recall import Recall
 
 _OWNER_LABEL = "batch.kubernetes.io/controller-uid"
@@ -19,16 +20,18 @@ class Answers:
         self.pods: dict[str, tuple[Pod, ...]] = {}
         self.looked: set[str] = set()
         self.absent: set[str] = set()
+        self.workloads: dict[str, Workload | None] = {}
 
 
 class Lookout:
     """Answers come into `answers`; those that stay true, into `recall` as well."""
 
-    def __init__(self, cluster: Cluster, objects: Objects, intake: Intake, install_id: str) -> None:
+    def __init__(self, cluster: Cluster, objects: Objects, intake: Intake, install_id: str, kueue_version: str) -> None:
         self._cluster = cluster
         self._objects = objects
         self._intake = intake
         self._install_id = install_id
+        self._kueue_version = kueue_version
 
     async def answer(self, question: Question, separation: Separation, answers: Answers, recall: Recall) -> None:
         """Answer one question.
@@ -44,6 +47,8 @@ class Lookout:
                 recall.see(job, pods)
                 if not job.live:
                     recall.pods[job.uid] = pods
+            case ReadWorkload(job):
+                answers.workloads[job.uid] = await self._workload(job)
             case ConfirmAbsent(name):
                 await self._confirm_absent(separation, name, answers)
             case LookForMark(stage):
@@ -60,6 +65,19 @@ class Lookout:
         listed = (await self._cluster.read(pods_path(job.namespace), query)).get("items") or []
         owners = [(resource, controller_of(resource["metadata"], "Job")) for resource in listed]
         return tuple(pod_of(resource) for resource, owner in owners if owner and owner["uid"] == job.uid)
+
+    async def _workload(self, job: Job) -> Workload | None:
+        """Return what Kueue says of a Job, None where it says nothing, or is not there at all."""
+        path = workloads_path(self._kueue_version, job.namespace)
+        try:
+            listed = await self._cluster.read(path, {"labelSelector": f"{LABEL_JOB_UID}={job.uid}"})
+        except NotFoundError:
+            return None
+        for resource in listed.get("items") or []:
+            owner = controller_of(resource["metadata"], "Job")
+            if owner is not None and owner["uid"] == job.uid:
+                return workload_of(resource)
+        return None
 
     async def _confirm_absent(self, separation: Separation, name: str, answers: Answers) -> None:
         try:

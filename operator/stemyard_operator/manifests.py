@@ -27,6 +27,7 @@ from stemyard_contract.separationjob import (
 )
 from stemyard_operator.admission import model_of
 from stemyard_operator.decision import Creation
+from stemyard_operator.kueue import queue_labels, queue_of
 from stemyard_operator.observed import Separation
 from stemyard_operator.profiles import Placement, StageProfile
 from stemyard_operator.settings import Settings
@@ -66,7 +67,7 @@ def build_job(
     metadata = {
         "name": name,
         "namespace": separation.namespace,
-        "labels": labels,
+        "labels": {**labels, **queue_labels(separation, stage, settings)},
         "ownerReferences": [_owner(separation)],
     }
     pod_metadata = {"labels": labels, "annotations": _STAYS}
@@ -77,7 +78,7 @@ def build_job(
         "metadata": metadata,
         "spec": {**_ONE_POD, "ttlSecondsAfterFinished": JOB_TTL_SECONDS, "template": template},
     }
-    return Creation(stage=stage, name=name, manifest=manifest)
+    return Creation(stage, name, manifest, queue_of(separation, stage, settings))
 
 
 _STAYS: Final = {
@@ -144,15 +145,30 @@ def _pod(
         "containers": [_container(separation, stage, settings, memory, fetched)],
         "volumes": _volumes(separation, stage, settings),
         **_placement(profile.placement(stage)),
+        **_claims(profile.stage(stage)),
         "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
     }
+
+
+def _claims(profile: StageProfile) -> dict[str, Any]:
+    claims = [claim.model_dump(by_alias=True) for claim in profile.resource_claims]
+    return {"resourceClaims": claims} if claims else {}
 
 
 def _placement(placement: Placement) -> dict[str, Any]:
     return {key: value for key, value in placement.model_dump(by_alias=True).items() if value and key in _PLACED}
 
 
-_PLACED: Final = frozenset({"nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName"})
+_PLACED: Final = frozenset(
+    {
+        "nodeSelector",
+        "tolerations",
+        "affinity",
+        "priorityClassName",
+        "runtimeClassName",
+        "topologySpreadConstraints",
+    }
+)
 
 
 def _container(
@@ -242,7 +258,8 @@ def _resources(profile: StageProfile, memory: int | None, workspace: int) -> dic
         requests["memory"] = limits["memory"] = mebibytes(memory)
     if profile.gpu is not None:
         requests[profile.gpu.resource] = limits[profile.gpu.resource] = str(profile.gpu.count)
-    return {"requests": requests, "limits": limits}
+    claims = [{"name": claim.name} for claim in profile.resource_claims]
+    return {"requests": requests, "limits": limits, **({"claims": claims} if claims else {})}
 
 
 def _mounts(stage: WorkStage, settings: Settings) -> list[dict[str, Any]]:

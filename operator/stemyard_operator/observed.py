@@ -23,7 +23,9 @@ from stemyard_contract.separationjob import (
     ANNOTATION_REDELIVER,
     KIND,
     LABEL_OWNER,
+    LABEL_QUEUE,
     REDELIVER_LIMIT,
+    Reason,
     SeparationJobSpec,
     SeparationJobStatus,
 )
@@ -129,6 +131,10 @@ class Job:
     """Bytes its container may use."""
     fetched: MarkReference | None = None
     """The source a separate Job was given."""
+    queue: str = ""
+    """Kueue's queue that it is in."""
+    suspended: bool = False
+    suspended_at: datetime | None = None
 
     @property
     def live(self) -> bool:
@@ -165,6 +171,9 @@ def job_of(resource: Resource) -> Job | None:
         reason=end.get("reason", ""),
         memory=_memory(container),
         fetched=_fetched(container),
+        queue=(metadata.get("labels") or {}).get(LABEL_QUEUE, ""),
+        suspended=resource["spec"].get("suspend") is True,
+        suspended_at=_suspended_at(status),
     )
 
 
@@ -181,6 +190,13 @@ def _end(status: Mapping[str, Any]) -> Mapping[str, Any]:
         if condition["type"] in {"Complete", "Failed"} and condition["status"] == "True":
             return dict(condition)
     return {}
+
+
+def _suspended_at(status: Mapping[str, Any]) -> datetime | None:
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "Suspended" and condition["status"] == "True":
+            return moment(condition.get("lastTransitionTime"))
+    return None
 
 
 def _memory(container: Mapping[str, Any]) -> int | None:
@@ -257,6 +273,14 @@ def pod_of(resource: Resource) -> Pod:
 
 
 @dataclass(frozen=True, slots=True)
+class Workload:
+    """Why Kueue holds a Job."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class FoundSource:
     """The commit mark of fetch, read from the store and verified."""
 
@@ -298,6 +322,8 @@ class Observed:
     manifest: FoundManifest | None = None
     looked: frozenset[WorkStage] = frozenset()
     """Stages whose commit mark was looked for."""
+    workloads: Mapping[str, Workload | None] = field(default_factory=dict)
+    """By uid of their Job; None where there is none."""
     absent: frozenset[str] = frozenset()
     """Names of Jobs that the API server says do not exist."""
     foreign: frozenset[str] = frozenset()

@@ -62,6 +62,13 @@ class Gpu(_Settings):
     count: Annotated[int, Field(ge=1)] = 1
 
 
+class ResourceClaim(_Settings):
+    """A device by dynamic resource allocation: each pod gets a claim made from a template."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    resource_claim_template_name: Annotated[str, Field(min_length=1)]
+
+
 class Placement(_Settings):
     """Where pods may run and how urgent they are; passed through to the pod."""
 
@@ -70,6 +77,7 @@ class Placement(_Settings):
     affinity: dict[str, Any] = Field(default_factory=dict)
     priority_class_name: str = ""
     runtime_class_name: str = ""
+    topology_spread_constraints: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class StageProfile(Placement):
@@ -77,6 +85,9 @@ class StageProfile(Placement):
 
     resources: Resources = Resources()
     gpu: Gpu | None = None
+    resource_claims: list[ResourceClaim] = Field(default_factory=list)
+    queue_name: str = ""
+    """Kueue's LocalQueue for the stage's Jobs; separate has the profile's where empty."""
     max_memory: str | None = None
     """Memory that an attempt may get after others were killed for want of it; default: twice the memory limit."""
     device: Literal["auto", "cpu", "cuda"] | None = None
@@ -107,12 +118,7 @@ class Profile(Placement):
     fetch: StageProfile = StageProfile()
     separate: StageProfile = StageProfile()
     queue_name: str = ""
-
-    @model_validator(mode="after")
-    def _queues_are_not_known_yet(self) -> Self:
-        if self.queue_name:
-            raise ValueError("queueName is not supported by this version; leave it empty")
-        return self
+    """Kueue's LocalQueue for separate Jobs of SeparationJobs that name none."""
 
     def stage(self, stage: WorkStage) -> StageProfile:
         """Return the resources of a stage."""

@@ -77,7 +77,7 @@ class Reconciler:
         self._wrote = wrote
         self._keychain = keychain
         self._recalls = Recalls()
-        self._lookout = Lookout(cluster, objects, intake, settings.stemyard_install_id)
+        self._lookout = Lookout(cluster, objects, intake, settings.stemyard_install_id, settings.kueue_api_version)
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         intake.on_gone = self.forget
         courier.on_result = self._attempted
@@ -153,6 +153,7 @@ class Reconciler:
             source=recall.source,
             manifest=recall.manifest,
             looked=frozenset(WorkStage(stage) for stage in answers.looked),
+            workloads=answers.workloads,
             absent=frozenset(answers.absent),
             foreign=frozenset(recall.foreign),
             room=frozenset() if ended(separation) else self._slots.room(separation),
@@ -214,7 +215,7 @@ class Reconciler:
             log.warning("stems to copy are not there", extra=about)
 
     async def _create(self, creation: Creation, separation: Separation, recall: Recall) -> None:
-        if not self._slots.claim(separation, creation.stage):
+        if not creation.queue and not self._slots.claim(separation, creation.stage):
             raise DecideAgain(_AT_ONCE)
         try:
             await self._confirm_unchanged(separation)

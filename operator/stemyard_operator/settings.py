@@ -105,6 +105,10 @@ class Settings(WebhookSettings, SourceSettings):
     resync_seconds: Seconds = 120
     workers: Annotated[int, Field(ge=1, le=64)] = 8
 
+    kueue_enabled: bool = False
+    """Whether Kueue may admit Jobs: labels name their queues, and Workloads are read."""
+    kueue_api_version: Annotated[str, Field(pattern=r"^v[0-9][a-z0-9]*$")] = "v1beta2"
+
     # how long
     ttl_failed_seconds: Annotated[int, Field(ge=0)] = 7 * 86400
     """Longest time that a failed SeparationJob is kept, however long a completed one would be."""
@@ -224,6 +228,10 @@ def load_settings() -> Settings:
             f"must be among {', '.join(sorted(MODELS))}, and the default must be enabled"
         )
     _ = settings.profiles, settings.fetch_volumes
+    for name, profile in settings.profiles.items():
+        queues = (profile.queue_name, profile.fetch.queue_name, profile.separate.queue_name)
+        if any(queues) and not settings.kueue_enabled:
+            raise ConfigurationError(f"PROFILES_FILE: {name} names a queue of Kueue; set KUEUE_ENABLED as well")
     try:
         signed = secrets(settings)
     except (SecretError, OSError) as error:

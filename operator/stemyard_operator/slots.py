@@ -160,6 +160,8 @@ class Slots:
             spaced=fetch and settings.fetch_spacing_seconds > 0,
         )
         for job in self._projection.live(stage):
+            if job.queue:
+                continue
             host = self._host_of_owner(job.owner) if fetch and self._by_host else _NO_HOST
             load.count((job.namespace, host))
             if load.spaced:

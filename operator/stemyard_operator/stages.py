@@ -14,7 +14,8 @@ from stemyard_operator.attempts import (
     failure_of,
     last_pod,
 )
-from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, ReadPods, ask
+from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, ReadPods, ReadWorkload, ask
+from stemyard_operator.kueue import UNEXPLAINED, queue_of
 from stemyard_operator.manifests import build_job
 from stemyard_operator.observed import PULL_REASONS, Job, Observed, Pod, live_jobs
 from stemyard_operator.profiles import quantity_bytes
@@ -108,7 +109,7 @@ def _start(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
     if due is not None and due > turn.now:
         return turn.step((due - turn.now).total_seconds())
     hint = _earlier_source(turn, stage)
-    if stage not in turn.observed.room and hint is None:
+    if not _has_room(turn, stage) and hint is None:
         return _wait_for_room(turn, stage)
     if stage not in turn.observed.looked:
         return ask(LookForMark(stage, hint, any_run=hint is not None))
@@ -120,9 +121,14 @@ def _start(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
 
 def _start_afresh(turn: Turn, stage: WorkStage) -> Decision:
     """Fetch again: what an earlier run fetched is gone."""
-    if stage not in turn.observed.room:
+    if not _has_room(turn, stage):
         return _wait_for_room(turn, stage)
     return _create(turn, stage, 1)
+
+
+def _has_room(turn: Turn, stage: WorkStage) -> bool:
+    """Return whether a Job may be made now; what goes through a queue of Kueue is bounded there."""
+    return stage in turn.observed.room or queue_of(turn.separation, stage, turn.settings) != ""
 
 
 def _earlier_source(turn: Turn, stage: WorkStage) -> MarkReference | None:
@@ -176,6 +182,8 @@ def _watch(turn: Turn, stage: WorkStage, job: Job) -> Decision:
     if job.deleted_at is not None:
         gone = stopping(turn.observed, [job], turn.now)
         return gone or failed(turn, stage, job.attempt, job, Failed(FailureCode.JOB_LOST))
+    if job.suspended:
+        return _held(turn, stage, job)
     if job.ready:
         turn.works(stage, Reason.RUNNING)
         return turn.step(TICK_SECONDS)
@@ -187,6 +195,25 @@ def _watch(turn: Turn, stage: WorkStage, job: Job) -> Decision:
     if job.uid not in turn.observed.pods:
         return ask(ReadPods(job))
     return _starting(turn, stage, job, last_pod(turn.observed.pods[job.uid]))
+
+
+def _held(turn: Turn, stage: WorkStage, job: Job) -> Decision:
+    """Say why a Job is suspended: by Kueue until there is quota, or by somebody unknown. It is never touched."""
+    if turn.settings.kueue_enabled and job.uid not in turn.observed.workloads:
+        return ask(ReadWorkload(job))
+    if stage is WorkStage.SEPARATE and turn.queue_deadline <= turn.now:
+        return turn.end(FailureCode.QUEUE_DEADLINE, stage, stop=(job,))
+    workload = turn.observed.workloads.get(job.uid)
+    unexplained = (job.suspended_at or job.created) + UNEXPLAINED - turn.now
+    if workload is not None:
+        turn.waits(stage, workload.reason, workload.message)
+    elif unexplained <= timedelta():
+        who = "and Kueue has no Workload for it" if job.queue else "and not by Stemyard"
+        turn.waits(stage, Reason.SUSPENDED_EXTERNALLY, f"The Job {job.name} is suspended, {who}.")
+    else:
+        turn.waits_at_first(stage)
+        return turn.step(unexplained.total_seconds())
+    return turn.step(LOOK_SECONDS)
 
 
 def _judge(turn: Turn, stage: WorkStage, job: Job) -> Decision:

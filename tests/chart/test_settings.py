@@ -169,7 +169,7 @@ def test_the_clusters_own_addresses_get_no_webhooks(tmp_path: Path, monkeypatch:
 
 def test_the_schema_of_profiles_is_the_operators() -> None:
     profile = schema()["properties"]["profiles"]["additionalProperties"]["properties"]
-    assert profile.keys() == {field.alias for field in Profile.model_fields.values()} - {"queueName"}
+    assert profile.keys() == {field.alias for field in Profile.model_fields.values()}
     stage = {field.alias for field in StageProfile.model_fields.values()}
     assert profile["fetch"]["properties"].keys() == stage
     assert profile["separate"]["properties"].keys() == stage

@@ -37,6 +37,16 @@ profiles:
     affinity: {nodeAffinity: {}}
     priorityClassName: batch
     runtimeClassName: nvidia
+    topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]
+  dra:
+    separate:
+      resourceClaims: [{name: gpu, resourceClaimTemplateName: one-gpu}]
+  mig:
+    separate:
+      gpu: {resource: nvidia.com/mig-1g.10gb}
+  amd:
+    separate:
+      gpu: {resource: amd.com/gpu, count: 1}
 """
 
 
@@ -86,11 +96,23 @@ def test_a_gpu_profile_places_separate_only(config: Settings) -> None:
     assert built["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
     assert built["affinity"] == {"nodeAffinity": {}}
     assert (built["priorityClassName"], built["runtimeClassName"]) == ("batch", "nvidia")
+    assert built["topologySpreadConstraints"][0]["topologyKey"] == "zone"
     resources = built["containers"][0]["resources"]
     assert resources["limits"]["nvidia.com/gpu"] == resources["requests"]["nvidia.com/gpu"] == "2"
     fetch = pod(build_job(separation(profile="gpu"), WorkStage.FETCH, 1, config).manifest)
     assert not {"nodeSelector", "tolerations", "runtimeClassName"} & set(fetch)
     assert "nvidia.com/gpu" not in fetch["containers"][0]["resources"]["limits"]
+
+
+def test_devices_by_name_and_by_claim(config: Settings) -> None:
+    for profile, resource in (("mig", "nvidia.com/mig-1g.10gb"), ("amd", "amd.com/gpu")):
+        built = pod(build_job(separation(profile=profile), WorkStage.SEPARATE, 1, config, fetched=MARK).manifest)
+        assert built["containers"][0]["resources"]["limits"][resource] == "1"
+    built = pod(build_job(separation(profile="dra"), WorkStage.SEPARATE, 1, config, fetched=MARK).manifest)
+    assert built["resourceClaims"] == [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}]
+    assert built["containers"][0]["resources"]["claims"] == [{"name": "gpu"}]
+    fetch = pod(build_job(separation(profile="dra"), WorkStage.FETCH, 1, config).manifest)
+    assert "resourceClaims" not in fetch
 
 
 def test_more_memory_is_asked_for_as_well_as_allowed(config: Settings) -> None:
@@ -143,7 +165,12 @@ def test_disk_follows_the_audio() -> None:
 def test_profiles_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     from stemyard_operator.errors import ConfigurationError
 
-    for text in ("profiles: {}", "profiles: {default: {queueName: gpu}}", "profiles: {default: {cpu: 1}}", "]["):
+    for text in (
+        "profiles: {}",
+        "profiles: {default: {separate: {resourceClaims: [{name: gpu}]}}}",
+        "profiles: {default: {cpu: 1}}",
+        "][",
+    ):
         path = tmp_path / "profiles.yaml"
         path.write_text(text)
         with pytest.raises(ConfigurationError, match="PROFILES_FILE"):

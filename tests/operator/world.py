@@ -22,7 +22,7 @@ from stemyard_contract.separationjob import API_VERSION, KIND, Output, Phase, Se
 from stemyard_operator.attempted import Attempted
 from stemyard_operator.copies import asked_by, copy_stems
 from stemyard_operator.decide import decide
-from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, ReadPods
+from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, Question, ReadPods, ReadWorkload
 from stemyard_operator.endpoints import NONE, Endpoints
 from stemyard_operator.marks import files, home, verified
 from stemyard_operator.observed import (
@@ -31,6 +31,7 @@ from stemyard_operator.observed import (
     FoundSource,
     Observed,
     Separation,
+    Workload,
     job_of,
     pod_of,
     separation_of,
@@ -90,6 +91,9 @@ class World:
     room: set[WorkStage] = field(default_factory=lambda: set(WorkStage))
     foreign: set[str] = field(default_factory=set)
     duplicates: list[Duplicate] = field(default_factory=list)
+    workloads: dict[str, Workload] = field(default_factory=dict)
+    """Kueue's word, by name of the Job."""
+    labels: dict[str, str] = field(default_factory=dict)
     progress: float | None = None
     disruptions: int = 0
     deleted: bool = False
@@ -116,6 +120,7 @@ class World:
             "uid": UID,
             "resourceVersion": str(next(self.numbers)),
             "generation": self.generation,
+            "labels": self.labels,
             "creationTimestamp": stamp(START),
             "annotations": self.annotations,
         }
@@ -166,13 +171,15 @@ class World:
                 self._answer(question, answers)
         raise AssertionError(f"questions without end: {decision.questions}")
 
-    def _answer(self, question: LookForMark | ReadPods | ConfirmAbsent, answers: dict[str, Any]) -> None:
+    def _answer(self, question: Question, answers: dict[str, Any]) -> None:
         match question:
             case ReadPods(job):
                 answers["pods"] = {
                     **answers["pods"],
                     job.uid: tuple(pod_of(pod) for pod in self.pods.get(job.uid, [])),
                 }
+            case ReadWorkload(job):
+                answers["workloads"] = {**answers.get("workloads", {}), job.uid: self.workloads.get(job.name)}
             case ConfirmAbsent(name):
                 assert name not in self.jobs, "the projection is the truth here"
                 answers["absent"] |= {name}
