@@ -241,7 +241,8 @@ def _starting(turn: Turn, stage: WorkStage, job: Job, pod: Pod | None) -> Decisi
         return failed(turn, stage, job.attempt, job, Failed(FailureCode.START_DEADLINE, _why(pod)))
     if pod is None or scheduled is None:
         stuck = bool(pod and pod.unschedulable)
-        turn.waits(stage, Reason.UNSCHEDULABLE if stuck else Reason.WAITING, pod.unschedulable if pod else "")
+        none = f"The Job {job.name} has no pod yet; its events say why, often a quota."
+        turn.waits(stage, Reason.UNSCHEDULABLE if stuck else Reason.WAITING, pod.unschedulable if pod else none)
     else:
         turn.works(stage, Reason.IMAGE_PULL if pod.waiting in PULL_REASONS else Reason.STARTING, _why(pod))
     return turn.step(LOOK_SECONDS)

@@ -553,6 +553,15 @@ def test_a_pod_without_a_node_is_queued_with_the_schedulers_words() -> None:
     assert (admitted.reason, admitted.message) == ("Unschedulable", "no GPU")
 
 
+def test_a_job_without_a_pod_says_where_to_look() -> None:
+    world = fetched(World())
+    world.wait(6)
+    world.settle()
+    admitted = next(one for one in world.separation.status.conditions if one.type == "Admitted")
+    assert admitted.reason == "Waiting"
+    assert "has no pod yet; its events say why" in admitted.message
+
+
 def test_an_image_that_cannot_be_pulled_is_said_and_given_up() -> None:
     world = World(spec={**SPEC, "retryPolicy": {"limit": 0}, "deadlines": {"start": 60}})
     world.settle()
