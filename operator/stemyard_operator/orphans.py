@@ -69,7 +69,7 @@ class Findings:
         places = {place: track for key in there if (place := _place(key, install_id)) for track in [_track(place)]}
         orphans = {place for place, track in places.items() if place not in kept.prefixes and track not in kept.tracks}
         hollow = [separation for separation, named in kept.results.values() if not there.issuperset(named)]
-        return cls(len(set(places.values())), frozenset(orphans), tuple(hollow))
+        return cls(len(_tracks(places)), frozenset(orphans), tuple(hollow))
 
     def confirmed(self, before: Sighting | None) -> frozenset[str]:
         """Return the orphans that were orphans before."""
@@ -77,7 +77,7 @@ class Findings:
 
     def objection(self, going: frozenset[str], kept: Kept) -> str | None:
         """Return why nothing should be removed, or None where all seems well. One track may always go."""
-        tracks = {_track(place) for place in going} - {_track(place) for place in kept.prefixes}
+        tracks = _tracks(going) - _tracks(kept.prefixes)
         lost = len(tracks) + len(self.hollow)
         if self.tracks and not kept.separations:
             return f"no SeparationJob was listed, but {self.tracks} tracks have objects"
@@ -92,6 +92,11 @@ def _place(key: str, install_id: str) -> str | None:
     if len(parts) < 5 or parts[0] != install_id or parts[1] not in set(Room):
         return None
     return "/".join(parts[:4]) + "/"
+
+
+def _tracks(places: Iterable[str]) -> set[str]:
+    """Return the tracks that have these places; uploads belong to none until they are submitted."""
+    return {_track(place) for place in places if place.split("/")[1] != Room.UPLOADS}
 
 
 def _track(place: str) -> str:

@@ -108,6 +108,14 @@ def test_one_in_ten_may_go_and_one_always(known: int, strays: int, objects: bool
     assert (findings.objection(going, holding) is not None) is objects
 
 
+def test_uploads_that_nobody_submitted_are_no_tracks() -> None:
+    holding = kept(completed()[0])
+    uploads = [f"{INSTALL}/uploads/key-{number}/{UPLOAD['id']}/source" for number in range(5)]
+    findings = Findings.of([*completed()[1], *uploads], holding, INSTALL)
+    assert (findings.tracks, len(findings.orphans)) == (1, 5)
+    assert findings.objection(findings.orphans, holding) is None
+
+
 def test_an_empty_listing_is_never_believed() -> None:
     findings = Findings.of([STRAY + "x"], kept(), INSTALL)
     assert "no SeparationJob was listed" in (findings.objection(findings.orphans, kept()) or "")
