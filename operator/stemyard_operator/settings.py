@@ -8,7 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_settings import NoDecode, SettingsConfigDict
 
@@ -93,7 +102,7 @@ class Settings(WebhookSettings, SourceSettings):
     profiles_file: Path | None = None
 
     # how much, how often
-    max_active: Annotated[int, Field(ge=1)] = 1
+    max_active: Annotated[int, Field(ge=1, validation_alias=AliasChoices("max_active", "worker_concurrency"))] = 1
     max_active_fetch: Annotated[int, Field(ge=1)] = 4
     max_active_per_namespace: Annotated[int, Field(ge=0)] = 0
     max_active_fetch_per_host: Annotated[int, Field(ge=0)] = 0

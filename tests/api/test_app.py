@@ -206,6 +206,30 @@ async def test_every_answer_has_security_headers(client: httpx.AsyncClient, anon
     assert secure.headers["strict-transport-security"].startswith("max-age=")
 
 
+async def test_cors_is_off(client: httpx.AsyncClient) -> None:
+    asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    for response in (
+        await client.options("/separate-audio", headers=asked),
+        await client.get("/livez", headers=asked),
+    ):
+        assert not [name for name in response.headers if name.startswith("access-control-")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"search_query": NaN}', b'{"search_query": "a", "metadata": {"a": Infinity}}', b'{"bitrate": -Infinity}'],
+)
+async def test_what_json_does_not_know_is_refused(client: httpx.AsyncClient, content: bytes) -> None:
+    response = await client.post("/separate-audio", content=content, headers={"Content-Type": "application/json"})
+    check_problem(response, 422, "INVALID_REQUEST")
+
+
+async def test_of_two_fields_with_one_name_the_last_counts(client: httpx.AsyncClient) -> None:
+    content = b'{"search_query": "a", "search_query": ""}'
+    response = await client.post("/separate-audio", content=content, headers={"Content-Type": "application/json"})
+    assert check_problem(response, 422, "INVALID_REQUEST")["errors"][0]["field"] == "search_query"
+
+
 async def test_what_nobody_expected_is_a_500_that_tells_nothing(
     app: FastAPI, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:

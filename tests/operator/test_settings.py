@@ -24,6 +24,14 @@ def test_defaults() -> None:
     assert found.profiles["default"].separate.gpu is None
 
 
+def test_the_original_services_name_for_concurrency_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_CONCURRENCY", "3")
+    assert load_settings().max_active == 3
+    monkeypatch.setenv("MAX_ACTIVE", "8")
+    assert load_settings().max_active == 8
+    assert settings(max_active=5).max_active == 5
+
+
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCH_NAMESPACES", "a, b,")
     monkeypatch.setenv("SEPARATOR_EXTRA_ENV", '{"A": "b"}')
