@@ -40,7 +40,9 @@ def api(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Api]:
 def test_the_document_is_true(api: Api, tmp_path: Path) -> None:
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.support.fuzz_hooks", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", f"{api.url}/openapi.json"]
-    options = {"header": f"X-API-Key: {api.key}", "checks": "all", "max-time": str(SECONDS), "request-timeout": "70"}
+    options = {"header": f"X-API-Key: {api.key}", "checks": "all", "max-time": str(SECONDS)}
+    # some answers wait for something: a long poll for a minute
+    options |= {"request-timeout": "70", "max-response-time": "70"}
     if "FUZZ_SEED" in os.environ:
         options["seed"] = os.environ["FUZZ_SEED"]
     command += [f"--{name}={value}" for name, value in options.items()]
