@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, Self
 
@@ -13,6 +14,7 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 
 from stemyard_contract.separationjob import API_VERSION, FIELD_MANAGER, GROUP, KIND, PLURAL, VERSION
+from stemyard_operator.clock import Clock
 from stemyard_operator.errors import ClusterError, ConfigurationError, ConflictError, NotFoundError
 
 WRITE_SECONDS: Final = 3.0
@@ -25,6 +27,8 @@ _RETRY_MAX: Final = 5.0
 _PASSING: Final = frozenset({0, 429, 500, 502, 503, 504})
 _PAGE: Final = 500
 _CONNECTIONS: Final = 32
+_LISTEN_SECONDS: Final = 5.0
+_PROMPT_SECONDS: Final = 1.0
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _APPLY: Final = "application/apply-patch+yaml"
 
@@ -84,6 +88,8 @@ class Cluster:
         self._configuration = configuration
         self._session: aiohttp.ClientSession | None = None
         self.fence: Callable[[], None] = lambda: None
+        self.clock = Clock()
+        self._listen_at = 0.0
         self.on_answer: Callable[[str, str, int], None] = lambda _verb, _resource, _status: None
 
     @classmethod
@@ -185,6 +191,7 @@ class Cluster:
     ) -> Json:
         """Make one call and return the JSON of its answer."""
         headers = {"Accept": "application/json", **await self._authorisation()}
+        begun = time.monotonic()
         if body is not None:
             headers["Content-Type"] = content_type
         try:
@@ -197,11 +204,19 @@ class Cluster:
                 timeout=aiohttp.ClientTimeout(total=seconds),
             ) as answer:
                 content = await answer.read()
+                self._listen(answer.headers.get("Date"), begun)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.on_answer(*right_of(method, path), 0)
             raise ClusterError(0, type(error).__name__, f"{method} {path}: {error}") from error
         self.on_answer(*right_of(method, path), answer.status)
         return _checked(answer.status, content)
+
+    def _listen(self, date: str | None, begun: float) -> None:
+        """Compare clocks now and then, by an answer that took no time worth speaking of."""
+        now = time.monotonic()
+        if date is not None and now >= self._listen_at and now - begun < _PROMPT_SECONDS:
+            self._listen_at = now + _LISTEN_SECONDS
+            self.clock.heard(date)
 
     async def _authorisation(self) -> dict[str, str]:
         settings: Mapping[str, Any] = await self._configuration.auth_settings()

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from pydantic import ValidationError
@@ -78,7 +78,7 @@ class Reconciler:
         self._keychain = keychain
         self._recalls = Recalls()
         self._lookout = Lookout(cluster, objects, intake, settings.stemyard_install_id, settings.kueue_api_version)
-        self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.now: Callable[[], datetime] = cluster.clock.now
         intake.on_gone = self.forget
         courier.on_result = self._attempted
 
