@@ -5,6 +5,8 @@ import contextlib
 import logging
 import sys
 
+import uvloop
+
 from stemyard_operator import logs
 from stemyard_operator.errors import OperatorError
 from stemyard_operator.startup import run
@@ -16,7 +18,7 @@ def main() -> int:
     code = 0
     try:
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(run())
+            uvloop.run(run())
     except* OperatorError as group:
         code = 1
         logging.getLogger(__name__).critical("ended: %s", "; ".join(map(str, _leaves(group))))
