@@ -208,6 +208,20 @@ class Mirror:
         except (RedisError, OSError, TimeoutError) as error:
             raise MirrorError(f"Redis: {error}") from error
 
+    async def clear(self) -> None:
+        """Forget every track, those included that the list of tracks has lost."""
+        if self._redis is None:
+            return
+        known = await self.tracks()
+        prefix = self._keys.record("")
+        try:
+            async for key in self._redis.scan_iter(match=prefix + "*", count=1000):
+                known.add(str(key).removeprefix(prefix))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise MirrorError(f"Redis: {error}") from error
+        for track in known:
+            await self.drop(track)
+
     async def _script(self, script: str, keys: list[str], arguments: list[str]) -> bool:
         if self._redis is None:
             return False

@@ -1,7 +1,10 @@
 """The operator as a real process: from a SeparationJob to published stems, whatever happens to it on the way."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -253,6 +256,32 @@ def test_metrics_tell_of_a_separation(running: World) -> None:
         assert scraped["stemyard_kubernetes_requests_total", ("200", "separationjobs/status", "patch")] == 3
         assert scraped["stemyard_mirror_waiting", ()] == 0
         assert scraped["stemyard_resync_age_seconds", ()] < 120
+
+
+def test_the_mirror_is_rebuilt_by_one_command(running: World) -> None:
+    """Records of what is gone go, also those that no list names; what is there is written again."""
+    with running.operating():
+        running.create()
+        running.separate()
+    track = f"{running.namespace}.song"
+    with running.redis() as client:
+        before = client.get(running.keys.record(track))
+        ghost = MirrorRecord.model_validate_json(before or "").model_copy(update={"track_id": "ghost"}).dump()
+        client.flushall()
+        client.set(running.keys.record("ghost"), ghost)
+        command = [sys.executable, "-m", "stemyard_operator.remirror"]
+        environment = {**os.environ, **running.environment}
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert ended.returncode == 0, ended.stderr
+        assert json.loads(ended.stderr.splitlines()[-1])["records"] == 1
+        assert client.get(running.keys.record(track)) == before
+        assert client.zrange(running.keys.tracks, 0, -1) == [track]
+        assert client.get(running.keys.record("ghost")) is None
+        running.valkey.stop()
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert ended.returncode == 1
+        assert "Redis" in ended.stderr
+        running.valkey.start()
 
 
 def test_after_a_failover_states_are_right_and_counts_begin_anew(running: World) -> None:
