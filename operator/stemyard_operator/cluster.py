@@ -233,7 +233,10 @@ class Cluster:
 def _checked(status: int, content: bytes) -> Json:
     try:
         answer: Json = json.loads(content)
-    except ValueError:
+    except ValueError as error:
+        if status < 300:
+            # whatever is between us and the API server answered in its stead
+            raise ClusterError(0, "NotJson", content[:200].decode(errors="replace")) from error
         answer = {"message": content[:200].decode(errors="replace")}
     if status < 300:
         return answer

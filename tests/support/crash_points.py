@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from stemyard_operator import logs, startup
 from stemyard_operator.bucket import Bucket
 from stemyard_operator.cluster import Cluster
@@ -146,7 +148,7 @@ def _live(environment: dict[str, str], folder: str, point: str) -> None:
     logs.configure()
     Points(Path(folder) / "trace", point).install()
     with contextlib.suppress(asyncio.CancelledError, OperatorError, ExceptionGroup):
-        asyncio.run(startup.run())
+        uvloop.run(startup.run())
     os._exit(0)
 
 

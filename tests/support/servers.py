@@ -40,11 +40,15 @@ class Server:
     def log(self) -> Path:
         return self.folder / f"{self.name}-{self.port}.log"
 
-    def start(self) -> None:
+    def launch(self) -> None:
+        """Start it without waiting for it."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, cwd=self.folder, env={**os.environ, **self.environment}, stdout=log, stderr=log
             )
+
+    def start(self) -> None:
+        self.launch()
         self.wait_until(self.listens)
 
     def stop(self, sent: signal.Signals = signal.SIGKILL) -> int:
