@@ -1,16 +1,18 @@
 """What the search finds in these tests; each song of its own, so that no test is answered from another's result."""
 
 import itertools
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from stemyard_contract.handover import WorkStage
-from tests.support.audio import CLIP
+from tests.support.audio import CLIP, read, write_wav
 from tests.support.web_world import World
 from tests.support.youtube_server import Recording
 
 _numbers = itertools.count(time.time_ns() // 1_000_000 % 1_000_000)
-CLIP_BYTES = CLIP.read_bytes()
+_CLIP = read(CLIP)
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,18 @@ def findable(world: World, title: str = "Slow Motion Dream", channel: str = "Ste
     song = {"title": title, "duration": 11, "channel": channel, "track": title, "artists": ["Steven M Bryant"]}
     karaoke = {"title": f"{title} (Karaoke)", "duration": 12, "channel": f"{channel} Sing"}
     world.youtube.recordings = {
-        f"song{number:07}": Recording(song, CLIP_BYTES),
-        f"sing{number:07}": Recording(karaoke, CLIP_BYTES),
+        f"song{number:07}": Recording(song, _recorded(number)),
+        f"sing{number:07}": Recording(karaoke, b""),
     }
     return Song(f"Bryant slow motion dream {number}", title)
+
+
+def _recorded(number: int) -> bytes:
+    """Return the clip with a click of its own: the operator copies the stems of audio that it has met before."""
+    audio = 0.9 * _CLIP
+    audio[:, number * 7919 % audio.shape[1]] = 0.5
+    with tempfile.TemporaryDirectory() as folder:
+        return write_wav(Path(folder, "song.wav"), audio).read_bytes()
 
 
 def finished(world: World, title: str = "Slow Motion Dream", channel: str = "Steven M Bryant - Topic") -> str:
