@@ -22,6 +22,7 @@ from stemyard_contract.identity import job_name, track_of
 from stemyard_contract.separationjob import (
     ANNOTATION_REDELIVER,
     KIND,
+    LABEL_JOB,
     LABEL_OWNER,
     LABEL_QUEUE,
     REDELIVER_LIMIT,
@@ -175,6 +176,13 @@ def job_of(resource: Resource) -> Job | None:
         suspended=resource["spec"].get("suspend") is True,
         suspended_at=_suspended_at(status),
     )
+
+
+def is_abandoned(resource: Resource) -> bool:
+    """Return whether a Job is one of ours that nobody owns any more, as after `kubectl delete --cascade=orphan`."""
+    metadata = resource["metadata"]
+    ours = LABEL_JOB in (metadata.get("labels") or {}) and _JOB_NAME.search(metadata["name"]) is not None
+    return ours and not metadata.get("ownerReferences") and "deletionTimestamp" not in metadata
 
 
 def controller_of(metadata: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from stemyard_operator.cluster import Cluster, jobs_path, separations_path
-from stemyard_operator.errors import OperatorError
+from stemyard_operator.errors import ConflictError, NotFoundError, OperatorError
 from stemyard_operator.health import Health
 from stemyard_operator.intake import Intake
 from stemyard_operator.mirroring import MirrorFeed
+from stemyard_operator.observed import Resource, is_abandoned
 from stemyard_operator.projection import Key, Projection, key_of
 from stemyard_operator.queue import WorkQueue
 from stemyard_operator.watching import JOB_SELECTOR
@@ -77,8 +79,17 @@ class Resync:
             for resource in page:
                 unseen.discard(resource["metadata"]["uid"])
                 self._intake.job(resource)
+                if self._feed.active and is_abandoned(resource):
+                    await self._remove(resource)
         for uid in unseen:
             self._intake.job_gone(uid)
+
+    async def _remove(self, job: Resource) -> None:
+        """Remove a Job that would work for nobody; its pods would hold a node until they end."""
+        metadata = job["metadata"]
+        with suppress(NotFoundError, ConflictError):
+            await self._cluster.delete_job(metadata["namespace"], metadata["name"], metadata["uid"])
+            log.warning("removed a job that nobody owns", extra={"job": metadata["name"]})
 
     def _wake(self) -> None:
         for resource in self._projection.all():

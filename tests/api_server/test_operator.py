@@ -147,6 +147,18 @@ def test_suspend_and_resume(running: World) -> None:
         assert events(running) == ["Completed", "Fetching", "Separating", "Suspended"]
 
 
+def test_a_job_that_nobody_owns_any_more_is_removed(running: World) -> None:
+    """As `kubectl delete --cascade=orphan` leaves it; a Job of somebody else with such a name is left alone."""
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]}
+    labels = {"app.kubernetes.io/managed-by": "stemyard-operator"}
+    for name, more in (("song-0123abcd-s1-1", {"stemyard.dev/separationjob": "song"}), ("other-0123abcd-s1-1", {})):
+        job = {"metadata": {"name": name, "labels": {**labels, **more}}, "spec": {"template": {"spec": pod}}}
+        running.plane.api.post(running.path("jobs"), job)
+    with running.operating(RESYNC_SECONDS="1"):
+        eventually(lambda: "deletionTimestamp" in running.jobs()["song-0123abcd-s1-1"]["metadata"])
+        assert "deletionTimestamp" not in running.jobs()["other-0123abcd-s1-1"]["metadata"]
+
+
 def test_run_again_replaces_the_stems(running: World) -> None:
     with running.operating():
         running.create()
