@@ -62,7 +62,7 @@ chaos: setup ## kill the operator at every call it awaits, and over 1,000 separa
 
 fuzz-api: setup ## ask the live API for ten minutes whatever its OpenAPI document allows and forbids
 	python3 -m localcluster prepare --control-plane
-	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(PYTEST) -s tests/api_server/test_fuzz.py
+	FUZZ_SEED=$(or $(FUZZ_SEED),$$RANDOM) FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(PYTEST) -s tests/api_server/test_fuzz.py
 
 test-browser: setup ## tests of the web page in Chromium, before the whole system but a kubelet
 	python3 -m localcluster prepare --control-plane
