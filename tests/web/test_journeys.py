@@ -85,7 +85,7 @@ def test_parts_are_saved_under_a_good_name_and_links_can_be_copied(song: str, vi
     visitor.has_player()
     with visitor.page.expect_download() as download:
         visitor.page.get_by_role("link", name="Download Vocals").click()
-    assert download.value.suggested_filename == "Slow Motion Dream-vocals.mp3"
+    assert download.value.suggested_filename == "Steven M Bryant - Slow Motion Dream (Vocals).mp3"
     assert Path(download.value.path()).stat().st_size > 100_000
     visitor.page.get_by_role("button", name="Copy the link to Instrumental").click()
     visitor.sees("The link to Instrumental is copied.")
