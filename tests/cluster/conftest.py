@@ -16,7 +16,7 @@ from demo.system import System as Running
 from localcluster import cli
 from localcluster.folders import here
 from localcluster.progress import say
-from tests.support.audio import CLIP
+from tests.support.audio import CLIP, RATE, read, write_wav
 
 PLUGIN = Path(__file__).parents[1] / "support/youtube_plugin"
 MEDIA_PORT = 8000
@@ -42,6 +42,10 @@ class System(Running):
     """The running system, and the server that stands in for the internet."""
 
     media_url: str = MEDIA_URL
+
+    def take(self, name: str) -> str:
+        """The address of a recording of three seconds that nothing else has, to be separated by itself."""
+        return f"{self.media_url}/take/{name}.wav"
 
     def resource_of(self, track_id: str) -> dict[str, Any]:
         """The SeparationJob of a track that was asked for through the API."""
@@ -84,7 +88,7 @@ def values(*, crds: bool) -> dict[str, Any]:
 
 # Ends with this folder: the tests of localcluster itself start from a machine without a cluster.
 @pytest.fixture(scope="package")
-def system() -> Iterator[System]:
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     provider = cli.provider(here())
     found_running = not provider.problems()
     installation = Installation(NAME, "test", 30551, 30901, values=values(crds=not found_running))
@@ -96,7 +100,7 @@ def system() -> Iterator[System]:
             running.namespace,
             running.node_address,
         )
-        serve_media(found)
+        serve_media(found, tmp_path_factory.mktemp("media"))
         yield found
     finally:
         if not os.environ.get(KEEP):
@@ -111,9 +115,10 @@ def take_down_all(installation: Installation, *, cluster_too: bool) -> None:
         take_down(installation)
 
 
-def serve_media(system: System) -> None:
+def serve_media(system: System, folder: Path) -> None:
     """Start the pod that serves media, and give fetch pods the plugin that looks for YouTube there."""
-    files = {"media.py": Path(__file__).with_name("media.py"), "clip.mp3": CLIP}
+    take = write_wav(folder / "take.wav", read(CLIP)[:, 4 * RATE : 7 * RATE])
+    files = {"media.py": Path(__file__).with_name("media.py"), "clip.mp3": CLIP, "take.wav": take}
     plugin = {path.name: path for path in (PLUGIN / "yt_dlp_plugins/extractor").glob("*.py")}
     # A server of an earlier run, left running by choice, would go on with the code it started with.
     system.kubectl("delete", "pod", "media", "--ignore-not-found", "--grace-period=0", "--force")

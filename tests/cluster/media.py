@@ -1,13 +1,17 @@
 """Runs in a pod of the cluster tests: serves what fetch downloads. Standard library only.
 
-/clip.mp3 and every other file of the folder given; /noise.bin, which no decoder takes; /endless.mp3, which never ends;
-/search?q= and /video/<id>, what the extractor plugin of tests/support/youtube_plugin asks instead of YouTube.
+/clip.mp3 and every other file of the folder given; /take/<name>.wav, for each name a recording that no other name has;
+/noise.bin, which no decoder takes; /endless.mp3, which never ends; /search?q= and /video/<id>, what the extractor
+plugin of tests/support/youtube_plugin asks instead of YouTube.
 """
 
+import io
 import json
 import sys
+import wave
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 BLOCK = b"\x00" * 65536
@@ -20,8 +24,25 @@ RECORDINGS = {
 AUDIO = {"format_id": "140", "url": "/clip.mp3", "ext": "mp3", "vcodec": "none", "acodec": "mp3"}
 
 
+TAKES: list[str] = []
+"""Names asked for so far; the take of each begins so many frames later than that of the first."""
+
+
+def take(folder: str, name: str) -> bytes:
+    """A recording of its own: stems of the same samples would be copied from another's, and nothing separated."""
+    if name not in TAKES:
+        TAKES.append(name)
+    with wave.open(str(Path(folder) / "take.wav")) as whole:
+        whole.setpos(1 + TAKES.index(name))
+        made = io.BytesIO()
+        with wave.open(made, "wb") as cut:
+            cut.setparams(whole.getparams())
+            cut.writeframes(whole.readframes(whole.getnframes()))
+    return made.getvalue()
+
+
 class Media(SimpleHTTPRequestHandler):
-    """Files, and two addresses that misbehave."""
+    """Files, takes, and two addresses that misbehave."""
 
     protocol_version = "HTTP/1.1"
 
@@ -29,6 +50,8 @@ class Media(SimpleHTTPRequestHandler):
         """Answer one request."""
         if self.path == "/noise.bin":
             self._whole(bytes(range(256)) * 400)
+        elif self.path.startswith("/take/"):
+            self._whole(take(self.directory, self.path), "audio/wav")
         elif self.path == "/endless.mp3":
             self._endless()
         elif self.path.startswith(("/search", "/video/")):

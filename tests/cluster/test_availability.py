@@ -46,8 +46,8 @@ def evict(system: System, pod: dict[str, Any]) -> None:
     system.kubectl("wait", "--for=delete", f"pod/{name}", "--timeout=120s")
 
 
-def request(system: System, name: str, bitrate: int = 128) -> dict[str, Any]:
-    return {"url": f"{system.media_url}/clip.mp3?{name}", "bitrate": bitrate}
+def request(system: System, name: str) -> dict[str, Any]:
+    return {"url": system.take(name)}
 
 
 def completed(system: System, track_id: str) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def processes_of(pod_uid: str, command: bytes) -> list[int]:
 
 def test_an_operator_killed_between_the_two_jobs_finishes_once(system: System) -> None:
     restarts = restart_count(system)
-    track_id = submit(system.service, {"url": f"{system.media_url}/clip.mp3", "bitrate": 128})["track_id"]
+    track_id = submit(system.service, {"url": system.take("killed-operator")})["track_id"]
     until(lambda: len(jobs_of(system, track_id)) == 1, 60)
     kill_operator(system)
     assert all("-f1-" in name for name in jobs_of(system, track_id)), "the separate Job was there already"
@@ -78,7 +78,7 @@ def restart_count(system: System) -> int:
 
 def test_a_flushed_redis_is_filled_again(system: System) -> None:
     """The mirror is a copy: what it forgot is answered from the resource."""
-    track_id = submit(system.service, {"url": f"{system.media_url}/clip.mp3", "bitrate": 192})["track_id"]
+    track_id = submit(system.service, {"url": system.take("flushed-redis")})["track_id"]
     *_, done = follow(system.service, track_id, 300)
     assert done["status"] == "completed"
     valkey = system.kubectl("get", "pods", "-l", "app.kubernetes.io/component=valkey", "-o", "name").strip()
@@ -91,8 +91,7 @@ def test_a_flushed_redis_is_filled_again(system: System) -> None:
 @pytest.mark.parametrize("kind", ["job", "pod"])
 def test_a_lost_worker_is_replaced(system: System, kind: str) -> None:
     """A separation survives the loss of what works on it, whoever removed it."""
-    bitrate = {"job": 256, "pod": 320}[kind]
-    track_id = submit(system.service, {"url": f"{system.media_url}/clip.mp3?{kind}", "bitrate": bitrate})["track_id"]
+    track_id = submit(system.service, {"url": system.take(f"lost-{kind}")})["track_id"]
     until(lambda: len(jobs_of(system, track_id)) == 1, 60)
     selector = f"stemyard.dev/separationjob=sep-{track_id}"
     system.kubectl("delete", kind, "-l", selector, "--grace-period=0", "--force", "--wait=false")

@@ -39,7 +39,7 @@ def test_an_upgrade_from_the_previous_chart_loses_and_repeats_nothing_under_way(
     older = merge(only_known(release.values, previous), {"crds": {"enabled": False}})
     try:
         install(replace(release, chart=previous, values=older), print, timeout=300)
-        wanted = [{"url": f"{system.media_url}/clip.mp3?upgrade-{n}", "bitrate": 128} for n in range(3)]
+        wanted = [{"url": system.take(f"upgrade-{n}")} for n in range(3)]
         under_way = [submit(system.service, one)["track_id"] for one in wanted]
     finally:
         install(release, print, timeout=300)

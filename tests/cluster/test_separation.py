@@ -119,8 +119,7 @@ def test_a_hand_written_resource_is_separated_and_waited_for(system: System) -> 
 
 def test_the_gpu_profile_holds_a_gpu_while_separating_only(system: System) -> None:
     """The node advertises imitated GPUs: counted and given out as real ones are."""
-    # in a format that no other test has, or stems would be copied and nothing would run
-    spec = {"source": {"url": f"{system.media_url}/clip.mp3"}, "output": {"format": "opus"}, "profile": "gpu"}
+    spec = {"source": {"url": system.take("on-gpu")}, "profile": "gpu"}
     manifest = {
         "apiVersion": "stemyard.dev/v1alpha1",
         "kind": "SeparationJob",

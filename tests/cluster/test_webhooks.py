@@ -18,7 +18,6 @@ OUTPUTS: list[dict[str, Any]] = [
     {"format": "flac"},
     {"format": "wav"},
 ]
-"""All different, so that no separation is answered by another."""
 PATHS = ("/good", "/flaky", "/gone")
 
 
@@ -51,7 +50,7 @@ def test_every_end_of_ten_separations_arrives(system: System, hooks: str) -> Non
             "kind": "SeparationJob",
             "metadata": {"name": name},
             "spec": {
-                "source": {"url": f"{system.media_url}/clip.mp3"},
+                "source": {"url": system.take(name)},
                 "output": output,
                 "webhooks": [{"url": f"{HOOKS_URL}{path}/{name}"} for path in PATHS],
             },
