@@ -108,6 +108,9 @@ def bring_up(wanted: Installation, say: Say) -> System:
     system = running(wanted)
     for url in (system.service.url, f"http://{system.node_address}:{wanted.store_port}"):
         _await_answer(url)
+    say("letting the page read and upload")
+    rules = ("python", "-m", "stemyard_operator.bucket_rules", "--origin", system.service.url)
+    system.kubectl("exec", f"deploy/{wanted.name}-operator", "--", *rules)
     return system
 
 
