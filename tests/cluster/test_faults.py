@@ -31,7 +31,8 @@ def until(true: Callable[[], bool], seconds: float) -> None:
 
 def operator_pod(system: System) -> dict[str, Any]:
     selector = f"app.kubernetes.io/instance={system.namespace},app.kubernetes.io/component=operator"
-    (pod,) = json.loads(system.kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
+    listed = json.loads(system.kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
+    (pod,) = [pod for pod in listed if "deletionTimestamp" not in pod["metadata"]]
     return dict(pod)
 
 
