@@ -8,15 +8,13 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 PERIOD_SECONDS: Final = 60.0
 _KEPT: Final = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Whether a request may pass. Times are seconds from now.
 
     Attributes:

@@ -5,8 +5,7 @@ its order, and leave to it every request that is not simply answered.
 """
 
 import time
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,8 +39,9 @@ _NOT_HERE: Final = frozenset({b"idempotency-key", b"expect", b"transfer-encoding
 _Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(NamedTuple):
+    """Cheaper to make than a frozen dataclass, which counts where each request makes one."""
+
     route: str
     policy: Policy
     status: int

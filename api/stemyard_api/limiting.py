@@ -1,6 +1,7 @@
 """Limiting: how often a key may ask. Submits are counted in Redis, else through KV, else here; reads always here."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal
 
 from stemyard_api.buckets import PERIOD_SECONDS, Buckets, Decision
@@ -75,11 +76,16 @@ class Limiter:
 
 def headers_of(policy: Policy, decision: Decision) -> list[tuple[bytes, bytes]]:
     """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
-    told = ';mode="approximate"' if decision.approximate else ""
     return [
-        (b"ratelimit-policy", f'"{policy}";q={decision.limit};w={PERIOD_SECONDS:.0f}{told}'.encode()),
-        (b"ratelimit", f'"{policy}";r={decision.remaining};t={decision.reset:.0f}'.encode()),
+        _policy_header(policy, decision.limit, decision.approximate),
+        (b"ratelimit", b'"%s";r=%d;t=%.0f' % (policy.encode(), decision.remaining, decision.reset)),
     ]
+
+
+@lru_cache(maxsize=1024)
+def _policy_header(policy: Policy, limit: int, approximate: bool) -> tuple[bytes, bytes]:
+    told = ';mode="approximate"' if approximate else ""
+    return b"ratelimit-policy", f'"{policy}";q={limit};w={PERIOD_SECONDS:.0f}{told}'.encode()
 
 
 def refusal(decision: Decision) -> RateLimitedError:

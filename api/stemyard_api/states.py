@@ -3,7 +3,7 @@
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from starlette.responses import JSONResponse
 
@@ -32,8 +32,7 @@ class _Kept:
     finished: bool
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """A track's state as a client gets it, and whether it has ended."""
 
     body: bytes
