@@ -6,6 +6,7 @@ CACHE := $(or $(STEMYARD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stemyard)
 UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
 RUN := $(UV) run --no-sync
 PYTEST := $(RUN) pytest
+TWO := -n 2 --dist loadfile
 TORCH := $(CACHE)/venvs/cuda/bin/python
 CHROMIUM := $(or $(STEMYARD_CHROMIUM),$(shell command -v chromium || command -v google-chrome))
 TESTS ?= tests
@@ -49,11 +50,11 @@ release-notes: setup ## print what the changelog says on VERSION
 test: check test-unit test-api-server test-browser test-cluster ## run everything, cheapest first
 
 test-unit: setup ## tests that need neither cluster nor network
-	$(PYTEST) -m 'not api_server and not browser and not cluster' $(TESTS)
+	$(PYTEST) $(TWO) -m 'not api_server and not browser and not cluster' $(TESTS)
 
 test-api-server: setup ## tests against a real API server, started by the tests in seconds
 	python3 -m localcluster prepare --control-plane
-	$(PYTEST) -m api_server $(TESTS)
+	$(PYTEST) $(TWO) -m api_server $(TESTS)
 
 chaos: setup ## kill the operator at every call it awaits, and over 1,000 separations with webhooks; an hour
 	python3 -m localcluster prepare --control-plane
