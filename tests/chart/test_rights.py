@@ -20,6 +20,8 @@ LEASE_RIGHTS = [
         "resourceNames": [f"{RELEASE}-operator"],
         "verbs": ["get", "update"],
     },
+    # what the sweep says is said of the Lease
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
 ]
 API_RIGHTS = [
     {
