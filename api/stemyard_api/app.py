@@ -55,6 +55,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # FastAPI's own would look for providers at every request, and tell exporters what clients sent
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan(settings, keyring),
         middleware=stack(keyring, settings),
     )
