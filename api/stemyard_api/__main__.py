@@ -1,5 +1,7 @@
 """Starts the API: `python -m stemyard_api`."""
 
+import gc
+import socket
 import sys
 from types import FrameType
 
@@ -15,6 +17,12 @@ _DRAIN_SECONDS = 20
 
 class _Server(uvicorn.Server):
     """Lets streams end when the process is told to, which uvicorn would wait for in vain."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin, and leave what is there by then out of every later search for garbage: it stays."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end."""
