@@ -13,6 +13,8 @@ from stemyard_api.settings import SettingsError, load_settings
 
 _DRAIN_SECONDS = 20
 """How long requests under way may take after SIGTERM."""
+_GARBAGE = (50_000, 20, 50)
+"""Objects made and not yet freed before they are searched for cycles, of which requests leave next to none."""
 
 
 class _Server(uvicorn.Server):
@@ -23,6 +25,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GARBAGE)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end."""
