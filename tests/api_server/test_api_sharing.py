@@ -115,6 +115,7 @@ def test_delete_gives_up_a_claim_and_the_last_deletes(shared: World, song: dict[
             "track_id": track,
             "deleted": False,
             "claim_removed": True,
+            "webhooks_abandoned": 0,
         }
         assert there(shared, track)
         assert called(second, "DELETE", f"/job/{track}")["deleted"] is True

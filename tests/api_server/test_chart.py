@@ -1,5 +1,6 @@
 """The chart at a real API server: every object admitted, secrets made once, all by Helm itself."""
 
+import contextlib
 import gzip
 import json
 import os
@@ -16,6 +17,7 @@ from charts.cluster import RESTRICTED
 from charts.helm import HelmError, Release, find_helm, merge
 from charts.install import InstallError, install, uninstall
 from localcluster.control_plane import ControlPlane
+from localcluster.errors import ApiRefusedError
 from stemyard_operator.cluster import separations_path
 from tests.chart import optional_apis
 from tests.chart.installed import (
@@ -29,6 +31,7 @@ from tests.chart.installed import (
     restricted_namespace,
 )
 from tests.chart.rendered import CASES, Object, of_kind, pods
+from tests.support.operator_world import eventually
 
 GENERATED = (("secrets", "tunes-api"), ("secrets", "tunes-redis"), ("secrets", "tunes-object-store"))
 SEPARATION = {
@@ -188,13 +191,26 @@ def previous(tmp_path: Path) -> Path:
     return tmp_path / "stemyard"
 
 
+def first_separation(plane: ControlPlane, place: str) -> Object:
+    """Create one as soon as the API server serves the kind, a moment after it took the definition."""
+    made: list[Object] = []
+
+    def created() -> bool:
+        with contextlib.suppress(ApiRefusedError):
+            made.append(plane.api.post(separations_path(place), SEPARATION))
+        return bool(made)
+
+    eventually(created)
+    return made[0]
+
+
 @pytest.mark.parametrize("name", ["demo", "kept", "external"])
 def test_an_upgrade_from_the_previous_chart_keeps_what_is_there_and_can_be_taken_back(
     plane: ControlPlane, place: str, previous: Path, name: str
 ) -> None:
     values = only_known(merge(CASES[name], WITHOUT_CLAIMS), previous)
     install(Release("tunes", place, previous, values), print, timeout=60, wait=False)
-    separation = plane.api.post(separations_path(place), SEPARATION)
+    separation = first_separation(plane, place)
     made = [one for one in GENERATED if name == "demo" or (name, one[1]) == ("kept", "tunes-api")]
     secrets, kept = data(plane, place, *made), data(plane, place, INSTALL_ID)
     deployment = f"/apis/apps/v1/namespaces/{place}/deployments/tunes-operator"

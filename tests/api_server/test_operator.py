@@ -275,7 +275,9 @@ def test_the_mirror_is_rebuilt_by_one_command(running: World) -> None:
     with running.operating():
         running.create()
         running.separate()
-    track = f"{running.namespace}.song"
+        track = f"{running.namespace}.song"
+        with running.redis() as client:
+            eventually(lambda: '"phase":"Completed"' in str(client.get(running.keys.record(track))))
     with running.redis() as client:
         before = client.get(running.keys.record(track))
         ghost = MirrorRecord.model_validate_json(before or "").model_copy(update={"track_id": "ghost"}).dump()
