@@ -67,7 +67,9 @@ class WorkQueue(Generic[Key]):
                 return key
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), wait)
+                # not `wait_for`: before Python 3.12 it loses a cancellation that comes with what it waits for
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
 

@@ -233,8 +233,21 @@ async def lead(parts: Parts) -> None:
         LeaseLostError: it is no longer held.
     """
     await parts.elector.acquire()
+    acting = asyncio.create_task(act(parts), name="act")
+    keeping = asyncio.create_task(parts.elector.keep(), name="keep")
+    try:
+        # not one group: it would wait for whatever is under way before it told that the lease is lost
+        done, _ = await asyncio.wait({acting, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        keeping.cancel()
+        acting.cancel()
+
+
+async def act(parts: Parts) -> None:
+    """Do what only the leader does, for ever."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(parts.elector.keep())
         parts.feed.active = parts.removals.active = True
         await see_everything(parts)
         parts.intake.wake_all()
