@@ -4,8 +4,9 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from stemyard_api.answers import CompletedWebhook, FailedWebhook, Problem, ProcessingWebhook, WebhookTest
+from stemyard_api.answers import Problem
 from stemyard_api.examples import WEBHOOKS
+from stemyard_api.webhook_bodies import CompletedWebhook, FailedWebhook, ProcessingWebhook, WebhookTest
 from stemyard_contract.event_types import ENDS, EventType
 
 _SCHEMA: Final = "#/components/schemas/{model}"

@@ -8,9 +8,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from stemyard_api import rendering
-from stemyard_api.answers import CompletedWebhook, FailedWebhook, ProcessingWebhook, WebhookTest
 from stemyard_api.examples import WEBHOOKS
 from stemyard_api.rendering import StemLinks
+from stemyard_api.webhook_bodies import CompletedWebhook, FailedWebhook, ProcessingWebhook, WebhookTest
 from stemyard_contract import webhook
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import TERMINAL_PHASES, Phase, Stem
