@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import math
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -110,6 +111,7 @@ class Store:
             timeout=TIMEOUT_SECONDS,
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
+            protocol=2,  # of version 3, redis-py writes every message out for a log that nobody keeps
             retry=Retry(ExponentialWithJitterBackoff(cap=0.1, base=0.02), retries=1),
         )
         self._redis = Redis.from_pool(pool)
@@ -179,9 +181,9 @@ class Store:
                 messages = await _come(pubsub)
                 if not messages:
                     await pubsub.ping()  # or a connection that died silently would never be noticed
-                if any(message["type"] == "subscribe" for message in messages):
+                if any(kind == b"subscribe" for kind, _ in messages):
                     yield []  # also when the client has connected again by itself
-                ids = [str(message["data"], "ascii", "replace") for message in messages if message["type"] == "message"]
+                ids = [str(data, "ascii", "replace") for kind, data in messages if kind == b"message"]
                 if ids:
                     yield ids
         except (RedisError, OSError, TimeoutError) as error:
@@ -320,14 +322,17 @@ class Store:
             raise StoreUnavailableError from error
 
 
-async def _come(pubsub: PubSub) -> list[dict[str, Any]]:
-    """Return the next message and those that came with it; none when nothing comes for a while."""
-    messages = [await pubsub.get_message(timeout=_LISTEN_SECONDS)]
-    # one timer for all of them: for each, it would cost more than the message
+async def _come(pubsub: PubSub) -> list[tuple[bytes, bytes]]:
+    """Return kind and data of the next message and of those that came with it; none when nothing comes for a while."""
+    first = await pubsub.get_message(timeout=_LISTEN_SECONDS)
+    messages = [] if first is None else [(str(first["type"]).encode(), first["data"])]
+    connection = pubsub.connection
+    # one timer for all of them, and no retries: for each, both would cost more than the message
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        while len(messages) < _MESSAGES and pubsub.connection is not None and await pubsub.connection.can_read():
-            messages.append(await pubsub.get_message(timeout=None))
-    return [message for message in messages if message is not None]
+        while len(messages) < _MESSAGES and connection is not None and await connection.can_read():
+            kind, *_, data = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+            messages.append((kind, data))
+    return messages
 
 
 def _raws(found: Sequence[bytes | None]) -> list[Raw]:
