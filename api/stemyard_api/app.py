@@ -1,12 +1,14 @@
 """The app: puts routes, middleware and services together. `uvicorn --factory stemyard_api.app:create_app` serves it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
 from stemyard_api import (
     batch,
@@ -25,7 +27,7 @@ from stemyard_api import (
 from stemyard_api.document import complete
 from stemyard_api.keys import follow, keyring_of
 from stemyard_api.logs import configure_logging
-from stemyard_api.middleware import stack
+from stemyard_api.middleware import front, stack
 from stemyard_api.security import Keyring
 from stemyard_api.services import open_services
 from stemyard_api.settings import Settings, load_settings
@@ -35,7 +37,22 @@ _DESCRIPTION = "Ask for a song; get its vocals and instrumental."
 _ROUTED = (separations, jobs, streams, batch, uploads, capabilities, queue_info, usage, webhooks, webhook_tests, health)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+class App(FastAPI):
+    """FastAPI, and in front of its own layers those that answer most requests."""
+
+    def __init__(self, *args: Any, front: Sequence[Middleware], **settings: Any) -> None:  # noqa: ANN401 - FastAPI's
+        super().__init__(*args, **settings)
+        self.front = list(front)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return all layers around the routes."""
+        app = super().build_middleware_stack()
+        for layer in reversed(self.front):
+            app = layer.cls(app, *layer.args, **layer.kwargs)
+        return app
+
+
+def create_app(settings: Settings | None = None) -> App:
     """Return the app.
 
     Args:
@@ -48,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings = load_settings()
         configure_logging()
     keyring = keyring_of(settings)
-    app = FastAPI(
+    app = App(
         title="Stemyard",
         description=_DESCRIPTION,
         version=version("stemyard"),
@@ -58,6 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # FastAPI's own would look for providers at every request, and tell exporters what clients sent
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan(settings, keyring),
+        front=front(keyring, settings),
         middleware=stack(keyring, settings),
     )
     routers = [module.router for module in _ROUTED]

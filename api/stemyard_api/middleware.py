@@ -11,15 +11,18 @@ from stemyard_api.security import Keyring
 from stemyard_api.settings import Settings
 
 
-def stack(keyring: Keyring, settings: Settings) -> list[Middleware]:
-    """Return the middleware, outermost first."""
+def front(keyring: Keyring, settings: Settings) -> list[Middleware]:
+    """Return the layers in front of FastAPI's own, outermost first."""
     trusted = list(settings.trusted_proxies)
     proxies = [Middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)] if trusted else []
+    return [*proxies, Middleware(HotRoutes, keyring=keyring)]
+
+
+def stack(keyring: Keyring, settings: Settings) -> list[Middleware]:
+    """Return the layers behind FastAPI's own, outermost first."""
     pages = [Middleware(Page, site=site_of(settings))] if settings.web_enabled else []
     traces = [Middleware(tracing.Tracing, spans=tracing.provider())] if tracing.enabled() else []
     return [
-        *proxies,
-        Middleware(HotRoutes, keyring=keyring),
         Middleware(RequestContext),
         Middleware(SecurityHeaders),
         Middleware(LastResort),
