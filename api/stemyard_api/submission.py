@@ -54,6 +54,7 @@ METADATA_LIMIT: Final = 1024
 """Bytes of a caller's metadata as JSON."""
 URL_LIMIT: Final = 2048
 _SOURCE_FIELDS: Final = ("search_query", "url", "upload_id", "object")
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def check_text(text: str) -> str:
@@ -106,7 +107,7 @@ def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 
 def dump_metadata(metadata: dict[str, Any]) -> str:
     """Return the text form in which metadata is kept."""
-    return json.dumps(metadata, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _COMPACT.encode(metadata)
 
 
 class SeparationRequest(BaseModel):

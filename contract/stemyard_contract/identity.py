@@ -27,6 +27,7 @@ _YOUTUBE_HOSTS: Final = frozenset(
 )
 _YOUTUBE_ID: Final = re.compile(r"[A-Za-z0-9_-]{11}")
 _YOUTUBE_PATHS: Final = frozenset({"shorts", "embed", "live", "v"})
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class QueryError(ValueError):
@@ -164,8 +165,7 @@ def _digest(
         content["key"] = sharing_key
     if quality != DEFAULT_QUALITY:
         content["quality"] = quality
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(content).encode()).hexdigest()
 
 
 def spec_cache_key(spec: SeparationJobSpec, default_model: str, sharing_key: str | None = None) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from stemyard_contract.resource import Resource, rule
+from stemyard_contract.resource import Value, rule
 
 AudioFormat = Literal["mp3", "flac", "wav", "m4a", "opus"]
 BITRATES: Final = (128, 192, 256, 320)
@@ -18,7 +18,7 @@ _CONTENT_TYPES: Final = MappingProxyType(
 )
 
 
-class Output(Resource):
+class Output(Value):
     """How stems are encoded."""
 
     model_config = ConfigDict(

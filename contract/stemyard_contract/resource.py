@@ -20,6 +20,12 @@ class Resource(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+class Value(Resource):
+    """A part that never changes, and so serves as the default of many wholes: pydantic copies only what may change."""
+
+    model_config = ConfigDict(frozen=True)
+
+
 def rule(rule: str, message: str) -> JsonDict:
     """Return a CEL rule, and what is said when it does not hold."""
     return {"rule": rule, "message": message}

@@ -16,7 +16,7 @@ from stemyard_contract.findings import StemStatus as StemStatus
 from stemyard_contract.outbox import SPEC_TARGETS, TARGETS_LIMIT, Events, WebhookStatus, WebhookTarget, WebhookUrl
 from stemyard_contract.output import Output as Output
 from stemyard_contract.quality import DEFAULT_QUALITY, Quality
-from stemyard_contract.resource import Resource, rule
+from stemyard_contract.resource import Resource, Value, rule
 from stemyard_contract.source import ObjectSource as ObjectSource
 from stemyard_contract.source import Source as Source
 from stemyard_contract.source import UploadSource as UploadSource
@@ -127,14 +127,14 @@ class Claim(Resource):
     """What it wants to be told of there; by default the three ends."""
 
 
-class RetryPolicy(Resource):
+class RetryPolicy(Value):
     """How often a stage is tried again."""
 
     limit: Annotated[int, Field(ge=0, le=10)] = 3
     """Retries of each stage after its first attempt; disruptions do not count."""
 
 
-class Deadlines(Resource):
+class Deadlines(Value):
     """Seconds each part may take."""
 
     fetch: Annotated[int, Field(ge=10, le=86400)] = 900
