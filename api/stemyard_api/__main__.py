@@ -9,6 +9,7 @@ import uvicorn
 
 from stemyard_api.app import create_app
 from stemyard_api.logs import configure_logging
+from stemyard_api.protocol import Protocol
 from stemyard_api.settings import SettingsError, load_settings
 
 _DRAIN_SECONDS = 20
@@ -53,7 +54,7 @@ def main() -> int:
         server_header=False,
         proxy_headers=False,  # the app itself believes TRUSTED_PROXIES, and nobody else
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     _Server(config).run()
