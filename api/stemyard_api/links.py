@@ -1,6 +1,5 @@
 """Links to a track's stems: permanent with a public domain, else signed once and kept for half their life."""
 
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
@@ -9,12 +8,12 @@ from urllib.parse import quote
 from stemyard_api.errors import MisconfiguredError
 from stemyard_api.objects import LINK_SECONDS, Objects
 from stemyard_api.rendering import StemLinks
+from stemyard_contract.download_name import disposition
 from stemyard_contract.mirror import MirrorRecord
 from stemyard_contract.separationjob import Stem
 
 _KEPT_SECONDS: Final = LINK_SECONDS / 2
 _KEPT_TRACKS: Final = 10_000
-_NAME_LIMIT: Final = 80
 
 
 class Links:
@@ -48,7 +47,7 @@ class Links:
         objects = self._objects
         if objects is None:
             raise MisconfiguredError("No object store is configured, so there are no links to the stems.")
-        urls = {stem: objects.sign_get(key, disposition(record, stem, key)) for stem, key in record.stem_keys.items()}
+        urls = {stem: objects.sign_get(key, _disposition(record, stem, key)) for stem, key in record.stem_keys.items()}
         peaks = {stem: objects.sign_get(key) for stem, key in record.peaks_keys.items()}
         expiry = now + LINK_SECONDS
         return StemLinks(urls, expiry if record.expires_at is None else min(expiry, record.expires_at), peaks)
@@ -63,22 +62,5 @@ class Links:
             self._kept.popitem(last=False)
 
 
-def disposition(record: MirrorRecord, stem: Stem, key: str) -> str:
-    """Return the Content-Disposition that saves a stem as `Artist - Title (Vocals).mp3`, both spellings of RFC 6266."""
-    name = f"{_safe(_song(record))} ({stem.title()}).{key.rpartition('.')[2]}"
-    plain = re.sub(r"[^A-Za-z0-9 ._()-]", "_", name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
-
-
-def _song(record: MirrorRecord) -> str:
-    """Return artist and title, without naming an artist twice whom the title names already."""
-    title, artist = record.title or record.track_id, record.artist or ""
-    named = not artist or record.title is None or artist.casefold() in title.casefold()
-    return title if named else f"{artist} - {title}"
-
-
-def _safe(title: str) -> str:
-    """Return a title that is a file name everywhere: no separators, no controls, no leading dot."""
-    visible = "".join(character if character.isprintable() else " " for character in title)
-    name = " ".join(re.sub(r'[\\/:*?"<>|]+', " ", visible).split()).strip(". ")
-    return name[:_NAME_LIMIT].rstrip(". ") or "track"
+def _disposition(record: MirrorRecord, stem: Stem, key: str) -> str:
+    return disposition(record.title, record.artist, record.track_id, stem, key.rpartition(".")[2])

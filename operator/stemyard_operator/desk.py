@@ -24,7 +24,7 @@ from stemyard_contract.mirror import ProgressRecord
 from stemyard_contract.object_source import installation_of, owner_key
 from stemyard_operator.callers import Caller, Callers
 from stemyard_operator.errors import DeskError, OperatorError
-from stemyard_operator.grants import granted
+from stemyard_operator.grants import granted, written_with
 from stemyard_operator.objects import Objects
 from stemyard_operator.observed import Separation
 from stemyard_operator.progress import ProgressBoard
@@ -81,7 +81,7 @@ class Desk:
         keys = [granted(file, caller, separation, self._settings) for file in asked.files]
         await self._refuse_foreign(separation, keys)
         links = await asyncio.to_thread(
-            lambda: [self._link(file, key) for file, key in zip(asked.files, keys, strict=True)]
+            lambda: [self._link(file, key, separation) for file, key in zip(asked.files, keys, strict=True)]
         )
         return web.Response(text=Links(links=links).dump(), content_type="application/json")
 
@@ -96,11 +96,12 @@ class Desk:
                 403, FailureCode.LINK_REFUSED, f"Refused: the object belongs to installation {installation}."
             )
 
-    def _link(self, file: LinkRequest, key: str) -> Link:
-        url = self._objects.link(file.method, key, LINK_SECONDS, file.bytes, file.content_type)
-        headers = {}
-        if file.method == "PUT":
-            headers = {"Content-Length": str(file.bytes), "Content-Type": file.content_type or ""}
+    def _link(self, file: LinkRequest, key: str, separation: Separation) -> Link:
+        headers = written_with(file, separation) if file.method == "PUT" else {}
+        if headers:
+            url = self._objects.write_link(key, LINK_SECONDS, headers)
+        else:
+            url = self._objects.read_link(key, LINK_SECONDS)
         return Link(file=file.file, method=file.method, key=key, url=url, headers=headers)
 
     async def _caller(self, request: web.Request) -> tuple[Caller, Separation]:

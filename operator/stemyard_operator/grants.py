@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from stemyard_contract.download_name import disposition
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import (
     AUDIO_FILE,
@@ -46,6 +47,17 @@ def granted(request: LinkRequest, caller: Caller, separation: Separation, settin
     if request.method == _PUT and (request.bytes or 0) > limit:
         raise DeskError(413, FailureCode.REQUEST_TOO_LARGE, f"{request.file} may have at most {limit} bytes.")
     return key
+
+
+def written_with(request: LinkRequest, separation: Separation) -> dict[str, str]:
+    """Return the headers that a file is to be written with; a stem's name its download, whatever link leads there."""
+    headers = {"Content-Length": str(request.bytes), "Content-Type": request.content_type or ""}
+    ending, source = separation.spec.output.format, separation.status.source
+    for stem in separation.spec.stems:
+        if request.file == f"{stem}.{ending}":
+            title, artist = (source.title, source.artist) if source is not None else (None, None)
+            headers["Content-Disposition"] = disposition(title, artist, separation.track_id, stem, ending)
+    return headers
 
 
 def _fetch(caller: Caller, separation: Separation, settings: Settings) -> dict[tuple[str, str], Grant]:

@@ -90,13 +90,15 @@ class Objects:
         keys = await self._bucket.keys(target) if target.endswith("/") else [target]
         await asyncio.gather(*(self._bucket.remove(key) for key in keys))
 
-    def link(self, method: str, key: str, seconds: int, size: int | None = None, kind: str | None = None) -> str:
-        """Return a presigned link; one for PUT holds for exactly this size and content type."""
-        if method == "GET":
-            return self._client.generate_presigned_url(
-                "get_object", Params={"Bucket": self._name, "Key": key}, ExpiresIn=seconds
-            )
-        parameters = {"Bucket": self._name, "Key": key, "ContentLength": size, "ContentType": kind}
+    def read_link(self, key: str, seconds: int) -> str:
+        """Return a presigned link to get an object."""
+        parameters = {"Bucket": self._name, "Key": key}
+        return self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
+
+    def write_link(self, key: str, seconds: int, headers: Mapping[str, str]) -> str:
+        """Return a presigned link to put an object with exactly these headers, the content's length among them."""
+        told = {name.replace("-", ""): value for name, value in headers.items()}
+        parameters = {"Bucket": self._name, "Key": key, **told, "ContentLength": int(headers["Content-Length"])}
         return self._client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=seconds)
 
     def public_link(self, key: str, seconds: int) -> str:

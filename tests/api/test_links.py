@@ -1,12 +1,12 @@
 """Links: for whom they are signed, how long they are kept, and under which name a stem is saved."""
 
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from stemyard_api.errors import MisconfiguredError
-from stemyard_api.links import Links, disposition
+from stemyard_api.links import Links
 from stemyard_api.objects import LINK_SECONDS, Objects
 from stemyard_contract.separationjob import Stem
 from tests.api import tracks
@@ -77,28 +77,3 @@ def test_outlines_are_linked_where_there_are_some() -> None:
 def test_without_a_store_there_are_no_links() -> None:
     with pytest.raises(MisconfiguredError):
         Links(None, None).of(tracks.completed(), NOW)
-
-
-@pytest.mark.parametrize(
-    ("title", "plain", "full"),
-    [
-        ("Song Title", "Artist - Song Title (Vocals).mp3", "Artist - Song Title (Vocals).mp3"),
-        ("ARTIST - Song Title", "ARTIST - Song Title (Vocals).mp3", "ARTIST - Song Title (Vocals).mp3"),
-        ("Ünïcode 歌", "Artist - _n_code _ (Vocals).mp3", "Artist - Ünïcode 歌 (Vocals).mp3"),
-        ('../..\\"evil"\r\nX: y', "Artist - .. .. evil X y (Vocals).mp3", "Artist - .. .. evil X y (Vocals).mp3"),
-        ("x" * 300, f"Artist - {'x' * 71} (Vocals).mp3", f"Artist - {'x' * 71} (Vocals).mp3"),
-        (None, f"{tracks.TRACK} (Vocals).mp3", f"{tracks.TRACK} (Vocals).mp3"),
-    ],
-)
-def test_stems_are_saved_under_a_safe_name(title: str | None, plain: str, full: str) -> None:
-    header = disposition(tracks.completed(title=title), Stem.VOCALS, "a/b/vocals.mp3")
-    assert header.startswith(f'attachment; filename="{plain}"; ')
-    assert unquote(header.partition("filename*=UTF-8''")[2]) == full
-    assert header.isascii()
-    assert header.isprintable()
-
-
-@pytest.mark.parametrize(("title", "name"), [("...", "track (Vocals).mp3"), ("Song", "Song (Vocals).mp3")])
-def test_a_song_without_an_artist(title: str, name: str) -> None:
-    header = disposition(tracks.completed(title=title, artist=None), Stem.VOCALS, "a/b/vocals.mp3")
-    assert header.startswith(f'attachment; filename="{name}"; ')

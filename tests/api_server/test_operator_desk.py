@@ -71,6 +71,14 @@ def separating(running: World, name: str) -> tuple[dict[str, Any], dict[str, Any
     return job, running.run(job)
 
 
+def head_of(running: World, key: str) -> dict[str, Any]:
+    client = running.store.client()
+    try:
+        return dict(client.head_object(Bucket="stemyard", Key=key))
+    finally:
+        client.close()
+
+
 def test_fetch_puts_its_audio_and_nothing_else(running: World, operator: Operator, name: str) -> None:
     _, pod = fetching(running, name)
     token = running.token(pod)
@@ -143,6 +151,12 @@ def test_separate_reads_the_source_and_puts_stems(running: World, operator: Oper
     assert [link["file"] for link in given] == [file["file"] for file in asked]
     assert httpx.get(given[0]["url"]).content == b"fLaC" * 100
     assert all(f"test/stems/{running.namespace}.{name}/" in link["url"] for link in given[2:])
+    written = httpx.put(given[2]["url"], content=SONG, headers=given[2]["headers"])
+    assert written.status_code == 200, written.text
+    stored = head_of(running, given[2]["key"])
+    assert stored["ContentType"] == "audio/flac"
+    assert "(Vocals).mp3" in stored["ContentDisposition"]
+    assert "Content-Disposition" not in given[4]["headers"]
     for file in (put("audio.flac"), put("vocals.wav"), put("source.json"), get("input"), get("manifest.json")):
         assert problem(links(operator, token, file)) == (403, "LINK_REFUSED")
 

@@ -154,11 +154,16 @@ async def test_odd_keys_are_found_again(objects: Objects, store: ObjectStore) ->
 
 
 def test_links_open_one_object_for_one_method(store: ObjectStore, objects: Objects) -> None:
-    key = f"{PREFIX}/link/audio.flac"
-    write = objects.link("PUT", key, 60, 4, "audio/flac")
-    assert httpx.put(write, content=b"flac", headers={"Content-Type": "audio/flac"}).status_code == 200
-    read = objects.link("GET", key, 60)
-    assert httpx.get(read).content == b"flac"
-    assert httpx.put(read, content=b"flac").status_code == 403
+    key = f"{PREFIX}/link/vocals.mp3"
+    saved_as = "attachment; filename=\"S_ng (Vocals).mp3\"; filename*=UTF-8''S%C3%B6ng%20%28Vocals%29.mp3"
+    headers = {"Content-Length": "3", "Content-Type": "audio/mpeg", "Content-Disposition": saved_as}
+    write = objects.write_link(key, 60, headers)
+    assert httpx.put(write, content=b"mp3", headers={"Content-Type": "audio/mpeg"}).status_code == 403
+    assert httpx.put(write, content=b"mp3", headers=headers).status_code == 200
+    read = objects.read_link(key, 60)
+    got = httpx.get(read)
+    assert got.content == b"mp3"
+    assert got.headers["Content-Disposition"] == saved_as
+    assert httpx.put(read, content=b"mp3").status_code == 403
     assert httpx.delete(read).status_code == 403
     assert store.secret_key not in read + write

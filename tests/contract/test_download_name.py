@@ -1,0 +1,35 @@
+"""Stems are saved under a name that people recognise and every file system takes."""
+
+from urllib.parse import unquote
+
+import pytest
+
+from stemyard_contract.download_name import disposition
+from stemyard_contract.separationjob import Stem
+
+TRACK = "0f9f9a8e-8c5e-5a0e-9a53-3f0d7f6a2a11"
+
+
+@pytest.mark.parametrize(
+    ("title", "plain", "full"),
+    [
+        ("Song Title", "Artist - Song Title (Vocals).mp3", "Artist - Song Title (Vocals).mp3"),
+        ("ARTIST - Song Title", "ARTIST - Song Title (Vocals).mp3", "ARTIST - Song Title (Vocals).mp3"),
+        ("Ünïcode 歌", "Artist - _n_code _ (Vocals).mp3", "Artist - Ünïcode 歌 (Vocals).mp3"),
+        ('../..\\"evil"\r\nX: y', "Artist - .. .. evil X y (Vocals).mp3", "Artist - .. .. evil X y (Vocals).mp3"),
+        ("x" * 300, f"Artist - {'x' * 71} (Vocals).mp3", f"Artist - {'x' * 71} (Vocals).mp3"),
+        (None, f"{TRACK} (Vocals).mp3", f"{TRACK} (Vocals).mp3"),
+    ],
+)
+def test_stems_are_saved_under_a_safe_name(title: str | None, plain: str, full: str) -> None:
+    header = disposition(title, "Artist", TRACK, Stem.VOCALS, "mp3")
+    assert header.startswith(f'attachment; filename="{plain}"; ')
+    assert unquote(header.partition("filename*=UTF-8''")[2]) == full
+    assert header.isascii()
+    assert header.isprintable()
+
+
+@pytest.mark.parametrize(("title", "name"), [("...", "track (Vocals).mp3"), ("Song", "Song (Vocals).mp3")])
+def test_a_song_without_an_artist(title: str, name: str) -> None:
+    header = disposition(title, None, TRACK, Stem.VOCALS, "mp3")
+    assert header.startswith(f'attachment; filename="{name}"; ')
