@@ -128,6 +128,10 @@ CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "api.rateLimits.*": {"minimum": 0},
     "api.quotas.*": {"minimum": 0},
     "api.trustedProxies": _CIDRS,
+    "api.corsAllowedOrigins": {
+        "items": {"type": "string", "pattern": r"^(\*|https?://[a-z0-9.\[\]:-]+)$"},
+        "uniqueItems": True,
+    },
     "*.extraEnv": _VARIABLES,
     "separator.extraEnv": _STRINGS,
     "*.extraVolumes": _OBJECTS,

@@ -1,6 +1,9 @@
 """Middleware: the layers around every route, in their order."""
 
+from typing import Final
+
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from stemyard_api import tracing
@@ -10,12 +13,32 @@ from stemyard_api.page import Page, site_of
 from stemyard_api.security import Keyring
 from stemyard_api.settings import Settings
 
+_METHODS: Final = ("GET", "POST", "DELETE")
+_ASKED: Final = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-API-Key", "X-Request-ID")
+_TOLD: Final = ("Cache-Status", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
+_PREFLIGHT_SECONDS: Final = 600
+
 
 def front(keyring: Keyring, settings: Settings) -> list[Middleware]:
     """Return the layers in front of FastAPI's own, outermost first."""
     trusted = list(settings.trusted_proxies)
     proxies = [Middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)] if trusted else []
-    return [*proxies, Middleware(HotRoutes, keyring=keyring)]
+    return [*proxies, *_cross_origin(settings.cors_allowed_origins), Middleware(HotRoutes, keyring=keyring)]
+
+
+def _cross_origin(origins: tuple[str, ...]) -> list[Middleware]:
+    """Return what lets pages of these origins ask; a key is a header here, so no cookie is ever sent along."""
+    if not origins:
+        return []
+    layer = Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=_METHODS,
+        allow_headers=_ASKED,
+        expose_headers=_TOLD,
+        max_age=_PREFLIGHT_SECONDS,
+    )
+    return [layer]
 
 
 def stack(keyring: Keyring, settings: Settings) -> list[Middleware]:

@@ -1,6 +1,7 @@
 """Settings: what the API reads from its environment, checked once at start."""
 
 import os
+import re
 from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
@@ -23,6 +24,8 @@ from stemyard_contract.secret_variables import absent
 
 _URL = TypeAdapter(AnyHttpUrl)
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 
 _Names = Annotated[tuple[str, ...], NoDecode]
 
@@ -78,6 +81,8 @@ class Settings(BaseSettings):
     """Whether `/` is a web page for people."""
     trusted_proxies: _Names = ()
     """Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    cors_allowed_origins: _Names = ()
+    """Origins whose pages may ask the API from a browser, `*` for any; none when empty."""
     r2_access_key_id: str | None = None
     r2_secret_access_key: SecretStr | None = None
     r2_bucket: Annotated[str, Field(min_length=3, max_length=63)] = "stemyard"
@@ -99,7 +104,14 @@ class Settings(BaseSettings):
     object_source_prefixes: _Names = ()
     """Folders of the bucket whose objects may be asked for; none when empty."""
 
-    @field_validator("queue_names", "enabled_models", "trusted_proxies", "object_source_prefixes", mode="before")
+    @field_validator(
+        "queue_names",
+        "enabled_models",
+        "trusted_proxies",
+        "cors_allowed_origins",
+        "object_source_prefixes",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -127,6 +139,14 @@ class Settings(BaseSettings):
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:
             ip_network(network, strict=False)
+        return value
+
+    @field_validator("cors_allowed_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError("must be origins as browsers send them, such as https://app.example.com, or *")
         return value
 
     @model_validator(mode="after")

@@ -47,6 +47,8 @@ def test_without_a_key_it_refuses_to_start(monkeypatch: pytest.MonkeyPatch, valu
         ("S3_ENDPOINT_URL", "http://"),
         ("ENABLED_MODELS", "no-such-model"),
         ("CLOUDFLARE_ACCOUNT_ID", "not/an/id"),
+        ("CORS_ALLOWED_ORIGINS", "https://app.example.com/"),
+        ("CORS_ALLOWED_ORIGINS", "app.example.com"),
     ],
 )
 def test_complaints_name_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -40,6 +40,7 @@ CASES: Final[Mapping[str, Object]] = {
             "rateLimits": {"submitsPerMinute": 5},
             "quotas": {"concurrent": 3, "minutesPerDay": 90},
             "trustedProxies": ["10.0.0.0/8", "2001:db8::/32"],
+            "corsAllowedOrigins": ["https://app.example.com", "http://localhost:3000"],
             "extraEnv": [{"name": "EXTRA", "value": "1"}],
         },
         "images": {

@@ -82,6 +82,7 @@ def test_limits_and_quotas_reach_the_api(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (settings.rate_limit_submits_per_minute, settings.rate_limit_reads_per_minute) == (5, 3000)
     assert (settings.quota_concurrent, settings.quota_minutes_per_day) == (3, 90)
     assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "2001:db8::/32"]
+    assert settings.cors_allowed_origins == ("https://app.example.com", "http://localhost:3000")
 
 
 def test_the_page_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
