@@ -37,7 +37,7 @@ class _Answer:
     def code(self) -> str:
         """The store's own word for what went wrong; a HEAD has none."""
         try:
-            found = ElementTree.fromstring(self.content).findtext("{*}Code")  # noqa: S314
+            found = ElementTree.fromstring(self.content).findtext("{*}Code")  # noqa: S314 - from the store that the deployment names
         except ElementTree.ParseError:
             found = None
         return found or str(self.status)
@@ -81,7 +81,7 @@ class Bucket:
             answer = await self._call("GET", "list_objects_v2", query)
             if answer is None:
                 return found
-            page = ElementTree.fromstring(answer.content)  # noqa: S314
+            page = ElementTree.fromstring(answer.content)  # noqa: S314 - from the store that the deployment names
             found += [key.text or "" for key in page.findall("{*}Contents/{*}Key")]
             more = page.findtext("{*}NextContinuationToken")
             if not more:
