@@ -68,7 +68,7 @@ fuzz-api: setup ## ask the live API for ten minutes whatever its OpenAPI documen
 test-browser: setup ## tests of the web page in Chromium, before the whole system but a kubelet
 	python3 -m localcluster prepare --control-plane
 	$(if $(CHROMIUM),,apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium || { echo "Chromium is missing: install it, or name one in STEMYARD_CHROMIUM"; exit 1; })
-	$(PYTEST) -m browser $(TESTS)
+	$(PYTEST) $(TWO) -m browser $(TESTS)
 
 test-cluster: setup ## tests of the whole system on a real cluster
 	python3 -m localcluster prepare
