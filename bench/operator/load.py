@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import itertools
 import time
 from collections.abc import AsyncIterator
@@ -141,11 +142,16 @@ async def fill(access: Access, namespace: str, like: Document, first: int, last:
             name = f"idle-{number}"
             async with room:
                 await client.call("POST", path(namespace), resource(name))
-                status = {**like["status"], "trackId": f"{namespace}.{name}"}
+                status = {**like["status"], "trackId": f"{namespace}.{name}", "source": recording(like, name)}
                 await client.merge(path(namespace, name, "status"), {"status": status})
 
         for start in range(first, last, 500):
             await asyncio.gather(*(one(number) for number in range(start, min(last, start + 500))))
+
+
+def recording(like: Document, name: str) -> Document:
+    """Return the source of a separation like that one, of another song."""
+    return {**like["status"]["source"], "sha256": hashlib.sha256(name.encode()).hexdigest()}
 
 
 async def completed(access: Access, namespace: str) -> Document:

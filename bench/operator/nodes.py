@@ -67,7 +67,7 @@ class Nodes:
             await self._register(name)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._heartbeats())
-            group.create_task(self._pods())
+            group.create_task(self._pods(group))
 
     async def _register(self, name: str) -> None:
         await self._client.call("POST", "/api/v1/nodes", {"metadata": {"name": name}})
@@ -89,14 +89,14 @@ class Nodes:
     def _now() -> str:
         return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
-    async def _pods(self) -> None:
+    async def _pods(self, group: asyncio.TaskGroup) -> None:
         selector = ",".join(f"{key}={value}" for key, value in JOB_LABELS.items())
         async for kind, pod in self._client.watch("/api/v1/pods", labelSelector=selector):
             uid = pod["metadata"]["uid"]
             if kind == "DELETED":
                 self._running.pop(uid, None)
             elif uid not in self._running and _starts(pod):
-                self._running[uid] = asyncio.create_task(self._live(pod))
+                self._running[uid] = group.create_task(self._live(pod))
 
     async def _live(self, pod: Document) -> None:
         path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/status"
@@ -116,7 +116,7 @@ class Nodes:
         """Write what the separator would write; return its Outcome."""
         variables = {one["name"]: one.get("value") for one in pod["spec"]["containers"][0]["env"]}
         told = Assignment.model_validate_json(variables[ASSIGNMENT_VARIABLE])
-        separation: Any = SimpleNamespace(uid=told.uid, track_id=told.track_id, spec=SimpleNamespace(stems=told.stems))
+        separation: Any = SimpleNamespace(**vars(told), spec=told, created=datetime.now(UTC))
         key, content, beside = mark_of(separation, told.stage, told.run, pod["metadata"]["uid"], self._install)
         for name, body in {**beside, key: content}.items():
             await self._bucket.put(name, body)
