@@ -9,6 +9,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.request import getproxies, proxy_bypass
 from xml.etree import ElementTree
 
 import aiohttp
@@ -55,6 +56,7 @@ class Bucket:
         self._name = name
         self._sign = sign
         self._session: aiohttp.ClientSession | None = None
+        self._proxy: str | None = None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -73,19 +75,20 @@ class Bucket:
         answer = await self._call("HEAD", "head_object", {"Key": key})
         return None if answer is None else answer.length
 
-    async def keys(self, prefix: str) -> list[str]:
-        """Return all keys below a prefix, in order."""
-        found: list[str] = []
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """Return the bytes of all objects below a prefix, by key, in order."""
+        found: dict[str, int] = {}
         query: dict[str, Any] = {"Prefix": prefix}
         while True:
             answer = await self._call("GET", "list_objects_v2", query)
             if answer is None:
                 return found
             page = ElementTree.fromstring(answer.content)  # noqa: S314 - from the store that the deployment names
-            found += [key.text or "" for key in page.findall("{*}Contents/{*}Key")]
+            for one in page.findall("{*}Contents"):
+                found[one.findtext("{*}Key", "")] = int(one.findtext("{*}Size", "0"))
             more = page.findtext("{*}NextContinuationToken")
             if not more:
-                return sorted(found)
+                return dict(sorted(found.items()))
             query["ContinuationToken"] = more
 
     async def remove(self, key: str) -> None:
@@ -109,7 +112,7 @@ class Bucket:
 
     async def _once(self, method: str, operation: str, query: Mapping[str, Any], limit: int) -> _Answer:
         link = URL(await self._sign(operation, query), encoded=True)
-        async with self._open().request(method, link, timeout=_TIMEOUT) as answer:
+        async with self._open(link).request(method, link, timeout=_TIMEOUT, proxy=self._proxy) as answer:
             length = answer.content_length or 0
             wanted = answer.status != 200 or limit < 0 or length <= limit
             return _Answer(answer.status, length, await answer.read() if wanted else b"")
@@ -124,9 +127,14 @@ class Bucket:
             raise StoreRefusedError(f"the object store refuses bucket R2_BUCKET={self._name}: {code}")
         raise StoreError(f"object store: {answer.status} {code}")
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, link: URL) -> aiohttp.ClientSession:
         if self._session is None:
+            self._proxy = _proxy_for(link)
             connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
-            # the deployment's proxy settings hold for the store as they do for the S3 client
-            self._session = aiohttp.ClientSession(connector=connector, trust_env=True)
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self._session
+
+
+def _proxy_for(link: URL) -> str | None:
+    """Return the deployment's proxy for the store, as the S3 client finds it; aiohttp would look anew at each call."""
+    return None if proxy_bypass(link.host or "") else getproxies().get(link.scheme)

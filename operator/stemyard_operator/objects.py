@@ -73,7 +73,11 @@ class Objects:
 
     async def keys(self, prefix: str) -> list[str]:
         """Return all keys below a prefix, in order."""
-        return await self._bucket.keys(prefix)
+        return list(await self._bucket.sizes(prefix))
+
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        """Return the bytes of all objects below a prefix, by key, in order."""
+        return await self._bucket.sizes(prefix)
 
     async def put(self, key: str, content: bytes, kind: str) -> None:
         """Write an object of this content type."""
@@ -87,7 +91,7 @@ class Objects:
 
     async def remove(self, target: str) -> None:
         """Remove an object, or everything below a prefix that ends with a slash; absent ones are fine."""
-        keys = await self._bucket.keys(target) if target.endswith("/") else [target]
+        keys = await self._bucket.sizes(target) if target.endswith("/") else [target]
         await asyncio.gather(*(self._bucket.remove(key) for key in keys))
 
     def read_link(self, key: str, seconds: int) -> str:

@@ -136,7 +136,9 @@ def object_store(folder: Path) -> Iterator[ObjectStore]:
     """Run versitygw with an empty bucket."""
     port = free_port()
     (folder / "objects").mkdir()
-    command = [str(path_of("versitygw", here())), "--port", f"127.0.0.1:{port}", "--quiet", "posix", "objects"]
+    # S3 and R2 keep connections; versitygw does so only where it is told to
+    options = ["--port", f"127.0.0.1:{port}", "--quiet", "--keep-alive"]
+    command = [str(path_of("versitygw", here())), *options, "posix", "objects"]
     keys = {"ROOT_ACCESS_KEY": ObjectStore.access_key, "ROOT_SECRET_KEY": ObjectStore.secret_key}
     with Server("versitygw", command, port, folder, keys).running() as server:
         store = ObjectStore(server)
