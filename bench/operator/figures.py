@@ -11,6 +11,7 @@ from bench.operator.load import Crowd, completed, fill
 from bench.operator.system import Measured, System
 from bench.separation.figures import Figure
 
+_NAMESPACES = ("ours", "beside-idle", "idiomatic", "idiomatic-lent-store")
 _WARM = 10
 _COUNTED = frozenset({"separationjobs", "separationjobs/status", "jobs"})
 _SETTLE_SECONDS = 45
@@ -46,19 +47,20 @@ class Side:
 
 
 async def figures(made: System, plan: Plan) -> AsyncIterator[Figure]:
-    ours, beside, theirs = (made.namespace(name) for name in ("ours", "beside-idle", "idiomatic"))
+    spaces = ours, beside, theirs, lent = [made.namespace(name) for name in _NAMESPACES]
     async with AsyncExitStack() as stack:
-        crowds = [await stack.enter_async_context(Crowd.watching(made.access, one)) for one in (ours, beside, theirs)]
+        crowds = [await stack.enter_async_context(Crowd.watching(made.access, one)) for one in spaces]
         alone = Side(crowds[0], stack.enter_context(made.ours(ours)))
         await alone.crowd.batch(_WARM, _WARM)
         await fill(made.access, beside, await completed(made.access, ours), 0, plan.idle)
         crowded = Side(crowds[1], stack.enter_context(made.ours(beside)))
         other = Side(crowds[2], stack.enter_context(made.idiomatic(theirs)))
-        async for figure in _batches(plan, alone, other, crowded):
+        helped = Side(crowds[3], stack.enter_context(made.idiomatic(lent, IDIOMATIC_STORE="lent")))
+        async for figure in _batches(plan, alone, other, helped, crowded):
             yield figure
         async for figure in _steady(plan, alone):
             yield figure
-        for side in (alone, other):
+        for side in (alone, other, helped):
             await side.crowd.delete(list(side.crowd.stories))
         for figure in _writes(made, alone, other):
             yield figure
@@ -67,23 +69,27 @@ async def figures(made: System, plan: Plan) -> AsyncIterator[Figure]:
         yield figure
 
 
-async def _batches(plan: Plan, alone: Side, other: Side, crowded: Side) -> AsyncIterator[Figure]:
+async def _batches(plan: Plan, alone: Side, other: Side, helped: Side, crowded: Side) -> AsyncIterator[Figure]:
     size = plan.jobs // plan.rounds
-    for side in (other, crowded):
+    for side in (other, helped, crowded):
         await side.crowd.batch(_WARM, _WARM)
     for _ in range(plan.rounds):
-        for side in (alone, other, crowded):
+        for side in (alone, other, helped, crowded):
             await side.batch(size, plan.at_once)
     yield Figure("operator.rate", plan.rounds / sum(1 / rate for rate in alone.rates), "separations/s", 5, "more")
     yield Figure("operator.idiomatic_rate", plan.rounds / sum(1 / rate for rate in other.rates), "separations/s")
     yield Figure("operator.cpu", median(alone.cpu_ms), "ms/separation")
     yield Figure("operator.idiomatic_cpu", median(other.cpu_ms), "ms/separation")
-    ratios = [mine / yours for mine, yours in zip(alone.cpu_ms, other.cpu_ms, strict=True)]
-    yield Figure("operator.cpu_vs_idiomatic", median(ratios), "x", 0.5)
-    slower = [with_idle / without for with_idle, without in zip(crowded.cpu_ms, alone.cpu_ms, strict=True)]
-    yield Figure("operator.cpu_beside_idle", median(slower), "x", 1.1)
+    yield Figure("operator.lent_store_cpu", median(helped.cpu_ms), "ms/separation")
+    yield Figure("operator.cpu_vs_idiomatic", _ratio(alone, other), "x", 0.5)
+    yield Figure("operator.cpu_vs_lent_store", _ratio(alone, helped), "x")
+    yield Figure("operator.cpu_beside_idle", _ratio(crowded, alone), "x", 1.1)
     rates = [without / with_idle for with_idle, without in zip(crowded.rates, alone.rates, strict=True)]
     yield Figure("operator.time_beside_idle", median(rates), "x", 1.1)
+
+
+def _ratio(one: Side, other: Side) -> float:
+    return median(mine / yours for mine, yours in zip(one.cpu_ms, other.cpu_ms, strict=True))
 
 
 async def _steady(plan: Plan, alone: Side) -> AsyncIterator[Figure]:

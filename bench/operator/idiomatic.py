@@ -2,16 +2,20 @@
 
 It makes the same two Jobs, reads and checks the same commit marks, mirrors to Redis and ends with the same result. It
 has no answer to anything that goes wrong: no retries, no limits, no cancellation, no election. kopf's settings are its
-defaults, and the Kubernetes client is the asynchronous one, used as documented.
+defaults. The Kubernetes client is the asynchronous one and the store's is boto3 in threads, both used as documented.
+With `IDIOMATIC_STORE=lent` our own calls to the store take the place of boto3.
 """
 
+import asyncio
 import json
 import os
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import kopf
+from botocore.config import Config
 from kubernetes.aio import client, config
 from kubernetes.aio.client.rest import ApiException
 from redis.asyncio import Redis
@@ -22,18 +26,47 @@ from stemyard_operator.leftovers import prefix_of
 from stemyard_operator.manifests import build_job
 from stemyard_operator.objects import Objects
 from stemyard_operator.observed import FoundManifest, separation_of
-from stemyard_operator.settings import load_settings
+from stemyard_operator.settings import Settings, load_settings
 from stemyard_operator.status import result_of
 
 IT = SimpleNamespace()
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 
 
+class Store:
+    """The bucket through boto3; a client may be shared between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._bucket = settings.r2_bucket
+        self._client = boto3.client(
+            "s3",
+            endpoint_url=settings.endpoint_url,
+            region_name=settings.s3_region,
+            aws_access_key_id=settings.r2_access_key_id,
+            aws_secret_access_key=settings.r2_secret_access_key,
+            config=Config(s3={"addressing_style": "path"}, max_pool_connections=32),
+        )
+
+    async def get(self, key: str, _limit: int) -> bytes:
+        answer = await asyncio.to_thread(self._client.get_object, Bucket=self._bucket, Key=key)
+        return await asyncio.to_thread(answer["Body"].read)
+
+    async def size(self, key: str) -> int:
+        answer = await asyncio.to_thread(self._client.head_object, Bucket=self._bucket, Key=key)
+        return answer["ContentLength"]
+
+    async def remove(self, prefix: str) -> None:
+        listed = await asyncio.to_thread(self._client.list_objects_v2, Bucket=self._bucket, Prefix=prefix)
+        keys = [{"Key": one["Key"]} for one in listed.get("Contents", [])]
+        if keys:
+            await asyncio.to_thread(self._client.delete_objects, Bucket=self._bucket, Delete={"Objects": keys})
+
+
 @kopf.on.startup()
 async def start(**_: Any) -> None:
     await config.load_kube_config(os.environ["KUBECONFIG"])
     IT.settings = load_settings()
-    IT.objects = Objects(IT.settings)
+    IT.objects = Objects(IT.settings) if os.environ.get("IDIOMATIC_STORE") == "lent" else Store(IT.settings)
     IT.redis = Redis.from_url(IT.settings.redis_url)
     IT.jobs, IT.pods, IT.custom = client.BatchV1Api(), client.CoreV1Api(), client.CustomObjectsApi()
     IT.started, IT.done = set(), set()

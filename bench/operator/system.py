@@ -91,7 +91,7 @@ class System:
                 server.stop()
 
     @contextlib.contextmanager
-    def idiomatic(self, namespace: str) -> Iterator[Measured]:
+    def idiomatic(self, namespace: str, **environment: str) -> Iterator[Measured]:
         """The operator for comparison, run by kopf's own command."""
         health = free_port()
         values = {
@@ -99,10 +99,11 @@ class System:
             "KUBECONFIG": str(self.plane.kubeconfig_for("idiomatic", ["system:masters"])),
             "POD_NAMESPACE": namespace,
             "PYTHONPATH": str(Path(__file__).parents[2]),
+            **environment,
         }
         liveness = f"--liveness=http://127.0.0.1:{health}/healthz"
         command = [sys.executable, "-m", "kopf", "run", "-m", "bench.operator.idiomatic", "--standalone"]
-        server = Server("idiomatic", [*command, "-n", namespace, liveness], health, self.folder, values)
+        server = Server(namespace, [*command, "-n", namespace, liveness], health, self.folder, values)
         with server.running():
             yield Measured(namespace, server)
 
