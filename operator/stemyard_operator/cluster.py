@@ -1,7 +1,6 @@
 """The operator's way to the API server: raw JSON, one timeout per call; the only importer of the Kubernetes client."""
 
 import asyncio
-import json
 import os
 import random
 import time
@@ -12,6 +11,8 @@ import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
+from pydantic_core import from_json, to_json
+from yarl import URL
 
 from stemyard_contract.separationjob import API_VERSION, FIELD_MANAGER, GROUP, KIND, PLURAL, VERSION
 from stemyard_operator.clock import Clock
@@ -197,9 +198,8 @@ class Cluster:
         try:
             async with self._open().request(
                 method,
-                self._configuration.host.rstrip("/") + path,
-                params=query,
-                data=json.dumps(body) if body is not None else None,
+                URL(self._configuration.host.rstrip("/") + path).with_query(query),
+                data=to_json(body) if body is not None else None,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=seconds),
             ) as answer:
@@ -226,13 +226,13 @@ class Cluster:
         if self._session is None:
             rest = RESTClientObject(self._configuration)
             connector = aiohttp.TCPConnector(ssl=rest.ssl_context, limit=_CONNECTIONS)
-            self._session = aiohttp.ClientSession(connector=connector)
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self._session
 
 
 def _checked(status: int, content: bytes) -> Json:
     try:
-        answer: Json = json.loads(content)
+        answer: Json = from_json(content)
     except ValueError as error:
         if status < 300:
             # whatever is between us and the API server answered in its stead

@@ -39,12 +39,12 @@ class Intake:
         self._install_id = install_id
         self.on_gone: Callable[[str], None] = lambda _: None
 
-    def separation(self, resource: Resource) -> bool:
-        """Take in a SeparationJob; return whether it was news."""
+    def separation(self, resource: Resource, delay: float = 0) -> bool:
+        """Take in a SeparationJob, to be decided about after so many seconds; return whether it was news."""
         news = self._projection.apply(resource)
         if news:
             self._feed.changed(resource["metadata"]["uid"])
-            self._queue.add(key_of(resource))
+            self._queue.add(key_of(resource), delay)
             self.duplicates.learn(resource)
             self._wake_duplicates(resource["metadata"]["uid"])
         return news
@@ -66,11 +66,11 @@ class Intake:
             self._removals.deleted(uid, objects_of(spec, status, self._install_id))
         self._queue.add(key_of(resource))
 
-    def job(self, resource: Resource) -> None:
-        """Take in a Job; others are left alone."""
+    def job(self, resource: Resource, delay: float = 0) -> None:
+        """Take in a Job, whose SeparationJob is decided about after so many seconds; others are left alone."""
         job = self._projection.apply_job(resource)
         if job is not None:
-            self._changed(job)
+            self._changed(job, delay)
 
     def job_gone(self, uid: str) -> None:
         """Take in that a Job is no longer there."""
@@ -94,10 +94,10 @@ class Intake:
             if resource is not None and not (resource.get("status") or {}).get("finishedAt"):
                 self._queue.add(key_of(resource))
 
-    def _changed(self, job: Job) -> None:
+    def _changed(self, job: Job, delay: float = 0) -> None:
         owner = self._projection.separation(job.owner)
         if owner is not None:
-            self._queue.add(key_of(owner))
+            self._queue.add(key_of(owner), delay)
         self._wake(job.stage)
 
     def _wake(self, stage: WorkStage) -> None:

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic_core import from_json
 
 from stemyard_contract.handover import (
     ASSIGNMENT_VARIABLE,
-    Assignment,
     Manifest,
     MarkReference,
     Outcome,
@@ -171,7 +170,7 @@ def job_of(resource: Resource) -> Job | None:
         ended_at=moment(end.get("lastTransitionTime")),
         reason=end.get("reason", ""),
         memory=_memory(container),
-        fetched=_fetched(container),
+        fetched=_fetched(container) if stage is WorkStage.SEPARATE else None,
         queue=(metadata.get("labels") or {}).get(LABEL_QUEUE, ""),
         suspended=resource["spec"].get("suspend") is True,
         suspended_at=_suspended_at(status),
@@ -219,8 +218,8 @@ def _fetched(container: Mapping[str, Any]) -> MarkReference | None:
     for variable in container.get("env") or []:
         if variable["name"] == ASSIGNMENT_VARIABLE:
             try:
-                return Assignment.model_validate_json(variable.get("value") or "").fetched
-            except ValidationError:
+                return MarkReference.model_validate(from_json(variable.get("value") or "")["fetched"])
+            except (ValueError, LookupError, TypeError):
                 return None
     return None
 

@@ -1,6 +1,7 @@
 """What this replica knows of the cluster: trimmed SeparationJobs and Jobs, each in its newest known version."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from stemyard_contract.handover import WorkStage
@@ -105,14 +106,17 @@ class Projection:
         return iter(self._live[stage].values())
 
     def apply_job(self, resource: Resource) -> Job | None:
-        """Take in a Job; return it where it is ours and was news."""
+        """Take in a Job; return it where it is ours and something that matters of it was news."""
+        uid, version = resource["metadata"]["uid"], version_of(resource)
+        known = self._jobs.get(uid)
+        if uid in self._gone or (known is not None and known.resource_version >= version):
+            return None
         job = job_of(resource)
-        if job is None or job.uid in self._gone:
+        if job is None:
             return None
-        known = self._jobs.get(job.uid)
-        if known is not None and known.resource_version >= job.resource_version:
+        self._jobs[uid] = job
+        if known is not None and replace(known, resource_version=version) == job:
             return None
-        self._jobs[job.uid] = job
         if job.live:
             self._live[job.stage][job.uid] = job
         else:

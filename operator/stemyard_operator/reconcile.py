@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from pydantic import ValidationError
@@ -36,6 +36,10 @@ from stemyard_operator.turn import TICK_SECONDS
 
 _ROUNDS: Final = 8
 """Rounds of questions that one decision may take; the deepest asks four times."""
+_LED: Final = timedelta(seconds=10)
+"""What was created this long after this process began to lead was so for certain, however clocks are compared."""
+_ECHO_SECONDS: Final = 2.0
+"""What we made ourselves of a run under way was decided upon a moment ago: most likely news comes first."""
 _AT_ONCE: Final = 0.0
 _SOON: Final = 2.0
 
@@ -79,6 +83,8 @@ class Reconciler:
         self._recalls = Recalls()
         self._lookout = Lookout(cluster, objects, intake, settings.stemyard_install_id, settings.kueue_api_version)
         self.now: Callable[[], datetime] = cluster.clock.now
+        self.leads_since: datetime | None = None
+        """When this process began to lead, by the API server's clock."""
         intake.on_gone = self.forget
         courier.on_result = self._attempted
 
@@ -144,19 +150,21 @@ class Reconciler:
         jobs = self._projection.jobs_of(separation.uid)
         await self._count_pods(jobs, answers, recall)
         self._tell_start(separation, recall)
+        # nothing is started beside a Job that is at work: who has room need not be counted
+        settled = ended(separation) or any(job.live and job.deleted_at is None for job in jobs)
         quiet = recall.quiet(time.monotonic())
-        due = quiet >= TICK_SECONDS and not ended(separation)
+        due = quiet >= TICK_SECONDS and bool(jobs) and not ended(separation)
         return Observed(
             separation=separation,
             jobs=jobs,
             pods={**recall.pods, **answers.pods},
             source=recall.source,
             manifest=recall.manifest,
-            looked=frozenset(WorkStage(stage) for stage in answers.looked),
+            looked=frozenset(WorkStage(stage) for stage in answers.looked) | self._markless(separation, recall),
             workloads=answers.workloads,
             absent=frozenset(answers.absent),
             foreign=frozenset(recall.foreign),
-            room=frozenset() if ended(separation) else self._slots.room(separation),
+            room=frozenset() if settled else self._slots.room(separation),
             rest_seconds=self._slots.rest(separation),
             duplicates=self._duplicates(separation, recall),
             disruptions=recall.disruptions,
@@ -168,6 +176,18 @@ class Reconciler:
             in_hand=self._courier.in_hand(separation.uid),
             endpoints=self._keychain.endpoints,
         )
+
+    def _markless(self, separation: Separation, recall: Recall) -> frozenset[WorkStage]:
+        """Return the stages that cannot have a commit mark: nobody but this process can have made a Job for them.
+
+        That is so for the first run of what was created since this process leads. Marks of earlier runs, and those
+        that a status names, are another matter.
+        """
+        since = self.leads_since
+        if since is None or separation.created <= since + _LED or separation.spec.run > 1:
+            return frozenset()
+        markless = frozenset(WorkStage) - recall.tried
+        return markless if separation.status.source is None else markless - {WorkStage.FETCH}
 
     def _duplicates(self, separation: Separation, recall: Recall) -> tuple[Duplicate, ...]:
         if ended(separation):
@@ -219,11 +239,12 @@ class Reconciler:
             raise DecideAgain(_AT_ONCE)
         try:
             await self._confirm_unchanged(separation)
+            recall.tried.add(creation.stage)
             try:
                 job = await self._cluster.create_job(separation.namespace, creation.manifest)
             except ConflictError:
                 job = await self._adopt(creation.name, separation, recall)
-            self._intake.job(job)
+            self._intake.job(job, _ECHO_SECONDS)
             log.info("created job", extra={**separation.about, "stage": creation.stage, "job": creation.name})
         finally:
             self._slots.release(separation.uid)
@@ -240,10 +261,10 @@ class Reconciler:
             self._refresh(resource, separation)
             raise DecideAgain(_AT_ONCE)
 
-    def _refresh(self, resource: Resource, separation: Separation) -> None:
+    def _refresh(self, resource: Resource, separation: Separation, delay: float = _AT_ONCE) -> None:
         if resource["metadata"]["uid"] != separation.uid:
             self._intake.separation_gone(separation.uid)
-        self._intake.separation(resource)
+        self._intake.separation(resource, delay)
 
     async def _adopt(self, name: str, separation: Separation, recall: Recall) -> Json:
         """Return the Job that already has the name, where it is this separation's own."""
@@ -274,7 +295,7 @@ class Reconciler:
             raise DecideAgain(_AT_ONCE) from None
         recall.written_at = time.monotonic()
         self._courier.recorded(separation.uid, decision.recorded)
-        self._refresh(resource, separation)
+        self._refresh(resource, separation, _AT_ONCE if status.finished_at else _ECHO_SECONDS)
         now = self.now()
         _log_transition(separation, status)
         self._wrote(account(observed, recall.sightings, status, now, self._settings))

@@ -1,8 +1,11 @@
 """What is known of the cluster: newer replaces older, and what is gone does not come back."""
 
+import itertools
 from typing import Any
 
+from stemyard_contract.handover import WorkStage
 from stemyard_operator.projection import Projection
+from tests.operator.world import World
 
 
 def resource(uid: str = "a", version: int = 1, created: str = "2026-11-22T12:00:00Z", name: str = "song") -> Any:
@@ -20,6 +23,26 @@ def test_newer_versions_win_and_are_trimmed() -> None:
     assert known is not None
     assert known["metadata"]["resourceVersion"] == "10"
     assert "managedFields" not in known["metadata"]
+
+
+def test_a_job_of_which_only_the_version_changed_is_no_news() -> None:
+    world, projection = World(), Projection()
+    world.settle()
+    job = world.job(WorkStage.FETCH)
+    versions = itertools.count(1)
+
+    def applied(**status: Any) -> bool:
+        metadata = {**job["metadata"], "resourceVersion": str(next(versions))}
+        return projection.apply_job({**job, "metadata": metadata, "status": status}) is not None
+
+    assert applied()
+    assert not applied(active=1)
+    assert applied(active=1, ready=1)
+    [known] = projection.jobs_of(job["metadata"]["ownerReferences"][0]["uid"])
+    assert (known.resource_version, known.ready) == (3, 1)
+    assert not applied(active=1, ready=1, startTime="2026-11-22T12:00:00Z")
+    [known] = projection.jobs_of(known.owner)
+    assert known.resource_version == 4
 
 
 def test_what_is_gone_does_not_come_back() -> None:
