@@ -66,7 +66,7 @@ class StemStatus(Resource):
     """One published stem."""
 
     key: Annotated[str, Field(max_length=512)]
-    """Object key."""
+    """Object key of the file."""
     bytes: Annotated[int, Field(ge=0)]
     """Size of the file."""
     sha256: Annotated[str, Field(max_length=64)]
@@ -85,14 +85,14 @@ class ResultStatus(Resource):
     manifest_key: Annotated[str, Field(max_length=512)]
     """Object key of `manifest.json`."""
     model: Annotated[str, Field(max_length=64)]
-    """Model that made it."""
+    """Model that separated it, by name."""
     model_digest: Annotated[str, Field(max_length=80)]
     """Digest of the model's weights."""
     real_time_factor: float
     """Seconds spent per second of audio."""
     device: Annotated[str, Field(max_length=128)]
-    """What it was computed on."""
+    """Device the model ran on, for example `cpu` or the name of a GPU."""
     copied_from: Annotated[str, Field(max_length=63)] | None = None
     """SeparationJob of the same recording whose stems these are copies of; absent where they were made here."""
     processing_seconds: Annotated[float, Field(ge=0)] | None = None
-    """Seconds that the run took which made them; absent where they were made here."""
+    """Seconds taken by the run that made the copied stems; absent where they were made here."""

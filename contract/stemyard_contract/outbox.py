@@ -28,9 +28,9 @@ class WebhookTarget(Resource):
     """An address that is told of a separation."""
 
     url: WebhookUrl
-    """Where to POST to. Hold no secret in it: it can be read by whoever may read this resource."""
+    """Where to POST to. Put no secret in it: whoever may read this resource can read it."""
     events: Events | None = None
-    """What it is told of; by default the three ends: completed, failed, cancelled."""
+    """Events it is told of; by default the three ends: completed, failed, cancelled."""
 
 
 class WebhookStatus(Resource):

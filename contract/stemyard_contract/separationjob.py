@@ -124,7 +124,7 @@ class Claim(Resource):
     webhook: WebhookUrl | None = None
     """Where this key wants to be told."""
     webhook_events: Events | None = None
-    """What it wants to be told of there; by default the three ends."""
+    """Events it wants to be told of there; by default the three ends: completed, failed, cancelled."""
 
 
 class RetryPolicy(Value):
@@ -198,7 +198,7 @@ class SeparationJobSpec(Resource):
     output: Output = Output()
     """How stems are encoded."""
     run: Annotated[int, Field(ge=1, le=99999)] = 1
-    """Grows to run the same separation again."""
+    """Number of the run; raise it to run the same separation again."""
     claims: Annotated[
         list[Claim],
         Field(
@@ -208,9 +208,9 @@ class SeparationJobSpec(Resource):
     ] = []  # noqa: RUF012 - pydantic copies defaults
     """Who asked for this track; written by the API."""
     webhooks: Annotated[list[WebhookTarget], Field(max_length=SPEC_TARGETS)] = []  # noqa: RUF012 - pydantic copies defaults
-    """Who is told. Secrets to sign with live in the deployment's configuration."""
+    """Addresses that are told of this separation. The secrets that sign are in the deployment's configuration."""
     webhook_test: bool = False
-    """True makes it a test of its webhooks alone: no pod runs, and each is told `webhook.test`, by one attempt."""
+    """True only tests the webhooks: no pod runs, and each is sent `webhook.test` once, without retries."""
     profile: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*$")] = "default"
     """Named scheduling profile of the deployment: resources, GPU, node selection."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
@@ -231,9 +231,9 @@ class Condition(Resource):
     """A condition, as `meta/v1` defines it."""
 
     type: Annotated[str, Field(max_length=316)]
-    """What is true or not."""
+    """Name of the condition."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it is."""
+    """Whether the condition holds."""
     reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
     """Why, one stable word."""
     message: Annotated[str, Field(max_length=32768)] = ""
@@ -258,18 +258,18 @@ class FailureStatus(Resource):
 
 
 class AttemptsStatus(Resource):
-    """Jobs made in this run."""
+    """Kubernetes Jobs made in this run, and how they ended."""
 
     fetch: Annotated[int, Field(ge=0)] = 0
-    """Fetch Jobs."""
+    """Fetch Jobs made."""
     separate: Annotated[int, Field(ge=0)] = 0
-    """Separate Jobs."""
+    """Separate Jobs made."""
     disruptions: Annotated[int, Field(ge=0)] = 0
     """Attempts ended by disruptions, which do not count against the retry limit."""
     failed: Annotated[int, Field(ge=0)] = 0
     """Attempts of the stage at work that failed; these count."""
     memory: Annotated[str, Field(max_length=32)] | None = None
-    """Memory of the attempts from now on, after one of the stage at work was killed for want of it."""
+    """Memory that further attempts of this stage get, after one ran out of it."""
 
 
 class SeparationJobStatus(Resource):
@@ -298,11 +298,11 @@ class SeparationJobStatus(Resource):
     job: Annotated[str, Field(max_length=63)] | None = None
     """Kubernetes Job at work, or the last one."""
     attempts: AttemptsStatus | None = None
-    """Jobs made in this run."""
+    """Kubernetes Jobs made in this run, and how they ended."""
     retry_at: datetime | None = None
     """When the next attempt is due, while there is none at work."""
     queued_at: datetime | None = None
-    """When the audio was ready and waiting began."""
+    """When the audio was ready and began to wait for room to be separated."""
     conditions: Annotated[
         list[Condition],
         Field(
@@ -330,7 +330,7 @@ class SeparationJobStatus(Resource):
     ] = []  # noqa: RUF012 - pydantic copies defaults
     """Deliveries of this run's end: the addresses known when it ended, and those that came later."""
     last_handled_redelivery: Annotated[str, Field(max_length=REDELIVER_LIMIT)] | None = None
-    """The wish to deliver again that was last carried out, as its annotation said it."""
+    """Value of the redelivery annotation that was last carried out."""
 
 
 def phase_of(conditions: Iterable[Condition]) -> Phase:

@@ -20,7 +20,7 @@ class ObjectSource(Resource):
     """An object of the deployment's bucket. It is read, and never removed."""
 
     key: Annotated[str, Field(min_length=1, max_length=1024)]
-    """Its key, below a prefix that the deployment allows."""
+    """Key of the object; it must begin with a prefix that the deployment allows."""
 
 
 class Source(Resource):
