@@ -1,7 +1,9 @@
 """Search and download through the real yt-dlp, with extractors that ask a server of ours in YouTube's place."""
 
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
@@ -10,7 +12,7 @@ from stemyard_contract.separationjob import Source
 from tests.support import separator_process as separator
 from tests.support.audio import CLIP
 from tests.support.desk_double import DeskDouble
-from tests.support.http_server import HttpServer
+from tests.support.http_server import Exchange, HttpServer
 from tests.support.youtube_server import FakeYoutube, Recording
 
 VIDEO, OTHER = "abcdefghijk", "bcdefghijkl"
@@ -220,6 +222,43 @@ def test_a_proxy_is_used_and_kept_to_itself(desk: DeskDouble, youtube: FakeYoutu
 
     assert_failed(ended, FailureCode.SOURCE_NETWORK, desk)
     assert "hidden-word" not in ended.output
+
+
+def test_all_requests_go_through_the_proxy_with_the_cookies(
+    desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path
+) -> None:
+    passed: list[tuple[str, str | None, str | None]] = []
+
+    def forward(exchange: Exchange) -> None:
+        # a request to a proxy names the whole address
+        passed.append((exchange.path, exchange.headers["Proxy-Authorization"], exchange.headers["Cookie"]))
+        direct = build_opener(ProxyHandler({}))
+        with direct.open(Request(exchange.path), timeout=10) as answer:
+            exchange.answer(answer.status, answer.read(), Content_Type=answer.headers["Content-Type"])
+
+    cookies = tmp_path / "cookies.txt"
+    cookies.write_text("# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t2147483647\tNAME\thidden-value\n")
+    youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
+    with HttpServer(forward) as proxy:
+        ended = separator.run(
+            separator.assignment(desk, QUERY),
+            tmp_path / "fetch",
+            STEMYARD_YOUTUBE_PROXY=proxy.url.replace("http://", "http://user:hidden-word@"),
+            STEMYARD_YOUTUBE_COOKIES=str(cookies),
+            **youtube.environment,
+        )
+
+    assert ended.exit_code == 0, ended.output
+    site, credentials = youtube.environment["STEMYARD_FAKE_YOUTUBE_URL"], b64encode(b"user:hidden-word").decode()
+    assert {address.removeprefix(site).split("/")[1].partition("?")[0] for address, _, _ in passed} == {
+        "search",
+        "video",
+        "media",
+    }
+    assert {(authorization, cookie) for _, authorization, cookie in passed} == {
+        (f"Basic {credentials}", "NAME=hidden-value")
+    }
+    assert "hidden" not in ended.output
 
 
 def test_plugins_are_off_unless_asked_for(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
