@@ -27,6 +27,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed here: the de
 from demucs.apply import BagOfModels, apply_model  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
+from stemyard_separator.engines import lean as rewriting  # noqa: E402
 from stemyard_separator.engines.demucs import Batch, narrow  # noqa: E402
 from tests.support.demucs_model import FOUR, SMALL, save_network  # noqa: E402
 
@@ -143,6 +144,37 @@ def test_a_network_may_give_less_without_giving_anything_else(tmp_path: Path, so
 
     assert narrowed.shape == everything.shape
     assert snr(everything.numpy(), narrowed.numpy()) >= 100
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "published": {},
+    "norm last, plain layers": {"t_norm_first": False, "t_layer_scale": False},
+    "relu, no last norm": {"t_gelu": False, "t_norm_out": False},
+    "several groups": {"t_norm_out": 4, "norm_starts": 1},
+    "no transformer": {"t_layers": 0},
+}
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["onednn", "plain"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_rewritten_for_processors_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, packed: bool
+) -> None:
+    whole = save_network(tmp_path, "htdemucs", FOUR, 1, **SMALL | KINDS[kind])
+    audio = torch.from_numpy(np.stack([song(7.8), song(15.6)[:, -343_980:]]).astype(np.float32))
+    if not packed:
+        monkeypatch.setattr(rewriting, "_packed", lambda _: None)
+
+    rewritten = rewriting.lean(copy.deepcopy(whole))
+
+    with torch.inference_mode():
+        assert snr(whole(audio).numpy(), rewritten(audio).numpy()) >= 90
+    replaced = [type(part).__name__ for part in rewritten.modules() if type(part).__module__ == rewriting.__name__]
+    assert replaced.count("_Residual") == 16
+    published = {"_Linear": 26, "_Attention": 6, "_WholeNorm": 6}
+    if kind == "published":
+        assert {name: replaced.count(name) for name in published} == published
+    assert "_Attention" not in replaced or whole.crosstransformer.layers[0].norm_first
 
 
 @pytest.mark.skipif("STEMYARD_TEST_COMPILE" not in os.environ, reason="takes many minutes: set STEMYARD_TEST_COMPILE")

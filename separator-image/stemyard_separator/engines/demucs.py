@@ -22,6 +22,8 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.models import Engine as EngineName
 from stemyard_contract.separationjob import Stem
 from stemyard_separator.engines.delay import MixDelay
+from stemyard_separator.engines.heap import keep_freed_memory
+from stemyard_separator.engines.lean import lean
 from stemyard_separator.engines.overlap import Estimate, Grid, OverlapAdd, Place
 from stemyard_separator.engines.presets import Precision, Preset
 from stemyard_separator.engines.protocol import Samples, StemBlock, Track
@@ -60,7 +62,8 @@ class DemucsEngine:
         device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
         preset: speed against quality.
         threads: cores it may use.
-        compiled: whether torch compiles the networks, which takes minutes and a C++ compiler.
+        compiled: whether torch compiles the networks, which takes minutes and a C++ compiler; on a processor they are
+            rewritten by hand instead where it does not.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class DemucsEngine:
         compiled: bool = False,
     ) -> None:
         self._device = open_device(device, threads)
+        if self._device.type == "cpu":
+            keep_freed_memory()
         networks = [load_network(model) for model in weights]
         first = networks[0]
         self._segment = int(first.segment * first.samplerate)
@@ -103,6 +108,8 @@ class DemucsEngine:
         narrowed = narrow(network, sources).to(self._device)
         if compiled:
             narrowed.compile(dynamic=False)
+        elif self._device.type == "cpu":
+            narrowed = lean(narrowed)
         return Member(narrowed, sources)
 
     def _sources_of(self, specialist: frozenset[Stem]) -> tuple[int, ...]:
