@@ -7,7 +7,8 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
 RUN := $(UV) run --no-sync
 PYTEST := $(RUN) pytest
 TWO := -n 2 --dist loadfile
-TORCH := $(CACHE)/venvs/cuda/bin/python
+# the environment is shared by all clones, and its stemyard is the clone's that made it
+TORCH := PYTHONPATH=$(CURDIR)/contract:$(CURDIR)/separator-image $(CACHE)/venvs/cuda/bin/python
 CHROMIUM := $(or $(STEMYARD_CHROMIUM),$(shell command -v chromium || command -v google-chrome))
 TESTS ?= tests
 VERSION ?= 0.0.0-dev
@@ -80,7 +81,7 @@ $(CACHE)/venvs/cuda.stamp: uv.lock | $(UV)
 
 test-torch: $(CACHE)/venvs/cuda.stamp ## tests of the demucs engine, in an environment of its own (5 GB) outside the tree
 	$(TORCH) -m stemyard_separator --self-test
-	$(TORCH) -m pytest tests/separator/test_demucs.py
+	$(TORCH) -m pytest tests/separator/test_demucs.py tests/separator/test_golden.py -k 'demucs'
 
 bench: setup $(CACHE)/venvs/cuda.stamp ## measure every figure that is claimed, one line each: name value unit target ok|short
 	$(RUN) python -m bench.api
