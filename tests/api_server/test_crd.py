@@ -191,6 +191,16 @@ def test_status_is_a_subresource_with_every_field_declared(control_plane: Contro
         control_plane.api.merge(f"{song}/status", wrong)
 
 
+def test_a_status_newer_than_the_definition_is_refused_as_the_runbook_says(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    create(control_plane, namespace, GOOD)
+    newer = {**manifest(None), "status": {"phase": "Completed", "ofALaterVersion": "x"}}
+    with pytest.raises(ApiRefusedError, match=r"answered 500.*field not declared in schema"):
+        control_plane.api.apply(f"{path(namespace, 'song')}/status", newer)
+    assert "phase" not in control_plane.api.get(path(namespace, "song")).get("status", {})
+
+
 def test_the_columns_are_printed(control_plane: ControlPlane, namespace: str) -> None:
     crd = control_plane.api.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/separationjobs.stemyard.dev")
     columns = crd["spec"]["versions"][0]["additionalPrinterColumns"]
