@@ -16,7 +16,7 @@ from yarl import URL
 
 from stemyard_contract.separationjob import API_VERSION, FIELD_MANAGER, GROUP, KIND, PLURAL, VERSION
 from stemyard_operator.clock import Clock
-from stemyard_operator.errors import ClusterError, ConfigurationError, ConflictError, NotFoundError
+from stemyard_operator.errors import ClusterError, ConfigurationError, ConflictError, NotFoundError, OldDefinitionError
 
 WRITE_SECONDS: Final = 3.0
 """A write takes no longer than this, so that it cannot outlive the lease it was begun under."""
@@ -32,6 +32,8 @@ _LISTEN_SECONDS: Final = 5.0
 _PROMPT_SECONDS: Final = 1.0
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _APPLY: Final = "application/apply-patch+yaml"
+_UNDECLARED: Final = "field not declared in schema"
+"""What an API server says, with status 500, of a field that is applied and that the definition lacks."""
 
 Json = dict[str, Any]
 
@@ -240,5 +242,6 @@ def _checked(status: int, content: bytes) -> Json:
         answer = {"message": content[:200].decode(errors="replace")}
     if status < 300:
         return answer
+    message = answer.get("message") or ""
     kind = {404: NotFoundError, 409: ConflictError}.get(status, ClusterError)
-    raise kind(status, answer.get("reason") or "", answer.get("message") or "")
+    raise (OldDefinitionError if _UNDECLARED in message else kind)(status, answer.get("reason") or "", message)

@@ -48,6 +48,20 @@ class ConflictError(ClusterError):
     """The object has changed or already exists (409)."""
 
 
+class OldDefinitionError(ClusterError):
+    """The cluster's definition of SeparationJobs is older than this operator, and lacks a field of the status."""
+
+    code = FailureCode.INTERNAL_CONFIG
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(
+            status,
+            reason,
+            "the cluster's definition of SeparationJobs is older than this operator, so the status cannot be written; "
+            f"apply the chart's definition, or set crds.enabled=true ({message})",
+        )
+
+
 class NotLeadingError(OperatorError):
     """This replica does not hold the lease for long enough to write safely."""
 

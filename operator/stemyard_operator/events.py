@@ -16,9 +16,12 @@ _TOLD: Final = {
     Phase.CANCELLED: "Cancelled",
     Phase.SUSPENDED: "Suspended",
 }
+_LIMIT: Final = 1024
+"""Characters of a message that an Event may have."""
 _RETRYING: Final = "Retrying"
 _UNDELIVERED: Final = "WebhookUndelivered"
-_WARNINGS: Final = frozenset({"Failed", _RETRYING, _UNDELIVERED})
+_OLD_DEFINITION: Final = "OldDefinition"
+_WARNINGS: Final = frozenset({"Failed", _RETRYING, _UNDELIVERED, _OLD_DEFINITION})
 
 
 def events_of(before: Separation, after: SeparationJobStatus, now: datetime) -> list[dict[str, Any]]:
@@ -37,7 +40,12 @@ def events_of(before: Separation, after: SeparationJobStatus, now: datetime) -> 
         reasons = [_RETRYING]
     if any(one.delivered_at is None for one in settled_by(before.status, after)):
         reasons.append(_UNDELIVERED)
-    return [_event(before, after, reason, now) for reason in reasons]
+    return [_event(before, after, reason, now, _message(after, reason)) for reason in reasons]
+
+
+def status_refused(separation: Separation, status: SeparationJobStatus, why: str, now: datetime) -> dict[str, Any]:
+    """Return the Event of a status that the cluster's definition of SeparationJobs does not know; one in a run."""
+    return _event(separation, status, _OLD_DEFINITION, now, why[:_LIMIT])
 
 
 def sweep_stopped(lease: str, namespace: str, why: str, now: datetime) -> dict[str, Any]:
@@ -63,7 +71,9 @@ def sweep_stopped(lease: str, namespace: str, why: str, now: datetime) -> dict[s
     }
 
 
-def _event(separation: Separation, status: SeparationJobStatus, reason: str, now: datetime) -> dict[str, Any]:
+def _event(
+    separation: Separation, status: SeparationJobStatus, reason: str, now: datetime, message: str
+) -> dict[str, Any]:
     seal = hashlib.sha256(f"{separation.uid}\n{status.run}\n{reason}".encode()).hexdigest()[:16]
     moment = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
@@ -79,7 +89,7 @@ def _event(separation: Separation, status: SeparationJobStatus, reason: str, now
             "resourceVersion": str(separation.resource_version),
         },
         "reason": reason,
-        "message": _message(status, reason),
+        "message": message,
         "type": "Warning" if reason in _WARNINGS else "Normal",
         "count": 1,
         "firstTimestamp": moment,

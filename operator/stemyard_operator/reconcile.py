@@ -17,8 +17,8 @@ from stemyard_operator.courier import Courier, News, Parcel
 from stemyard_operator.decide import decide
 from stemyard_operator.decision import Copy, Creation, Decision
 from stemyard_operator.duplicates import duplicates_of
-from stemyard_operator.errors import ConflictError, NotFoundError, OperatorError
-from stemyard_operator.events import events_of
+from stemyard_operator.errors import ConflictError, NotFoundError, OldDefinitionError, OperatorError
+from stemyard_operator.events import events_of, status_refused
 from stemyard_operator.intake import Intake
 from stemyard_operator.lookout import Answers, Lookout
 from stemyard_operator.notices import progress_of, start_of
@@ -293,6 +293,9 @@ class Reconciler:
         except ConflictError:
             await self._read_again(separation)
             raise DecideAgain(_AT_ONCE) from None
+        except OldDefinitionError as error:
+            await self._tell(namespace, status_refused(separation, status, str(error), self.now()))
+            raise
         recall.written_at = time.monotonic()
         self._courier.recorded(separation.uid, decision.recorded)
         self._refresh(resource, separation, _AT_ONCE if status.finished_at else _ECHO_SECONDS)

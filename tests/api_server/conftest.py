@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,9 +21,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.api_server)
 
 
-def install_crd(plane: ControlPlane) -> None:
-    """Create the CRD as committed and wait until the API server serves it."""
-    crd = yaml.safe_load(CRD_FILE.read_text())
+def install_crd(plane: ControlPlane, definition: dict[str, Any] | None = None) -> None:
+    """Create the CRD, as committed unless another is given, and wait until the API server serves it."""
+    crd = definition or yaml.safe_load(CRD_FILE.read_text())
     plane.api.apply(f"{CRDS}/{crd['metadata']['name']}", crd)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
