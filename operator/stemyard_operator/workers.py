@@ -40,3 +40,5 @@ async def _worker(queue: WorkQueue[Key], handle: Callable[[Key], Awaitable[float
                 queue.add(key, again)
         finally:
             queue.done(key)
+        # thousands of keys may be due of which each is handled without a pause: the lease must be renewed meanwhile
+        await asyncio.sleep(0)

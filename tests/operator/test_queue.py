@@ -1,6 +1,7 @@
 """The work queue: once each, never two workers on one key, later when told so."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -114,3 +115,23 @@ async def test_one_key_is_never_handled_twice_at_once() -> None:
     assert not task.done()
     task.cancel()
     assert most[0] > 1
+
+
+async def test_keys_that_need_no_pause_let_others_go_on() -> None:
+    queue, handled, seen = WorkQueue[int](), 0, []
+
+    async def handle(_: int) -> None:
+        nonlocal handled
+        handled += 1
+
+    async def look() -> None:
+        while handled < 1000:
+            seen.append(handled)
+            await asyncio.sleep(0)
+
+    for key in range(1000):
+        queue.add(key)
+    working = asyncio.create_task(work(queue, handle, 3))
+    await asyncio.wait_for(look(), 10)
+    working.cancel()
+    assert max(later - earlier for earlier, later in pairwise([*seen, 1000])) <= 10
