@@ -81,6 +81,22 @@ _PROFILE: Final = _closed(
         **_PLACEMENT,
     }
 )
+_PRIORITY_CLASS: Final = _closed(
+    {
+        "value": {
+            "type": "integer",
+            "minimum": -1_000_000_000,
+            "maximum": 1_000_000_000,
+            "description": "Higher is more important.",
+        },
+        "preemptionPolicy": {
+            "enum": ["PreemptLowerPriority", "Never"],
+            "description": "Whether its pods may push less important ones off a node.",
+        },
+        "description": {"type": "string", "description": "What it is for."},
+    },
+    ("value",),
+)
 _MOUNT: Final = _closed(
     {
         "name": {"type": "string", "pattern": f"^{_NAME}$", "description": "Name of the volume."},
@@ -168,7 +184,12 @@ CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "models.cache.host": {"pattern": "^(https?://[^ ]+)?$"},
     "models.cache.extraEgress": _OBJECTS,
     "helmTest.timeoutSeconds": _COUNT,
-    "monitoring.podMonitor.interval": {"pattern": "^[0-9]+(ms|s|m|h)$"},
+    "monitoring.*Monitor.interval": {"pattern": "^[0-9]+(ms|s|m|h)$"},
+    "priorityClasses": {
+        "type": "object",
+        "propertyNames": {"pattern": r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", "not": {"pattern": "^system-"}},
+        "additionalProperties": _PRIORITY_CLASS,
+    },
     "monitoring.*.labels": _STRINGS,
     "monitoring.prometheusRule.runbookUrl": {"pattern": "^https?://[^ #]+$"},
     "*.nodeSelector": _STRINGS,

@@ -43,7 +43,7 @@ SEPARATION = {
 DEFINITION = "separationjobs.stemyard.dev"
 KINDS = (
     "all,secret,configmap,serviceaccount,role,rolebinding,networkpolicy,persistentvolumeclaim,"
-    "clusterrole,clusterrolebinding,ingress,horizontalpodautoscaler,poddisruptionbudget,httproute"
+    "clusterrole,clusterrolebinding,ingress,horizontalpodautoscaler,poddisruptionbudget,httproute,servicemonitor,podmonitor,priorityclass"
 )
 PREVIOUS = Path(__file__).parents[1] / "fixtures/previous-chart.tgz"
 """The chart before this one, refreshed at each release."""

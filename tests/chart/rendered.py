@@ -60,6 +60,7 @@ CASES: Final[Mapping[str, Object]] = {
             "extraEgress": [{"to": [{"ipBlock": {"cidr": "192.0.2.9/32"}}]}],
         },
         "separator": {"extraEnv": {"STEMYARD_THREADS": "2"}},
+        "monitoring": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "interval": "1m"}},
         "models": {"claim": "weights"},
         "sources": {
             "youtube": {
@@ -146,6 +147,10 @@ CASES: Final[Mapping[str, Object]] = {
                 "prometheusRule": {"enabled": True},
                 "dashboard": {"enabled": True},
             },
+            "priorityClasses": {
+                "songs-urgent": {"value": 1000, "description": "Somebody waits"},
+                "songs-whenever": {"value": -10, "preemptionPolicy": "Never"},
+            },
             "extraManifests": [
                 {
                     "apiVersion": "v1",
@@ -175,7 +180,7 @@ def case(name: str) -> list[Object]:
 
 
 def _placed(document: dict[str, Any]) -> Object:
-    if document["kind"] in {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}:
+    if document["kind"] in {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "PriorityClass"}:
         return document
     return {**document, "metadata": {"namespace": NAMESPACE, **document["metadata"]}}
 

@@ -15,7 +15,7 @@ from stemyard_api.metrics import Metrics as ApiMetrics
 from stemyard_api.metrics import Readings as ApiReadings
 from stemyard_contract.failures import FailureCode
 from stemyard_operator.metrics import METRICS_PATH, Metrics
-from tests.chart.rendered import NAMESPACE, RELEASE, case, container, find
+from tests.chart.rendered import NAMESPACE, RELEASE, case, container, find, of_kind
 from tests.operator.test_metrics import Told
 
 RUNBOOK = Path(__file__).parents[2] / "docs/08-runbook.md"
@@ -101,6 +101,20 @@ def test_the_monitors_read_where_the_parts_serve(part: str) -> None:
     assert endpoint["path"] == METRICS_PATH
     assert endpoint["port"] in {port["name"] for port in container(objects, part)["ports"]}
     assert monitor["selector"] == find(objects, "Deployment", f"{RELEASE}-{part}")["spec"]["selector"]
+
+
+@pytest.mark.parametrize("part", ["api", "operator"])
+def test_service_monitors_find_a_service_with_their_port(part: str) -> None:
+    objects = case("kept")
+    monitor = find(objects, "ServiceMonitor", f"{RELEASE}-{part}")
+    [endpoint] = monitor["spec"]["endpoints"]
+    assert (endpoint["path"], endpoint["interval"]) == (METRICS_PATH, "1m")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    [service] = [one for one in of_kind(objects, "Service") if wanted <= one["metadata"]["labels"].items()]
+    [target] = [port["targetPort"] for port in service["spec"]["ports"] if port["name"] == endpoint["port"]]
+    assert target in {port["name"] for port in container(objects, part)["ports"]}
+    assert not of_kind(objects, "PodMonitor")
 
 
 def test_the_runbook_speaks_of_failure_codes_that_there_are() -> None:

@@ -103,6 +103,12 @@ def test_a_readme_without_its_marks_is_refused() -> None:
         ("webhooks.allowedOrigins", ["https://example.com/path"]),
         ("webhooks.concurrency", 0),
         ("fetch.extraVolumes", [{"name": "x", "mountPath": "/x"}]),
+        ("priorityClasses", {"Urgent": {"value": 1}}),
+        ("priorityClasses", {"system-urgent": {"value": 1}}),
+        ("priorityClasses", {"urgent": {}}),
+        ("priorityClasses", {"urgent": {"value": 2_000_000_000}}),
+        ("monitoring.serviceMonitor.interval", "often"),
+        ("api.corsAllowedOrigins", ["app.example.com"]),
     ],
 )
 def test_the_schema_refuses(name: str, value: object) -> None:
@@ -175,6 +181,10 @@ def test_the_schema_refuses(name: str, value: object) -> None:
             "models.claim and models.image and models.cache.enabled each say",
         ),
         ({"rebuild": {"enabled": True}}, "install.id is empty"),
+        (
+            {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
+            "would have every pod scraped twice; keep one",
+        ),
         ({"maxActivePerNamespace": 2}, "maxActivePerNamespace 2 is more than maxActive 1"),
         ({"operator": {"retry": {"baseSeconds": 400}}}, "operator.retry.baseSeconds 400 is more than"),
         ({"operator": {"podDisruptionBudget": {"maxUnavailable": 0}}}, "keeps every node with an operator"),

@@ -10,6 +10,9 @@
 {{- include "stemyard.validateRoutes" (list . "store") -}}
 {{- include "stemyard.validateVolumes" . -}}
 {{- include "stemyard.validateAmounts" . -}}
+{{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled -}}
+{{- fail "monitoring.podMonitor.enabled and monitoring.serviceMonitor.enabled would have every pod scraped twice; keep one" -}}
+{{- end -}}
 {{- end }}
 
 {{- define "stemyard.validateApi" -}}
