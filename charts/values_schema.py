@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from charts.described_values import Value
+from stemyard_contract.models import MODELS
 
 Schema = dict[str, Any]
 
@@ -166,7 +167,8 @@ CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "profiles": {"type": "object", "additionalProperties": _PROFILE},
     "limits.*": _COUNT,
     "limits.maxFileSizeMb": {"maximum": 5120},
-    "models.default": {"minLength": 1},
+    "models.default": {"enum": sorted(MODELS)},
+    "models.enabled": {"items": {"enum": sorted(MODELS)}, "uniqueItems": True},
     "sources.objects.prefixes": {
         "items": {"type": "string", "pattern": "^[^/,]+(/[^/,]+)*/?$", "maxLength": 1024},
         "uniqueItems": True,

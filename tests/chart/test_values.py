@@ -104,6 +104,8 @@ def test_a_readme_without_its_marks_is_refused() -> None:
         ("webhooks.concurrency", 0),
         ("fetch.extraVolumes", [{"name": "x", "mountPath": "/x"}]),
         ("priorityClasses", {"Urgent": {"value": 1}}),
+        ("models.default", "no-such-model"),
+        ("models.enabled", ["spleeter-2stems", "no-such-model"]),
         ("priorityClasses", {"system-urgent": {"value": 1}}),
         ("priorityClasses", {"urgent": {}}),
         ("priorityClasses", {"urgent": {"value": 2_000_000_000}}),
@@ -181,6 +183,10 @@ def test_the_schema_refuses(name: str, value: object) -> None:
             "models.claim and models.image and models.cache.enabled each say",
         ),
         ({"rebuild": {"enabled": True}}, "install.id is empty"),
+        (
+            {"webhooks": {"endpoints": [{"name": "crm", "url": f"https://{host}.example.com"} for host in "ab"]}},
+            'webhooks.endpoints has two named "crm"',
+        ),
         (
             {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
             "would have every pod scraped twice; keep one",

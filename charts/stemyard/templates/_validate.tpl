@@ -137,6 +137,13 @@
 {{- if and $given.existingSecret (or $given.endpoints $given.keySecrets) -}}
 {{- fail "webhooks.existingSecret is set, so endpoints and key secrets belong into its key endpoints.yaml; clear webhooks.endpoints and webhooks.keySecrets" -}}
 {{- end -}}
+{{- $names := list -}}
+{{- range $given.endpoints -}}
+{{- if has .name $names -}}
+{{- fail (printf "webhooks.endpoints has two named %q; name each once, as deliveries and secrets are known by it" .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
 {{- if and $given.previousSecret (not $given.secret) -}}
 {{- fail "webhooks.previousSecret is what webhooks.secret replaces; set webhooks.secret, or clear it" -}}
 {{- end -}}
