@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from stemyard_contract.handover import WorkStage
 from stemyard_operator.observed import FoundManifest, FoundSource, Job, Pod
 
 Sighting = tuple[Job, tuple[Pod, ...]]
@@ -32,8 +31,6 @@ class Recall:
     """Jobs and pods as they were when last looked at, by uid of the Job: enough for figures, too old to decide from."""
     ready: dict[str, int] = field(default_factory=dict)
     """Ready pods when last seen, by uid of the Job."""
-    tried: set[WorkStage] = field(default_factory=set)
-    """Stages that this process has tried to make a Job for."""
     started_at: datetime | None = None
     """Start of the first pod that was seen."""
     start_told: bool = False

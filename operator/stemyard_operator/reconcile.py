@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from pydantic import ValidationError
@@ -36,8 +36,6 @@ from stemyard_operator.turn import TICK_SECONDS
 
 _ROUNDS: Final = 8
 """Rounds of questions that one decision may take; the deepest asks four times."""
-_LED: Final = timedelta(seconds=10)
-"""What was created this long after this process began to lead was so for certain, however clocks are compared."""
 _ECHO_SECONDS: Final = 2.0
 """What we made ourselves of a run under way was decided upon a moment ago: most likely news comes first."""
 _AT_ONCE: Final = 0.0
@@ -83,8 +81,6 @@ class Reconciler:
         self._recalls = Recalls()
         self._lookout = Lookout(cluster, objects, intake, settings.stemyard_install_id, settings.kueue_api_version)
         self.now: Callable[[], datetime] = cluster.clock.now
-        self.leads_since: datetime | None = None
-        """When this process began to lead, by the API server's clock."""
         intake.on_gone = self.forget
         courier.on_result = self._attempted
 
@@ -160,7 +156,7 @@ class Reconciler:
             pods={**recall.pods, **answers.pods},
             source=recall.source,
             manifest=recall.manifest,
-            looked=frozenset(WorkStage(stage) for stage in answers.looked) | self._markless(separation, recall),
+            looked=frozenset(WorkStage(stage) for stage in answers.looked),
             workloads=answers.workloads,
             absent=frozenset(answers.absent),
             foreign=frozenset(recall.foreign),
@@ -176,18 +172,6 @@ class Reconciler:
             in_hand=self._courier.in_hand(separation.uid),
             endpoints=self._keychain.endpoints,
         )
-
-    def _markless(self, separation: Separation, recall: Recall) -> frozenset[WorkStage]:
-        """Return the stages that cannot have a commit mark: nobody but this process can have made a Job for them.
-
-        That is so for the first run of what was created since this process leads. Marks of earlier runs, and those
-        that a status names, are another matter.
-        """
-        since = self.leads_since
-        if since is None or separation.created <= since + _LED or separation.spec.run > 1:
-            return frozenset()
-        markless = frozenset(WorkStage) - recall.tried
-        return markless if separation.status.source is None else markless - {WorkStage.FETCH}
 
     def _duplicates(self, separation: Separation, recall: Recall) -> tuple[Duplicate, ...]:
         if ended(separation):
@@ -239,7 +223,6 @@ class Reconciler:
             raise DecideAgain(_AT_ONCE)
         try:
             await self._confirm_unchanged(separation)
-            recall.tried.add(creation.stage)
             try:
                 job = await self._cluster.create_job(separation.namespace, creation.manifest)
             except ConflictError:

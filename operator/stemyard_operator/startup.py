@@ -258,7 +258,6 @@ async def lead(parts: Parts) -> None:
 
 async def act(parts: Parts) -> None:
     """Do what only the leader does, for ever."""
-    parts.reconciler.leads_since = parts.cluster.clock.now()
     async with asyncio.TaskGroup() as group:
         parts.feed.active = parts.removals.active = True
         await see_everything(parts)
