@@ -377,15 +377,15 @@ def test_logs_are_json_lines_without_links_or_tokens(desk: DeskDouble, upload: S
 
 def test_memory_does_not_grow_with_the_song(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     peaks = []
-    for repeats in (6, 24):
+    for repeats in (6, 42):
         song = np.tile(read(CLIP), repeats) * 0.5
         fetched(desk, upload, write_wav(tmp_path / "song.wav", song).read_bytes(), tmp_path)
         ended = separator.run(separator.assignment(desk), tmp_path / "separate", True)
         assert ended.exit_code == 0, ended.output
         peaks.append(ended.peak_mebibytes)
     print("peak MiB:", peaks)
-    # on a busy machine encoders fall behind and buffers fill; three minutes more of the mix alone would be 66 MiB
-    assert peaks[1] < peaks[0] + 50, peaks
+    # on a busy machine blocks wait for encoders, 51 MiB were seen; six and a half minutes more of the mix alone are 132
+    assert peaks[1] < peaks[0] + 100, peaks
 
 
 def test_the_environment_tests_itself() -> None:
