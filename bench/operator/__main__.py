@@ -28,7 +28,8 @@ def main() -> None:
     lines = [
         f"# {datetime.date.today().isoformat()}, {machine()}",
         f"# {plan.jobs} separations of each operator in {plan.rounds} rounds, {plan.at_once} at once; nodes simulated, "
-        f"each pod {given.pod_seconds:g} s; everything on this machine",
+        f"each pod {given.pod_seconds:g} s; beside {plan.idle} idle ones; memory with {plan.live} completed ones; "
+        "everything on this machine",
     ]
     print("\n".join(lines), flush=True)
 
