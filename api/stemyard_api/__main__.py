@@ -1,6 +1,5 @@
 """Starts the API: `python -m stemyard_api`."""
 
-import gc
 import socket
 import sys
 from types import FrameType
@@ -11,22 +10,19 @@ from stemyard_api.app import create_app
 from stemyard_api.logs import configure_logging
 from stemyard_api.protocol import Protocol
 from stemyard_api.settings import SettingsError, load_settings
+from stemyard_contract.garbage import spare_what_stays
 
 _DRAIN_SECONDS = 20
 """How long requests under way may take after SIGTERM."""
-_GARBAGE = (50_000, 20, 50)
-"""Objects made and not yet freed before they are searched for cycles, of which requests leave next to none."""
 
 
 class _Server(uvicorn.Server):
     """Lets streams end when the process is told to, which uvicorn would wait for in vain."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin, and leave what is there by then out of every later search for garbage: it stays."""
+        """Begin; what is there by then stays."""
         await super().startup(sockets)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GARBAGE)
+        spare_what_stays()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end."""

@@ -1,7 +1,6 @@
 """Puts the parts together and runs them: every replica watches and serves, the one that leads acts."""
 
 import asyncio
-import gc
 import logging
 import random
 import signal
@@ -10,6 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
+from stemyard_contract.garbage import spare_what_stays
 from stemyard_contract.mirror import AttemptRecord
 from stemyard_operator.accounts import Account
 from stemyard_operator.callers import Callers
@@ -49,8 +49,6 @@ from stemyard_operator.workers import work
 _PAUSE_BASE: Final = 0.5
 _PAUSE_MAX: Final = 30.0
 _GOODBYE_SECONDS: Final = 2.0
-_GARBAGE: Final = (50_000, 20, 50)
-"""Objects made and not yet freed before they are searched for cycles, of which turns leave next to none."""
 
 log = logging.getLogger(__name__)
 
@@ -169,16 +167,9 @@ async def run() -> None:
         await stack.enter_async_context(serving(probes, settings.health_port))
         await prepare(parts)
         await see_everything(parts)
-        _spare_what_stays()
+        spare_what_stays()
         await stack.enter_async_context(serving(parts.desk.application(), settings.desk_port))
         await _until_the_first_ends(parts)
-
-
-def _spare_what_stays() -> None:
-    """Leave what is there by now out of every later search for garbage."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GARBAGE)
 
 
 def _end_at_a_signal() -> None:
