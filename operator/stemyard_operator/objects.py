@@ -96,8 +96,7 @@ class Objects:
 
     def read_link(self, key: str, seconds: int) -> str:
         """Return a presigned link to get an object."""
-        parameters = {"Bucket": self._name, "Key": key}
-        return self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
+        return self._reading(self._client, key, seconds)
 
     def write_link(self, key: str, seconds: int, headers: Mapping[str, str]) -> str:
         """Return a presigned link to put an object with exactly these headers, the content's length among them."""
@@ -107,8 +106,11 @@ class Objects:
 
     def public_link(self, key: str, seconds: int) -> str:
         """Return a presigned link by which clients outside can get an object."""
+        return self._reading(self._outer, key, seconds)
+
+    def _reading(self, client: "S3Client", key: str, seconds: int) -> str:
         parameters = {"Bucket": self._name, "Key": key}
-        return self._outer.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
+        return client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds)
 
     async def lifecycle(self) -> list[dict[str, Any]]:
         """Return the bucket's lifecycle rules as S3 has them; like the three below, fails where a store has none.
