@@ -46,6 +46,6 @@ class JoinedWrites:
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn declares it
         """Begin."""
         super().connection_made(cast(asyncio.Transport, JoinedWrites(transport, self.loop)))

@@ -81,7 +81,7 @@ async def connection() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.Stre
     state = uvicorn.server.ServerState()
 
     def protocol() -> asyncio.Protocol:
-        return cast(Any, config.http_protocol_class)(config=config, server_state=state, app_state={})  # type: ignore[no-any-return]
+        return cast(Any, config.http_protocol_class)(config=config, server_state=state, app_state={})  # type: ignore[no-any-return] # its type is not told
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())

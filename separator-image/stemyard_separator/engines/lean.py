@@ -57,7 +57,7 @@ def _rewrite_transformer(layer: Any) -> None:  # noqa: ANN401 - torch is untyped
         layer.norm_out = _WholeNorm(layer.norm_out)
 
 
-def _scale(gamma: Any) -> torch.Tensor | None:  # noqa: ANN401
+def _scale(gamma: Any) -> torch.Tensor | None:  # noqa: ANN401 - torch is untyped here
     return getattr(gamma, "scale", None)
 
 
@@ -133,7 +133,7 @@ class _WholeNorm(nn.Module):  # type: ignore[misc] # torch is untyped here
         return torch.addcmul(self._bias, F.layer_norm(given, given.shape[1:], eps=self._eps), self._weight)
 
 
-def _is_plain(dconv: Any) -> bool:  # noqa: ANN401
+def _is_plain(dconv: Any) -> bool:  # noqa: ANN401 - torch is untyped here
     return dconv is not None and all(
         tuple(type(part).__name__ for part in layer) == _RESIDUAL and layer[0].kernel_size == (3,)
         for layer in dconv.layers
@@ -143,7 +143,7 @@ def _is_plain(dconv: Any) -> bool:  # noqa: ANN401
 class _Residual(nn.Module):  # type: ignore[misc] # torch is untyped here
     """The residual branches of one layer; the layer scale goes into the linear half of GLU's input."""
 
-    def __init__(self, given: Any) -> None:  # noqa: ANN401
+    def __init__(self, given: Any) -> None:  # noqa: ANN401 - torch is untyped here
         super().__init__()
         self._branches = [_Branch(*layer) for layer in given.layers]
 
@@ -159,7 +159,7 @@ class _Branch:
     The first convolution is three products at once, the outer two shifted by its dilation.
     """
 
-    def __init__(self, narrow: Any, first: Any, _gelu: Any, widen: Any, second: Any, _glu: Any, scale: Any) -> None:  # noqa: ANN401
+    def __init__(self, narrow: Any, first: Any, _gelu: Any, widen: Any, second: Any, _glu: Any, scale: Any) -> None:  # noqa: ANN401 - torch is untyped here
         self._taps = narrow.weight.permute(2, 0, 1).flatten(0, 1).contiguous()
         self._bias, self._dilation, self._first = narrow.bias[:, None].contiguous(), narrow.dilation[0], first
         self._widen, self._wide_bias = widen.weight[:, :, 0].contiguous(), widen.bias[None, :, None].contiguous()
