@@ -39,6 +39,7 @@ class Installation:
     api_port: int = 30550
     store_port: int = 30900
     gpus: int = 4
+    workers: int = 0
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -99,7 +100,7 @@ def bring_up(wanted: Installation, say: Say) -> System:
     """
     provider = cli.provider(here())
     digests = prepare(provider, wanted.tag, say)
-    provider.up(wanted.gpus)
+    provider.up(wanted.gpus, wanted.workers)
     support = provider.support_images()
     os.environ["KUBECONFIG"] = str(provider.kubeconfig())
     release = _release(wanted, provider.node_address(), digests, support)

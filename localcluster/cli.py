@@ -56,7 +56,10 @@ def parser() -> argparse.ArgumentParser:
 
     up = add("up", _up, "start the cluster; nothing happens to one that runs")
     up.add_argument(
-        "--gpus", type=int, default=DEFAULT_GPUS, help="imitated GPUs the node advertises (default %(default)s)"
+        "--gpus", type=int, default=DEFAULT_GPUS, help="imitated GPUs each node advertises (default %(default)s)"
+    )
+    up.add_argument(
+        "--workers", type=int, default=0, help="nodes beside the control plane's, with Docker (default: that one alone)"
     )
     add("down", _down, "stop everything and remove every trace but the cache")
     add("status", _status, "say how the cluster is; exit status 0 when healthy")
@@ -83,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _up(asked: argparse.Namespace, folders: Folders) -> int:
     cluster = provider(folders)
-    cluster.up(asked.gpus)
+    cluster.up(asked.gpus, asked.workers)
     say(f"the cluster is up; export KUBECONFIG={cluster.kubeconfig()}")
     return 0
 

@@ -12,17 +12,21 @@ from localcluster.programs import find, run
 from localcluster.progress import step
 
 NAME = "stemyard"
-NODE_PORTS = (30550, 30900)
+NODE_PORTS = (30550, 30551, 30900, 30901)
+"""Of the API and the store: the demo's, and those of the cluster tests, which install beside it."""
 LIMIT = 3600.0
 
 
-def configuration() -> str:
-    """kind's cluster configuration: one node whose NodePorts of the demo answer on this machine's loopback."""
+def configuration(workers: int) -> str:
+    """kind's cluster configuration: NODE_PORTS of the control plane's node answer on this machine's loopback.
+
+    With workers that node takes no pods but the cluster's own, and its NodePorts lead to pods anywhere.
+    """
     mappings = [
         {"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1", "protocol": "TCP"}
         for port in NODE_PORTS
     ]
-    nodes = [{"role": "control-plane", "extraPortMappings": mappings}]
+    nodes = [{"role": "control-plane", "extraPortMappings": mappings}, *[{"role": "worker"}] * workers]
     return json.dumps({"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": nodes}, indent=1)
 
 
@@ -36,20 +40,20 @@ class KindProvider:
         """Find kind, or compile it."""
         self._kind()
 
-    def up(self, gpus: int) -> None:
+    def up(self, gpus: int, workers: int = 0) -> None:
         """Create the cluster unless it is there, write its kubeconfig, and advertise imitated GPUs."""
         if NAME not in self._clusters():
             config = self.folders.state / "kind.json"
             config.parent.mkdir(parents=True, exist_ok=True)
-            config.write_text(configuration())
+            config.write_text(configuration(workers))
             with step("creating the kind cluster"):
                 self._run(
                     [str(self._kind()), "create", "cluster", "--name", NAME, "--config", str(config), "--wait", "180s"]
                 )
         self._run([str(self._kind()), "export", "kubeconfig", "--name", NAME, "--kubeconfig", str(self.kubeconfig())])
         patch = json.dumps(addons.gpus(gpus)[1])
-        node = f"{NAME}-control-plane"
-        self._kubectl("patch", "node", node, "--subresource=status", "--type=merge", "--patch", patch)
+        for node in self._kubectl("get", "nodes", "--output=name").split():
+            self._kubectl("patch", node, "--subresource=status", "--type=merge", "--patch", patch)
 
     def down(self) -> None:
         """Delete the cluster unless there is none."""
@@ -59,13 +63,13 @@ class KindProvider:
             path.unlink(missing_ok=True)
 
     def problems(self) -> list[str]:
-        """Whether the cluster is there and its node Ready."""
+        """Whether the cluster is there and its nodes Ready."""
         if NAME not in self._clusters():
             return ["The cluster is down; start it with `python3 -m localcluster up`."]
         try:
             self._kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=1s")
         except CommandFailedError as error:
-            return [f"The node is not Ready: {str(error).splitlines()[-1]}"]
+            return [f"A node is not Ready: {str(error).splitlines()[-1]}"]
         return []
 
     def kubeconfig(self) -> Path:
@@ -81,7 +85,7 @@ class KindProvider:
         return ""
 
     def build_image(self, build: Build) -> str:
-        """Build with Docker and hand the image to the node when the cluster is up."""
+        """Build with Docker and hand the image to the nodes when the cluster is up."""
         arguments = [item for name, value in build.arguments.items() for item in ("--build-arg", f"{name}={value}")]
         target = ["--target", build.target] if build.target else []
         with step(f"building {build.tag}"):
@@ -92,11 +96,11 @@ class KindProvider:
         return self._run(["docker", "image", "inspect", "--format", "{{.Id}}", build.tag]).strip()
 
     def load_image(self, archive: Path) -> str:
-        """Hand an archived image to the node."""
+        """Hand an archived image to the nodes."""
         return self._run([str(self._kind()), "load", "image-archive", str(archive), "--name", NAME]).strip()
 
     def support_images(self) -> dict[str, str]:
-        """Nothing to load: the node pulls the public images when they are used."""
+        """Nothing to load: the nodes pull the public images when they are used."""
         return self.image_names()
 
     def image_names(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from localcluster import base_image, binaries, oci, packages, steps, support_images, tools
 from localcluster.builder import Build, Builder
 from localcluster.cluster import LocalCluster
-from localcluster.errors import NotReadyError
+from localcluster.errors import LocalClusterError, NotReadyError
 from localcluster.folders import Folders
 from localcluster.locks import exclusive
 from localcluster.progress import say
@@ -28,8 +28,14 @@ class LocalProvider:
         )
         steps.together(compiling, self.base_image, lambda: tools.path_of("valkey-server", self.folders))
 
-    def up(self, gpus: int) -> None:
-        """Bring the cluster up and give it every image built here."""
+    def up(self, gpus: int, workers: int = 0) -> None:
+        """Bring the cluster up and give it every image built here.
+
+        Raises:
+            LocalClusterError: workers are asked for.
+        """
+        if workers:
+            raise LocalClusterError("a cluster without Docker has one node; leave the workers out, or start Docker")
         cluster = LocalCluster(self.folders)
         steps.together(lambda: packages.ensure(self.folders), lambda: binaries.cluster_binaries(self.folders))
         cluster.up(gpus)

@@ -12,8 +12,16 @@ class Provider(Protocol):
     def prepare(self) -> None:
         """Do everything that needs network or compiling, and keep it in the cache."""
 
-    def up(self, gpus: int) -> None:
-        """Bring the cluster up; nothing happens to one that is up."""
+    def up(self, gpus: int, workers: int = 0) -> None:
+        """Bring the cluster up; nothing happens to one that is up.
+
+        Args:
+            gpus: imitated GPUs that each node advertises.
+            workers: nodes beside the control plane's, which alone takes the pods when there are none.
+
+        Raises:
+            LocalClusterError: this kind of cluster cannot have so many nodes.
+        """
 
     def down(self) -> None:
         """Remove the cluster; nothing happens when there is none."""

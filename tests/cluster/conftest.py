@@ -4,7 +4,7 @@ import json
 import os
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from demo.system import Installation, bring_up, take_down
 from demo.system import System as Running
 from localcluster import cli
 from localcluster.folders import here
+from localcluster.kind_provider import KindProvider
 from localcluster.progress import say
 from tests.support.audio import CLIP, RATE, read, write_wav
 
@@ -24,6 +25,12 @@ NAME = "stemyard-test"
 MEDIA_URL = f"http://media.{NAME}.svc.cluster.local:{MEDIA_PORT}"
 HOOKS_URL = f"http://hooks.{NAME}.svc.cluster.local:{MEDIA_PORT}"
 WEBHOOK_SECRET = "a secret of the cluster tests"
+INSTALLATION = Installation(NAME, "test", 30551, 30901)
+WORKERS = 2
+"""Nodes of a new cluster beside the control plane's, where it can have any: one can be drained then."""
+PARTS = ("api", "operator")
+RESTARTED = (*PARTS, "valkey")
+"""What can be restarted at any time. The store of this installation keeps its objects in its pod."""
 KEEP = "STEMYARD_KEEP_CLUSTER"
 """Set it to leave the system running after the tests, so that the next run starts in seconds."""
 
@@ -46,6 +53,10 @@ class System(Running):
     def take(self, name: str) -> str:
         """The address of a recording of three seconds that nothing else has, to be separated by itself."""
         return f"{self.media_url}/take/{name}.wav"
+
+    def song(self, name: str) -> str:
+        """The address of such a recording of two minutes, which separates for many seconds."""
+        return f"{self.media_url}/song/{name}.wav"
 
     def resource_of(self, track_id: str) -> dict[str, Any]:
         """The SeparationJob of a track that was asked for through the API."""
@@ -91,7 +102,8 @@ def values(*, crds: bool) -> dict[str, Any]:
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     provider = cli.provider(here())
     found_running = not provider.problems()
-    installation = Installation(NAME, "test", 30551, 30901, values=values(crds=not found_running))
+    workers = WORKERS if isinstance(provider, KindProvider) else 0
+    installation = replace(INSTALLATION, workers=workers, values=values(crds=not found_running))
     try:
         running = bring_up(installation, say)
         found = System(
@@ -105,6 +117,24 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     finally:
         if not os.environ.get(KEEP):
             take_down_all(installation, cluster_too=not found_running)
+
+
+@pytest.fixture(scope="module")
+def doubled(system: System) -> Iterator[System]:
+    """Two replicas of the API and of the operator."""
+    for part in PARTS:
+        system.kubectl("scale", f"deployment/{system.namespace}-{part}", "--replicas=2")
+    settled(system)
+    yield system
+    for part in PARTS:
+        system.kubectl("scale", f"deployment/{system.namespace}-{part}", "--replicas=1")
+    settled(system)
+
+
+def settled(system: System) -> None:
+    """Wait until every part is as it should be."""
+    for part in RESTARTED:
+        system.kubectl("rollout", "status", f"deployment/{system.namespace}-{part}", "--timeout=180s")
 
 
 def take_down_all(installation: Installation, *, cluster_too: bool) -> None:

@@ -1,6 +1,7 @@
 """Runs in a pod of the cluster tests: serves what fetch downloads. Standard library only.
 
-/clip.mp3 and every other file of the folder given; /take/<name>.wav, for each name a recording that no other name has;
+/clip.mp3 and every other file of the folder given; /take/<name>.wav, for each name a recording that no other name has,
+and /song/<name>.wav, the same again and again for two minutes;
 /noise.bin, which no decoder takes; /endless.mp3, which never ends; /search?q= and /video/<id>, what the extractor
 plugin of tests/support/youtube_plugin asks instead of YouTube.
 """
@@ -28,7 +29,7 @@ TAKES: list[str] = []
 """Names asked for so far; the take of each begins so many frames later than that of the first."""
 
 
-def take(folder: str, name: str) -> bytes:
+def take(folder: str, name: str, times: int) -> bytes:
     """A recording of its own: stems of the same samples would be copied from another's, and nothing separated."""
     if name not in TAKES:
         TAKES.append(name)
@@ -37,7 +38,7 @@ def take(folder: str, name: str) -> bytes:
         made = io.BytesIO()
         with wave.open(made, "wb") as cut:
             cut.setparams(whole.getparams())
-            cut.writeframes(whole.readframes(whole.getnframes()))
+            cut.writeframes(whole.readframes(whole.getnframes()) * times)
     return made.getvalue()
 
 
@@ -51,7 +52,9 @@ class Media(SimpleHTTPRequestHandler):
         if self.path == "/noise.bin":
             self._whole(bytes(range(256)) * 400)
         elif self.path.startswith("/take/"):
-            self._whole(take(self.directory, self.path), "audio/wav")
+            self._whole(take(self.directory, self.path, 1), "audio/wav")
+        elif self.path.startswith("/song/"):
+            self._whole(take(self.directory, self.path, 40), "audio/wav")
         elif self.path == "/endless.mp3":
             self._endless()
         elif self.path.startswith(("/search", "/video/")):

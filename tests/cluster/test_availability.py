@@ -1,35 +1,13 @@
 """Two of each under load: restarts and evictions lose no work, and no request that one more try would not hide."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from demo.separation import follow, submit
-from tests.cluster.conftest import System
+from tests.cluster.conftest import RESTARTED, System, settled
 from tests.cluster.load import Load, loaded
-
-PARTS = ("api", "operator")
-EVICTED = (*PARTS, "valkey")
-"""The bundled store is left out: this installation's keeps its objects in its pod."""
-
-
-@pytest.fixture(scope="module")
-def doubled(system: System) -> Iterator[System]:
-    """Two replicas of the API and of the operator."""
-    for part in PARTS:
-        system.kubectl("scale", f"deployment/{system.namespace}-{part}", "--replicas=2")
-    settled(system)
-    yield system
-    for part in PARTS:
-        system.kubectl("scale", f"deployment/{system.namespace}-{part}", "--replicas=1")
-    settled(system)
-
-
-def settled(system: System) -> None:
-    for part in EVICTED:
-        system.kubectl("rollout", "status", f"deployment/{system.namespace}-{part}", "--timeout=180s")
 
 
 def pods(system: System, selector: str) -> list[dict[str, Any]]:
@@ -73,7 +51,7 @@ def test_a_rolling_restart_of_everything_loses_nothing(doubled: System) -> None:
     track_id, wanted = known_track(doubled, "restart")
     with loaded(doubled.service, track_id, wanted) as load:
         under_way = [submit(doubled.service, request(doubled, f"restart-{n}"))["track_id"] for n in range(3)]
-        for part in EVICTED:
+        for part in RESTARTED:
             doubled.kubectl("rollout", "restart", f"deployment/{doubled.namespace}-{part}")
             doubled.kubectl("rollout", "status", f"deployment/{doubled.namespace}-{part}", "--timeout=180s")
         for one in under_way:
@@ -88,7 +66,7 @@ def test_an_eviction_of_each_pod_in_turn_loses_nothing(doubled: System) -> None:
     track_id, wanted = known_track(doubled, "eviction")
     with loaded(doubled.service, track_id, wanted) as load:
         under_way = [submit(doubled.service, request(doubled, f"eviction-{n}"))["track_id"] for n in range(3)]
-        for part in EVICTED:
+        for part in RESTARTED:
             for pod in pods(doubled, f"app.kubernetes.io/component={part}"):
                 evict(doubled, pod)
                 settled(doubled)

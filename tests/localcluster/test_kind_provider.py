@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from demo.system import Installation
 from localcluster import cli
+from localcluster.errors import LocalClusterError
+from localcluster.folders import Folders
+from localcluster.local_provider import LocalProvider
 from localcluster.machine import docker_answers
+from tests.cluster.conftest import INSTALLATION
 
 SHIM = """#!/bin/sh
 echo "$(basename "$0") $*" >> {record}
@@ -19,6 +24,7 @@ case "$(basename "$0") $*" in
   "kind delete cluster"*) : > {clusters} ;;
   "docker image inspect"*) echo sha256:abc ;;
   "kubectl "*wait*) exit {ready_status} ;;
+  "kubectl "*"get nodes"*) printf 'node/%s\n' stemyard-control-plane stemyard-worker ;;
 esac
 """
 
@@ -63,20 +69,38 @@ def test_up_creates_once_and_keeps_the_users_kubeconfig_out_of_it(machine: Path)
     first = calls(machine)
     assert any(line.startswith("kind create cluster --name stemyard --config ") for line in first)
     assert f"kind export kubeconfig --name stemyard --kubeconfig {machine}/state/kind.kubeconfig" in first
-    patch = next(line for line in first if "patch node stemyard-control-plane --subresource=status" in line)
-    assert '{"nvidia.com/gpu": "2"}' in patch
-    assert f"--kubeconfig {machine}/state/kind.kubeconfig" in patch
+    patches = [line for line in first if " patch " in line]
+    assert [patch.split(" patch ")[1].split()[0] for patch in patches] == [
+        "node/stemyard-control-plane",
+        "node/stemyard-worker",
+    ]
+    for patch in patches:
+        assert '{"nvidia.com/gpu": "2"}' in patch
+        assert "--subresource=status" in patch
+        assert f"--kubeconfig {machine}/state/kind.kubeconfig" in patch
     assert cli.main(["up"]) == 0
     assert sum("create cluster" in line for line in calls(machine)) == 1
 
 
-def test_the_demos_node_ports_are_on_the_loopback_address(machine: Path) -> None:
+def test_node_ports_of_demo_and_tests_are_on_the_loopback_address(machine: Path) -> None:
     cli.main(["up"])
     (node,) = json.loads((machine / "state/kind.json").read_text())["nodes"]
-    assert [(m["containerPort"], m["hostPort"], m["listenAddress"]) for m in node["extraPortMappings"]] == [
-        (30550, 30550, "127.0.0.1"),
-        (30900, 30900, "127.0.0.1"),
-    ]
+    mapped = {(m["containerPort"], m["hostPort"], m["listenAddress"]) for m in node["extraPortMappings"]}
+    installed = (Installation(), INSTALLATION)
+    ports = {port for one in installed for port in (one.api_port, one.store_port)}
+    assert mapped == {(port, port, "127.0.0.1") for port in ports}
+
+
+def test_workers_are_there_when_asked_for(machine: Path) -> None:
+    assert cli.main(["up", "--workers", "2"]) == 0
+    nodes = json.loads((machine / "state/kind.json").read_text())["nodes"]
+    assert [node["role"] for node in nodes] == ["control-plane", "worker", "worker"]
+    assert ["extraPortMappings" in node for node in nodes] == [True, False, False]
+
+
+def test_without_docker_workers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LocalClusterError, match="one node; leave the workers out"):
+        LocalProvider(Folders(tmp_path, tmp_path)).up(0, workers=2)
 
 
 def test_down_twice_deletes_once(machine: Path) -> None:
