@@ -15,7 +15,7 @@ VERSION ?= 0.0.0-dev
 DIGESTS ?=
 CRD := charts/stemyard/files/crds/separationjobs.yaml
 
-.PHONY: help setup check format generate images test test-unit test-api-server test-browser chaos test-cluster test-torch bench demo down package release-notes
+.PHONY: help setup check format generate images test test-unit test-api-server test-browser chaos test-cluster test-kueue test-torch bench demo down package release-notes
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -74,6 +74,13 @@ test-browser: setup ## tests of the web page in Chromium, before the whole syste
 test-cluster: setup ## tests of the whole system on a real cluster
 	python3 -m localcluster prepare
 	$(PYTEST) -m cluster $(TESTS)
+
+test-kueue: setup ## tests with the real Kueue, which comes from its repository into the cluster (Docker and GitHub needed)
+	python3 -m localcluster up
+	export KUBECONFIG=$$(python3 -m localcluster kubeconfig) && kubectl=$$(python3 -m localcluster tool kubectl) \
+	&& $$kubectl apply --server-side --kustomize tests/cluster/kueue \
+	&& $$kubectl --namespace kueue-system rollout status deployment/kueue-controller-manager --timeout=300s
+	$(PYTEST) -m cluster tests/cluster/test_kueue.py
 
 $(CACHE)/venvs/cuda.stamp: uv.lock | $(UV)
 	UV_PROJECT_ENVIRONMENT=$(CACHE)/venvs/cuda $(UV) sync --locked --quiet --extra separator --extra cuda --group dev

@@ -17,6 +17,7 @@ from localcluster import cli
 from localcluster.folders import here
 from localcluster.kind_provider import KindProvider
 from localcluster.progress import say
+from localcluster.provider import Provider
 from tests.support.audio import CLIP, RATE, read, write_wav
 
 PLUGIN = Path(__file__).parents[1] / "support/youtube_plugin"
@@ -103,7 +104,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     provider = cli.provider(here())
     found_running = not provider.problems()
     workers = WORKERS if isinstance(provider, KindProvider) else 0
-    installation = replace(INSTALLATION, workers=workers, values=values(crds=not found_running))
+    crds = not (found_running and defined(provider))
+    installation = replace(INSTALLATION, workers=workers, values=values(crds=crds))
     try:
         running = bring_up(installation, say)
         found = System(
@@ -135,6 +137,12 @@ def settled(system: System) -> None:
     """Wait until every part is as it should be."""
     for part in RESTARTED:
         system.kubectl("rollout", "status", f"deployment/{system.namespace}-{part}", "--timeout=180s")
+
+
+def defined(provider: Provider) -> bool:
+    """Whether another installation has brought the definition of SeparationJobs."""
+    cluster = System(Service("", ""), provider.kubeconfig(), NAME, provider.node_address())
+    return bool(cluster.kubectl("get", "crd", "separationjobs.stemyard.dev", "--ignore-not-found", "-o", "name"))
 
 
 def take_down_all(installation: Installation, *, cluster_too: bool) -> None:

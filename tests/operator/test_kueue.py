@@ -1,9 +1,11 @@
 """Jobs that go through a queue of Kueue: whose labels, whose limits, and why they wait."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import LABEL_QUEUE, Phase, Reason
@@ -15,6 +17,7 @@ from tests.operator.test_decide import conditions, failure
 from tests.operator.world import SPEC, World, settings, stamp
 
 FETCH, SEPARATE = WorkStage
+ROOT = Path(__file__).parents[2]
 PENDING = Workload(Reason.WAITING_FOR_QUOTA, "Pending: couldn't assign flavors to pod set main")
 
 
@@ -155,3 +158,19 @@ def test_a_profiles_queue_needs_kueue(config: Settings, monkeypatch: pytest.Monk
         load_settings()
     monkeypatch.setenv("KUEUE_ENABLED", "true")
     assert load_settings().profiles["default"].queue_name == "music"
+
+
+def test_the_queue_of_the_documentation_covers_all_that_a_pod_asks_for(tmp_path: Path) -> None:
+    """Kueue never admits a pod that asks for a resource its ClusterQueue does not cover."""
+    page = (ROOT / "docs/07-install.md").read_text()
+    [example] = [block for block in re.findall(r"(?s)```yaml\n(.*?)```", page) if "kind: ClusterQueue" in block]
+    [cluster_queue] = [one for one in yaml.safe_load_all(example) if one["kind"] == "ClusterQueue"]
+    covered = {name for group in cluster_queue["spec"]["resourceGroups"] for name in group["coveredResources"]}
+    values = yaml.safe_load((ROOT / "charts/stemyard/values.yaml").read_text())
+    profiles = {name: {**profile, "queueName": "music"} for name, profile in values["profiles"].items()}
+    (tmp_path / "profiles.yaml").write_text(yaml.safe_dump({"profiles": profiles}))
+    config = settings(profiles_file=tmp_path / "profiles.yaml", kueue_enabled=True)
+    for profile in profiles:
+        world = fetched(config, spec={**SPEC, "profile": profile})
+        [container] = world.job(SEPARATE)["spec"]["template"]["spec"]["containers"]
+        assert container["resources"]["requests"].keys() <= covered, profile
