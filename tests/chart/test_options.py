@@ -1,8 +1,11 @@
 """What can be turned on, and what deployers can add."""
 
+import re
 from base64 import b64decode
+from functools import reduce
 
 import pytest
+import yaml
 
 from charts.helm import CHART, merge
 from stemyard_contract.secret_variables import SECRET_VARIABLES
@@ -178,3 +181,18 @@ def test_pods_may_be_moved_when_nodes_are_saved() -> None:
     for deployment in of_kind(case("everything"), "Deployment"):
         annotations = deployment["spec"]["template"]["metadata"]["annotations"]
         assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "true"
+
+
+def test_every_variable_of_the_chart_is_kept_from_extra_env() -> None:
+    [text] = re.findall(
+        r'(?s)define "stemyard.variables" -}}\n(.*?)\n{{- end', (CHART / "templates/_variables.tpl").read_text()
+    )
+    known = yaml.safe_load(text)
+    for part in ("api", "operator"):
+        files = [*(CHART / "templates" / part).glob("*"), CHART / "templates/_settings.tpl"]
+        written = {name for file in files for name in re.findall(r"name: ([A-Z][A-Z0-9_]+)\b", file.read_text())}
+        rendered = {name for case_name in CASES for name in environment(case(case_name), part)}
+        assert (written | rendered) - {"EXTRA"} <= known[part].keys() | known["shared"].keys()
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    for value in {value for part in known.values() for value in part.values() if value}:
+        reduce(lambda node, name: node[name], value.split("."), values)

@@ -194,6 +194,23 @@ def test_the_schema_refuses(name: str, value: object) -> None:
         ({"maxActivePerNamespace": 2}, "maxActivePerNamespace 2 is more than maxActive 1"),
         ({"operator": {"retry": {"baseSeconds": 400}}}, "operator.retry.baseSeconds 400 is more than"),
         ({"operator": {"podDisruptionBudget": {"maxUnavailable": 0}}}, "keeps every node with an operator"),
+        (
+            {"operator": {"extraEnv": [{"name": "MAX_ACTIVE", "value": "4"}]}},
+            "operator.extraEnv sets MAX_ACTIVE, which is what maxActive is for; set that instead",
+        ),
+        (
+            {"api": {"extraEnv": [{"name": "CORS_ALLOWED_ORIGINS", "value": "https://app.example.com"}]}},
+            "api.extraEnv sets CORS_ALLOWED_ORIGINS, which is what api.corsAllowedOrigins is for",
+        ),
+        (
+            {"api": {"extraEnv": [{"name": "R2_BUCKET", "value": "songs"}]}},
+            "api.extraEnv sets R2_BUCKET, which is what objectStore.bucket is for",
+        ),
+        (
+            {"api": {"extraEnv": [{"name": "PORT", "value": "80"}]}},
+            "api.extraEnv sets PORT, which the chart itself decides; leave it out",
+        ),
+        ({"api": {"extraEnv": [{"name": "A", "value": "1"}] * 2}}, "api.extraEnv sets A twice; keep one"),
         ({"models": {"enabled": ["htdemucs"]}}, 'models.default "spleeter-2stems" is not in models.enabled'),
     ],
 )

@@ -10,6 +10,7 @@
 {{- include "stemyard.validateRoutes" (list . "store") -}}
 {{- include "stemyard.validateVolumes" . -}}
 {{- include "stemyard.validateAmounts" . -}}
+{{- include "stemyard.validateVariables" . -}}
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled -}}
 {{- fail "monitoring.podMonitor.enabled and monitoring.serviceMonitor.enabled would have every pod scraped twice; keep one" -}}
 {{- end -}}

@@ -1,0 +1,119 @@
+{{/*
+Variables of the API and the operator, each with the value that it comes from; "" where it is the chart's own affair.
+Who sets one by extraEnv would have it twice in the pod, which the API server refuses or resolves as it likes.
+*/}}
+
+{{- define "stemyard.variables" -}}
+api:
+  API_KEYS_FILE: api.keys.existingSecret
+  API_REPLICAS: api.replicas
+  API_SECRET_KEY: api.existingSecret
+  CLOUDFLARE_API_TOKEN: api.cloudflareKV.existingSecret
+  CLOUDFLARE_KV_NAMESPACE_ID: api.cloudflareKV.namespaceId
+  CORS_ALLOWED_ORIGINS: api.corsAllowedOrigins
+  PORT: ""
+  QUEUE_NAMES: api.queueNames
+  QUOTA_CONCURRENT: api.quotas.concurrent
+  QUOTA_MINUTES_PER_DAY: api.quotas.minutesPerDay
+  RATE_LIMIT_ANONYMOUS_PER_MINUTE: api.rateLimits.anonymousPerMinute
+  RATE_LIMIT_READS_PER_MINUTE: api.rateLimits.readsPerMinute
+  RATE_LIMIT_SUBMITS_PER_MINUTE: api.rateLimits.submitsPerMinute
+  RESULT_SHARING: api.resultSharing
+  STEMYARD_INSECURE_DEV: api.insecureDev
+  STEMYARD_NAMESPACE: api.namespace
+  TRUSTED_PROXIES: api.trustedProxies
+  WEB_ENABLED: api.page.enabled
+operator:
+  API_NAMESPACE: api.namespace
+  DESK_PORT: ""
+  DESK_URL: ""
+  FETCH_SPACING_SECONDS: fetch.spacingSeconds
+  HEALTH_PORT: ""
+  IMAGE_PULL_POLICY: images.pullPolicy
+  IMAGE_PULL_SECRETS: images.pullSecrets
+  KUEUE_API_VERSION: kueue.apiVersion
+  KUEUE_ENABLED: kueue.enabled
+  LEASE_NAME: ""
+  MAX_ACTIVE: maxActive
+  MAX_ACTIVE_FETCH: maxActiveFetch
+  MAX_ACTIVE_FETCH_PER_HOST: fetch.maxActivePerHost
+  MAX_ACTIVE_PER_NAMESPACE: maxActivePerNamespace
+  MODEL_CLAIM: models.claim
+  MODEL_IMAGE: models.image
+  POD_NAME: ""
+  POD_NAMESPACE: ""
+  PROFILES_FILE: profiles
+  RESYNC_SECONDS: operator.resyncSeconds
+  RETRY_BASE_SECONDS: operator.retry.baseSeconds
+  RETRY_MAX_SECONDS: operator.retry.maxSeconds
+  SEPARATOR_EXTRA_ENV: separator.extraEnv
+  SEPARATOR_FETCH_VOLUMES_FILE: fetch.extraVolumes
+  SEPARATOR_IMAGE_CPU: images.separatorCpu
+  SEPARATOR_IMAGE_CUDA: images.separatorCuda
+  SEPARATOR_SERVICE_ACCOUNT: ""
+  SWEEP_DRY_RUN: sweep.dryRun
+  SWEEP_FORCE: sweep.force
+  SWEEP_SECONDS: sweep.seconds
+  TTL_CANCELLED_SECONDS: ttl.cancelledSeconds
+  TTL_FAILED_SECONDS: ttl.failedSeconds
+  WATCH_NAMESPACES: watchNamespaces
+  WEBHOOK_ALLOWED_ORIGINS: webhooks.allowedOrigins
+  WEBHOOK_ALLOW_HTTP: webhooks.allowHttp
+  WEBHOOK_CONCURRENCY: webhooks.concurrency
+  WEBHOOK_CONCURRENCY_PER_TARGET: webhooks.concurrencyPerTarget
+  WEBHOOK_DENIED_CIDRS: clusterCIDRs
+  WEBHOOK_EVENTS: webhooks.events
+  WEBHOOK_PORTS: webhooks.ports
+  WEBHOOK_PROXY_URL: webhooks.proxyUrl
+  WEBHOOK_SECRETS_DIR: webhooks.existingSecret
+  WEBHOOK_TIMEOUT_SECONDS: webhooks.timeoutSeconds
+  WEBHOOK_URL: webhooks.url
+  YOUTUBE_COOKIES_SECRET: sources.youtube.cookiesSecret
+  YOUTUBE_DOWNLOAD_DELAY: sources.youtube.pauses.beforeDownload
+  YOUTUBE_DOWNLOAD_DELAY_MAX: sources.youtube.pauses.beforeDownloadMax
+  YOUTUBE_EXTRACTORS: sources.extractors
+  YOUTUBE_PO_TOKEN_URL: sources.youtube.poTokenUrl
+  YOUTUBE_PROXY_SECRET: sources.youtube.proxySecret
+  YOUTUBE_REQUEST_INTERVAL: sources.youtube.pauses.betweenRequests
+shared:
+  CLOUDFLARE_ACCOUNT_ID: objectStore.cloudflareAccountId
+  DEFAULT_MODEL: models.default
+  ENABLED_MODELS: models.enabled
+  MAX_DURATION_SECONDS: limits.maxDurationSeconds
+  MAX_FILE_SIZE_MB: limits.maxFileSizeMb
+  OBJECT_SOURCE_PREFIXES: sources.objects.prefixes
+  OTEL_EXPORTER_OTLP_ENDPOINT: tracing.endpoint
+  R2_ACCESS_KEY_ID: objectStore.existingSecret
+  R2_BUCKET: objectStore.bucket
+  R2_PUBLIC_DOMAIN: objectStore.publicDomain
+  R2_SECRET_ACCESS_KEY: objectStore.existingSecret
+  REDIS_CA_FILE: redis.caSecret
+  REDIS_URL: redis.existingSecret
+  S3_ENDPOINT_URL: objectStore.endpoint
+  S3_PUBLIC_ENDPOINT_URL: objectStore.publicEndpoint
+  S3_REGION: objectStore.region
+  STEMYARD_INSTALL_ID: install.id
+  STEMYARD_SECRET_VARIABLES: ""
+  YOUTUBE_ENABLED: sources.youtube.enabled
+{{- end }}
+
+{{- define "stemyard.validateVariables" -}}
+{{- $variables := include "stemyard.variables" . | fromYaml -}}
+{{- range $part := list "api" "operator" -}}
+{{- $known := merge (dict) (get $variables $part) $variables.shared -}}
+{{- $names := list -}}
+{{- range (get $.Values $part).extraEnv -}}
+{{- $name := .name -}}
+{{- if has $name $names -}}
+{{- fail (printf "%s.extraEnv sets %s twice; keep one" $part $name) -}}
+{{- end -}}
+{{- $names = append $names $name -}}
+{{- if hasKey $known $name -}}
+{{- with get $known $name -}}
+{{- fail (printf "%s.extraEnv sets %s, which is what %s is for; set that instead" $part $name .) -}}
+{{- end -}}
+{{- fail (printf "%s.extraEnv sets %s, which the chart itself decides; leave it out" $part $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
