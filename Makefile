@@ -95,6 +95,7 @@ bench: setup $(CACHE)/venvs/cuda.stamp ## measure every figure that is claimed, 
 	python3 -m localcluster prepare --control-plane
 	$(RUN) python -m bench.operator
 	$(RUN) python -m bench.webhooks
+	$(RUN) python -m bench.images
 	$(RUN) python -m bench.separation --only spleeter
 	$(TORCH) -m bench.separation --only demucs
 	STEMYARD_FUZZ_SECONDS=600 $(PYTEST) tests/separator/test_fuzz.py

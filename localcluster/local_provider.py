@@ -69,6 +69,14 @@ class LocalProvider:
         self._remember(build.tag, layout)
         return self._load(layout, build.tag)
 
+    def layout(self, tag: str) -> Path:
+        """The OCI layout folder of an image built here.
+
+        Raises:
+            KeyError: none of that name was built.
+        """
+        return Path(self._built()[tag])
+
     def load_image(self, archive: Path) -> str:
         """Load an `oci-archive:` file.
 

@@ -1,0 +1,1 @@
+"""How much has to be pulled of each image."""
