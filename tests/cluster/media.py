@@ -3,16 +3,19 @@
 /clip.mp3 and every other file of the folder given; /take/<name>.wav, for each name a recording that no other name has,
 and /song/<name>.wav, the same again and again for two minutes;
 /noise.bin, which no decoder takes; /endless.mp3, which never ends; /search?q= and /video/<id>, what the extractor
-plugin of tests/support/youtube_plugin asks instead of YouTube.
+plugin of tests/support/youtube_plugin asks instead of YouTube; and weights, whatever file of them is asked for.
 """
 
+import hashlib
 import io
 import json
 import sys
 import wave
+from collections.abc import Mapping
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import parse_qs, urlsplit
 
 BLOCK = b"\x00" * 65536
@@ -24,7 +27,8 @@ RECORDINGS = {
 """What a search for anything but `zero hits` finds, worst first."""
 AUDIO = {"format_id": "140", "url": "/clip.mp3", "ext": "mp3", "vcodec": "none", "acodec": "mp3"}
 
-
+WEIGHTS = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"
+"""A safetensors file of no tensors: an empty header after its length."""
 TAKES: list[str] = []
 """Names asked for so far; the take of each begins so many frames later than that of the first."""
 
@@ -55,6 +59,8 @@ class Media(SimpleHTTPRequestHandler):
             self._whole(take(self.directory, self.path, 1), "audio/wav")
         elif self.path.startswith("/song/"):
             self._whole(take(self.directory, self.path, 40), "audio/wav")
+        elif self.path.endswith(".safetensors"):
+            self._whole(WEIGHTS, "application/octet-stream", {"ETag": hashlib.sha256(WEIGHTS).hexdigest()})
         elif self.path == "/endless.mp3":
             self._endless()
         elif self.path.startswith(("/search", "/video/")):
@@ -70,8 +76,10 @@ class Media(SimpleHTTPRequestHandler):
         video = address.path.removeprefix("/video/")
         return {**RECORDINGS[video], "formats": [AUDIO]}
 
-    def _whole(self, body: bytes, kind: str = "audio/mpeg") -> None:
+    def _whole(self, body: bytes, kind: str = "audio/mpeg", headers: Mapping[str, str] = MappingProxyType({})) -> None:
         self.send_response(200)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
