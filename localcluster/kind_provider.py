@@ -1,6 +1,7 @@
 """The provider for machines where Docker's engine answers: kind for the cluster, Docker for the images."""
 
 import json
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from localcluster.progress import step
 NAME = "stemyard"
 NODE_PORTS = (30550, 30551, 30900, 30901)
 """Of the API and the store: the demo's, and those of the cluster tests, which install beside it."""
+KUBELET_PORT = 10250
+"""Every node listens there."""
+OURS = "dev.stemyard.localcluster"
+"""Label of the images that were built here."""
 LIMIT = 3600.0
 
 
@@ -41,16 +46,16 @@ class KindProvider:
         self._kind()
 
     def up(self, gpus: int, workers: int = 0) -> None:
-        """Create the cluster unless it is there, write its kubeconfig, and advertise imitated GPUs."""
+        """Create the cluster unless it is there, give it what was built here, and advertise imitated GPUs."""
         if NAME not in self._clusters():
             config = self.folders.state / "kind.json"
             config.parent.mkdir(parents=True, exist_ok=True)
             config.write_text(configuration(workers))
             with step("creating the kind cluster"):
-                self._run(
-                    [str(self._kind()), "create", "cluster", "--name", NAME, "--config", str(config), "--wait", "180s"]
-                )
-        self._run([str(self._kind()), "export", "kubeconfig", "--name", NAME, "--kubeconfig", str(self.kubeconfig())])
+                self._kind_on_cluster("create", "cluster", "--config", str(config), "--wait", "180s")
+                self._kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=180s")
+            self._load(*self._built())
+        self._kind_on_cluster("export", "kubeconfig")
         patch = json.dumps(addons.gpus(gpus)[1])
         for node in self._kubectl("get", "nodes", "--output=name").split():
             self._kubectl("patch", node, "--subresource=status", "--type=merge", "--patch", patch)
@@ -58,7 +63,7 @@ class KindProvider:
     def down(self) -> None:
         """Delete the cluster unless there is none."""
         if NAME in self._clusters():
-            self._run([str(self._kind()), "delete", "cluster", "--name", NAME, "--kubeconfig", str(self.kubeconfig())])
+            self._kind_on_cluster("delete", "cluster")
         for path in (self.kubeconfig(), self.folders.state / "kind.json"):
             path.unlink(missing_ok=True)
 
@@ -77,8 +82,13 @@ class KindProvider:
         return self.folders.state / "kind.kubeconfig"
 
     def node_address(self) -> str:
-        """The loopback address: kind maps the demo's NodePorts there."""
-        return "127.0.0.1"
+        """The node's own address, good for pods too, where this machine has a route to it.
+
+        Elsewhere, as with Docker's engine in a virtual machine, the loopback address, to which NODE_PORTS are mapped.
+        """
+        internal = "--output=jsonpath={.status.addresses[?(@.type=='InternalIP')].address}"
+        found = self._kubectl("get", "node", f"{NAME}-control-plane", internal).split()
+        return found[0] if found and _answers(found[0], KUBELET_PORT) else "127.0.0.1"
 
     def base_image(self) -> str:
         """None of ours: Docker reaches the public one the Dockerfile names."""
@@ -89,10 +99,10 @@ class KindProvider:
         arguments = [item for name, value in build.arguments.items() for item in ("--build-arg", f"{name}={value}")]
         target = ["--target", build.target] if build.target else []
         with step(f"building {build.tag}"):
-            command = ["docker", "build", "--file", str(build.file), "--tag", build.tag, *target, *arguments]
-            self._run([*command, str(build.context)])
+            command = ["docker", "build", "--file", str(build.file), "--tag", build.tag, "--label", OURS]
+            self._run([*command, *target, *arguments, str(build.context)])
         if NAME in self._clusters():
-            self._run([str(self._kind()), "load", "docker-image", build.tag, "--name", NAME])
+            self._load(build.tag)
         return self._run(["docker", "image", "inspect", "--format", "{{.Id}}", build.tag]).strip()
 
     def load_image(self, archive: Path) -> str:
@@ -107,6 +117,15 @@ class KindProvider:
         """The public images."""
         return {"STEMYARD_S3_IMAGE": support_images.PUBLIC_S3, "STEMYARD_VALKEY_IMAGE": support_images.PUBLIC_VALKEY}
 
+    def _built(self) -> list[str]:
+        """Names of the images that were built while there was no cluster."""
+        asked = ("--filter", f"label={OURS}", "--filter", "dangling=false", "--format", "{{.Repository}}:{{.Tag}}")
+        return self._run(["docker", "image", "ls", *asked]).split()
+
+    def _load(self, *tags: str) -> None:
+        for tag in tags:
+            self._run([str(self._kind()), "load", "docker-image", tag, "--name", NAME])
+
     def _clusters(self) -> list[str]:
         # Where kind was never needed there is no cluster of its making, and no reason to compile it.
         kind = self._own_kind()
@@ -119,9 +138,21 @@ class KindProvider:
     def _kind(self) -> Path:
         return self._own_kind() or tools.path_of("kind", self.folders)
 
+    def _kind_on_cluster(self, *arguments: str) -> str:
+        # Named at every call: else kind writes into the user's kubeconfig.
+        return self._run([str(self._kind()), *arguments, "--name", NAME, "--kubeconfig", str(self.kubeconfig())])
+
     def _kubectl(self, *arguments: str) -> str:
         kubectl = find("kubectl") or tools.path_of("kubectl", self.folders)
         return self._run([str(kubectl), "--kubeconfig", str(self.kubeconfig()), *arguments])
 
     def _run(self, command: list[str]) -> str:
         return run(command, timeout=LIMIT)
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=2).close()
+    except OSError:
+        return False
+    return True

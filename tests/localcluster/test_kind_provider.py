@@ -2,15 +2,15 @@
 
 import json
 import shlex
-from collections.abc import Callable
+import socket
 from pathlib import Path
 
 import pytest
 
 from demo.system import Installation
-from localcluster import cli
+from localcluster import cli, kind_provider
 from localcluster.errors import LocalClusterError
-from localcluster.folders import Folders
+from localcluster.folders import Folders, here
 from localcluster.local_provider import LocalProvider
 from localcluster.machine import docker_answers
 from tests.cluster.conftest import INSTALLATION
@@ -23,12 +23,14 @@ case "$(basename "$0") $*" in
   "kind create cluster"*) echo stemyard > {clusters} ;;
   "kind delete cluster"*) : > {clusters} ;;
   "docker image inspect"*) echo sha256:abc ;;
+  "docker image ls"*) echo localhost/x:1 localhost/y:1 ;;
+  "kubectl "*"get node "*) echo {node_address} ;;
   "kubectl "*wait*) exit {ready_status} ;;
   "kubectl "*"get nodes"*) printf 'node/%s\n' stemyard-control-plane stemyard-worker ;;
 esac
 """
 
-Calls = Callable[[], list[str]]
+NODE_ADDRESS = "127.0.0.5"
 
 
 @pytest.fixture
@@ -49,6 +51,7 @@ def install(folder: Path, docker_status: int = 0, ready_status: int = 0) -> None
             clusters=shlex.quote(str(folder / "clusters")),
             docker_status=docker_status,
             ready_status=ready_status,
+            node_address=NODE_ADDRESS,
         )
         (folder / "bin" / name).write_text(text)
         (folder / "bin" / name).chmod(0o755)
@@ -67,8 +70,9 @@ def test_docker_counts_only_when_its_engine_answers(machine: Path) -> None:
 def test_up_creates_once_and_keeps_the_users_kubeconfig_out_of_it(machine: Path) -> None:
     assert cli.main(["up", "--gpus", "2"]) == 0
     first = calls(machine)
-    assert any(line.startswith("kind create cluster --name stemyard --config ") for line in first)
-    assert f"kind export kubeconfig --name stemyard --kubeconfig {machine}/state/kind.kubeconfig" in first
+    assert any(line.startswith("kind create cluster ") for line in first)
+    changing = [line for line in first if line.startswith(("kind create", "kind export"))]
+    assert all(f"--name stemyard --kubeconfig {machine}/state/kind.kubeconfig" in line for line in changing)
     patches = [line for line in first if " patch " in line]
     assert [patch.split(" patch ")[1].split()[0] for patch in patches] == [
         "node/stemyard-control-plane",
@@ -107,7 +111,7 @@ def test_down_twice_deletes_once(machine: Path) -> None:
     cli.main(["up"])
     assert cli.main(["down"]) == 0
     assert cli.main(["down"]) == 0
-    assert sum("delete cluster --name stemyard" in line for line in calls(machine)) == 1
+    assert sum("kind delete cluster --name stemyard" in line for line in calls(machine)) == 1
     assert not (machine / "state/kind.kubeconfig").exists()
 
 
@@ -116,7 +120,9 @@ def test_images_are_built_by_docker_and_loaded(machine: Path, capsys: pytest.Cap
     capsys.readouterr()
     build = ["build-image", "--file", "api/Dockerfile", "--tag", "localhost/x:1", "--target", "cpu"]
     assert cli.main([*build, "--context", ".", "--build-arg", "A=b c"]) == 0
-    assert "docker build --file api/Dockerfile --tag localhost/x:1 --target cpu --build-arg A=b c ." in calls(machine)
+    [built] = [line for line in calls(machine) if line.startswith("docker build ")]
+    assert built.startswith("docker build --file api/Dockerfile --tag localhost/x:1 ")
+    assert built.endswith(" --target cpu --build-arg A=b c .")
     assert "kind load docker-image localhost/x:1 --name stemyard" in calls(machine)
     assert capsys.readouterr().out == "sha256:abc\n"
 
@@ -124,6 +130,21 @@ def test_images_are_built_by_docker_and_loaded(machine: Path, capsys: pytest.Cap
 def test_without_a_cluster_an_image_is_built_but_not_loaded(machine: Path) -> None:
     assert cli.main(["build-image", "--file", "f", "--tag", "x:1"]) == 0
     assert not any(line.startswith("kind load") for line in calls(machine))
+    assert cli.main(["up"]) == 0
+    loaded = [line.split()[3] for line in calls(machine) if line.startswith("kind load docker-image")]
+    assert loaded == ["localhost/x:1", "localhost/y:1"]
+    assert cli.main(["up"]) == 0
+    assert sum(line.startswith("kind load") for line in calls(machine)) == 2
+
+
+def test_the_nodes_own_address_is_taken_where_there_is_a_route_to_it(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.main(["up"])
+    with socket.create_server((NODE_ADDRESS, 0)) as kubelet:
+        monkeypatch.setattr(kind_provider, "KUBELET_PORT", kubelet.getsockname()[1])
+        assert cli.provider(here()).node_address() == NODE_ADDRESS
+    assert cli.provider(here()).node_address() == "127.0.0.1"
 
 
 def test_env_tells_scripts_where_everything_is(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
