@@ -24,15 +24,16 @@ def schedulable(system: System) -> list[str]:
 
 
 @pytest.fixture
-def workers(doubled: System) -> Iterator[list[str]]:
+def workers(system: System, request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """The node of the store, which keeps nothing when it moves, and the others; all take pods again afterwards."""
-    found = schedulable(doubled)
+    found = schedulable(system)
     if len(found) < 2:
         pytest.skip("this cluster has one schedulable node: what a drain moves has nowhere to go")
-    store = pods(doubled, "app.kubernetes.io/component=store")[0]["spec"]["nodeName"]
+    request.getfixturevalue("doubled")
+    store = pods(system, "app.kubernetes.io/component=store")[0]["spec"]["nodeName"]
     yield sorted(found, key=lambda name: name != store)
-    doubled.kubectl("uncordon", *found)
-    settled(doubled)
+    system.kubectl("uncordon", *found)
+    settled(system)
 
 
 @contextmanager
@@ -64,26 +65,26 @@ def separating_on(system: System, track_id: str) -> str:
     pytest.fail("it ended before its pod was seen")
 
 
-def test_a_drained_worker_costs_neither_an_attempt_nor_a_request(doubled: System, workers: list[str]) -> None:
+def test_a_drained_worker_costs_neither_an_attempt_nor_a_request(system: System, workers: list[str]) -> None:
     store, *others = workers
-    with cordoned(doubled, store):
+    with cordoned(system, store):
         # all of them onto the nodes to be drained: only the budgets then keep one of two there
         for part in PARTS:
-            doubled.kubectl("rollout", "restart", f"deployment/{doubled.namespace}-{part}")
-        settled(doubled)
-        known, wanted = known_track(doubled, "drain")
-        track_id = submit(doubled.service, {"url": doubled.song("drained")})["track_id"]
-        left = separating_on(doubled, track_id)
-    with loaded(doubled.service, known, wanted) as load:
+            system.kubectl("rollout", "restart", f"deployment/{system.namespace}-{part}")
+        settled(system)
+        known, wanted = known_track(system, "drain")
+        track_id = submit(system.service, {"url": system.song("drained")})["track_id"]
+        left = separating_on(system, track_id)
+    with loaded(system.service, known, wanted) as load:
         for node in (left, *(one for one in others if one != left)):
-            drain(doubled, node)
+            drain(system, node)
         for part in PARTS:
-            assert nodes_of(doubled, f"app.kubernetes.io/component={part}") == {store}
-        completed(doubled, track_id)
+            assert nodes_of(system, f"app.kubernetes.io/component={part}") == {store}
+        completed(system, track_id)
     assert_nothing_lost(load)
-    assert nodes_of(doubled, f"stemyard.dev/track-id={track_id},stemyard.dev/stage=separate") == {store}
-    assert [name[-5:] for name in jobs_of(doubled, track_id)] == ["-f1-1", "-s1-1"]
-    attempts = doubled.resource_of(track_id)["status"]["attempts"]
+    assert nodes_of(system, f"stemyard.dev/track-id={track_id},stemyard.dev/stage=separate") == {store}
+    assert [name[-5:] for name in jobs_of(system, track_id)] == ["-f1-1", "-s1-1"]
+    attempts = system.resource_of(track_id)["status"]["attempts"]
     # counted by whoever saw both pods: an operator that came between them cannot know of the first
     assert attempts.pop("disruptions") <= 1
     assert attempts == {"fetch": 1, "separate": 1, "failed": 0}
