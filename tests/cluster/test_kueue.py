@@ -55,7 +55,8 @@ def queued(system: System) -> Iterator[System]:
         yield system
     finally:
         install(release, print, timeout=300)
-        system.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=manifests)
+        # Kueue keeps a queue for as long as it has Workloads
+        system.kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin=manifests)
 
 
 @pytest.fixture
