@@ -99,7 +99,9 @@ class KindProvider:
         arguments = [item for name, value in build.arguments.items() for item in ("--build-arg", f"{name}={value}")]
         target = ["--target", build.target] if build.target else []
         with step(f"building {build.tag}"):
-            command = ["docker", "build", "--file", str(build.file), "--tag", build.tag, "--label", OURS]
+            # An image with attestations is an index, which not every Docker can hand to a node.
+            command = ["docker", "build", "--provenance=false", "--label", OURS]
+            command += ["--file", str(build.file), "--tag", build.tag]
             self._run([*command, *target, *arguments, str(build.context)])
         if NAME in self._clusters():
             self._load(build.tag)
