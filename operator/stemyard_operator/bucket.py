@@ -1,6 +1,6 @@
-"""Reads and removals in a bucket over plain HTTP, by links that the S3 client signs.
+"""Reads and removals in a bucket over plain HTTP, by presigned links.
 
-The S3 client of `objects` spends some 3 ms of CPU on a call, and a thread: several times what signing and sending it
+The S3 client of `objects` spends some 3 ms of CPU on a call, and a thread: many times what signing and sending it
 takes. Calls that are made for every separation are made here; what is rare stays with the client.
 """
 
@@ -8,7 +8,8 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Final
 from urllib.request import getproxies, proxy_bypass
 from xml.etree import ElementTree
 
@@ -23,9 +24,10 @@ ATTEMPTS: Final = 3
 _CONNECTIONS: Final = 16
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=READ_SECONDS, connect=CONNECT_SECONDS)
 _RETRY_BASE: Final = 0.2
+_NO_QUERY: Final[Mapping[str, str]] = MappingProxyType({})
 _PASSING: Final = frozenset({429, 500, 502, 503, 504})
 
-Sign = Callable[[str, Mapping[str, Any]], Awaitable[str]]
+Sign = Callable[[str, str, Mapping[str, str]], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Bucket:
 
     Args:
         name: of the bucket, for messages.
-        sign: returns a link for an operation of the S3 client (`get_object`) with its parameters, without the bucket.
+        sign: returns a link for a method at a key (empty for the bucket itself) with a query.
     """
 
     def __init__(self, name: str, sign: Sign) -> None:
@@ -65,22 +67,22 @@ class Bucket:
 
     async def get(self, key: str, limit: int) -> bytes | None:
         """Return an object, None where it is absent or longer than `limit` bytes."""
-        answer = await self._call("GET", "get_object", {"Key": key}, limit)
+        answer = await self._call("GET", key, limit=limit)
         if answer is None or answer.length > limit:
             return None
         return answer.content
 
     async def size(self, key: str) -> int | None:
         """Return the bytes of an object, None where it is absent."""
-        answer = await self._call("HEAD", "head_object", {"Key": key})
+        answer = await self._call("HEAD", key)
         return None if answer is None else answer.length
 
     async def sizes(self, prefix: str) -> dict[str, int]:
         """Return the bytes of all objects below a prefix, by key, in order."""
         found: dict[str, int] = {}
-        query: dict[str, Any] = {"Prefix": prefix}
+        query = {"list-type": "2", "prefix": prefix}
         while True:
-            answer = await self._call("GET", "list_objects_v2", query)
+            answer = await self._call("GET", "", query)
             if answer is None:
                 return found
             page = ElementTree.fromstring(answer.content)  # noqa: S314 - from the store that the deployment names
@@ -89,29 +91,31 @@ class Bucket:
             more = page.findtext("{*}NextContinuationToken")
             if not more:
                 return dict(sorted(found.items()))
-            query["ContinuationToken"] = more
+            query["continuation-token"] = more
 
     async def remove(self, key: str) -> None:
         """Remove an object; an absent one is fine."""
-        await self._call("DELETE", "delete_object", {"Key": key})
+        await self._call("DELETE", key)
 
-    async def _call(self, method: str, operation: str, query: Mapping[str, Any], limit: int = -1) -> _Answer | None:
+    async def _call(
+        self, method: str, key: str, query: Mapping[str, str] = _NO_QUERY, limit: int = -1
+    ) -> _Answer | None:
         """Return the answer, None where the store says that the key is absent."""
         for attempt in range(ATTEMPTS - 1):
             try:
-                answer = await self._once(method, operation, query, limit)
+                answer = await self._once(method, key, query, limit)
             except (aiohttp.ClientError, TimeoutError):
                 answer = None
             if answer is not None and answer.status not in _PASSING:
                 return self._checked(answer)
             await asyncio.sleep(random.uniform(0, _RETRY_BASE * 2**attempt))
         try:
-            return self._checked(await self._once(method, operation, query, limit))
+            return self._checked(await self._once(method, key, query, limit))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise StoreError(f"object store: {type(error).__name__}: {error}") from error
 
-    async def _once(self, method: str, operation: str, query: Mapping[str, Any], limit: int) -> _Answer:
-        link = URL(await self._sign(operation, query), encoded=True)
+    async def _once(self, method: str, key: str, query: Mapping[str, str], limit: int) -> _Answer:
+        link = URL(await self._sign(method, key, query), encoded=True)
         async with self._open(link).request(method, link, timeout=_TIMEOUT, proxy=self._proxy) as answer:
             length = answer.content_length or 0
             wanted = answer.status != 200 or limit < 0 or length <= limit

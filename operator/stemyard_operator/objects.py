@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
+from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from stemyard_contract.object_source import owner_key
 from stemyard_operator.bucket import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, Bucket
 from stemyard_operator.errors import StoreError, StoreLacksError, StoreRefusedError
+from stemyard_operator.presigner import Presigner
 from stemyard_operator.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,12 +43,15 @@ class Objects:
     def __init__(self, settings: Settings) -> None:
         self._name = settings.r2_bucket
         self._install_id = settings.stemyard_install_id
-        self._client = _client(settings, settings.endpoint_url)
+        self._session = boto3.Session()
+        self._client = _client(self._session, settings, settings.endpoint_url)
         # a link is signed for the host that will be asked for it
-        self._outer = _client(settings, settings.public_endpoint_url)
+        self._outer = _client(self._session, settings, settings.public_endpoint_url)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
         self._bucket = Bucket(self._name, self._sign)
-        self._known_keys = bool(settings.r2_access_key_id)
+        self._presigner = Presigner(_address(self._session, settings), self._client.meta.region_name, _SIGNED_SECONDS)
+        given = settings.r2_access_key_id, settings.r2_secret_access_key
+        self._credentials = Credentials(*given) if all(given) else None
 
     async def close(self) -> None:
         """Close connections and end the threads; calls under way are not waited for."""
@@ -134,12 +140,17 @@ class Objects:
         put: Any = self._client.put_bucket_cors
         await self._run(lambda: put(Bucket=self._name, CORSConfiguration={"CORSRules": rules}))
 
-    async def _sign(self, operation: str, parameters: Mapping[str, Any]) -> str:
-        sign = partial(
-            self._client.generate_presigned_url, operation, {"Bucket": self._name, **parameters}, _SIGNED_SECONDS
-        )
+    async def _sign(self, method: str, key: str, query: Mapping[str, str]) -> str:
         # credentials that have to be fetched first must not hold up everything else
-        return sign() if self._known_keys else await self._run(sign)
+        credentials = self._credentials if self._credentials is not None else await self._run(self._found_credentials)
+        return self._presigner.sign(method, key, query, credentials)
+
+    def _found_credentials(self) -> Credentials | ReadOnlyCredentials:
+        """Return what the pod's surroundings give, such as a cloud's workload identity; renewed where it is due."""
+        found = self._session.get_credentials()
+        if found is None:
+            raise NoCredentialsError
+        return found.get_frozen_credentials()
 
     async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
@@ -202,19 +213,28 @@ class Objects:
         return True
 
 
-def _client(settings: Settings, endpoint: str | None) -> "S3Client":
+def _address(session: boto3.Session, settings: Settings) -> str:
+    """Return the bucket's own address: whether its name is part of the host's depends on the store and on the name."""
+    # not signed: nothing is to be fetched for it, least of all credentials
+    client = _client(session, settings, settings.endpoint_url, signed=False)
+    link = client.generate_presigned_url("head_bucket", Params={"Bucket": settings.r2_bucket})
+    client.close()
+    return link.partition("?")[0]
+
+
+def _client(session: boto3.Session, settings: Settings, endpoint: str | None, *, signed: bool = True) -> "S3Client":
     on_aws = endpoint is None or (urlsplit(endpoint).hostname or "").endswith(".amazonaws.com")
-    return boto3.client(
+    return session.client(
         "s3",
         endpoint_url=endpoint,
         region_name=settings.s3_region,
         aws_access_key_id=settings.r2_access_key_id or None,
         aws_secret_access_key=settings.r2_secret_access_key or None,
         config=Config(
-            signature_version="s3v4",
+            signature_version="s3v4" if signed else UNSIGNED,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"addressing_style": "auto" if on_aws else "path"},
+            s3={"addressing_style": "virtual" if on_aws else "path"},
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},

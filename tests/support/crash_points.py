@@ -44,7 +44,7 @@ class Points:
 
     def install(self) -> None:
         self._around(Cluster, "request", lambda _, method, path, **__: f"{method.lower()} {path}")
-        self._around(Bucket, "_call", lambda _, __, operation, query, *___: f"{operation} {next(iter(query.values()))}")
+        self._around(Bucket, "_call", _store_call)
         self._around(Mirror, "_script", lambda _, script, *__: f"redis {_script_name(script)}")
         self._around(Mirror, "progress", lambda _, track: "redis progress")
         self._around(Mirror, "tracks", lambda _: "redis tracks")
@@ -71,6 +71,10 @@ class Points:
         self._trace.flush()
         if point == self._chosen:
             os._exit(KILLED)
+
+
+def _store_call(_: Bucket, method: str, key: str, query: Mapping[str, str] | None = None, **__: Any) -> str:
+    return f"{method.lower()} object {key}" if key else f"list objects {(query or {})['prefix']}"
 
 
 def _script_name(script: str) -> str:
