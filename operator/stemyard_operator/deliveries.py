@@ -18,9 +18,10 @@ from stemyard_contract.webhook import SecretError, event_of
 from stemyard_operator.attempted import Attempted
 from stemyard_operator.courier import News, Parcel
 from stemyard_operator.errors import NotLeadingError
+from stemyard_operator.known import version_of
 from stemyard_operator.letters import Letter, Letters
 from stemyard_operator.observed import Separation, separation_of
-from stemyard_operator.projection import Projection, version_of
+from stemyard_operator.projection import Projection
 from stemyard_operator.sender import Sender
 from stemyard_operator.signing import EndpointRemovedError
 from stemyard_operator.status import ended

@@ -8,10 +8,11 @@ from pydantic import ValidationError
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import SeparationJobSpec, SeparationJobStatus
 from stemyard_operator.duplicates import Duplicates
+from stemyard_operator.known import Key, key_of
 from stemyard_operator.leftovers import objects_of
 from stemyard_operator.mirroring import MirrorFeed
 from stemyard_operator.observed import Job, Resource
-from stemyard_operator.projection import Key, Projection, key_of
+from stemyard_operator.projection import Projection
 from stemyard_operator.queue import WorkQueue
 from stemyard_operator.removals import Removals
 from stemyard_operator.slots import Slots
@@ -84,8 +85,8 @@ class Intake:
 
     def wake_all(self) -> None:
         """Have every SeparationJob decided about, oldest first."""
-        for resource in self._projection.all():
-            self._queue.add(key_of(resource))
+        for one in self._projection.known():
+            self._queue.add(one.key)
 
     def _wake_duplicates(self, uid: str) -> None:
         """Have those decided about that may wait for this one."""

@@ -62,8 +62,7 @@ class MirrorFeed:
         """Tell the mirror what it has lost, as after a flush, and drop what nobody knows any more."""
         if not self._mirror.enabled or not self.active:
             return
-        tracks = [resource for resource in self._projection.all() if not _is_test(resource)]
-        known = {_track(resource): resource["metadata"]["uid"] for resource in tracks}
+        known = {one.track: one.uid for one in self._projection.known() if one.track is not None}
         try:
             there = await self._mirror.tracks()
             for track in there - set(known):
@@ -76,8 +75,8 @@ class MirrorFeed:
 
     def tell_all(self) -> None:
         """Tell the mirror every SeparationJob anew."""
-        for resource in self._projection.all():
-            self.changed(resource["metadata"]["uid"])
+        for one in self._projection.known():
+            self.changed(one.uid)
 
     async def run(self) -> None:
         """Write what waits, for ever; while Redis fails, pause longer each time, with jitter."""

@@ -29,7 +29,7 @@ from stemyard_contract.separationjob import (
     SeparationJobSpec,
     SeparationJobStatus,
 )
-from stemyard_contract.tracing import ANNOTATION_TRACEPARENT, traceparent_of
+from stemyard_contract.tracing import traceparent_of
 from stemyard_operator.attempted import Attempted
 from stemyard_operator.endpoints import NONE, Endpoints
 from stemyard_operator.profiles import quantity_bytes
@@ -366,13 +366,3 @@ class Observed:
 def live_jobs(jobs: Iterable[Job]) -> list[Job]:
     """Return the Jobs that may still start or run pods."""
     return [job for job in jobs if job.live]
-
-
-def trimmed(resource: Resource) -> dict[str, Any]:
-    """Return the object without managed fields and foreign annotations: a third of its size, and nobody reads them."""
-    kept = {key: value for key, value in resource["metadata"].items() if key not in {"managedFields", "annotations"}}
-    annotations = resource["metadata"].get("annotations") or {}
-    own = {key: annotations[key] for key in (ANNOTATION_REDELIVER, ANNOTATION_TRACEPARENT) if key in annotations}
-    if own:
-        kept["annotations"] = own
-    return {**resource, "metadata": kept}

@@ -2,34 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from stemyard_contract.handover import WorkStage
-from stemyard_contract.separationjob import Phase
-from stemyard_operator.observed import Job, Resource, job_of, trimmed
-
-Key = tuple[str, str]
-"""Namespace and name of a SeparationJob."""
+from stemyard_operator.known import Key, Known, known_of, version_of
+from stemyard_operator.observed import Job, Resource, job_of
 
 _REMEMBERED: Final = 4096
 """Deleted objects that are remembered, so that a late answer does not bring them back."""
-
-
-def key_of(resource: Resource) -> Key:
-    """Return namespace and name of an object."""
-    return resource["metadata"]["namespace"], resource["metadata"]["name"]
-
-
-def version_of(resource: Resource) -> int:
-    """Return the version of an object; a higher one of the same object is newer."""
-    return int(resource["metadata"]["resourceVersion"])
 
 
 class Projection:
     """Fed by events, by the answers to our own writes and by the resync; older versions never replace newer ones."""
 
     def __init__(self) -> None:
-        self._separations: dict[str, dict[str, Any]] = {}
+        self._separations: dict[str, Known] = {}
         self._names: dict[Key, str] = {}
         self._jobs: dict[str, Job] = {}
         self._live: dict[WorkStage, dict[str, Job]] = {stage: {} for stage in WorkStage}
@@ -42,50 +29,52 @@ class Projection:
         """SeparationJobs that are known."""
         return len(self._separations)
 
-    def all(self) -> list[Resource]:
+    def known(self) -> list[Known]:
         """Return all SeparationJobs, oldest first."""
-        return sorted(self._separations.values(), key=lambda one: one["metadata"]["creationTimestamp"])
+        return sorted(self._separations.values(), key=lambda one: one.created)
 
     def phases(self) -> Iterator[str]:
         """Yield the phase of each SeparationJob as last written; one without a status is pending."""
-        return ((one.get("status") or {}).get("phase") or Phase.PENDING for one in self._separations.values())
+        return (one.phase for one in self._separations.values())
 
     def webhooks_pending(self) -> int:
         """Return how many deliveries are neither made nor given up, as last written."""
-        boxes = ((one.get("status") or {}).get("webhooks") or () for one in self._separations.values())
-        return sum("nextAttemptAt" in entry and "deliveredAt" not in entry for box in boxes for entry in box)
+        return sum(one.webhooks_pending for one in self._separations.values())
 
     def uids(self, namespace: str) -> set[str]:
         """Return the uids of the SeparationJobs of a namespace."""
-        return {uid for uid, one in self._separations.items() if key_of(one)[0] == namespace}
+        return {uid for uid, one in self._separations.items() if one.key[0] == namespace}
 
     def at(self, key: Key) -> Resource | None:
         """Return the SeparationJob of that name."""
-        return self._separations.get(self._names.get(key, ""))
+        return self.separation(self._names.get(key, ""))
 
     def separation(self, uid: str) -> Resource | None:
         """Return the SeparationJob with that uid."""
-        return self._separations.get(uid)
+        known = self._separations.get(uid)
+        return None if known is None else known.resource()
 
     def apply(self, resource: Resource) -> bool:
         """Take in a SeparationJob; return whether it was news."""
-        uid = resource["metadata"]["uid"]
-        known = self._separations.get(uid)
-        if uid in self._gone or (known is not None and version_of(known) >= version_of(resource)):
+        uid, version = resource["metadata"]["uid"], version_of(resource)
+        before = self._separations.get(uid)
+        if uid in self._gone or (before is not None and before.version >= version):
             return False
-        self._separations[uid] = trimmed(resource)
-        current = self.at(key_of(resource))
-        if current is None or current["metadata"]["creationTimestamp"] <= resource["metadata"]["creationTimestamp"]:
-            self._names[key_of(resource)] = uid
+        known = self._separations[uid] = known_of(resource)
+        current = self._separations.get(self._names.get(known.key, ""))
+        if current is None or current.created <= known.created:
+            self._names[known.key] = uid
         return True
 
     def drop(self, uid: str) -> Resource | None:
         """Forget a SeparationJob that is gone, and return what was known of it."""
         self._remember_gone(uid)
         known = self._separations.pop(uid, None)
-        if known is not None and self._names.get(key_of(known)) == uid:
-            del self._names[key_of(known)]
-        return known
+        if known is None:
+            return None
+        if self._names.get(known.key) == uid:
+            del self._names[known.key]
+        return known.resource()
 
     # Jobs
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.courier import Courier
 from stemyard_operator.health import Health
+from stemyard_operator.known import Key
 from stemyard_operator.leader import Elector
 from stemyard_operator.mirroring import MirrorFeed
-from stemyard_operator.projection import Key, Projection
+from stemyard_operator.projection import Projection
 from stemyard_operator.queue import WorkQueue
 
 

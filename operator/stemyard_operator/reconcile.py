@@ -20,12 +20,13 @@ from stemyard_operator.duplicates import duplicates_of
 from stemyard_operator.errors import ConflictError, NotFoundError, OldDefinitionError, OperatorError
 from stemyard_operator.events import events_of, status_refused
 from stemyard_operator.intake import Intake
+from stemyard_operator.known import Key
 from stemyard_operator.lookout import Answers, Lookout
 from stemyard_operator.notices import progress_of, start_of
 from stemyard_operator.objects import Objects
 from stemyard_operator.observed import Duplicate, Job, Observed, Resource, Separation, controller_of, separation_of
 from stemyard_operator.progress import ProgressBoard
-from stemyard_operator.projection import Key, Projection
+from stemyard_operator.projection import Projection
 from stemyard_operator.recall import Recall, Recalls
 from stemyard_operator.settings import Settings
 from stemyard_operator.signing import Keychain

@@ -8,9 +8,10 @@ from stemyard_operator.cluster import Cluster, jobs_path, separations_path
 from stemyard_operator.errors import ConflictError, NotFoundError, OperatorError
 from stemyard_operator.health import Health
 from stemyard_operator.intake import Intake
+from stemyard_operator.known import Key
 from stemyard_operator.mirroring import MirrorFeed
 from stemyard_operator.observed import Resource, is_abandoned
-from stemyard_operator.projection import Key, Projection, key_of
+from stemyard_operator.projection import Projection
 from stemyard_operator.queue import WorkQueue
 from stemyard_operator.watching import JOB_SELECTOR
 
@@ -92,7 +93,6 @@ class Resync:
             log.warning("removed a job that nobody owns", extra={"job": metadata["name"]})
 
     def _wake(self) -> None:
-        for resource in self._projection.all():
-            status = resource.get("status") or {}
-            if not status.get("finishedAt") or status.get("run") != resource["spec"].get("run"):
-                self._queue.add(key_of(resource))
+        for one in self._projection.known():
+            if one.at_work:
+                self._queue.add(one.key)

@@ -12,8 +12,9 @@ from typing import Final
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.source import Source
 from stemyard_operator.hosts import host_of
+from stemyard_operator.known import Key
 from stemyard_operator.observed import Separation
-from stemyard_operator.projection import Key, Projection
+from stemyard_operator.projection import Projection
 from stemyard_operator.settings import Settings
 
 Lane = tuple[str, str]

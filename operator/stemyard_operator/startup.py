@@ -22,6 +22,7 @@ from stemyard_operator.duplicates import Duplicates
 from stemyard_operator.errors import OperatorError
 from stemyard_operator.health import Health
 from stemyard_operator.intake import Intake
+from stemyard_operator.known import Key
 from stemyard_operator.leader import Elector
 from stemyard_operator.letters import Letters
 from stemyard_operator.metrics import Metrics
@@ -30,7 +31,7 @@ from stemyard_operator.mirroring import MirrorFeed
 from stemyard_operator.objects import Objects
 from stemyard_operator.pace import Pace
 from stemyard_operator.progress import ProgressBoard
-from stemyard_operator.projection import Key, Projection
+from stemyard_operator.projection import Projection
 from stemyard_operator.queue import WorkQueue
 from stemyard_operator.readings import Readings
 from stemyard_operator.reconcile import Reconciler

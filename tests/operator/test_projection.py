@@ -64,3 +64,35 @@ def test_a_name_means_the_newest_resource() -> None:
     projection.drop("a")
     assert projection.at(("music", "song")) is not None
     assert projection.uids("music") == {"b"}
+
+
+def test_a_finished_one_is_packed_and_comes_back_as_it_was() -> None:
+    projection = Projection()
+    done = {"phase": "Completed", "run": 1, "finishedAt": "2026-11-22T12:01:00Z", "source": {"title": "Días 🎧"}}
+    seen = {**resource(), "spec": {"run": 1}, "status": done}
+    projection.apply(seen)
+    [known] = projection.known()
+    assert isinstance(known.kept, bytes)
+    assert not known.at_work
+    back = projection.separation("a")
+    assert back is not None
+    assert (back["spec"], back["status"]) == (seen["spec"], seen["status"])
+    assert "managedFields" not in back["metadata"]
+    assert projection.drop("a") == back
+
+
+def test_one_that_runs_again_is_at_work_though_its_status_tells_of_an_end() -> None:
+    projection = Projection()
+    projection.apply({**resource(), "spec": {"run": 2}, "status": {"run": 1, "finishedAt": "2026-11-22T12:01:00Z"}})
+    assert projection.known()[0].at_work
+
+
+def test_what_all_are_searched_by() -> None:
+    projection = Projection()
+    boxes = [{"nextAttemptAt": "x"}, {"nextAttemptAt": "x", "deliveredAt": "y"}, {"deliveredAt": "y"}]
+    projection.apply({**resource("b", created="2026-11-22T12:00:05Z", name="later"), "status": {"webhooks": boxes}})
+    projection.apply({**resource("a"), "spec": {"webhookTest": True}, "status": {"phase": "Completed"}})
+    assert [(one.uid, one.track) for one in projection.known()] == [("a", None), ("b", "music.later")]
+    assert list(projection.phases()) == ["Pending", "Completed"]
+    assert projection.webhooks_pending() == 1
+    assert projection.known()[1].at_work

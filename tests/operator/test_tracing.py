@@ -13,7 +13,8 @@ from opentelemetry.trace import StatusCode
 from stemyard_contract.tracing import ANNOTATION_TRACEPARENT, traceparent_of
 from stemyard_operator.accounts import Account, Span
 from stemyard_operator.courier import Parcel
-from stemyard_operator.observed import separation_of, trimmed
+from stemyard_operator.known import trimmed
+from stemyard_operator.observed import separation_of
 from stemyard_operator.tracing import Tracing
 from tests.operator.world import START, World
 
