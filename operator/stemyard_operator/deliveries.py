@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from pydantic import ValidationError
@@ -44,11 +44,13 @@ class Deliveries:
         letters: Letters,
         sender: Sender,
         fence: Callable[[], None],
+        now: Callable[[], datetime],
     ) -> None:
         self._projection = projection
         self._letters = letters
         self._sender = sender
         self._fence = fence
+        self._now = now
         self._read: dict[str, Separation] = {}
         self.on_attempt: Callable[[str, AttemptRecord], None] = lambda _track, _attempt: None
         self.trace: Trace = lambda _separation, _parcel: nullcontext({})
@@ -94,15 +96,15 @@ class Deliveries:
 
     async def _post(self, separation: Separation, parcel: Parcel | News, wanted: "_Wanted") -> Attempted:
         try:
-            made = wanted.write(int(time.time()))
+            made = wanted.write(int(self._now().timestamp()))
         except EndpointRemovedError:
-            return Attempted(parcel.id, datetime.now(UTC), error="EndpointRemoved", hopeless=True)
+            return Attempted(parcel.id, self._now(), error="EndpointRemoved", hopeless=True)
         except (SecretError, OSError) as error:
             log.error("a webhook cannot be signed: %s", error)  # noqa: TRY400 - the message says it all
-            return Attempted(parcel.id, datetime.now(UTC), error="NotSigned")
+            return Attempted(parcel.id, self._now(), error="NotSigned")
         with self.trace(separation, parcel) as headers:
             answer = await self._sender.post(parcel.url, {**made.headers, **headers}, made.body)
-        at = datetime.now(UTC)
+        at = self._now()
         return Attempted(parcel.id, at, answer.status, answer.error, answer.retry_after, answer.hopeless)
 
     def _separation(self, uid: str) -> Separation | None:

@@ -8,7 +8,6 @@ import logging
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from stemyard_contract.handover import Room
@@ -77,7 +76,7 @@ class Rebuild:
         namespace, name = resource["metadata"]["namespace"], resource["metadata"]["name"]
         if namespace not in self.settings.namespaces:
             return "not watched"
-        if expired(found, datetime.now(UTC)):
+        if expired(found, self.cluster.clock.now()):
             return "expired"
         for key, size in files(found).items():
             if await self.objects.size(key) != size:

@@ -4,9 +4,9 @@ import bisect
 import heapq
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from stemyard_contract.handover import WorkStage
@@ -66,9 +66,10 @@ class Slots:
     and between equals, the higher priority, then the older.
     """
 
-    def __init__(self, projection: Projection, settings: Settings) -> None:
+    def __init__(self, projection: Projection, settings: Settings, now: Callable[[], datetime]) -> None:
         self._projection = projection
         self._settings = settings
+        self._now = now
         self._by_host = settings.max_active_fetch_per_host > 0 or settings.fetch_spacing_seconds > 0
         self._lines: dict[WorkStage, dict[Lane, list[_Place]]] = {stage: {} for stage in WorkStage}
         self._places: dict[str, tuple[WorkStage, Lane, _Place]] = {}
@@ -166,7 +167,7 @@ class Slots:
             host = self._host_of_owner(job.owner) if fetch and self._by_host else _NO_HOST
             load.count((job.namespace, host))
             if load.spaced:
-                self._saw(host, (datetime.now(UTC) - job.created).total_seconds())
+                self._saw(host, (self._now() - job.created).total_seconds())
         for uid, (claimed, lane) in self._claims.items():
             if claimed is stage and uid != but:
                 load.count(lane)

@@ -87,13 +87,13 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
     projection, queue = Projection(), WorkQueue[Key]()
     health = Health(settings.resync_seconds)
     feed, removals, board = MirrorFeed(mirror, projection), Removals(objects), ProgressBoard(mirror)
-    slots = Slots(projection, settings)
+    slots = Slots(projection, settings, cluster.clock.now)
     duplicates = Duplicates(settings.default_model)
     intake = Intake(projection, queue, slots, feed, removals, duplicates, settings.stemyard_install_id)
     elector = Elector(cluster, settings.pod_namespace, settings.lease_name, settings.pod_name)
     cluster.fence = elector.fence
     sender, keychain = Sender(settings), Keychain(settings)
-    deliveries = Deliveries(projection, Letters(settings, objects, keychain), sender, elector.fence)
+    deliveries = Deliveries(projection, Letters(settings, objects, keychain), sender, elector.fence, cluster.clock.now)
     courier, delivery_log = Courier(settings, deliveries.attempt), DeliveryLog(mirror)
     metrics = Metrics(Readings(projection, queue, health, feed, elector, courier))
     cluster.on_answer = metrics.called

@@ -1,7 +1,7 @@
 """Places for Jobs: limits as a whole and by namespace, first come first served."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import hypothesis
@@ -19,6 +19,11 @@ from stemyard_operator.slots import Slots
 from tests.operator.world import START, World, settings, stamp
 
 FETCH, SEPARATE = WorkStage
+
+
+def the_time() -> datetime:
+    """Return what the API server's clock says, which need not be what this machine's says."""
+    return START
 
 
 def separation(number: int, namespace: str = "music") -> Separation:
@@ -39,7 +44,7 @@ def start(projection: Projection, of: Separation, stage: WorkStage, *, ended: bo
     name = manifest["metadata"]["name"].replace("-f1-1", f"-{stage[0]}1-1")
     given = {"name": name, "uid": f"job-{name}", "resourceVersion": "9" if ended else "1"}
     end = {"conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": "2026-11-22T12:00:00Z"}]}
-    metadata = {**manifest["metadata"], **given, "creationTimestamp": stamp(datetime.now(UTC))}
+    metadata = {**manifest["metadata"], **given, "creationTimestamp": stamp(the_time())}
     assert projection.apply_job({**manifest, "metadata": metadata, "status": end if ended else {}})
 
 
@@ -49,7 +54,7 @@ def projection() -> Projection:
 
 
 def test_the_limit_counts_live_jobs_only(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=1))
+    slots = Slots(projection, settings(max_active=1), the_time)
     first, second = separation(1), separation(2)
     assert SEPARATE in slots.room(first)
     start(projection, first, SEPARATE)
@@ -59,7 +64,7 @@ def test_the_limit_counts_live_jobs_only(projection: Projection) -> None:
 
 
 def test_a_claim_takes_a_place_until_it_is_given_back(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=1))
+    slots = Slots(projection, settings(max_active=1), the_time)
     first, second = separation(1), separation(2)
     assert slots.claim(first, SEPARATE)
     assert not slots.claim(second, SEPARATE)
@@ -69,7 +74,7 @@ def test_a_claim_takes_a_place_until_it_is_given_back(projection: Projection) ->
 
 
 def test_the_oldest_goes_first(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=1))
+    slots = Slots(projection, settings(max_active=1), the_time)
     old, young = separation(1), separation(2)
     slots.wait(young, SEPARATE)
     slots.wait(old, SEPARATE)
@@ -83,7 +88,7 @@ def test_the_oldest_goes_first(projection: Projection) -> None:
 
 
 def test_a_higher_priority_goes_before_age(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=1))
+    slots = Slots(projection, settings(max_active=1), the_time)
     old, young = separation(1), separation(2)
     slots.wait(old, SEPARATE)
     slots.wait(young, SEPARATE)
@@ -96,7 +101,7 @@ def test_a_higher_priority_goes_before_age(projection: Projection) -> None:
 
 
 def test_a_full_namespace_does_not_hold_up_others(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=3, max_active_per_namespace=1))
+    slots = Slots(projection, settings(max_active=3, max_active_per_namespace=1), the_time)
     start(projection, separation(0), SEPARATE)
     full, free = separation(1), separation(2, "jazz")
     slots.wait(full, SEPARATE)
@@ -107,13 +112,13 @@ def test_a_full_namespace_does_not_hold_up_others(projection: Projection) -> Non
 
 
 def test_stages_have_places_of_their_own(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=1, max_active_fetch=1))
+    slots = Slots(projection, settings(max_active=1, max_active_fetch=1), the_time)
     start(projection, separation(0), FETCH)
     assert slots.room(separation(1)) == {SEPARATE}
 
 
 def test_the_namespace_with_the_fewest_goes_first_whatever_the_priorities(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=4))
+    slots = Slots(projection, settings(max_active=4), the_time)
     start(projection, separation(0), SEPARATE)
     for number in range(1, 5):
         slots.wait(urgent(separation(number)), SEPARATE)
@@ -148,7 +153,7 @@ def test_hosts(source: dict[str, Any], host: str) -> None:
 
 
 def test_a_busy_host_holds_up_its_own_only(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active_fetch=4, max_active_fetch_per_host=1))
+    slots = Slots(projection, settings(max_active_fetch=4, max_active_fetch_per_host=1), the_time)
     start(projection, sourced(0, searchQuery="a song"), FETCH)
     busy, free = sourced(1, url="https://youtu.be/dQw4w9WgXcQ"), sourced(2, url="https://example.com/a.mp3")
     slots.wait(busy, FETCH)
@@ -161,7 +166,7 @@ def test_a_busy_host_holds_up_its_own_only(projection: Projection) -> None:
 
 
 def test_fetches_of_one_host_are_spaced(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active_fetch=9, fetch_spacing_seconds=100))
+    slots = Slots(projection, settings(max_active_fetch=9, fetch_spacing_seconds=100), the_time)
     first, second, other = (sourced(n, url=f"https://{h}.com/") for n, h in enumerate(("aa", "aa", "bb")))
     assert slots.rest(first) == 0
     assert slots.claim(first, FETCH)
@@ -179,7 +184,7 @@ def test_fetches_of_one_host_are_spaced(projection: Projection) -> None:
 
 def test_spacing_outlives_a_leader(projection: Projection) -> None:
     start(projection, sourced(0, url="https://example.com/a.mp3"), FETCH)
-    slots = Slots(projection, settings(max_active_fetch=9, fetch_spacing_seconds=100))
+    slots = Slots(projection, settings(max_active_fetch=9, fetch_spacing_seconds=100), the_time)
     assert FETCH not in slots.room(sourced(1, url="https://example.com/b.mp3"))
     assert slots.rest(sourced(1, url="https://example.com/b.mp3")) > 90
 
@@ -189,7 +194,7 @@ def test_spacing_outlives_a_leader(projection: Projection) -> None:
 def test_only_so_many_and_never_one_out_of_turn(data: st.DataObject) -> None:
     """Whoever is next in line has room, nobody else in line has, and limits hold."""
     limits = {"max_active": data.draw(st.integers(1, 4)), "max_active_per_namespace": data.draw(st.integers(0, 2))}
-    slots = Slots(Projection(), settings(**limits))
+    slots = Slots(Projection(), settings(**limits), the_time)
     waiting = []
     for number in range(data.draw(st.integers(1, 8))):
         one = separation(number, data.draw(st.sampled_from(["music", "jazz", "blues"])))
