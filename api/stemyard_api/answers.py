@@ -69,8 +69,9 @@ class Cached(Lasting, Echo):
 class Processing(Details):
     """A track that is waiting or being worked on. Times are epoch seconds.
 
-    `queue_position` is its place among those that wait, from 1; `eta_seconds` is an estimate from what was learned
-    here. Both are absent where they are not known.
+    `queue_position` is its place among those that wait, from 1, by priority and age: places are given fairly between
+    namespaces, so it may be overtaken. `eta_seconds` is an estimate from what was learned here. Both are absent where
+    they are not known.
     """
 
     status: Literal["processing"]
