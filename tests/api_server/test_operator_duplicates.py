@@ -1,15 +1,18 @@
 """Two SeparationJobs of one recording cost one separation, whatever becomes of the first."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from localcluster.control_plane import ControlPlane
 from stemyard_contract.handover import WorkStage
+from stemyard_operator.leader import LEASE_SECONDS
 from tests.support.operator_world import World, eventually, world
 
 FETCH, SEPARATE = WorkStage
+LONGER_THAN_A_LEASE = LEASE_SECONDS + 1
 
 
 @pytest.fixture
@@ -45,6 +48,27 @@ def test_the_second_is_copied_from_the_first(running: World) -> None:
         running.plane.api.delete(running.path("separationjobs", "first"))
         eventually(lambda: running.objects(f"stems/{running.namespace}.first/") == [])
         assert len(running.objects(f"stems/{track}/")) == 3
+
+
+def led_seconds(running: World) -> float:
+    [lease] = running.plane.api.get(f"/apis/coordination.k8s.io/v1/namespaces/{running.namespace}/leases")["items"]
+    return (datetime.now(UTC) - datetime.fromisoformat(lease["spec"]["acquireTime"])).total_seconds()
+
+
+def test_a_leader_of_some_standing_copies_like_a_new_one(running: World) -> None:
+    """What may have been missed before this leader led is no reason for anything it does later."""
+    with running.operating():
+        running.create("first")
+        fetch(running, "first")
+        job = running.wait_job(SEPARATE, name="first")
+        running.succeed(job, running.run(job))
+        eventually(lambda: running.phase("first") == "Completed")
+        eventually(lambda: led_seconds(running) > LONGER_THAN_A_LEASE)
+        for name in ("second", "third"):
+            running.create(name)
+            fetch(running, name)
+        eventually(lambda: {running.phase("second"), running.phase("third")} == {"Completed"})
+        assert len([name for name in running.jobs() if "-s1-" in name]) == 1
 
 
 def test_the_second_waits_and_goes_on_alone_when_the_first_is_deleted(running: World) -> None:
