@@ -15,6 +15,8 @@ from stemyard_operator.settings import Settings
 JOB_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 """Label selector of the Jobs that are watched."""
 _PAGE: Final = 500
+_IDLE_SECONDS: Final = 1.0
+"""For which kopf keeps the task of an object, and its last event whole: at the start there is one for each."""
 
 
 class _NothingKept(kopf.DiffBaseStorage):
@@ -42,6 +44,7 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.watching.chunk_size = _PAGE
     settings.watching.label_selectors["batch", "v1", "jobs"] = JOB_SELECTOR
+    settings.queueing.idle_timeout = _IDLE_SECONDS
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.enforce_retry_after = True
