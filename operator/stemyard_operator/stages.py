@@ -16,7 +16,7 @@ from stemyard_operator.attempts import (
 )
 from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, ReadPods, ReadWorkload, ask
 from stemyard_operator.kueue import UNEXPLAINED, queue_of
-from stemyard_operator.manifests import build_job
+from stemyard_operator.manifests import JOB_TTL_SECONDS, build_job
 from stemyard_operator.observed import PULL_REASONS, Job, Observed, Pod, live_jobs
 from stemyard_operator.profiles import quantity_bytes
 from stemyard_operator.reuse import reuse
@@ -111,12 +111,23 @@ def _start(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
     hint = _earlier_source(turn, stage)
     if not _has_room(turn, stage) and hint is None:
         return _wait_for_room(turn, stage)
-    if stage not in turn.observed.looked:
+    if stage not in turn.observed.looked and not _is_first(turn, stage):
         return ask(LookForMark(stage, hint, any_run=hint is not None))
     if hint is not None:
         turn.status.source = None
         return _start_afresh(turn, stage)
     return _create(turn, stage, attempt)
+
+
+def _is_first(turn: Turn, stage: WorkStage) -> bool:
+    """Return whether nothing can have been fetched yet: a Job that left a mark would still be there.
+
+    Kubernetes keeps a finished Job for a while, so one made for a separation that is younger is known, or in the way
+    of another of its name. Where somebody deleted it by hand, it is fetched once more.
+    """
+    age = turn.now - turn.separation.created
+    new = stage is WorkStage.FETCH and turn.spec.run == 1 and turn.separation.status.run is None
+    return new and age < timedelta(seconds=JOB_TTL_SECONDS / 2)
 
 
 def _start_afresh(turn: Turn, stage: WorkStage) -> Decision:

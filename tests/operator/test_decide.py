@@ -8,6 +8,9 @@ import pytest
 from stemyard_contract.failures import FAILURES, Failure, FailureCode
 from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_contract.separationjob import Phase
+from stemyard_operator.decide import decide
+from stemyard_operator.decision import LookForMark
+from stemyard_operator.manifests import JOB_TTL_SECONDS
 from stemyard_operator.observed import job_of
 from tests.operator.world import SPEC, START, World, settings, stamp
 
@@ -342,6 +345,26 @@ def test_a_mark_spares_the_retry() -> None:
     world.job(FETCH)["status"]["conditions"][0]["type"] = "Failed"
     world.settle()
     assert world.created[-1].endswith("-s1-1")
+
+
+def test_the_store_is_not_searched_before_the_first_fetch_of_a_new_one() -> None:
+    world = World()
+    decision = decide(world.observed(), world.now, world.config)
+    assert (decision.questions, decision.create is not None) == ((), True)
+    world.wait(JOB_TTL_SECONDS)
+    assert decide(world.observed(), world.now, world.config).questions == (LookForMark(FETCH),)
+
+
+def test_a_job_that_was_collected_before_it_was_seen_is_not_made_again() -> None:
+    world = World()
+    world.step(crash_after=3)
+    job = world.job(FETCH)
+    assert world.status == {}
+    world.succeed(job)
+    world.wait(JOB_TTL_SECONDS)
+    world.vanish(job)
+    world.settle()
+    assert [name[-5:] for name in world.created] == ["-f1-1", "-s1-1"]
 
 
 def test_a_lost_job_is_a_failed_attempt() -> None:
