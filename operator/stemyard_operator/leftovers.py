@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from stemyard_contract.handover import AUDIO_FILE
 from stemyard_contract.identity import upload_key
 from stemyard_contract.separationjob import SeparationJobSpec, SeparationJobStatus
 
@@ -22,8 +23,12 @@ def objects_of_result(status: SeparationJobStatus) -> tuple[str, ...]:
 def objects_of_source(
     spec: SeparationJobSpec, status: SeparationJobStatus, install_id: str, *, upload: bool = True
 ) -> tuple[str, ...]:
-    """Return the prefix of the fetched audio, and the key of the upload it was made from."""
-    marked = [prefix_of(status.source.mark_key)] if status.source and status.source.mark_key else []
+    """Return the keys of the fetched audio and its mark, and of the upload it was made from.
+
+    A fetch pod may write these two and nothing beside them: they need not be searched for.
+    """
+    mark = status.source.mark_key if status.source else None
+    marked = [mark, prefix_of(mark) + AUDIO_FILE] if mark else []
     sent = spec.source.upload
     uploads = [upload_key(install_id, sent.owner, sent.id)] if sent and upload else []
     return _unique([*marked, *uploads])

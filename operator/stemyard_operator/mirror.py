@@ -7,6 +7,7 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
 from stemyard_contract.mirror import (
@@ -109,6 +110,7 @@ class Mirror:
     def __init__(self, url: str | None, install_id: str) -> None:
         self._keys = MirrorKeys(install_id)
         self._redis: Redis | None = _connection(url) if url else None
+        self._scripts: dict[str, AsyncScript] = {}
 
     @property
     def enabled(self) -> bool:
@@ -222,11 +224,17 @@ class Mirror:
         for track in known:
             await self.drop(track)
 
+    def _known(self, script: str, redis: Redis) -> AsyncScript:
+        """Return a script as Redis knows it: by its digest, and whole only where Redis has forgotten it."""
+        if script not in self._scripts:
+            self._scripts[script] = redis.register_script(script)
+        return self._scripts[script]
+
     async def _script(self, script: str, keys: list[str], arguments: list[str]) -> bool:
         if self._redis is None:
             return False
         try:
-            answer = await self._redis.eval(script, len(keys), *keys, *arguments)
+            answer = await self._known(script, self._redis)(keys, arguments)
         except (RedisError, OSError, TimeoutError) as error:
             raise MirrorError(f"Redis: {error}") from error
         return bool(answer)

@@ -35,7 +35,7 @@ def status() -> SeparationJobStatus:
 
 def test_exactly_what_is_named_goes() -> None:
     upload = "install-1/uploads/default/0b1f2f3e-0000-4000-8000-000000000000/source"
-    assert objects_of(SPEC, status(), "install-1") == (STEMS, WORK, upload)
+    assert objects_of(SPEC, status(), "install-1") == (STEMS, f"{WORK}source.json", f"{WORK}audio.flac", upload)
     assert objects_of_result(SeparationJobStatus()) == ()
 
 
