@@ -349,4 +349,5 @@ def phase_of(conditions: Iterable[Condition]) -> Phase:
         return Phase.SUSPENDED
     if holds(ConditionType.FETCHED):
         return Phase.SEPARATING if holds(ConditionType.ADMITTED) else Phase.QUEUED
-    return Phase.FETCHING if ConditionType.FETCHED in by_type else Phase.PENDING
+    fetch = by_type.get(ConditionType.FETCHED)
+    return Phase.PENDING if fetch is None or fetch.reason == Reason.CONCURRENCY_LIMIT else Phase.FETCHING

@@ -22,6 +22,8 @@ _RETRYING: Final = "Retrying"
 _UNDELIVERED: Final = "WebhookUndelivered"
 _OLD_DEFINITION: Final = "OldDefinition"
 _WARNINGS: Final = frozenset({"Failed", _RETRYING, _UNDELIVERED, _OLD_DEFINITION})
+REASONS: Final = frozenset(_TOLD.values()) | _WARNINGS
+"""Reasons of all Events of a SeparationJob."""
 
 
 def events_of(before: Separation, after: SeparationJobStatus, now: datetime) -> list[dict[str, Any]]:

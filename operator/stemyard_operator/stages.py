@@ -152,13 +152,23 @@ def _earlier_source(turn: Turn, stage: WorkStage) -> MarkReference | None:
 
 def _wait_for_room(turn: Turn, stage: WorkStage) -> Decision:
     if stage is WorkStage.FETCH:
-        turn.status.reason = Reason.CONCURRENCY_LIMIT
-        return turn.step(turn.observed.rest_seconds or _ROOM_SECONDS, waits_for=stage)
+        return _wait_to_fetch(turn)
     late = turn.queue_deadline
     if late <= turn.now:
         return turn.end(FailureCode.QUEUE_DEADLINE, stage)
     turn.waits(stage, Reason.CONCURRENCY_LIMIT, "Waiting for others to be separated.")
     return turn.step(min(_ROOM_SECONDS, (late - turn.now).total_seconds()), waits_for=stage)
+
+
+def _wait_to_fetch(turn: Turn) -> Decision:
+    """Wait for room to fetch. An attempt that failed says more of a retry than that it waits."""
+    rest = turn.observed.rest_seconds
+    if turn.recorded(WorkStage.FETCH):
+        turn.status.reason = Reason.CONCURRENCY_LIMIT
+    else:
+        message = "Fetches from one host are spaced." if rest else "Waiting for others to be fetched."
+        turn.waits(WorkStage.FETCH, Reason.CONCURRENCY_LIMIT, message)
+    return turn.step(rest or _ROOM_SECONDS, waits_for=WorkStage.FETCH)
 
 
 def _create(turn: Turn, stage: WorkStage, attempt: int) -> Decision:

@@ -10,6 +10,7 @@ from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import (
     AttemptsStatus,
     ConditionType,
+    Phase,
     Reason,
     SeparationJobSpec,
     SeparationJobStatus,
@@ -194,8 +195,7 @@ class Turn:
         stored = self.separation.status if self.separation.status.run == self.spec.run else SeparationJobStatus()
         if holds(self.status, ConditionType.FETCHED) and not holds(stored, ConditionType.FETCHED):
             return self._left(self.status.queued_at)
-        known = {condition.type for condition in self.status.conditions}
-        return self._left(self.separation.created) if ConditionType.FETCHED not in known else 0
+        return self._left(self.separation.created) if self.status.phase is Phase.PENDING else 0
 
     def _left(self, since: datetime | None) -> float:
         return (since + timedelta(seconds=HOLD_SECONDS) - self.now).total_seconds() if since else 0

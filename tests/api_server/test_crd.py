@@ -88,6 +88,9 @@ def test_good_ones_are_kept(control_plane: ControlPlane, namespace: str, spec: d
         ({**GOOD, "webhooks": [{}]}, "spec.webhooks[0].url: Required value"),
         ({**GOOD, "webhooks": [{"url": LONGEST}] * 17}, "must have at most 16 items"),
         ({**GOOD, "retryPolicy": {"limit": 99}}, "spec.retryPolicy.limit"),
+        ({**GOOD, "deadlines": {"queue": 604801}}, "spec.deadlines.queue"),
+        ({**GOOD, "ttlSecondsAfterFinished": -1}, "spec.ttlSecondsAfterFinished"),
+        ({**GOOD, "profile": "No Such"}, "spec.profile"),
         ({**GOOD, "model": "Nope!"}, "spec.model"),
     ],
 )
@@ -113,6 +116,8 @@ def test_a_name_leaves_room_for_its_jobs(control_plane: ControlPlane, namespace:
         ("profile", "gpu"),
         ("retryPolicy", {"limit": 1}),
         ("deadlines", {"fetch": 60}),
+        ("quality", "fast"),
+        ("webhookTest", True),
     ],
 )
 def test_what_decides_the_result_cannot_change(

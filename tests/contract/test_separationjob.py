@@ -22,6 +22,7 @@ def conditions(*given: tuple[str, str, str]) -> list[Condition]:
     [
         ((), Phase.PENDING),
         ((("Accepted", "True", "Valid"),), Phase.PENDING),
+        ((("Accepted", "True", "Valid"), ("Fetched", "False", "ConcurrencyLimit")), Phase.PENDING),
         ((("Fetched", "False", "Running"),), Phase.FETCHING),
         ((("Fetched", "True", "Succeeded"),), Phase.QUEUED),
         ((("Fetched", "True", "Succeeded"), ("Admitted", "False", "Waiting")), Phase.QUEUED),

@@ -1,5 +1,6 @@
 """Decisions on the way from a new SeparationJob to its end, fault by fault."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -118,6 +119,24 @@ def test_no_fetch_room_is_pending() -> None:
     world.settle()
     assert world.phase() is Phase.PENDING
     assert world.separation.status.reason == "ConcurrencyLimit"
+    assert conditions(world)["Fetched"] == ("False", "ConcurrencyLimit")
+    world.room = {FETCH}
+    world.settle()
+    assert world.phase() is Phase.FETCHING
+    assert conditions(world)["Fetched"] == ("False", "Starting")
+
+
+def test_a_retry_without_room_still_says_what_it_is_a_retry_of() -> None:
+    world = World()
+    world.settle()
+    world.end(world.job(FETCH), "Failed", exit_code=1)
+    world.settle()
+    world.room = set()
+    world.wait(100)
+    world.settle()
+    assert world.phase() is Phase.FETCHING
+    assert world.separation.status.reason == "ConcurrencyLimit"
+    assert conditions(world)["Fetched"] == ("False", "Retrying")
 
 
 def test_queue_deadline() -> None:
@@ -440,6 +459,77 @@ def test_cancel_stops_the_jobs_first() -> None:
     world.wait(1000)
     world.settle()
     assert len(world.writes) == writes
+
+
+def _pending(world: World) -> None:
+    world.room = set()
+    world.settle()
+    world.wait(6)
+    world.settle()
+
+
+def _fetching(world: World) -> None:
+    world.settle()
+    world.run(world.job(FETCH))
+    world.wait(31)
+    world.settle()
+
+
+def _queued(world: World) -> None:
+    world.room = {FETCH}
+    world.settle()
+    world.succeed(world.job(FETCH))
+    world.settle()
+    world.wait(6)
+    world.settle()
+
+
+def _retrying(world: World) -> None:
+    separating(world)
+    world.end(world.job(SEPARATE), "Failed", exit_code=137, reason="OOMKilled")
+    world.settle()
+
+
+def _suspended(world: World) -> None:
+    _fetching(world)
+    world.spec["suspend"] = True
+    world.settle()
+    world.vanish(world.job(FETCH))
+    world.settle()
+
+
+@pytest.mark.parametrize(
+    ("reach", "phase"),
+    [
+        (lambda world: None, None),
+        (_pending, Phase.PENDING),
+        (_fetching, Phase.FETCHING),
+        (_queued, Phase.QUEUED),
+        (separating, Phase.SEPARATING),
+        (_retrying, Phase.QUEUED),
+        (_suspended, Phase.SUSPENDED),
+    ],
+)
+def test_cancel_ends_every_phase_and_nothing_is_begun_or_published(
+    reach: Callable[[World], object], phase: Phase | None
+) -> None:
+    world = World()
+    reach(world)
+    assert world.phase() is phase
+    world.spec["cancel"], world.room = True, set(WorkStage)
+    before = list(world.created)
+    world.settle()
+    for name in [*world.live(FETCH), *world.live(SEPARATE)]:
+        assert world.phase() is not Phase.CANCELLED
+        assert "deletionTimestamp" in world.jobs[name]["metadata"]
+        world.vanish(world.jobs[name])
+    world.settle()
+    world.wait(100_000)
+    world.settle()
+    assert world.phase() is Phase.CANCELLED
+    assert world.created == before
+    assert world.separation.status.result is None
+    assert not [key for key in world.objects if "/stems/" in key]
 
 
 def test_cancel_of_a_job_on_a_dead_node_ends_when_its_grace_is_over() -> None:
