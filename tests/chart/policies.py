@@ -24,10 +24,13 @@ def passes(policies: Sequence[Object], source: End, target: End, port: int, prot
     return out and _allowed(policies, "Ingress", target, source, port, protocol)
 
 
+def selected(policies: Sequence[Object], pod: End) -> list[Object]:
+    """Return the policies that hold for a pod."""
+    return [policy for policy in policies if _selects(policy, pod)]
+
+
 def _allowed(policies: Sequence[Object], direction: str, isolated: End, other: End, port: int, protocol: str) -> bool:
-    chosen = [
-        policy for policy in policies if direction in policy["spec"]["policyTypes"] and _selects(policy, isolated)
-    ]
+    chosen = [policy for policy in selected(policies, isolated) if direction in policy["spec"]["policyTypes"]]
     rules = (rule for policy in chosen for rule in policy["spec"].get(direction.lower(), []))
     return not chosen or any(_rule(rule, isolated, other, port, protocol) for rule in rules)
 

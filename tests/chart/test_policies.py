@@ -2,9 +2,10 @@
 
 import pytest
 
+from charts.helm import merge
 from stemyard_contract.separationjob import LABEL_STAGE
-from tests.chart.policies import End, passes
-from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, environment, of_kind, render
+from tests.chart.policies import End, passes, selected
+from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, environment, of_kind, pods, render
 
 POD_ADDRESS = "10.244.0.9"
 
@@ -87,6 +88,33 @@ def test_a_store_behind_a_cluster_ip_is_for_the_system_alone() -> None:
     assert all(passes(rules, one, STORE, 7070) for one in (API, OPERATOR, FETCH, SEPARATE))
     assert not passes(rules, STRANGER, STORE, 7070)
     assert not passes(rules, PUBLIC, STORE, 7070)
+
+
+def test_a_store_behind_an_ingress_or_a_gateway_lets_its_controller_in() -> None:
+    store = {"store": {"enabled": True}}
+    for route in ({"ingress": {"enabled": True, "hosts": ["s"]}}, {"httpRoute": {"enabled": True, "parentRefs": [{}]}}):
+        assert passes(policies(render(merge(store, {"store": route}))), STRANGER, STORE, 7070)
+    assert not passes(policies(render(store)), STRANGER, STORE, 7070)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_pod_is_without_a_policy_in_either_direction(name: str) -> None:
+    # Kubernetes lets everything through to and from a pod that no policy selects.
+    objects = case(name)
+    for pod in pods(objects):
+        end = End(namespace=NAMESPACE, labels=pod["metadata"]["labels"])
+        held = {direction for one in selected(policies(objects), end) for direction in one["spec"]["policyTypes"]}
+        assert held == {"Ingress", "Egress"}, pod["metadata"]["labels"]
+
+
+def test_the_helm_test_reaches_the_api_and_the_links_and_nothing_else() -> None:
+    own = part("test")
+    for name, store, port in (("demo", STORE, 7070), ("demo", PUBLIC, 30900), ("external", PUBLIC, 443)):
+        rules = policies(case(name))
+        assert passes(rules, own, API, 5500)
+        assert passes(rules, own, store, port), name
+        assert not passes(rules, own, VALKEY, 6379)
+        assert not passes(rules, own, KUBERNETES, 6443)
 
 
 def test_names_are_looked_up_by_both_protocols() -> None:

@@ -85,6 +85,15 @@
 {{- end -}}
 {{- end }}
 
+{{/* Egress rule: where clients find stems, when that is not where pods find them. */}}
+{{- define "stemyard.toLinks" -}}
+{{- with .Values.objectStore.publicDomain | default .Values.objectStore.publicEndpoint -}}
+{{- $url := urlParse (contains "://" . | ternary . (printf "https://%s" .)) -}}
+- ports:
+    - {port: {{ regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) }}, protocol: TCP}
+{{- end -}}
+{{- end }}
+
 {{/* Egress rule: consumers of webhooks, at public addresses. */}}
 {{- define "stemyard.toWebhooks" -}}
 - to:
