@@ -13,6 +13,7 @@ from stemyard_contract.handover import Assignment, MarkReference, Outcome, WorkS
 from stemyard_separator.desk import Desk
 from stemyard_separator.errors import ConfigurationError, StageError
 from stemyard_separator.http import HttpClient
+from stemyard_separator.lame import prefer_optimised_lame
 from stemyard_separator.logs import log, log_failure, start_logging
 from stemyard_separator.progress import Reporter
 from stemyard_separator.settings import Settings
@@ -25,6 +26,7 @@ _CONFIG_EXIT: Final = FAILURES[FailureCode.INTERNAL_CONFIG].exit_code
 
 def main() -> int:
     """Run one stage, or what the command line says; return the exit code of the failure table."""
+    prefer_optimised_lame()
     if sys.argv[1:2] == ["run"]:
         from stemyard_separator.local import run_locally
 

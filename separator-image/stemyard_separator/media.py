@@ -23,6 +23,7 @@ from stemyard_separator.channels import stereo_matrix
 from stemyard_separator.engines.protocol import Samples
 from stemyard_separator.errors import SourceError
 from stemyard_separator.formats import Encoding, encoding_of
+from stemyard_separator.lame import lame_version
 
 Pcm24 = npt.NDArray[np.int32]
 """24-bit samples as (channels, samples) of int32."""
@@ -282,4 +283,4 @@ def stated_samples(path: Path) -> int:
 def library_versions() -> dict[str, str]:
     """Return the versions of what decodes and encodes."""
     codec = ".".join(str(part) for part in av.library_versions["libavcodec"])
-    return {"av": av.__version__, "libavcodec": codec, "soxr": soxr.__version__}
+    return {"av": av.__version__, "libavcodec": codec, "soxr": soxr.__version__, **lame_version()}
