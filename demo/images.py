@@ -29,7 +29,7 @@ class Image:
 IMAGES: Final = (
     Image("api", "api", "api/Dockerfile"),
     Image("operator", "operator", "operator/Dockerfile"),
-    # Baking the weights is the deployer's choice; the demo makes it, so that its cluster needs no volume for them.
+    # The default model's weights are in it, as in the released image, so that no volume is needed for them.
     Image("separatorCpu", "separator-cpu", "separator-image/Dockerfile", "cpu", (("BAKE_MODELS", "spleeter-2stems"),)),
 )
 

@@ -182,6 +182,7 @@ def test_the_schema_refuses(name: str, value: object) -> None:
             {"models": {"claim": "c", "image": "i", "cache": {"enabled": True}}},
             "models.claim and models.image and models.cache.enabled each say",
         ),
+        ({"models": {"default": "htdemucs"}}, "names htdemucs, and no released image holds its weights"),
         ({"rebuild": {"enabled": True}}, "install.id is empty"),
         (
             {"webhooks": {"endpoints": [{"name": "crm", "url": f"https://{host}.example.com"} for host in "ab"]}},

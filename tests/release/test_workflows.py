@@ -65,10 +65,19 @@ def test_a_release_builds_every_image_of_the_chart() -> None:
     for name, one in built.items():
         assert own[name]["repository"].endswith(f"/{one['name']}")
     for image in IMAGES:
-        assert (built[image.chart_name]["dockerfile"], built[image.chart_name]["target"]) == (
-            image.dockerfile,
-            image.target,
-        )
+        one = built[image.chart_name]
+        assert (one["dockerfile"], one["target"]) == (image.dockerfile, image.target)
+        # what is tested is what is released: the weights as well
+        assert one.get("models", "") == dict(image.arguments).get("BAKE_MODELS", "")
+    [build] = [one for one in workflow("release")["jobs"]["image"]["steps"] if one.get("id") == "build"]
+    assert "BAKE_MODELS=${{ matrix.models }}" in build["with"]["build-args"].splitlines()
+
+
+def test_the_default_model_is_in_the_released_image() -> None:
+    built = {one["chart_name"]: one for one in workflow("release")["jobs"]["image"]["strategy"]["matrix"]["include"]}
+    models = yaml.safe_load((CHART / "values.yaml").read_text())["models"]
+    assert [models["claim"], models["image"], models["cache"]["enabled"]] == ["", "", False]
+    assert built["separatorCpu"]["models"] == models["default"]
 
 
 def test_everything_but_cuda_is_built_for_two_architectures() -> None:

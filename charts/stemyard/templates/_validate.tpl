@@ -171,4 +171,8 @@
 {{- if and .Values.models.enabled (not (has .Values.models.default .Values.models.enabled)) -}}
 {{- fail (printf "models.default %q is not in models.enabled; add it" .Values.models.default) -}}
 {{- end -}}
+{{- $absent := without (include "stemyard.models" . | fromJsonArray) "spleeter-2stems" -}}
+{{- if and $absent (not $weights) (eq .Values.images.separatorCuda.repository "ghcr.io/stemyard/separator") -}}
+{{- fail (printf "models.default or models.enabled names %s, and no released image holds its weights; set models.cache.enabled=true, models.claim or models.image, or images.separatorCuda.repository to an image of yours" (first $absent)) -}}
+{{- end -}}
 {{- end }}
