@@ -73,6 +73,10 @@ class StemStatus(Resource):
     """SHA-256 of the file."""
     duration: float
     """Seconds."""
+    lufs: float | None = None
+    """Integrated loudness after EBU R128; absent for silence."""
+    true_peak: float | None = None
+    """True peak in dBTP; absent for silence."""
     peaks_key: Annotated[str, Field(max_length=512)] | None = None
     """Object key of its outline for drawing, in the JSON of `audiowaveform`."""
 

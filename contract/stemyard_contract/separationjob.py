@@ -272,6 +272,15 @@ class AttemptsStatus(Resource):
     """Memory that further attempts of this stage get, after one ran out of it."""
 
 
+class UsageStatus(Resource):
+    """What the pods of the run held, as far as known: what they asked for, times the seconds they were on a node."""
+
+    cpu_seconds: Annotated[float, Field(ge=0)] = 0
+    """Cores that were asked for, times seconds."""
+    gpu_seconds: Annotated[float, Field(ge=0)] = 0
+    """GPUs that were asked for, times seconds."""
+
+
 class SeparationJobStatus(Resource):
     """What is known; written by the operator only."""
 
@@ -317,6 +326,8 @@ class SeparationJobStatus(Resource):
     """What was published."""
     failure: FailureStatus | None = None
     """Why the run failed."""
+    usage: UsageStatus | None = None
+    """What the pods of this run that have ended held."""
     started_at: datetime | None = None
     """When the first fetch pod of this run started."""
     finished_at: datetime | None = None

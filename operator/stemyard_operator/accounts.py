@@ -1,6 +1,5 @@
 """What one status write tells of time and outcome: the figures behind the metrics. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,8 +8,7 @@ from stemyard_contract.handover import WorkStage
 from stemyard_contract.models import AUTO_MODEL
 from stemyard_contract.separationjob import TERMINAL_PHASES, ConditionType, Phase, Reason, SeparationJobStatus, phase_of
 from stemyard_operator.attempts import last_pod
-from stemyard_operator.observed import Job, Observed, Pod, Separation
-from stemyard_operator.recall import Sighting
+from stemyard_operator.observed import Observed, Separation
 from stemyard_operator.settings import Settings
 from stemyard_operator.status import STAGE_CONDITION, holds
 from stemyard_operator.webhooks import settled_by
@@ -75,7 +73,6 @@ class Account:
 
 def account(
     observed: Observed,
-    seen: Mapping[str, Sighting],
     after: SeparationJobStatus,
     now: datetime,
     settings: Settings,
@@ -84,7 +81,6 @@ def account(
 
     Args:
         observed: what it was decided from; its status is the one that the write replaces.
-        seen: each Job of the run that had a pod, as last looked at, by uid of the Job.
         after: the status that was written.
         now: when it was written.
         settings: the deployment.
@@ -101,10 +97,10 @@ def account(
         profile=profile if profile in settings.profiles else OTHER,
         model=model if model in settings.models else OTHER,
         queue_wait=_queue_wait(before, after, now),
-        stages=tuple(_stages(observed, seen, before, after)),
-        attempt=_attempt(observed, seen, after, now, code) if over or (terminal and after.failure) else None,
+        stages=tuple(_stages(observed, before, after)),
+        attempt=_attempt(observed, after, now, code) if over or (terminal and after.failure) else None,
         whole=_whole(observed, after, now) if terminal else None,
-        gpu_seconds=_gpu_seconds(observed, seen, after, now, settings) if terminal or over else 0,
+        gpu_seconds=_gpu_seconds(after) - _gpu_seconds(before),
         ended=phase_of(after.conditions) if terminal and not spec.webhook_test else None,
         audio_seconds=after.source.duration if after.source else None,
         reused=terminal and after.result is not None and after.result.copied_from is not None,
@@ -136,55 +132,26 @@ def _whole(observed: Observed, after: SeparationJobStatus, now: datetime) -> Spa
     return Span("separation", begun, after.finished_at or now, after.failure.code if after.failure else "")
 
 
-def _attempt(
-    observed: Observed, seen: Mapping[str, Sighting], after: SeparationJobStatus, now: datetime, code: str
-) -> Span | None:
+def _attempt(observed: Observed, after: SeparationJobStatus, now: datetime, code: str) -> Span | None:
     if after.stage not in set(WorkStage):
         return None
     stage = WorkStage(after.stage)
-    job, pods = _last(observed, seen, stage)
+    job, pods = observed.last(stage)
     pod = last_pod(pods)
     if job is None:
         return None
     return Span(stage, (pod.started_at if pod else None) or job.created, job.ended_at or now, code)
 
 
-def _stages(
-    observed: Observed, seen: Mapping[str, Sighting], before: SeparationJobStatus, after: SeparationJobStatus
-) -> list[Span]:
+def _stages(observed: Observed, before: SeparationJobStatus, after: SeparationJobStatus) -> list[Span]:
     found = []
     for stage, kind in STAGE_CONDITION.items():
-        job, pods = _last(observed, seen, stage)
+        job, pods = observed.last(stage)
         pod = last_pod(pods)
         if job and job.ended_at and pod and pod.started_at and _turned(kind, before, after):
             found.append(Span(stage, pod.started_at, job.ended_at))
     return found
 
 
-def _gpu_seconds(
-    observed: Observed,
-    seen: Mapping[str, Sighting],
-    after: SeparationJobStatus,
-    now: datetime,
-    settings: Settings,
-) -> float:
-    profile = settings.profiles.get(observed.separation.spec.profile)
-    gpu = profile.separate.gpu if profile else None
-    job, pods = _last(observed, seen, WorkStage.SEPARATE)
-    pod = last_pod(pods)
-    if gpu is None or job is None or pod is None or pod.scheduled_at is None or after.stage != WorkStage.SEPARATE:
-        return 0
-    return max(0.0, ((job.ended_at or now) - pod.scheduled_at).total_seconds()) * gpu.count
-
-
-def _last(
-    observed: Observed, seen: Mapping[str, Sighting], stage: WorkStage
-) -> tuple[Job, tuple[Pod, ...]] | tuple[None, tuple[()]]:
-    """Return the last Job of a stage, were it gone by now, and its pods."""
-    jobs = {job.uid: job for job, _ in seen.values()} | {job.uid: job for job in observed.jobs}
-    run = observed.separation.spec.run
-    own = [job for job in jobs.values() if job.stage is stage and job.run == run]
-    if not own:
-        return None, ()
-    last = max(own, key=lambda job: job.attempt)
-    return last, observed.pods.get(last.uid) or (seen[last.uid][1] if last.uid in seen else ())
+def _gpu_seconds(status: SeparationJobStatus) -> float:
+    return status.usage.gpu_seconds if status.usage is not None else 0

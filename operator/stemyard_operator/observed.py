@@ -279,6 +279,10 @@ def pod_of(resource: Resource) -> Pod:
     )
 
 
+Sighting = tuple[Job, tuple[Pod, ...]]
+"""A Job and its pods, as they once were."""
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """Why Kueue holds a Job."""
@@ -325,6 +329,8 @@ class Observed:
     jobs: tuple[Job, ...] = ()
     pods: Mapping[str, tuple[Pod, ...]] = field(default_factory=dict)
     """By uid of their Job."""
+    seen: Mapping[str, Sighting] = field(default_factory=dict)
+    """Jobs that had a pod when last looked at, by uid: enough for figures, too old to decide from."""
     source: FoundSource | None = None
     manifest: FoundManifest | None = None
     looked: frozenset[WorkStage] = frozenset()
@@ -361,6 +367,15 @@ class Observed:
         """Return the Jobs of a stage of the run that is asked for, oldest attempt first."""
         run = self.separation.spec.run
         return sorted((job for job in self.jobs if job.stage is stage and job.run == run), key=lambda job: job.attempt)
+
+    def last(self, stage: WorkStage) -> tuple[Job, tuple[Pod, ...]] | tuple[None, tuple[()]]:
+        """Return the last Job of a stage, were it gone by now, and its pods as last looked at."""
+        jobs = {job.uid: job for job, _ in self.seen.values()} | {job.uid: job for job in self.jobs}
+        own = [job for job in jobs.values() if job.stage is stage and job.run == self.separation.spec.run]
+        if not own:
+            return None, ()
+        last = max(own, key=lambda job: job.attempt)
+        return last, self.pods.get(last.uid) or (self.seen[last.uid][1] if last.uid in self.seen else ())
 
 
 def live_jobs(jobs: Iterable[Job]) -> list[Job]:

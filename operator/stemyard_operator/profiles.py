@@ -16,6 +16,7 @@ _SUFFIXES: Final = {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
 }  # fmt: skip
 _QUANTITY: Final = re.compile(r"^(\d+(?:\.\d+)?)(k|M|G|T|Ki|Mi|Gi|Ti)?$")
+_CORES: Final = re.compile(r"^(\d+(?:\.\d+)?)(m?)$")
 _GROWTH: Final = 2
 """Default of `maxMemory` over the memory limit."""
 
@@ -97,6 +98,12 @@ class StageProfile(Placement):
     def wanted_device(self) -> str | None:
         """Device that must be there, None where nothing is asked for."""
         return self.device or ("cuda" if self.gpu is not None else None)
+
+    @property
+    def cpu(self) -> float:
+        """Cores that are asked for; 0 where the profile asks for none."""
+        asked = _CORES.match(self.resources.requests.get("cpu") or self.resources.limits.get("cpu") or "")
+        return float(asked[1]) / (1000 if asked[2] else 1) if asked else 0.0
 
     @property
     def memory(self) -> int | None:

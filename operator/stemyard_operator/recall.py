@@ -3,10 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from stemyard_operator.observed import FoundManifest, FoundSource, Job, Pod
-
-Sighting = tuple[Job, tuple[Pod, ...]]
-"""A Job and its pods, as they once were."""
+from stemyard_operator.observed import FoundManifest, FoundSource, Job, Pod, Sighting
 
 
 @dataclass(slots=True)
@@ -28,7 +25,7 @@ class Recall:
     written_at: float | None = None
     """When this process last wrote the status, on its own clock."""
     sightings: dict[str, Sighting] = field(default_factory=dict)
-    """Jobs and pods as they were when last looked at, by uid of the Job: enough for figures, too old to decide from."""
+    """Jobs and pods as they were when last looked at, by uid of the Job."""
     ready: dict[str, int] = field(default_factory=dict)
     """Ready pods when last seen, by uid of the Job."""
     started_at: datetime | None = None

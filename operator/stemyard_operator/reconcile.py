@@ -155,6 +155,7 @@ class Reconciler:
             separation=separation,
             jobs=jobs,
             pods={**recall.pods, **answers.pods},
+            seen=recall.sightings,
             source=recall.source,
             manifest=recall.manifest,
             looked=frozenset(WorkStage(stage) for stage in answers.looked),
@@ -285,7 +286,7 @@ class Reconciler:
         self._refresh(resource, separation, _AT_ONCE if status.finished_at else _ECHO_SECONDS)
         now = self.now()
         _log_transition(separation, status)
-        self._wrote(account(observed, recall.sightings, status, now, self._settings))
+        self._wrote(account(observed, status, now, self._settings))
         for notice in progress_of(separation, status, self._told(separation)):
             self._courier.tell(News(separation.uid, notice))
         for event in events_of(separation, status, now):

@@ -149,6 +149,8 @@ def result_of(found: FoundManifest) -> ResultStatus:
                 bytes=file.bytes,
                 sha256=file.sha256,
                 duration=file.duration_seconds,
+                lufs=file.integrated_loudness,
+                true_peak=file.true_peak,
                 peaks_key=f"{prefix}/{file.peaks.file}" if file.peaks is not None else None,
             )
             for stem, file in manifest.stems.items()

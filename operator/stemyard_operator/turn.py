@@ -21,6 +21,7 @@ from stemyard_operator.observed import Job, Observed, Separation
 from stemyard_operator.settings import Settings
 from stemyard_operator.status import fail, holds, pass_test, set_condition, settle
 from stemyard_operator.targets import named, targets
+from stemyard_operator.usage import used
 from stemyard_operator.webhooks import freeze
 
 HOLD_SECONDS: Final = 5
@@ -48,6 +49,12 @@ class Turn:
     def separation(self) -> Separation:
         """The SeparationJob as it is stored."""
         return self.observed.separation
+
+    @property
+    def _stored(self) -> SeparationJobStatus:
+        """What is stored of the run."""
+        stored = self.separation.status
+        return stored if stored.run == self.spec.run else SeparationJobStatus()
 
     @property
     def drafted(self) -> Separation:
@@ -164,6 +171,7 @@ class Turn:
     ) -> Decision:
         """Return the decision, with the status only where it is worth a write now."""
         self._take_progress()
+        self.status.usage = used(self.observed, self._stored, self.status, self.now, self.settings)
         settle(self.status, self.separation)
         hold = self._hold()
         write = hold <= 0 and self._worth_writing()
@@ -192,8 +200,7 @@ class Turn:
             return 0
         if self.patience > 0:
             return self.patience
-        stored = self.separation.status if self.separation.status.run == self.spec.run else SeparationJobStatus()
-        if holds(self.status, ConditionType.FETCHED) and not holds(stored, ConditionType.FETCHED):
+        if holds(self.status, ConditionType.FETCHED) and not holds(self._stored, ConditionType.FETCHED):
             return self._left(self.status.queued_at)
         return self._left(self.separation.created) if self.status.phase is Phase.PENDING else 0
 

@@ -52,7 +52,9 @@ def test_a_song_is_separated(running: World) -> None:
         found = running.separation()
         assert found.status.result is not None
         assert found.status.result.manifest_key == key
+        assert {(stem.lufs, stem.true_peak) for stem in found.status.result.stems.values()} == {(-14.2, -1.1)}
         assert found.status.started_at is not None
+        assert found.status.usage is not None
         assert {condition.status for condition in found.status.conditions} == {"True"}
         assert sorted(running.objects("stems/")) == sorted([key, *(s.key for s in found.status.result.stems.values())])
         assert running.objects("work/") == []

@@ -51,6 +51,7 @@ class Separations(RuleBasedStateMachine):
         self.suspensions: Counter[int] = Counter()
         self.verified: set[str] = set()
         self.reached: dict[tuple[int | None, int, int], int] = {}
+        self.used: dict[int | None, float] = {}
         self.forged = 0
         find = self.world.find
 
@@ -264,6 +265,13 @@ class Separations(RuleBasedStateMachine):
         at = (status.run, attempts.fetch if attempts else 0, attempts.separate if attempts else 0)
         assert (status.progress or 0) >= self.reached.get(at, 0)
         self.reached[at] = status.progress or 0
+
+    @invariant()
+    def usage_never_shrinks_within_a_run(self) -> None:
+        status = self.world.separation.status
+        used = status.usage.cpu_seconds if status.usage else 0
+        assert used >= self.used.get(status.run, 0)
+        self.used[status.run] = used
 
     @invariant()
     def attempts_are_bounded(self) -> None:

@@ -18,12 +18,10 @@ from stemyard_operator.cluster import jobs_path, leases_path, pods_path, right_o
 from stemyard_operator.health import Health
 from stemyard_operator.metrics import Metrics
 from stemyard_operator.mirroring import MirrorFeed
-from stemyard_operator.observed import pod_of
 from stemyard_operator.profiles import Gpu, Profile, StageProfile
 from stemyard_operator.projection import Projection
 from stemyard_operator.queue import WorkQueue
 from stemyard_operator.readings import Reading
-from stemyard_operator.recall import Recall
 from tests.operator.test_webhooks import ONE, OWN, finished
 from tests.operator.world import NAMESPACE, SPEC, START, World, settings
 
@@ -60,14 +58,11 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 def accounts(world: World) -> list[Account]:
     """Accounts of the writes of a world, from now on."""
     found: list[Account] = []
-    write, recall = world._write, Recall(run=1)
+    write = world._write
 
     def watched(decision: Any) -> None:
-        observed = world.observed()
-        for job in observed.jobs:
-            recall.see(job, tuple(pod_of(pod) for pod in world.pods.get(job.uid, [])))
         if decision.status is not None:
-            found.append(account(observed, recall.sightings, decision.status, world.now, world.config))
+            found.append(account(world.observed(), decision.status, world.now, world.config))
         write(decision)
 
     world._write = watched  # type: ignore[method-assign]

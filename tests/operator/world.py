@@ -31,6 +31,7 @@ from stemyard_operator.observed import (
     FoundSource,
     Observed,
     Separation,
+    Sighting,
     Workload,
     job_of,
     pod_of,
@@ -108,6 +109,8 @@ class World:
     """URLs of the webhooks that are on their way, by id."""
     attempted: dict[str, Attempted] = field(default_factory=dict)
     attempted_seconds: float = 0
+    seen: dict[str, Sighting] = field(default_factory=dict)
+    """Jobs and pods as the operator last saw them."""
     numbers: Any = field(default_factory=lambda: itertools.count(100))
 
     # what is seen
@@ -141,10 +144,14 @@ class World:
 
     def observed(self, **answers: Any) -> Observed:
         typed = [job_of(job) for job in self.jobs.values()]
+        self.seen.update(
+            {job.uid: (job, tuple(map(pod_of, self.pods.get(job.uid, [])))) for job in typed if job is not None}
+        )
         quiet = (self.now - self.last_write).total_seconds() if self.last_write else float("inf")
         return Observed(
             separation=self.separation,
             jobs=tuple(job for job in typed if job is not None),
+            seen=self.seen,
             room=frozenset(self.room),
             duplicates=tuple(self.duplicates),
             progress=self.progress,
@@ -396,6 +403,8 @@ def mark_of(
                 sha256=hashlib.sha256(stem.encode() * 50).hexdigest(),
                 samples=441_000,
                 duration_seconds=10.0,
+                integrated_loudness=-14.2,
+                true_peak=-1.1,
             )
             for stem in separation.spec.stems
         },
