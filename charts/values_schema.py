@@ -109,7 +109,12 @@ _MOUNT: Final = _closed(
 _VARIABLES: Final = {
     "type": "array",
     "items": _closed(
-        {"name": {"type": "string"}, "value": {"type": "string"}, "valueFrom": {"type": "object"}}, ("name",)
+        {
+            "name": {"type": "string", "description": "Name of the variable."},
+            "value": {"type": "string", "description": "Its value."},
+            "valueFrom": {"type": "object", "description": "Where its value comes from, as in a container's env."},
+        },
+        ("name",),
     ),
 }
 
@@ -165,6 +170,12 @@ CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "maxActive*": {"minimum": 1},
     "maxActivePerNamespace": {"minimum": 0},
     "profiles": {"type": "object", "additionalProperties": _PROFILE},
+    "ttl.*": {"minimum": 0},
+    "sweep.seconds": {"minimum": 0},
+    "sweep.force": {"pattern": r"^(\d{4}-\d{2}-\d{2})?$"},
+    "kueue.apiVersion": {"pattern": "^v[0-9][a-z0-9]*$"},
+    "fetch.maxActivePerHost": {"minimum": 0},
+    "fetch.spacingSeconds": {"minimum": 0},
     "limits.*": _COUNT,
     "limits.maxFileSizeMb": {"maximum": 5120},
     "models.default": {"enum": sorted(MODELS)},

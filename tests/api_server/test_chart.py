@@ -254,13 +254,17 @@ def test_the_notes_say_what_to_type(plane: ControlPlane, place: str) -> None:
         f"kubectl -n {place} rollout status deployment/tunes-api deployment/tunes-operator",
         "$STEMYARD_URL/separate-audio",
         f"kubectl -n {place} get separationjobs --watch",
-        f"helm test tunes --namespace {place}",
+        f"helm test tunes --namespace {place} --logs --timeout 720s",
+        '-d \'{"search_query": "Song Title Artist"}\'',
         "YouTube is on. You, who deploy this, answer for the right",
         "--set sources.youtube.enabled=false",
     ):
         assert part in notes
     install_case("demo", place, {"sources": {"youtube": {"enabled": False}}})
-    assert "YouTube" not in find_helm().notes(release)
+    notes = find_helm().notes(release)
+    assert "YouTube" not in notes
+    assert "search_query" not in notes, "it would be refused"
+    assert '-d \'{"url": "https://example.com/song.mp3"}\'' in notes
 
 
 def test_the_notes_read_address_and_key(plane: ControlPlane, place: str) -> None:

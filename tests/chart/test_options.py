@@ -2,12 +2,13 @@
 
 import re
 from base64 import b64decode
+from collections.abc import Hashable
 from functools import reduce
 
 import pytest
 import yaml
 
-from charts.helm import CHART, merge
+from charts.helm import CHART, find_helm, merge
 from stemyard_contract.secret_variables import SECRET_VARIABLES
 from tests.chart.rendered import (
     BUCKET,
@@ -21,6 +22,8 @@ from tests.chart.rendered import (
     environment,
     find,
     of_kind,
+    pods,
+    release,
     render,
 )
 
@@ -181,6 +184,44 @@ def test_pods_may_be_moved_when_nodes_are_saved() -> None:
     for deployment in of_kind(case("everything"), "Deployment"):
         annotations = deployment["spec"]["template"]["metadata"]["annotations"]
         assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "true"
+
+
+def test_a_deployer_may_keep_a_pod_on_its_node_and_give_it_labels_that_all_have() -> None:
+    kept = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+    values = {"commonLabels": {"team": "audio"}, "api": {"podAnnotations": kept, "podLabels": {"team": "front"}}}
+    text = find_helm().template(release(merge(BUCKET, values)))
+    pod = find(render(merge(BUCKET, values)), "Deployment", f"{RELEASE}-api")["spec"]["template"]["metadata"]
+    assert kept.items() <= pod["annotations"].items()
+    assert pod["labels"]["team"] == "front"
+    for document in text.split("\n---\n"):
+        yaml.load(document, OnlyOnce)
+
+
+class OnlyOnce(yaml.SafeLoader):
+    """Refuses a mapping that has a key twice, as the API server does."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        assert len(set(names)) == len(names), names
+        return super().construct_mapping(node, deep)
+
+
+@every_case
+def test_no_mapping_has_a_key_twice(name: str) -> None:
+    for document in find_helm().template(release(CASES[name])).split("\n---\n"):
+        yaml.load(document, OnlyOnce)
+
+
+@every_case
+def test_every_image_of_an_air_gapped_cluster_comes_from_its_registry(name: str) -> None:
+    values = merge(CASES[name], {"images": {"registry": "mirror.example.com/stemyard"}, "prePull": {"enabled": True}})
+    images = [
+        one["image"]
+        for pod in pods(render(values))
+        for one in [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]
+    ]
+    assert images
+    assert [image for image in images if not image.startswith("mirror.example.com/stemyard/")] == []
 
 
 def test_every_variable_of_the_chart_is_kept_from_extra_env() -> None:

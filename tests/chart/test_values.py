@@ -12,7 +12,7 @@ from charts.described_values import UndescribedValueError, Value, read_values
 from charts.generate import CHART, generated, with_table
 from charts.helm import HelmError, ValuesFileError, merge
 from charts.helm import read_values as read_values_files
-from tests.chart.rendered import BUCKET, Object, render, schema
+from tests.chart.rendered import BUCKET, Object, environment, render, schema
 
 GONE: Object = {"objectStore": {"cloudflareAccountId": None, "existingSecret": None}}
 
@@ -21,6 +21,9 @@ def nodes(node: Object, path: str = "") -> Iterator[tuple[str, Object]]:
     for name, child in node.get("properties", {}).items():
         yield f"{path}.{name}", child
         yield from nodes(child, f"{path}.{name}")
+    for below in ("items", "additionalProperties"):
+        if isinstance(node.get(below), dict):
+            yield from nodes(node[below], f"{path}.*")
 
 
 def nested(name: str, value: object) -> dict[str, Any]:
@@ -111,6 +114,11 @@ def test_a_readme_without_its_marks_is_refused() -> None:
         ("priorityClasses", {"urgent": {"value": 2_000_000_000}}),
         ("monitoring.serviceMonitor.interval", "often"),
         ("api.corsAllowedOrigins", ["app.example.com"]),
+        ("ttl.failedSeconds", -1),
+        ("sweep.seconds", -1),
+        ("sweep.force", "tomorrow"),
+        ("kueue.apiVersion", "latest"),
+        ("fetch.spacingSeconds", -1),
     ],
 )
 def test_the_schema_refuses(name: str, value: object) -> None:
@@ -194,7 +202,60 @@ def test_the_schema_refuses(name: str, value: object) -> None:
         ),
         ({"maxActivePerNamespace": 2}, "maxActivePerNamespace 2 is more than maxActive 1"),
         ({"operator": {"retry": {"baseSeconds": 400}}}, "operator.retry.baseSeconds 400 is more than"),
-        ({"operator": {"podDisruptionBudget": {"maxUnavailable": 0}}}, "keeps every node with an operator"),
+        ({"operator": {"podDisruptionBudget": {"maxUnavailable": 0}}}, "keeps every node with one of its pods"),
+        ({"api": {"podDisruptionBudget": {"maxUnavailable": "0%"}}}, "api.podDisruptionBudget.maxUnavailable=0% keeps"),
+        (
+            {"commonLabels": {"app.kubernetes.io/name": "x"}},
+            "commonLabels sets app.kubernetes.io/name, which the chart",
+        ),
+        ({"valkey": {"podLabels": {"helm.sh/chart": "x"}}}, "valkey.podLabels sets helm.sh/chart, which the chart"),
+        ({"api": {"podAnnotations": {"checksum/config": "x"}}}, "api.podAnnotations sets checksum/config, which"),
+        (
+            {"operator": {"podAnnotations": {"prometheus.io/port": "1"}}},
+            "operator.podAnnotations sets prometheus.io/port, and so does operator.metrics.annotations=true",
+        ),
+        ({"api": {"extraVolumes": [{"name": "tmp", "emptyDir": {}}]}}, 'api.extraVolumes has a volume named "tmp"'),
+        (
+            {"operator": {"extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}]}},
+            'operator.extraVolumeMounts mounts "ca", which no volume is called',
+        ),
+        (
+            {"fetch": {"extraVolumes": [{"name": "work", "configMap": "c", "mountPath": "/c"}]}},
+            'fetch.extraVolumes has a volume named "work"',
+        ),
+        ({"profiles": {"gpu": {"queueName": "team"}}}, "profiles.gpu names a queue of Kueue, but kueue.enabled=false"),
+        (
+            {"profiles": {"gpu": {"fetch": {"gpu": {"resource": "nvidia.com/gpu"}}}}},
+            "ask for it in profiles.gpu.separate",
+        ),
+        ({"profiles": {"gpu": {"separate": {"device": "cpu"}}}}, "profiles.gpu.separate.device=cpu leaves the GPU"),
+        (
+            {"profiles": {"default": {"separate": {"resources": {"requests": {"memory": "2049Mi"}}}}}},
+            "profiles.default.separate.resources.requests.memory 2049Mi is more than its limit 2Gi",
+        ),
+        (
+            {"profiles": {"gpu": {"separate": {"maxMemory": "8G"}}}},
+            "profiles.gpu.separate.maxMemory 8G is less than the memory limit 8Gi",
+        ),
+        ({"valkey": {"maxMemory": "1gb"}}, "valkey.maxMemory 1gb is more than valkey.resources.limits.memory 256Mi"),
+        (
+            {"sources": {"youtube": {"enabled": False, "cookiesSecret": "c"}}},
+            "sources.youtube.cookiesSecret is set, but sources.youtube.enabled=false",
+        ),
+        (
+            {"sources": {"youtube": {"pauses": {"beforeDownload": 10, "beforeDownloadMax": 5}}}},
+            "beforeDownloadMax 5 is less than beforeDownload 10",
+        ),
+        ({"fetch": {"maxActivePerHost": 5}}, "fetch.maxActivePerHost 5 is more than maxActiveFetch 4"),
+        ({"helmTest": {"model": "htdemucs"}}, 'helmTest.model "htdemucs" is not in models.enabled'),
+        (
+            {"webhooks": {"endpoints": [{"name": "crm", "url": "http://crm.svc:80/hook"}]}},
+            'webhooks.endpoints has "crm" at an http:// address',
+        ),
+        (
+            {"valkey": {"enabled": False}, "redis": {"url": "redis://r/0", "port": 6380}},
+            "redis.url names no port, which means 6379, and redis.port is 6380",
+        ),
         (
             {"operator": {"extraEnv": [{"name": "MAX_ACTIVE", "value": "4"}]}},
             "operator.extraEnv sets MAX_ACTIVE, which is what maxActive is for; set that instead",
@@ -219,6 +280,53 @@ def test_a_contradiction_is_refused_with_a_sentence(values: Object, sentence: st
     with pytest.raises(HelmError) as refused:
         render(merge(BUCKET, values))
     assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"objectStore": {"egressCIDRs": ["10.0.0.0/8"]}}, "objectStore.egressCIDRs are addresses of an external"),
+        (
+            {name: {"service": {"type": "NodePort", "nodePort": 30900}} for name in ("api", "store")},
+            "api.service.nodePort and store.service.nodePort are both 30900",
+        ),
+        (
+            {name: {"ingress": {"enabled": True, "hosts": ["songs.example.com"]}} for name in ("api", "store")},
+            'api.ingress.hosts and store.ingress.hosts both have "songs.example.com"',
+        ),
+    ],
+)
+def test_a_contradiction_with_the_bundled_store_is_refused(values: Object, sentence: str) -> None:
+    with pytest.raises(HelmError) as refused:
+        render(merge({"store": {"enabled": True}}, values))
+    assert sentence in str(refused.value)
+
+
+def test_what_only_looks_like_a_contradiction_is_taken() -> None:
+    profiles = {
+        "default": {"separate": {"resources": {"requests": {"memory": "2Gi"}}, "maxMemory": "2147483648"}},
+        "queued": {"queueName": "team", "fetch": {}},
+        "bare": {},
+    }
+    endpoint = {"name": "crm", "url": "http://crm.svc:8080/hook"}
+    allowed = {"endpoints": [endpoint], "allowedOrigins": ["http://crm.svc:8080"], "ports": [443]}
+    volumes = {"extraVolumeMounts": [{"name": "tmp", "mountPath": "/scratch"}]}
+    site = {"extractors": ["soundcloud"], "youtube": {"enabled": False, "proxySecret": "proxy"}}
+    given = {"profiles": profiles, "kueue": {"enabled": True}, "webhooks": allowed, "api": volumes, "sources": site}
+    assert render(merge(BUCKET, given))
+
+
+def test_numbers_of_seven_digits_stay_whole() -> None:
+    large: Object = {
+        "limits": {"maxDurationSeconds": 10_000_000},
+        "api": {"rateLimits": {"readsPerMinute": 3_000_000}, "quotas": {"minutesPerDay": 2_000_000}},
+        "operator": {"retry": {"maxSeconds": 1_000_000}},
+    }
+    objects = render(merge(BUCKET, large))
+    assert environment(objects, "api")["RATE_LIMIT_READS_PER_MINUTE"] == "3000000"
+    assert environment(objects, "api")["QUOTA_MINUTES_PER_DAY"] == "2000000"
+    assert environment(objects, "operator")["RETRY_MAX_SECONDS"] == "1000000"
+    assert environment(objects, "operator")["MAX_DURATION_SECONDS"] == "10000000"
 
 
 def test_given_secrets_are_used_as_they_are() -> None:

@@ -56,10 +56,15 @@ affinity:
 
 {{/* Labels of a component's pods. Takes a list: the root, the component, its values. */}}
 {{- define "stemyard.podLabels" -}}
-{{ include "stemyard.labels" . }}
-{{- with (index . 2).podLabels }}
-{{ toYaml . }}
+{{ mergeOverwrite (include "stemyard.labels" . | fromYaml) (index . 2).podLabels | toYaml }}
 {{- end }}
+
+{{/* Annotation: what the pod keeps on its node is temporary, or a volume, or nothing. Takes the component's values. */}}
+{{- define "stemyard.safeToEvict" -}}
+{{- $name := "cluster-autoscaler.kubernetes.io/safe-to-evict" -}}
+{{- if not (hasKey .podAnnotations $name) -}}
+{{ $name }}: "true"
+{{- end -}}
 {{- end }}
 
 {{/* Spread of a component's pods, so that neither a node nor a zone takes all of them. Takes the same list. */}}

@@ -60,9 +60,9 @@ Takes a JSON object: variable, name of the Secret.
 - name: S3_REGION
   value: {{ include "stemyard.storeRegion" . | quote }}
 - name: MAX_FILE_SIZE_MB
-  value: {{ .Values.limits.maxFileSizeMb | quote }}
+  value: {{ .Values.limits.maxFileSizeMb | int64 | quote }}
 - name: MAX_DURATION_SECONDS
-  value: {{ .Values.limits.maxDurationSeconds | quote }}
+  value: {{ .Values.limits.maxDurationSeconds | int64 | quote }}
 - name: DEFAULT_MODEL
   value: {{ .Values.models.default | quote }}
 - name: ENABLED_MODELS

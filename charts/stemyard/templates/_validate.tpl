@@ -11,6 +11,9 @@
 {{- include "stemyard.validateVolumes" . -}}
 {{- include "stemyard.validateAmounts" . -}}
 {{- include "stemyard.validateVariables" . -}}
+{{- include "stemyard.validatePods" . -}}
+{{- include "stemyard.validateProfiles" . -}}
+{{- include "stemyard.validateSources" . -}}
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled -}}
 {{- fail "monitoring.podMonitor.enabled and monitoring.serviceMonitor.enabled would have every pod scraped twice; keep one" -}}
 {{- end -}}
@@ -55,6 +58,17 @@
 {{- if and $given.httpRoute.enabled (not $given.httpRoute.parentRefs) -}}
 {{- fail (printf "%s.httpRoute.parentRefs is empty; name a gateway, or set %s.httpRoute.enabled=false" $name $name) -}}
 {{- end -}}
+{{- if eq $name "store" -}}
+{{- $api := (index . 0).Values.api -}}
+{{- if and $given.enabled $given.service.nodePort (eq (int $given.service.nodePort) (int $api.service.nodePort)) -}}
+{{- fail (printf "api.service.nodePort and store.service.nodePort are both %v; a port of the nodes leads to one Service, so change one" $given.service.nodePort) -}}
+{{- end -}}
+{{- range $given.ingress.hosts -}}
+{{- if and $given.ingress.enabled $api.ingress.enabled (has . $api.ingress.hosts) -}}
+{{- fail (printf "api.ingress.hosts and store.ingress.hosts both have %q; each needs a host of its own, as both serve every path" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq $name "store") (not $given.enabled) (or $given.ingress.enabled $given.httpRoute.enabled) -}}
 {{- fail "store.ingress or store.httpRoute leads to the bundled store, which is not there; set store.enabled=true, or turn them off" -}}
 {{- end -}}
@@ -81,8 +95,14 @@
 {{- fail (printf "operator.retry.baseSeconds %v is more than operator.retry.maxSeconds %v" .baseSeconds .maxSeconds) -}}
 {{- end -}}
 {{- end -}}
-{{- if and .Values.operator.podDisruptionBudget.enabled (eq (toString .Values.operator.podDisruptionBudget.maxUnavailable) "0") -}}
-{{- fail "operator.podDisruptionBudget.maxUnavailable=0 keeps every node with an operator from being drained; set 1" -}}
+{{- if gt (int .Values.fetch.maxActivePerHost) (int .Values.maxActiveFetch) -}}
+{{- fail (printf "fetch.maxActivePerHost %v is more than maxActiveFetch %v, which counts all hosts" .Values.fetch.maxActivePerHost .Values.maxActiveFetch) -}}
+{{- end -}}
+{{- if and .Values.valkey.enabled (include "stemyard.less" (list (dig "limits" "memory" "" .Values.valkey.resources) .Values.valkey.maxMemory)) -}}
+{{- fail (printf "valkey.maxMemory %s is more than valkey.resources.limits.memory %s, so the server would be killed before it makes room; lower one, or raise the other" .Values.valkey.maxMemory .Values.valkey.resources.limits.memory) -}}
+{{- end -}}
+{{- if and .Values.helmTest.model (not (has .Values.helmTest.model (include "stemyard.models" . | fromJsonArray))) -}}
+{{- fail (printf "helmTest.model %q is not in models.enabled; add it, or clear helmTest.model" .Values.helmTest.model) -}}
 {{- end -}}
 {{- end }}
 
@@ -90,6 +110,9 @@
 {{- $given := .Values.objectStore -}}
 {{- if and .Values.store.enabled (or $given.endpoint $given.cloudflareAccountId) -}}
 {{- fail "store.enabled=true runs a bundled store, but objectStore.endpoint or objectStore.cloudflareAccountId names another; clear these or set store.enabled=false" -}}
+{{- end -}}
+{{- if and .Values.store.enabled $given.egressCIDRs -}}
+{{- fail "objectStore.egressCIDRs are addresses of an external store, but store.enabled=true runs a bundled one; clear them" -}}
 {{- end -}}
 {{- if not (or .Values.store.enabled $given.endpoint $given.cloudflareAccountId) -}}
 {{- fail "nowhere to keep stems: set objectStore.endpoint (S3) or objectStore.cloudflareAccountId (R2), or store.enabled=true for the bundled store" -}}
@@ -115,6 +138,9 @@
 {{- end -}}
 {{- if and .Values.redis.caSecret .Values.redis.url (not (hasPrefix "rediss://" .Values.redis.url)) -}}
 {{- fail "redis.caSecret is for TLS, but redis.url does not begin with rediss://; change the URL, or clear redis.caSecret" -}}
+{{- end -}}
+{{- if and .Values.redis.url (not (regexMatch ":[0-9]+$" (urlParse .Values.redis.url).host)) (ne (int .Values.redis.port) 6379) -}}
+{{- fail (printf "redis.url names no port, which means 6379, and redis.port is %v; write the port into redis.url" .Values.redis.port) -}}
 {{- end -}}
 {{- if and .Values.valkey.password .Values.valkey.existingSecret -}}
 {{- fail "valkey.password and valkey.existingSecret are both set; keep one" -}}
@@ -144,6 +170,12 @@
 {{- fail (printf "webhooks.endpoints has two named %q; name each once, as deliveries and secrets are known by it" .name) -}}
 {{- end -}}
 {{- $names = append $names .name -}}
+{{- if and (hasPrefix "http://" .url) (not $given.allowHttp) -}}
+{{- $origin := printf "http://%s" (urlParse .url).host -}}
+{{- if not (has $origin $given.allowedOrigins) -}}
+{{- fail (printf "webhooks.endpoints has %q at an http:// address, which is refused; use https://, name %s in webhooks.allowedOrigins, or set webhooks.allowHttp=true" .name $origin) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if and $given.previousSecret (not $given.secret) -}}
 {{- fail "webhooks.previousSecret is what webhooks.secret replaces; set webhooks.secret, or clear it" -}}

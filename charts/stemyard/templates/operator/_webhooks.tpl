@@ -12,11 +12,11 @@
 {{- define "stemyard.webhookEnv" -}}
 {{- with .Values.webhooks -}}
 - name: WEBHOOK_TIMEOUT_SECONDS
-  value: {{ .timeoutSeconds | quote }}
+  value: {{ .timeoutSeconds | int64 | quote }}
 - name: WEBHOOK_CONCURRENCY
-  value: {{ .concurrency | quote }}
+  value: {{ .concurrency | int64 | quote }}
 - name: WEBHOOK_CONCURRENCY_PER_TARGET
-  value: {{ .concurrencyPerTarget | quote }}
+  value: {{ .concurrencyPerTarget | int64 | quote }}
 - name: WEBHOOK_ALLOW_HTTP
   value: {{ .allowHttp | quote }}
 {{- if .url }}
