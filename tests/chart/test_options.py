@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from charts.helm import CHART, find_helm, merge
-from stemyard_contract.secret_variables import SECRET_VARIABLES
+from stemyard_contract.secret_variables import SECRET_FILES, SECRET_VARIABLES
 from tests.chart.rendered import (
     BUCKET,
     CASES,
@@ -119,6 +119,25 @@ def test_every_variable_from_a_secret_is_listed_for_its_part() -> None:
             for one in variables
             if "secretKeyRef" in one.get("valueFrom", {})
         )
+
+
+def test_every_file_from_a_secret_is_listed_for_its_part() -> None:
+    objects = render(merge(CASES["external"], {"api": {"keys": {"existingSecret": "team-keys"}}}))
+    authority = "/etc/stemyard-redis/ca.crt=redis-ca"
+    assert environment(objects, "operator")[SECRET_FILES] == authority
+    assert environment(objects, "api")[SECRET_FILES] == f"{authority},/etc/stemyard/keys/keys.yaml=team-keys"
+    assert SECRET_FILES not in environment(case("default"), "api")
+    for name in ("api", "operator"):
+        pod = find(objects, "Deployment", f"{RELEASE}-{name}")["spec"]["template"]["spec"]
+        secrets = {one["name"]: one["secret"] for one in pod["volumes"] if "secret" in one}
+        assert all(one["optional"] for one in secrets.values())
+        mounts = {one["name"]: one["mountPath"] for one in container(objects, name)["volumeMounts"]}
+        files = [
+            f"{mounts[volume]}/{item['path']}={secret['secretName']}"
+            for volume, secret in secrets.items()
+            for item in secret.get("items", [])
+        ]
+        assert sorted(files) == sorted(environment(objects, name)[SECRET_FILES].split(","))
 
 
 def test_the_model_cache_is_filled_in_every_watched_namespace_and_mounted_by_separators() -> None:

@@ -7,7 +7,7 @@ import pytest
 from stemyard_api.settings import Settings as ApiSettings
 from stemyard_api.settings import load_settings as load_api_settings
 from stemyard_contract.handover import WorkStage
-from stemyard_contract.secret_variables import SECRET_VARIABLES
+from stemyard_contract.secret_variables import SECRET_FILES, SECRET_VARIABLES
 from stemyard_operator.profiles import Profile, StageProfile
 from stemyard_operator.settings import Settings as OperatorSettings
 from stemyard_operator.settings import load_settings as load_operator_settings
@@ -15,7 +15,7 @@ from stemyard_operator.signing import Keychain, secrets
 from stemyard_operator.sources import source_environment, source_mounts, source_volumes
 from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, container, environment, find, render, schema
 
-NO_FIELD = {SECRET_VARIABLES}
+NO_FIELD = {SECRET_FILES, SECRET_VARIABLES}
 """Read before the settings are."""
 NOT_READ_YET = {"API_NAMESPACE"}
 """Given to the operator, which does not need it yet."""
@@ -26,6 +26,7 @@ every_case = pytest.mark.parametrize("name", CASES)
 def api_settings(objects: list[Object], monkeypatch: pytest.MonkeyPatch) -> ApiSettings:
     for name, value in environment(objects, "api").items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv(SECRET_FILES, raising=False)  # mounted by the kubelet alone
     return load_api_settings()
 
 
@@ -38,6 +39,7 @@ def operator_settings(objects: list[Object], folder: Path, monkeypatch: pytest.M
     (webhooks / "WEBHOOK_SECRET").write_text("0123456789abcdef")
     for name, value in environment(objects, "operator").items():
         monkeypatch.setenv(name, value.replace("/etc/stemyard", str(folder)))
+    monkeypatch.delenv(SECRET_FILES, raising=False)
     return load_operator_settings()
 
 

@@ -1,7 +1,7 @@
 """A missing key of a Secret is said by name, with the Secret it should be in, and never with a value."""
 
 from stemyard_contract.redis_url import with_authority
-from stemyard_contract.secret_variables import SECRET_VARIABLES, absent
+from stemyard_contract.secret_variables import SECRET_FILES, SECRET_VARIABLES, absent
 
 
 def test_nothing_is_missing_where_nothing_is_listed() -> None:
@@ -15,6 +15,14 @@ def test_each_missing_or_empty_variable_is_named_with_its_secret() -> None:
     assert [sentence.split(";")[0] for sentence in said] == [
         "B is empty: the Secret two does not exist or has no key B",
         "C is empty: the Secret three does not exist or has no key C",
+    ]
+
+
+def test_each_missing_file_is_named_with_its_secret() -> None:
+    environment = {SECRET_FILES: "/etc/redis/ca.crt=authority,/etc/keys/keys.yaml=team"}
+    assert absent(environment, {"/etc/keys/keys.yaml"}.__contains__) == [
+        "/etc/redis/ca.crt is not there: the Secret authority does not exist or has no key ca.crt; "
+        "add it, then restart the pod"
     ]
 
 

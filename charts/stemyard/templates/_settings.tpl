@@ -22,6 +22,36 @@ Takes a JSON object: variable, name of the Secret.
   value: {{ $listed | join "," | quote }}
 {{- end }}
 
+{{/* The same for files. Takes a JSON object: path, which ends with the key, and name of the Secret. */}}
+{{- define "stemyard.secretFiles" -}}
+{{- $listed := list -}}
+{{- range $path, $secret := fromJson . -}}
+{{- $listed = append $listed (printf "%s=%s" $path $secret) -}}
+{{- end -}}
+{{- if $listed }}
+- name: STEMYARD_SECRET_FILES
+  value: {{ $listed | join "," | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Files that both take from Secrets, as a JSON object of the Secrets' names. */}}
+{{- define "stemyard.sharedFiles" -}}
+{{- $files := dict -}}
+{{- with .Values.redis.caSecret -}}
+{{- $_ := set $files "/etc/stemyard-redis/ca.crt" . -}}
+{{- end -}}
+{{- toJson $files -}}
+{{- end }}
+
+{{/* Files that the API takes from Secrets. */}}
+{{- define "stemyard.apiFiles" -}}
+{{- $files := include "stemyard.sharedFiles" . | fromJson -}}
+{{- with .Values.api.keys.existingSecret -}}
+{{- $_ := set $files "/etc/stemyard/keys/keys.yaml" . -}}
+{{- end -}}
+{{- toJson $files -}}
+{{- end }}
+
 {{/* The certificate authority of an external Redis: where it is mounted, and the volume. */}}
 {{- define "stemyard.redisMount" -}}
 {{- if .Values.redis.caSecret }}
@@ -31,7 +61,7 @@ Takes a JSON object: variable, name of the Secret.
 {{- define "stemyard.redisVolume" -}}
 {{- with .Values.redis.caSecret }}
 - name: redis-ca
-  secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}
+  secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}], optional: true}
 {{- end }}
 {{- end }}
 

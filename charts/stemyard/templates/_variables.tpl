@@ -93,6 +93,7 @@ shared:
   S3_PUBLIC_ENDPOINT_URL: objectStore.publicEndpoint
   S3_REGION: objectStore.region
   STEMYARD_INSTALL_ID: install.id
+  STEMYARD_SECRET_FILES: ""
   STEMYARD_SECRET_VARIABLES: ""
   YOUTUBE_ENABLED: sources.youtube.enabled
 {{- end }}
