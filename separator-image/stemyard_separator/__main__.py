@@ -1,5 +1,6 @@
 """`python -m stemyard_separator` runs the stage that the Assignment names; `run` and `--self-test` need none."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -38,7 +39,7 @@ def main() -> int:
     stop_on_sigterm()
     start_logging()
     try:
-        settings = Settings()
+        settings = Settings.from_environment(os.environ)
         assignment = _assignment(settings)
     except (ValidationError, ConfigurationError) as error:
         log_failure("misconfigured", reason=_reason(error))

@@ -1,21 +1,27 @@
 """Settings of the process, from its environment."""
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from stemyard_contract.handover import DESK_TOKEN_PATH, TERMINATION_MESSAGE_PATH
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Settings(BaseSettings):
-    """Environment variables `STEMYARD_<FIELD>`; all have defaults that fit the pod the operator makes."""
+_PREFIX: Final = "STEMYARD_"
 
-    model_config = SettingsConfigDict(env_prefix="STEMYARD_", frozen=True)
+
+class Settings(BaseModel):
+    """Environment variables `STEMYARD_<FIELD>`; all have defaults that fit the pod the operator makes.
+
+    Read here and not by pydantic-settings: importing that is a tenth of what a stage needs to start.
+    """
+
+    model_config = ConfigDict(frozen=True)
 
     assignment: str = ""
     """The Assignment, as JSON."""
@@ -35,7 +41,7 @@ class Settings(BaseSettings):
     """What engines that know GPUs compute on; `cuda` fails where no GPU can be used, `auto` takes one if it can."""
     compile: bool = False
     """Have torch compile the networks: faster on a GPU once it is done, which takes minutes and a C++ compiler."""
-    fetch_allowed_cidrs: Annotated[tuple[Network, ...], NoDecode] = ()
+    fetch_allowed_cidrs: tuple[Network, ...] = ()
     """Networks that direct links may lead to although they are not public, comma-separated. For tests."""
     link_deadline_seconds: Annotated[float, Field(gt=0)] = 600
     """Seconds the download of one link may take."""
@@ -55,8 +61,20 @@ class Settings(BaseSettings):
     """Least seconds to wait before a download."""
     youtube_download_delay_max: Annotated[float, Field(ge=0)] = 0
     """Most seconds to wait before a download, chosen by chance; 0 means the least."""
-    extractors: Annotated[tuple[str, ...], NoDecode] = ()
+    extractors: tuple[str, ...] = ()
     """More extractors of yt-dlp, by their exact names and comma-separated, whose links are accepted (`soundcloud`)."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Read the variables that are set; others with the prefix are of no meaning here.
+
+        Raises:
+            pydantic.ValidationError: one of them has no sensible value.
+        """
+        given = {
+            name.removeprefix(_PREFIX).lower(): text for name, text in environment.items() if name.startswith(_PREFIX)
+        }
+        return cls.model_validate(given)
 
     @field_validator("fetch_allowed_cidrs", "extractors", mode="before")
     @classmethod

@@ -6,14 +6,25 @@ import sys
 
 import pytest
 
-NEVER = {"boto3", "fastapi", "kopf", "kubernetes", "redis", "scipy", "uvicorn", "aiohttp"}
+NEVER = {
+    "boto3",
+    "fastapi",
+    "kopf",
+    "kubernetes",
+    "redis",
+    "scipy",
+    "uvicorn",
+    "aiohttp",
+    "asyncio",
+    "pydantic_settings",
+}
 """The separator has no use for them at all."""
 LATER = {"onnxruntime", "torch", "demucs", "yt_dlp", "onnx"}
 """Imported when needed: by a thread beside the download, or by a process of its own."""
 STAGES = {
-    "stemyard_separator.__main__": (LATER | {"numpy", "av", "soxr"}, 400),
-    "stemyard_separator.fetch": (LATER, 560),
-    "stemyard_separator.separate": (LATER, 560),
+    "stemyard_separator.__main__": (LATER | {"numpy", "av", "soxr"}, 340),
+    "stemyard_separator.fetch": (LATER, 500),
+    "stemyard_separator.separate": (LATER, 500),
     "stemyard_separator.engines.spleeter": ({"torch", "demucs", "onnx", "yt_dlp", "httpx"}, 380),
     "stemyard_separator.local": (LATER | {"httpx"}, 440),
 }

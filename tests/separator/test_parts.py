@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.quality import DEFAULT_QUALITY, Quality
@@ -174,12 +175,27 @@ def test_a_checkpoint_may_hold_arrays_only(value: object, capsys: pytest.Capture
     assert capsys.readouterr().out == ""
 
 
-def test_settings_read_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STEMYARD_FETCH_ALLOWED_CIDRS", "127.0.0.1/32, fd00::/8")
+def test_settings_read_networks() -> None:
+    read = Settings.from_environment({"STEMYARD_FETCH_ALLOWED_CIDRS": "127.0.0.1/32, fd00::/8", "HOME": "/tmp"})
 
-    assert [str(network) for network in Settings().fetch_allowed_cidrs] == ["127.0.0.1/32", "fd00::/8"]
-    monkeypatch.delenv("STEMYARD_FETCH_ALLOWED_CIDRS")
-    assert Settings().fetch_allowed_cidrs == ()
+    assert [str(network) for network in read.fetch_allowed_cidrs] == ["127.0.0.1/32", "fd00::/8"]
+    assert Settings.from_environment({}).fetch_allowed_cidrs == ()
+
+
+def test_settings_are_read_from_text_and_variables_of_other_parts_are_none_of_theirs() -> None:
+    read = Settings.from_environment(
+        {"STEMYARD_THREADS": "3", "STEMYARD_COMPILE": "true", "STEMYARD_WORK_DIR": "/elsewhere", "STEMYARD_CACHE": "x"}
+    )
+
+    assert (read.threads, read.compile, str(read.work_dir)) == (3, True, "/elsewhere")
+
+
+@pytest.mark.parametrize(("name", "text"), [("threads", "0"), ("threads", ""), ("device", "tpu"), ("compile", "maybe")])
+def test_a_setting_without_sense_is_refused_by_its_name(name: str, text: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings.from_environment({f"STEMYARD_{name.upper()}": text})
+
+    assert refused.value.errors()[0]["loc"] == (name,)
 
 
 def test_every_quality_is_a_preset() -> None:
