@@ -53,7 +53,7 @@ def test_the_clip_becomes_measured_audio_and_a_mark(desk: DeskDouble, upload: So
     assert (mark.audio.file, mark.audio.sha256) == ("audio.flac", desk.sha256("audio.flac"))
     assert mark.audio.bytes == len(desk.files["audio.flac"])
     assert (mark.received_bytes, mark.received_sha256) == (CLIP.stat().st_size, file_sha256(CLIP))
-    assert {"stemyard", "yt-dlp", "av", "libavcodec", "soxr"} == set(mark.versions)
+    assert {"stemyard", "yt-dlp", "av", "libavcodec", "soxr", "lameenc"} == set(mark.versions)
     assert mark.media.title is not None
     assert mark.media.title.startswith("Slow Motion Dream")
     assert not list((tmp_path / "work").iterdir())
@@ -176,7 +176,7 @@ def test_the_manifest_tells_all(desk: DeskDouble, upload: Source, tmp_path: Path
     assert manifest.source_mark_sha256 == desk.sha256("source.json")
     assert manifest.parameters["precision"] == "float32"
     assert {"start", "download", "downloaded", "load", "first_block", "separate", "upload"} <= set(manifest.timings)
-    assert {"stemyard", "av", "onnxruntime", "numpy"} <= set(manifest.versions)
+    assert {"stemyard", "av", "onnxruntime", "numpy", "lameenc"} <= set(manifest.versions)
 
 
 def test_only_the_stems_asked_for_are_made(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
