@@ -4,6 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
+
+from charts.helm import CHART, merge
+from tests.chart.rendered import BUCKET, Object, render
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "charts/stemyard/README.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -37,3 +41,19 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_tests_that_are_named_are_there(path: Path) -> None:
     for named in set(re.findall(r"`(tests/[\w/.]+)`", path.read_text())) - MADE_LATER:
         assert (ROOT / named).exists(), named
+
+
+def values_shown(text: str) -> list[Object]:
+    """The chart's values among a page's YAML: mappings of names that the chart knows."""
+    known = yaml.safe_load((CHART / "values.yaml").read_text()).keys()
+    blocks = (
+        yaml.safe_load(block) for block in re.findall(r"(?ms)^```yaml\n(.+?)^```", text) if "\n---\n" not in block
+    )
+    return [block for block in blocks if block and block.keys() <= known]
+
+
+def test_values_in_the_pages_are_taken_by_the_chart() -> None:
+    shown = [values for path in PAGES for values in values_shown(path.read_text())]
+    assert len(shown) >= 3
+    for values in shown:
+        assert render(values if "objectStore" in values else merge(BUCKET, values))
