@@ -115,6 +115,7 @@ class Play:
             told.pop(name, None)
         for condition in told["conditions"]:
             del condition["last_transition_time"]
+        told["usage"] = sorted(told["usage"])
         told["webhooks"] = sorted((one["url"], "delivered_at" in one) for one in told["webhooks"])
         with self.world.redis() as client:
             waiting = client.zrange(self.world.keys.queue, 0, -1)
