@@ -306,6 +306,8 @@ class SeparationJobStatus(Resource):
     """How long the run took, for people."""
     job: Annotated[str, Field(max_length=63)] | None = None
     """Kubernetes Job at work, or the last one."""
+    pod: Annotated[str, Field(max_length=253)] | None = None
+    """Pod of that Job when it was last looked at, the newest where one was replaced."""
     attempts: AttemptsStatus | None = None
     """Kubernetes Jobs made in this run, and how they ended."""
     retry_at: datetime | None = None

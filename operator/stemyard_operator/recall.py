@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from stemyard_contract.separationjob import SeparationJobStatus
 from stemyard_operator.observed import FoundManifest, FoundSource, Job, Pod, Sighting
 
 
@@ -19,7 +20,9 @@ class Recall:
     hollow: set[str] = field(default_factory=set)
     """uids of duplicates whose stems could not be copied: they are not there."""
     seen: dict[str, set[str]] = field(default_factory=dict)
-    """uids of the pods seen of each Job, by uid of the Job: a second one means that the first was disrupted."""
+    """Names of the pods seen of each Job, by uid of the Job: a second one means that the first was disrupted."""
+    told: tuple[str, str] | None = None
+    """Job and pod that the status named when this process first saw the run."""
     disruptions_before: int = 0
     """Disruptions that the status told of when this process first saw the run."""
     written_at: float | None = None
@@ -35,7 +38,7 @@ class Recall:
     @property
     def disruptions(self) -> int:
         """Disruptions of this run, as far as known."""
-        return self.disruptions_before + sum(len(uids) - 1 for uids in self.seen.values() if uids)
+        return self.disruptions_before + sum(len(names) - 1 for names in self.seen.values() if names)
 
     def quiet(self, now: float) -> float:
         """Return the seconds since this process last wrote the status."""
@@ -44,7 +47,9 @@ class Recall:
     def see(self, job: Job, pods: tuple[Pod, ...]) -> None:
         """Take note of the pods of a Job."""
         self.sightings[job.uid] = (job, pods)
-        self.seen.setdefault(job.uid, set()).update(pod.uid for pod in pods)
+        if job.uid not in self.seen:
+            self.seen[job.uid] = {self.told[1]} if self.told and self.told[0] == job.name else set()
+        self.seen[job.uid].update(pod.name for pod in pods)
         starts = [start for start in (self.started_at, *(pod.started_at for pod in pods)) if start is not None]
         self.started_at = min(starts, default=None)
 
@@ -55,12 +60,15 @@ class Recalls:
     def __init__(self) -> None:
         self._recalls: dict[str, Recall] = {}
 
-    def of(self, uid: str, run: int, disruptions: int) -> Recall:
-        """Return what is remembered of a run, which begins with so many disruptions; earlier runs are forgotten."""
+    def of(self, uid: str, run: int, status: SeparationJobStatus) -> Recall:
+        """Return what is remembered of a run, at first what its status tells; earlier runs are forgotten."""
         recall = self._recalls.get(uid)
         if recall is None or recall.run != run:
             written_at = recall.written_at if recall else None
-            recall = Recall(run=run, disruptions_before=disruptions, written_at=written_at)
+            recall = Recall(run=run, written_at=written_at)
+            if status.run == run:
+                recall.disruptions_before = status.attempts.disruptions if status.attempts else 0
+                recall.told = (status.job, status.pod) if status.job and status.pod else None
             self._recalls[uid] = recall
         return recall
 

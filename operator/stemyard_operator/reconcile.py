@@ -125,9 +125,7 @@ class Reconciler:
         if ended(separation):
             self._forget_run(separation.uid)
             return Recall(run=separation.spec.run)
-        attempts = separation.status.attempts
-        known = attempts.disruptions if attempts and separation.status.run == separation.spec.run else 0
-        return self._recalls.of(separation.uid, separation.spec.run, known)
+        return self._recalls.of(separation.uid, separation.spec.run, separation.status)
 
     async def _decide(self, separation: Separation, recall: Recall) -> tuple[Decision, Observed]:
         answers = Answers()

@@ -195,6 +195,7 @@ def _create(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
 def _watch(turn: Turn, stage: WorkStage, job: Job) -> Decision:
     """Follow the attempt that is at work, or judge it."""
     turn.record(stage, job.name, job.attempt)
+    turn.name_pod(job)
     turn.status.retry_at = None
     if not job.live:
         return _judge(turn, stage, job)

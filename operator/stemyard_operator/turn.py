@@ -15,6 +15,7 @@ from stemyard_contract.separationjob import (
     SeparationJobSpec,
     SeparationJobStatus,
 )
+from stemyard_operator.attempts import last_pod
 from stemyard_operator.decision import Creation, Decision
 from stemyard_operator.leftovers import objects_of_result
 from stemyard_operator.observed import Job, Observed, Separation
@@ -84,9 +85,18 @@ class Turn:
 
     def record(self, stage: WorkStage, name: str, attempt: int) -> None:
         """Record the Job that is at work."""
+        if self.status.job != name:
+            self.status.pod = None
         self.status.stage, self.status.job = stage, name
         counts = {"fetch": attempt} if stage is WorkStage.FETCH else {"separate": attempt}
         self.status.attempts = self.attempts.model_copy(update=counts)
+
+    def name_pod(self, job: Job) -> None:
+        """Name the pod of the Job at work: another one later tells even a new leader of a disruption."""
+        _, pods = self.observed.seen.get(job.uid, (job, ()))
+        pod = last_pod([pod for pod in pods if pod.gone_at is None])
+        if pod is not None:
+            self.status.pod = pod.name
 
     def count_failure(self) -> int:
         """Count an attempt that failed; return how many of this stage have."""
@@ -218,7 +228,7 @@ _CALM: Final = frozenset({str(Reason.STARTING), str(Reason.RUNNING)})
 _BEFORE_ITS_POD: Final = frozenset(
     map(str, (Reason.CONCURRENCY_LIMIT, Reason.RETRYING, Reason.SUSPENDED, Reason.DUPLICATE))
 )
-_SOFT: Final = ("progress", "startedAt", "observedGeneration", "message", "reason")
+_SOFT: Final = ("progress", "pod", "startedAt", "observedGeneration", "message", "reason")
 
 
 def _essence(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -333,6 +333,27 @@ def test_a_second_pod_of_a_job_is_a_disruption(running: World) -> None:
         assert attempts.fetch == 1
 
 
+def test_a_pod_that_was_replaced_while_nobody_led_is_a_disruption(running: World) -> None:
+    with running.operating(POD_NAME="first") as operator:
+        running.create()
+        job = running.wait_job(FETCH)
+        running.succeed(job, running.run(job))
+        job = running.wait_job(SEPARATE)
+        first = running.run(job)
+        eventually(lambda: running.separation().status.pod == first["metadata"]["name"])
+        operator.kill()
+    running.plane.api.delete(running.path("pods", first["metadata"]["name"]) + "?gracePeriodSeconds=0")
+    with running.operating(POD_NAME="second"):
+        second = running.run(job)
+        eventually(lambda: (attempts := running.separation().status.attempts) and attempts.disruptions == 1)
+        running.succeed(job, second)
+        eventually(lambda: running.phase() == "Completed")
+    status = running.separation().status
+    assert status.attempts is not None
+    assert (status.attempts.separate, status.attempts.disruptions) == (1, 1)
+    assert status.pod == second["metadata"]["name"]
+
+
 def test_progress_told_to_a_standby_reaches_the_resource(running: World) -> None:
     with running.operating(POD_NAME="leader"), running.operating(POD_NAME="standby") as standby:
         running.create()

@@ -108,10 +108,10 @@ class Play:
             self.world.succeed(raw, pod)
 
     def _found(self) -> dict[str, Any]:
-        """What is there in the end, without what may differ: times, uids, and how often a webhook was tried."""
+        """What is there in the end, without what may differ: times, uids, pods, and how often a webhook was tried."""
         separation = self.world.separation()
         told = separation.status.model_dump(mode="json", exclude_none=True)
-        for name in ("started_at", "finished_at", "duration", "queued_at"):
+        for name in ("started_at", "finished_at", "duration", "queued_at", "pod"):
             told.pop(name, None)
         for condition in told["conditions"]:
             del condition["last_transition_time"]
