@@ -6,6 +6,7 @@ from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,6 +89,7 @@ def test_what_was_made_is_offered_with_the_time_it_took() -> None:
     assert offer.manifest_key == ""
 
 
+@hypothesis.settings(deadline=None)
 @given(
     at_work=st.lists(st.booleans(), min_size=3, max_size=3),
     priorities=st.lists(st.integers(-1, 1), min_size=3, max_size=3),
