@@ -19,7 +19,7 @@ from tests.chart.rendered import CASES, RELEASE, Object
 WITHOUT_CLAIMS: Object = {
     "store": {"persistence": {"enabled": False}},
     "valkey": {"persistence": {"enabled": False}},
-    "models": {"cache": {"enabled": False}},
+    "models": {"cache": {"enabled": False}, "claim": "weights"},
 }
 """Where only an API server runs, nothing ever lets go of a PersistentVolumeClaim."""
 INSTALL_ID = ("configmaps", f"{RELEASE}-install")
