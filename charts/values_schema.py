@@ -10,7 +10,11 @@ from stemyard_contract.models import MODELS
 Schema = dict[str, Any]
 
 _NAME: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-_CIDR: Final = {"type": "string", "pattern": r"^[0-9a-fA-F.:]+/[0-9]{1,3}$"}
+_HOST: Final = rf"^(\*\.)?{_NAME}(\.{_NAME})*$"
+_OCTET: Final = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+_CIDR4: Final = rf"({_OCTET}\.){{3}}{_OCTET}/(3[0-2]|[12]?[0-9])"
+_CIDR6: Final = "[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/(12[0-8]|1[01][0-9]|[0-9]?[0-9])"
+_CIDR: Final = {"type": "string", "pattern": f"^({_CIDR4}|{_CIDR6})$"}
 _CIDRS: Final = {"type": "array", "items": _CIDR, "uniqueItems": True}
 _PORT: Final = {"type": "integer", "minimum": 1, "maximum": 65535}
 _COUNT: Final = {"type": "integer", "minimum": 1}
@@ -142,7 +146,7 @@ CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "fullnameOverride": {"pattern": f"^({_NAME})?$"},
     "install.id": {"pattern": f"^({_NAME})?$"},
     "images.pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
-    "images.*.repository": {"minLength": 1},
+    "images.*.repository": {"pattern": r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*$"},
     "images.*.digest": {"pattern": "^(sha256:[0-9a-f]{64})?$"},
     "api.namespace": {"pattern": f"^({_NAME})?$"},
     "api.secretKey": {"pattern": "^(.{16,})?$"},
@@ -169,7 +173,11 @@ CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "watchNamespaces": {"items": {"type": "string", "pattern": f"^{_NAME}$"}},
     "maxActive*": {"minimum": 1},
     "maxActivePerNamespace": {"minimum": 0},
-    "profiles": {"type": "object", "additionalProperties": _PROFILE},
+    "profiles": {
+        "type": "object",
+        "propertyNames": {"pattern": "^[a-z0-9][a-z0-9.-]{0,62}$"},
+        "additionalProperties": _PROFILE,
+    },
     "ttl.*": {"minimum": 0},
     "sweep.seconds": {"minimum": 0},
     "sweep.force": {"pattern": r"^(\d{4}-\d{2}-\d{2})?$"},
@@ -225,6 +233,9 @@ CONSTRAINTS: Final[Mapping[str, Schema]] = {
     "webhooks.concurrency*": _COUNT,
     "webhooks.extraEgress": _OBJECTS,
     "objectStore.*ndpoint": {"pattern": "^(https?://[^/ ]+/?)?$"},
+    "objectStore.publicDomain": {"pattern": "^((https?://)?[^/ ]+(/[^ ]*)?)?$"},
+    "*.ingress.hosts": {"items": {"type": "string", "pattern": _HOST}, "uniqueItems": True},
+    "*.httpRoute.hostnames": {"items": {"type": "string", "pattern": _HOST}, "uniqueItems": True},
     "objectStore.bucket": {"pattern": "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"},
     "objectStore.egressCIDRs": _CIDRS,
     "redis.url": {"pattern": "^(rediss?://.+)?$"},

@@ -14,6 +14,7 @@
 {{- include "stemyard.validatePods" . -}}
 {{- include "stemyard.validateProfiles" . -}}
 {{- include "stemyard.validateSources" . -}}
+{{- include "stemyard.validateSecrets" . -}}
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled -}}
 {{- fail "monitoring.podMonitor.enabled and monitoring.serviceMonitor.enabled would have every pod scraped twice; keep one" -}}
 {{- end -}}
@@ -26,6 +27,9 @@
 {{- end -}}
 {{- if and $given.insecureDev (or $given.secretKey $given.existingSecret $given.keys.existingSecret) -}}
 {{- fail "api.insecureDev=true lets everybody in, but api.secretKey, api.existingSecret or api.keys.existingSecret names a key; set api.insecureDev=false" -}}
+{{- end -}}
+{{- if and $given.insecureDev (eq $given.resultSharing "per-key") -}}
+{{- fail "api.resultSharing=per-key tells callers apart by their keys, and api.insecureDev=true lets them in without; change one" -}}
 {{- end -}}
 {{- if and $given.cloudflareKV.namespaceId (not $given.cloudflareKV.existingSecret) -}}
 {{- fail "api.cloudflareKV.existingSecret is empty; name a Secret with the key CLOUDFLARE_API_TOKEN, or clear api.cloudflareKV.namespaceId" -}}
@@ -206,5 +210,15 @@
 {{- $absent := without (include "stemyard.models" . | fromJsonArray) "spleeter-2stems" -}}
 {{- if and $absent (not $weights) (eq .Values.images.separatorCuda.repository "ghcr.io/stemyard/separator") -}}
 {{- fail (printf "models.default or models.enabled names %s, and no released image holds its weights; set models.cache.enabled=true, models.claim or models.image, or images.separatorCuda.repository to an image of yours" (first $absent)) -}}
+{{- end -}}
+{{- end }}
+
+{{/* Names are made without stemyard.name, which would begin all this anew. */}}
+{{- define "stemyard.validateSecrets" -}}
+{{- $base := .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- range $part, $own := dict "api" "api" "objectStore" "object-store" "redis" "redis" "valkey" "redis" "webhooks" "webhooks" -}}
+{{- if eq (get $.Values $part).existingSecret (printf "%s-%s" $base $own) -}}
+{{- fail (printf "%s.existingSecret is %s-%s, the name of the chart's own, which goes when it is no longer needed; keep the values in a Secret of another name" $part $base $own) -}}
+{{- end -}}
 {{- end -}}
 {{- end }}

@@ -89,6 +89,11 @@
 {{- fail (printf "sources.youtube.pauses.beforeDownloadMax %v is less than beforeDownload %v" .beforeDownloadMax .beforeDownload) -}}
 {{- end -}}
 {{- end -}}
+{{- range .Values.sources.objects.prefixes -}}
+{{- if and $.Values.install.id (eq (splitList "/" . | first) $.Values.install.id) -}}
+{{- fail (printf "sources.objects.prefixes has %q, where the installation of install.id keeps its own objects; choose another folder" .) -}}
+{{- end -}}
+{{- end -}}
 {{- $names := list "work" "tmp" "desk-token" "models" -}}
 {{- range .Values.fetch.extraVolumes -}}
 {{- if has .name $names -}}

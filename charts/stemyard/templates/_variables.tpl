@@ -68,6 +68,7 @@ operator:
   WEBHOOK_SECRETS_DIR: webhooks.existingSecret
   WEBHOOK_TIMEOUT_SECONDS: webhooks.timeoutSeconds
   WEBHOOK_URL: webhooks.url
+  WORKER_CONCURRENCY: maxActive
   YOUTUBE_COOKIES_SECRET: sources.youtube.cookiesSecret
   YOUTUBE_DOWNLOAD_DELAY: sources.youtube.pauses.beforeDownload
   YOUTUBE_DOWNLOAD_DELAY_MAX: sources.youtube.pauses.beforeDownloadMax
