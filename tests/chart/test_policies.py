@@ -181,6 +181,12 @@ def test_metrics_are_for_whom_the_deployment_names() -> None:
     rules = policies(render({**CASES["default"], "networkPolicy": {"metricsFrom": prometheus}}))
     assert passes(rules, End(POD_ADDRESS, "monitoring", {"app": "prometheus"}), OPERATOR, 8086)
     assert not passes(rules, STRANGER, OPERATOR, 8086)
+    web = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "web"}}}]
+    rules = policies(render({**CASES["default"], "networkPolicy": {"metricsFrom": prometheus, "apiFrom": web}}))
+    for namespace in ("monitoring", "web"):
+        assert passes(rules, End(POD_ADDRESS, namespace, {}), API, 5500)
+    assert passes(rules, part("test"), API, 5500)
+    assert not passes(rules, STRANGER, API, 5500)
 
 
 def test_traces_go_to_their_collector_and_only_where_there_is_one() -> None:
