@@ -26,7 +26,8 @@ _READ_ATTEMPTS: Final = 4
 _RETRY_BASE: Final = 0.2
 _RETRY_MAX: Final = 5.0
 _PASSING: Final = frozenset({0, 429, 500, 502, 503, 504})
-_PAGE: Final = 500
+_PAGE: Final = 200
+"""Objects of one answer to a list: as many as these are there whole at a time."""
 _CONNECTIONS: Final = 32
 _LISTEN_SECONDS: Final = 5.0
 _PROMPT_SECONDS: Final = 1.0

@@ -14,7 +14,7 @@ from stemyard_operator.settings import Settings
 
 JOB_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 """Label selector of the Jobs that are watched."""
-_PAGE: Final = 500
+_PAGE: Final = 200
 _IDLE_SECONDS: Final = 1.0
 """For which kopf keeps the task of an object, and its last event whole: at the start there is one for each."""
 
