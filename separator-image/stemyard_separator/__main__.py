@@ -83,9 +83,12 @@ def _run_named(stage: Stage) -> MarkReference:
         from stemyard_separator.fetch import fetch
 
         return fetch(stage)
+    from stemyard_separator.loading import load_meanwhile
+
+    loading = load_meanwhile(stage)
     from stemyard_separator.separate import separate
 
-    return separate(stage)
+    return separate(stage, loading)
 
 
 def _assignment(settings: Settings) -> Assignment:

@@ -1,7 +1,7 @@
 """The separate stage: audio in, stems out, manifest last."""
 
 import math
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,9 +23,7 @@ from stemyard_contract.handover import (
 )
 from stemyard_contract.separationjob import Stem
 from stemyard_separator.arrival import Arrival, Tell
-from stemyard_separator.cores import granted_cores
 from stemyard_separator.engines.protocol import Engine
-from stemyard_separator.engines.registry import Loading, load_engine
 from stemyard_separator.errors import ConfigurationError, PublishError
 from stemyard_separator.logs import log
 from stemyard_separator.loudness import Levels, rounded
@@ -41,15 +39,18 @@ _READ, _LOADED, _SEPARATED = 0.02, 0.04, 0.97
 """Shares of the stage's progress by which the audio is here, the model is loaded, the stems are encoded."""
 
 
-def separate(stage: Stage) -> MarkReference:
+def separate(stage: Stage, loading: "Future[Engine]") -> MarkReference:
     """Separate the audio that fetch left and publish the stems; return the manifest's place.
+
+    Args:
+        stage: what to do and with what.
+        loading: the model's engine, once it is there.
 
     Raises:
         StageError: whatever the failure table has for this stage.
     """
     watch = Stopwatch()
     stage.reporter.update("download", 0.0)
-    loading = _loading(stage)
     source = _read_mark(stage)
     audio = _arriving(stage, source, watch)
     watch.lap("download")
@@ -75,15 +76,6 @@ def _published(stage: Stage, rendering: Rendering) -> dict[Stem, tuple[LocalFile
         stem: (LocalFile(path, kind), LocalFile(rendering.peaks[stem], "application/json"))
         for stem, path in rendering.files.items()
     }
-
-
-def _loading(stage: Stage) -> "Future[Engine]":
-    """Load the model in a thread: libraries and weights are read while the audio is on its way."""
-    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
-    try:
-        return pool.submit(_load, stage)
-    finally:
-        pool.shutdown(wait=False)
 
 
 def _rendered(stage: Stage, engine: Engine, source: SourceMark, audio: Arrival, watch: Stopwatch) -> Rendering:
@@ -114,24 +106,6 @@ def _render(stage: Stage, engine: Engine, source: SourceMark, audio: Arrival, wa
 
     given = stage.assignment
     return render_stems(engine, fetched, stage.folder, Wanted(given.stems, given.output, given.model), tell)
-
-
-def _load(stage: Stage) -> Engine:
-    threads = stage.settings.threads or granted_cores()
-    given, settings = stage.assignment, stage.settings
-    engine = load_engine(
-        Loading(
-            model=given.model,
-            folder=settings.model_dir,
-            threads=threads,
-            stems=frozenset(given.stems),
-            device=settings.device,
-            preset=given.quality,
-            compiled=settings.compile,
-        )
-    )
-    log("loaded", model=stage.assignment.model, digest=engine.digest, device=engine.device, threads=threads)
-    return engine
 
 
 def _read_mark(stage: Stage) -> SourceMark:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,9 +50,12 @@ Loader = Callable[[Loading], Engine]
 def _load_spleeter(loading: Loading) -> Engine:
     if loading.device == "cuda":
         raise ModelError(FailureCode.DEVICE_UNAVAILABLE, f"{loading.model} runs on processors only.")
-    from stemyard_separator.engines.spleeter import SpleeterEngine  # each engine's library is imported when needed
+    # the digest is taken while the library is imported, which is so only when needed: both take about as long
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest") as pool:
+        model = pool.submit(verified_model, loading.folder, loading.model)
+        from stemyard_separator.engines.spleeter import SpleeterEngine
 
-    return SpleeterEngine(verified_model(loading.folder, loading.model), loading.threads)
+    return SpleeterEngine(model.result(), loading.threads)
 
 
 def _load_demucs(loading: Loading) -> Engine:
