@@ -86,7 +86,7 @@ def account(
         settings: the deployment.
     """
     spec = observed.separation.spec
-    before = _before(observed, after)
+    before = observed.separation.run_status
     profile, model = spec.profile, settings.default_model if spec.model == AUTO_MODEL else spec.model
     terminal = phase_of(after.conditions) in TERMINAL_PHASES and phase_of(before.conditions) not in TERMINAL_PHASES
     over = after.retry_at is not None and before.retry_at is None
@@ -109,11 +109,6 @@ def account(
         delivered=sum(one.delivered_at is not None for one in settled),
         given_up=sum(one.delivered_at is None for one in settled),
     )
-
-
-def _before(observed: Observed, after: SeparationJobStatus) -> SeparationJobStatus:
-    stored = observed.separation.status
-    return stored if stored.run == after.run else SeparationJobStatus()
 
 
 def _turned(kind: ConditionType, before: SeparationJobStatus, after: SeparationJobStatus) -> bool:

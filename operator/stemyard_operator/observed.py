@@ -73,6 +73,11 @@ class Separation:
         return self.labels.get(LABEL_OWNER)
 
     @property
+    def run_status(self) -> SeparationJobStatus:
+        """What is stored of the run that is asked for: nothing where only an earlier one has a status."""
+        return self.status if self.status.run == self.spec.run else SeparationJobStatus()
+
+    @property
     def place(self) -> tuple[int, float, str]:
         """Sort key among those that wait: by priority, then by age."""
         return (-self.spec.priority, self.created.timestamp(), self.uid)

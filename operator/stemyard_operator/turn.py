@@ -52,12 +52,6 @@ class Turn:
         return self.observed.separation
 
     @property
-    def _stored(self) -> SeparationJobStatus:
-        """What is stored of the run."""
-        stored = self.separation.status
-        return stored if stored.run == self.spec.run else SeparationJobStatus()
-
-    @property
     def drafted(self) -> Separation:
         """The SeparationJob as it will be."""
         return replace(self.separation, status=self.status)
@@ -181,7 +175,7 @@ class Turn:
     ) -> Decision:
         """Return the decision, with the status only where it is worth a write now."""
         self._take_progress()
-        self.status.usage = used(self.observed, self._stored, self.status, self.now, self.settings)
+        self.status.usage = used(self.observed, self.status, self.now, self.settings)
         settle(self.status, self.separation)
         hold = self._hold()
         write = hold <= 0 and self._worth_writing()
@@ -210,7 +204,7 @@ class Turn:
             return 0
         if self.patience > 0:
             return self.patience
-        if holds(self.status, ConditionType.FETCHED) and not holds(self._stored, ConditionType.FETCHED):
+        if holds(self.status, ConditionType.FETCHED) and not holds(self.separation.run_status, ConditionType.FETCHED):
             return self._left(self.status.queued_at)
         return self._left(self.separation.created) if self.status.phase is Phase.PENDING else 0
 

@@ -10,14 +10,13 @@ from stemyard_operator.settings import Settings
 from stemyard_operator.status import STAGE_CONDITION, holds
 
 
-def used(
-    observed: Observed, before: SeparationJobStatus, after: SeparationJobStatus, now: datetime, settings: Settings
-) -> UsageStatus | None:
-    """Return what the run has used once `after` replaces `before`, None where nothing is known of it yet.
+def used(observed: Observed, after: SeparationJobStatus, now: datetime, settings: Settings) -> UsageStatus | None:
+    """Return what the run has used once `after` is its status, None where nothing is known of it yet.
 
     An attempt is added by the one write that tells of its end, so none is counted twice, whoever writes. Pods that
     were replaced after a disruption are gone before anybody can tell how long they ran: they are not counted.
     """
+    before = observed.separation.run_status
     usage, profile = before.usage, settings.profiles.get(observed.separation.spec.profile)
     if profile is None:
         return usage
