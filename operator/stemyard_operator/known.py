@@ -28,6 +28,16 @@ def version_of(resource: Resource) -> int:
     return int(resource["metadata"]["resourceVersion"])
 
 
+def track_id_of(resource: Resource) -> str:
+    """Return the track id of a SeparationJob."""
+    return track_of(*key_of(resource), resource["metadata"].get("labels") or {})
+
+
+def is_test(resource: Resource) -> bool:
+    """Return whether a SeparationJob is a test of webhooks, and so no track."""
+    return bool(resource["spec"].get("webhookTest"))
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """A SeparationJob as last seen: what all of them are searched by, and the whole of it."""
@@ -60,7 +70,7 @@ def known_of(resource: Resource) -> Known:
         uid=metadata["uid"],
         version=version_of(resource),
         created=metadata["creationTimestamp"],
-        track=None if spec.get("webhookTest") else track_of(*key_of(resource), metadata.get("labels") or {}),
+        track=None if is_test(resource) else track_id_of(resource),
         phase=status.get("phase") or Phase.PENDING,
         at_work=not status.get("finishedAt") or status.get("run") != spec.get("run"),
         webhooks_pending=sum(map(_is_pending, status.get("webhooks") or ())),

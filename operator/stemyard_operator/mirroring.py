@@ -9,9 +9,9 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from stemyard_contract.identity import track_of
 from stemyard_contract.mirror import record_of
 from stemyard_operator.errors import MirrorError
+from stemyard_operator.known import is_test, track_id_of
 from stemyard_operator.mirror import Mirror
 from stemyard_operator.observed import Resource
 from stemyard_operator.projection import Projection
@@ -100,10 +100,10 @@ class MirrorFeed:
 
     async def _tell(self, uid: str, last: Resource | None) -> None:
         if last is not None:
-            await self._mirror.drop(_track(last), uid)
+            await self._mirror.drop(track_id_of(last), uid)
             return
         resource = self._projection.separation(uid)
-        if resource is None or _is_test(resource):
+        if resource is None or is_test(resource):
             return
         try:
             record = record_of(resource)
@@ -111,13 +111,3 @@ class MirrorFeed:
             log.error("not mirrored, its form is unknown: %s", error, extra={"uid": uid})  # noqa: TRY400 - the message says it all
             return
         await self._mirror.put(record)
-
-
-def _is_test(resource: Resource) -> bool:
-    """Return whether it is a test of webhooks, and so no track."""
-    return bool(resource["spec"].get("webhookTest"))
-
-
-def _track(resource: Resource) -> str:
-    metadata = resource["metadata"]
-    return track_of(metadata["namespace"], metadata["name"], metadata.get("labels") or {})
