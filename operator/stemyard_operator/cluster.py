@@ -26,7 +26,7 @@ _READ_ATTEMPTS: Final = 4
 _RETRY_BASE: Final = 0.2
 _RETRY_MAX: Final = 5.0
 _PASSING: Final = frozenset({0, 429, 500, 502, 503, 504})
-_PAGE: Final = 200
+PAGE: Final = 200
 """Objects of one answer to a list: as many as these are there whole at a time."""
 _CONNECTIONS: Final = 32
 _LISTEN_SECONDS: Final = 5.0
@@ -136,7 +136,7 @@ class Cluster:
 
         An expired continuation (410) is raised: the caller lists anew at its next resync.
         """
-        query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
+        query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         while True:
             page = await self.read(path, query, _LIST_SECONDS)
             yield page.get("items") or []

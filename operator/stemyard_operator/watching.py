@@ -8,13 +8,13 @@ from typing import Any, Final, cast
 import kopf
 
 from stemyard_contract.separationjob import GROUP, LABEL_MANAGED_BY, MANAGED_BY, PLURAL, VERSION
+from stemyard_operator.cluster import PAGE
 from stemyard_operator.health import Health
 from stemyard_operator.intake import Intake
 from stemyard_operator.settings import Settings
 
 JOB_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 """Label selector of the Jobs that are watched."""
-_PAGE: Final = 200
 _IDLE_SECONDS: Final = 1.0
 """For which kopf keeps the task of an object, and its last event whole: at the start there is one for each."""
 
@@ -42,7 +42,7 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 10
-    settings.watching.chunk_size = _PAGE
+    settings.watching.chunk_size = PAGE
     settings.watching.label_selectors["batch", "v1", "jobs"] = JOB_SELECTOR
     settings.queueing.idle_timeout = _IDLE_SECONDS
     settings.networking.request_timeout = 30
