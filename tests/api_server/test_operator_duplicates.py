@@ -26,13 +26,17 @@ def fetch(running: World, name: str) -> None:
     running.succeed(job, running.run(job), recording="the song")
 
 
+def complete(running: World, name: str) -> None:
+    running.create(name)
+    fetch(running, name)
+    job = running.wait_job(SEPARATE, name=name)
+    running.succeed(job, running.run(job))
+    eventually(lambda: running.phase(name) == "Completed")
+
+
 def test_the_second_is_copied_from_the_first(running: World) -> None:
     with running.operating():
-        running.create("first")
-        fetch(running, "first")
-        job = running.wait_job(SEPARATE, name="first")
-        running.succeed(job, running.run(job))
-        eventually(lambda: running.phase("first") == "Completed")
+        complete(running, "first")
         running.create("second", source={"url": "https://example.com/the-same-song.mp3"})
         fetch(running, "second")
         eventually(lambda: running.phase("second") == "Completed")
@@ -58,11 +62,7 @@ def led_seconds(running: World) -> float:
 def test_a_leader_of_some_standing_copies_like_a_new_one(running: World) -> None:
     """What may have been missed before this leader led is no reason for anything it does later."""
     with running.operating():
-        running.create("first")
-        fetch(running, "first")
-        job = running.wait_job(SEPARATE, name="first")
-        running.succeed(job, running.run(job))
-        eventually(lambda: running.phase("first") == "Completed")
+        complete(running, "first")
         eventually(lambda: led_seconds(running) > LONGER_THAN_A_LEASE)
         for name in ("second", "third"):
             running.create(name)

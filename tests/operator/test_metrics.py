@@ -86,6 +86,16 @@ def through_separate(world: World, seconds: float = 30) -> None:
     world.settle()
 
 
+def stopped_while_separating(world: World, seconds: float, **wish: bool) -> None:
+    world.run(world.job(SEPARATE))
+    world.settle()
+    world.wait(seconds)
+    world.spec = {**SPEC, **wish}
+    world.settle()
+    world.vanish(world.job(SEPARATE))
+    world.settle()
+
+
 def gpu_world(**changes: Any) -> World:
     config = settings(**changes)
     config.__dict__["profiles"] = {"default": Profile(separate=StageProfile(gpu=Gpu(count=2)))}
@@ -126,13 +136,7 @@ def test_a_cancelled_run_held_its_gpus_until_it_was_stopped() -> None:
     world = gpu_world()
     told = accounts(world)
     through_fetch(world)
-    world.run(world.job(SEPARATE))
-    world.settle()
-    world.wait(10)
-    world.spec = {**SPEC, "cancel": True}
-    world.settle()
-    world.vanish(world.job(SEPARATE))
-    world.settle()
+    stopped_while_separating(world, 10, cancel=True)
     assert [one.ended for one in told if one.ended] == [Phase.CANCELLED]
     assert sum(one.gpu_seconds for one in told) == 20
 

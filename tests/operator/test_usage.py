@@ -5,7 +5,7 @@ import pytest
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.profiles import Gpu, Profile, Resources, StageProfile
-from tests.operator.test_metrics import through_fetch, through_separate
+from tests.operator.test_metrics import stopped_while_separating, through_fetch, through_separate
 from tests.operator.world import SPEC, World, settings
 
 FETCH, SEPARATE = WorkStage
@@ -65,13 +65,7 @@ def test_an_attempt_is_not_counted_again_for_a_later_one_that_nobody_saw(world: 
 
 def test_stopped_attempts_count_too(world: World) -> None:
     through_fetch(world, 12)
-    world.run(world.job(SEPARATE))
-    world.settle()
-    world.wait(10)
-    world.spec = {**SPEC, "suspend": True}
-    world.settle()
-    world.vanish(world.job(SEPARATE))
-    world.settle()
+    stopped_while_separating(world, 10, suspend=True)
     assert world.phase() is Phase.SUSPENDED
     assert usage(world) == (3 + 20, 20)
 
