@@ -4,7 +4,7 @@ import re
 from typing import Final
 from urllib.parse import quote
 
-from stemyard_contract.separationjob import Stem
+from stemyard_contract.findings import Stem
 
 _NAME_LIMIT: Final = 80
 

@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from stemyard_contract.failures import FailureCode
+from stemyard_contract.findings import Candidate, Stem
+from stemyard_contract.output import Output
 from stemyard_contract.quality import DEFAULT_QUALITY, Quality
-from stemyard_contract.separationjob import Candidate, Output, Source, Stem
+from stemyard_contract.source import Source
 
 ASSIGNMENT_VARIABLE: Final = "STEMYARD_ASSIGNMENT"
 """Environment variable that carries the Assignment as JSON."""

@@ -5,7 +5,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from stemyard_contract.separationjob import Stem
+from stemyard_contract.findings import Stem
 
 AUTO_MODEL: Final = "auto"
 """Stands for the model that the deployment configured as its default."""

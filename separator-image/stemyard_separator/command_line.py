@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, get_args
 
+from stemyard_contract.findings import Stem
 from stemyard_contract.models import MODELS
 from stemyard_contract.output import BIT_DEPTHS, AudioFormat, Output
-from stemyard_contract.separationjob import Stem
 from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
 from stemyard_separator.models.place import default_model_folder
 

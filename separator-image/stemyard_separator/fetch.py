@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from stemyard_contract.failures import FailureCode
+from stemyard_contract.findings import Candidate
 from stemyard_contract.handover import (
     AUDIO_FILE,
     INPUT_FILE,
@@ -17,7 +18,6 @@ from stemyard_contract.handover import (
     StoredFile,
 )
 from stemyard_contract.identity import youtube_id
-from stemyard_contract.separationjob import Candidate
 from stemyard_separator.decode import DecodedAudio, decode
 from stemyard_separator.direct import Bounds, download_link, link_title
 from stemyard_separator.errors import ConfigurationError, SourceError

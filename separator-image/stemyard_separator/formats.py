@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from stemyard_contract.findings import Stem
 from stemyard_contract.handover import SAMPLE_RATE, MediaMetadata
 from stemyard_contract.output import Output
-from stemyard_contract.separationjob import Stem
 
 _BITS_TO_SPARE: Final = 320
 _OPUS_RATE: Final = 48_000

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from stemyard_contract.findings import Stem
 from stemyard_contract.handover import SAMPLE_RATE, MediaMetadata, peaks_file
-from stemyard_contract.separationjob import Stem
 from stemyard_separator.bar import Bar, clock
 from stemyard_separator.command_line import output_of, parse
 from stemyard_separator.cores import granted_cores

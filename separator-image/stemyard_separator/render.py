@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 
 from stemyard_contract.failures import FailureCode
+from stemyard_contract.findings import Stem
 from stemyard_contract.handover import peaks_file
-from stemyard_contract.separationjob import Output, Stem
+from stemyard_contract.output import Output
 from stemyard_separator.decode import Watch
 from stemyard_separator.encode import StemEncoder, StemPlan
 from stemyard_separator.engines.protocol import Samples, StemBlock

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from stemyard_contract.failures import FailureCode
+from stemyard_contract.findings import Stem
 from stemyard_contract.handover import (
     AUDIO_FILE,
     SOURCE_MARK_FILE,
@@ -21,7 +22,6 @@ from stemyard_contract.handover import (
     StemFile,
     StoredFile,
 )
-from stemyard_contract.separationjob import Stem
 from stemyard_separator.arrival import Arrival, Tell
 from stemyard_separator.engines.protocol import Engine
 from stemyard_separator.errors import ConfigurationError, PublishError

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stemyard_contract.findings import Stem
 from stemyard_contract.handover import MediaMetadata
-from stemyard_contract.separationjob import Output, Stem
+from stemyard_contract.output import Output
 from stemyard_separator.decode import Watch
 from stemyard_separator.engines.protocol import Engine, Track
 from stemyard_separator.formats import tags_of

@@ -19,8 +19,8 @@ from demucs.htdemucs import HTDemucs
 from safetensors import SafetensorError, safe_open
 
 from stemyard_contract.failures import FailureCode
+from stemyard_contract.findings import Stem
 from stemyard_contract.models import Engine as EngineName
-from stemyard_contract.separationjob import Stem
 from stemyard_separator.engines.delay import MixDelay
 from stemyard_separator.engines.heap import keep_freed_memory
 from stemyard_separator.engines.lean import lean

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from stemyard_contract.separationjob import Stem
+from stemyard_contract.findings import Stem
 
 Samples = npt.NDArray[np.float32]
 """Audio as (channels, samples), full scale being 1.0."""

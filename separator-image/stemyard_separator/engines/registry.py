@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import Final
 
 from stemyard_contract.failures import FailureCode
+from stemyard_contract.findings import Stem
 from stemyard_contract.models import MODELS
 from stemyard_contract.models import Engine as EngineName
-from stemyard_contract.separationjob import Stem
 from stemyard_separator.engines.devices import asked_device
 from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
 from stemyard_separator.engines.protocol import Engine

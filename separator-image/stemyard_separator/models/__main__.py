@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from stemyard_contract.failures import FailureCode
-from stemyard_contract.separationjob import Stem
+from stemyard_contract.findings import Stem
 from stemyard_separator.errors import ModelError, StageError
 from stemyard_separator.models.catalogue import CATALOGUE, SPLEETER, Entry
 from stemyard_separator.models.folder import copy_model, read_index, verified_model

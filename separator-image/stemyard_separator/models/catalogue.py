@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from stemyard_contract.findings import Stem
 from stemyard_contract.models import MODELS
-from stemyard_contract.separationjob import Stem
 
 MODEL_HOST: Final = "https://huggingface.co"
 """Where weights are fetched from unless STEMYARD_MODEL_HOST names a mirror with the same paths."""

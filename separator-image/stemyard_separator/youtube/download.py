@@ -10,8 +10,8 @@ from yt_dlp import YoutubeDL
 from yt_dlp.extractor import gen_extractor_classes
 
 from stemyard_contract.failures import FailureCode
+from stemyard_contract.findings import Candidate
 from stemyard_contract.handover import MediaMetadata
-from stemyard_contract.separationjob import Candidate
 from stemyard_separator.errors import SourceError
 from stemyard_separator.youtube.exchange import Done, NotOurs, Request, Step
 from stemyard_separator.youtube.scoring import LIVE_STATES, rank

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from stemyard_contract.failures import FailureCode
+from stemyard_contract.findings import Candidate
 from stemyard_contract.handover import MediaMetadata
-from stemyard_contract.separationjob import Candidate
 
 
 class _Line(BaseModel):

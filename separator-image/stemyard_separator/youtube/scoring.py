@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from stemyard_contract.failures import FailureCode
+from stemyard_contract.findings import Candidate
 from stemyard_contract.identity import normalise_query
-from stemyard_contract.separationjob import Candidate
 from stemyard_separator.errors import SourceError
 
 LIVE_STATES: Final = frozenset({"is_live", "is_upcoming", "post_live"})
