@@ -1,32 +1,30 @@
 """`python -m stemyard_separator` runs the stage that the Assignment names; `run` and `--self-test` need none."""
 
 import os
-import shutil
 import sys
-import tempfile
-from pathlib import Path
-from typing import Final
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
 from stemyard_contract.failures import FAILURES, FailureCode
-from stemyard_contract.handover import Assignment, MarkReference, Outcome, WorkStage
-from stemyard_separator.desk import Desk
-from stemyard_separator.errors import ConfigurationError, StageError
-from stemyard_separator.http import HttpClient
+from stemyard_contract.handover import Assignment, Outcome, WorkStage
+from stemyard_separator.cores import leave_cores_to_networks
+from stemyard_separator.errors import ConfigurationError
 from stemyard_separator.lame import prefer_optimised_lame
-from stemyard_separator.logs import log, log_failure, start_logging
-from stemyard_separator.progress import Reporter
+from stemyard_separator.logs import log_failure, start_logging
 from stemyard_separator.settings import Settings
 from stemyard_separator.signals import stop_on_sigterm
-from stemyard_separator.stage import Stage
-from stemyard_separator.store import Store
+
+if TYPE_CHECKING:
+    from stemyard_separator.engines.protocol import Engine
 
 _CONFIG_EXIT: Final = FAILURES[FailureCode.INTERNAL_CONFIG].exit_code
 
 
 def main() -> int:
     """Run one stage, or what the command line says; return the exit code of the failure table."""
+    leave_cores_to_networks()
     prefer_optimised_lame()
     if sys.argv[1:2] == ["run"]:
         from stemyard_separator.local import run_locally
@@ -45,50 +43,19 @@ def main() -> int:
         log_failure("misconfigured", reason=_reason(error))
         return _CONFIG_EXIT
     start_logging(stage=assignment.stage, track_id=assignment.track_id, run=assignment.run)
-    return _leave(run_stage(assignment, settings), settings)
+    loading = _loading(assignment, settings)
+    from stemyard_separator.running import run_stage  # meanwhile
+
+    return _leave(run_stage(assignment, settings, loading), settings)
 
 
-def run_stage(assignment: Assignment, settings: Settings) -> Outcome:
-    """Run a stage to its end, good or bad."""
-    log("started", model=assignment.model)
-    try:
-        mark = _run(assignment, settings)
-    except StageError as error:
-        log_failure("failed", code=error.code, reason=error.message)
-        return Outcome(stage=assignment.stage, code=error.code, message=error.message)
-    except Exception as error:  # noqa: BLE001 - the last word is due whatever happened
-        code = _code_of(error)
-        log_failure("failed", unexpected=True, code=code)
-        message = f"{FAILURES[code].sentence} ({type(error).__name__})"
-        return Outcome(stage=assignment.stage, code=code, message=message)
-    log("succeeded")
-    return Outcome(stage=assignment.stage, mark=mark)
-
-
-def _run(assignment: Assignment, settings: Settings) -> MarkReference:
-    http = HttpClient()
-    desk = Desk(assignment.desk_url, settings.token_path, http)
-    folder = Path(tempfile.mkdtemp(dir=settings.work_dir))
-    try:
-        with Reporter(assignment.stage, desk) as reporter:
-            stage = Stage(assignment, settings, http, Store(desk, http), reporter, folder)
-            return _run_named(stage)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _run_named(stage: Stage) -> MarkReference:
-    # each stage imports only what it needs: fetch no network runtime, separate no downloader
-    if stage.assignment.stage is WorkStage.FETCH:
-        from stemyard_separator.fetch import fetch
-
-        return fetch(stage)
+def _loading(assignment: Assignment, settings: Settings) -> "Future[Engine] | None":
+    """Begin to load the model before all else is imported, which takes about as long."""
+    if assignment.stage is WorkStage.FETCH:
+        return None
     from stemyard_separator.loading import load_meanwhile
 
-    loading = load_meanwhile(stage)
-    from stemyard_separator.separate import separate
-
-    return separate(stage, loading)
+    return load_meanwhile(assignment, settings)
 
 
 def _assignment(settings: Settings) -> Assignment:
@@ -101,12 +68,6 @@ def _reason(error: ValidationError | ConfigurationError) -> str:
     if isinstance(error, ConfigurationError):
         return error.message
     return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-
-
-def _code_of(error: Exception) -> FailureCode:
-    if isinstance(error, MemoryError):
-        return FailureCode.OUT_OF_MEMORY
-    return FailureCode.INTERNAL_IO if isinstance(error, OSError) else FailureCode.INTERNAL
 
 
 def _leave(outcome: Outcome, settings: Settings) -> int:

@@ -7,6 +7,11 @@ from typing import Final
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
 
+def leave_cores_to_networks() -> None:
+    """Have numpy's BLAS, once it is imported, start no threads: they would spin for work that is never theirs."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def granted_cores(cgroup: Path = _CGROUP) -> int:
     """Return whole cores, at least 1: the affinity, or the cgroup's quota (version 2, then 1) if that is smaller."""
     available = len(os.sched_getaffinity(0))

@@ -22,7 +22,9 @@ NEVER = {
 LATER = {"onnxruntime", "torch", "demucs", "yt_dlp", "onnx"}
 """Imported when needed: by a thread beside the download, or by a process of its own."""
 STAGES = {
-    "stemyard_separator.__main__": (LATER | {"numpy", "av", "soxr"}, 340),
+    "stemyard_separator.__main__": (LATER | {"numpy", "av", "soxr", "httpx"}, 340),
+    "stemyard_separator.loading": (LATER | {"av", "soxr", "httpx"}, 440),
+    "stemyard_separator.running": (LATER, 480),
     "stemyard_separator.fetch": (LATER, 500),
     "stemyard_separator.separate": (LATER, 500),
     "stemyard_separator.engines.spleeter": ({"torch", "demucs", "onnx", "yt_dlp", "httpx"}, 380),
@@ -52,3 +54,8 @@ def test_a_stage_imports_only_what_it_needs_at_once(module: str) -> None:
     found = {name.partition(".")[0] for name in names} & (NEVER | forbidden)
     assert not found
     assert len(names) <= most
+
+
+@pytest.mark.parametrize("module", ["stemyard_separator.running", "stemyard_separator.separate"])
+def test_separate_does_not_build_the_models_of_the_resource(module: str) -> None:
+    assert "stemyard_contract.separationjob" not in imported_by(module)
