@@ -25,7 +25,7 @@ $(CACHE)/uv/bin/uv:
 	$(CACHE)/uv/bin/pip install --quiet 'uv>=0.9'
 
 setup: $(UV) ## install the locked development environment into .venv (no torch)
-	@$(UV) sync --locked --quiet --extra api --extra operator --extra tracing --extra separator
+	@$(UV) sync --locked --quiet --compile-bytecode --extra api --extra operator --extra tracing --extra separator
 
 check: setup ## format, lint, types, import rules, generated files current
 	$(RUN) ruff format --check --quiet && $(RUN) ruff check --quiet
@@ -83,7 +83,7 @@ test-kueue: setup ## tests with the real Kueue, which comes from its repository 
 	$(PYTEST) -m cluster tests/cluster/test_kueue.py
 
 $(CACHE)/venvs/cuda.stamp: uv.lock | $(UV)
-	UV_PROJECT_ENVIRONMENT=$(CACHE)/venvs/cuda $(UV) sync --locked --quiet --extra separator --extra cuda --group dev
+	UV_PROJECT_ENVIRONMENT=$(CACHE)/venvs/cuda $(UV) sync --locked --quiet --compile-bytecode --extra separator --extra cuda --group dev
 	touch $@
 
 test-torch: $(CACHE)/venvs/cuda.stamp ## tests of the demucs engine, in an environment of its own (5 GB) outside the tree
