@@ -59,6 +59,12 @@
       - {key: stemyard.dev/stage, operator: Exists}
 {{- end }}
 
+{{/* Port of a URL: the one it names, else its scheme's. */}}
+{{- define "stemyard.urlPort" -}}
+{{- $url := urlParse . -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) -}}
+{{- end }}
+
 {{/* Egress rule: the object store. */}}
 {{- define "stemyard.toStore" -}}
 - to:
@@ -80,17 +86,15 @@
 {{- if .Values.store.enabled -}}
 7070
 {{- else -}}
-{{- $url := urlParse (include "stemyard.storeEndpoint" .) -}}
-{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) -}}
+{{- include "stemyard.urlPort" (include "stemyard.storeEndpoint" .) -}}
 {{- end -}}
 {{- end }}
 
 {{/* Egress rule: where clients find stems, when that is not where pods find them. */}}
 {{- define "stemyard.toLinks" -}}
 {{- with .Values.objectStore.publicDomain | default .Values.objectStore.publicEndpoint -}}
-{{- $url := urlParse (contains "://" . | ternary . (printf "https://%s" .)) -}}
 - ports:
-    - {port: {{ regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) }}, protocol: TCP}
+    - {port: {{ include "stemyard.urlPort" (contains "://" . | ternary . (printf "https://%s" .)) }}, protocol: TCP}
 {{- end -}}
 {{- end }}
 
@@ -109,8 +113,7 @@
 {{- $ports := .Values.webhooks.ports | default (ternary (list 80 443) (list 443) .Values.webhooks.allowHttp) -}}
 {{- $ports = $ports | toStrings -}}
 {{- range concat .Values.webhooks.allowedOrigins (list .Values.webhooks.url .Values.webhooks.proxyUrl) | compact -}}
-{{- $url := urlParse . -}}
-{{- $ports = append $ports (regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http"))) -}}
+{{- $ports = append $ports (include "stemyard.urlPort" .) -}}
 {{- end -}}
 {{- $numbers := list -}}
 {{- range $ports | uniq | sortAlpha -}}
@@ -140,9 +143,8 @@
 {{/* Egress rule: the collector of traces, wherever it is. */}}
 {{- define "stemyard.toTracing" -}}
 {{- with .Values.tracing.endpoint -}}
-{{- $url := urlParse . -}}
 - ports:
-    - {port: {{ regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) }}, protocol: TCP}
+    - {port: {{ include "stemyard.urlPort" . }}, protocol: TCP}
 {{- end -}}
 {{- end }}
 
