@@ -79,6 +79,23 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
+{{/* Bounds how many of a component's pods may be gone at once. Takes a list: the root, the component, its values. */}}
+{{- define "stemyard.podDisruptionBudget" -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include "stemyard.name" . }}
+  labels:
+    {{- include "stemyard.labels" . | nindent 4 }}
+spec:
+  maxUnavailable: {{ (index . 2).podDisruptionBudget.maxUnavailable }}
+  # A pod that does not work keeps no node from being drained.
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels:
+      {{- include "stemyard.selectorLabels" . | nindent 6 }}
+{{- end }}
+
 {{/* Replicas of the API that limits counted by each are shared out among. */}}
 {{- define "stemyard.apiReplicas" -}}
 {{- ternary .Values.api.autoscaling.minReplicas (max 1 .Values.api.replicas) .Values.api.autoscaling.enabled -}}
