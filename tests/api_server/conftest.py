@@ -1,7 +1,7 @@
 """One real API server for this folder's tests: etcd and kube-apiserver, started once, with the CRD installed."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from localcluster.control_plane import ControlPlane
+from stemyard_operator.cluster import Cluster
+from tests.support.operator_world import World
 
 CRD_FILE = Path(__file__).parents[2] / "charts/stemyard/files/crds/separationjobs.yaml"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -49,3 +51,12 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> st
     name = f"t-{abs(hash(request.node.nodeid)):x}-{time.monotonic_ns():x}"[:60]
     control_plane.api.post("/api/v1/namespaces", {"metadata": {"name": name}})
     return name
+
+
+@pytest.fixture
+async def cluster(running: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    """The operator's own connection, with its rights, in the world of the test's module."""
+    monkeypatch.setenv("KUBECONFIG", running.environment["KUBECONFIG"])
+    found = await Cluster.connect()
+    yield found
+    await found.close()

@@ -6,12 +6,10 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kubernetes.aio import config
-from kubernetes.aio.client import Configuration
 
 from localcluster.control_plane import ControlPlane
 from stemyard_contract.handover import WorkStage
@@ -28,17 +26,6 @@ FETCH, SEPARATE = WorkStage
 def running(control_plane: ControlPlane, tmp_path: Path) -> Iterator[World]:
     with world(control_plane, tmp_path) as found:
         yield found
-
-
-@pytest.fixture
-async def cluster(running: World) -> AsyncIterator[Cluster]:
-    configuration = Configuration()
-    await config.load_kube_config(  # type: ignore[no-untyped-call]
-        running.environment["KUBECONFIG"], client_configuration=configuration
-    )
-    found = Cluster(configuration)
-    yield found
-    await found.close()
 
 
 def done_once(running: World, name: str = "song") -> None:

@@ -1,13 +1,11 @@
 """The sweep before a real API server and a real store: what belongs to nobody goes, after a day, and nothing else."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes.aio import config
-from kubernetes.aio.client import Configuration
 
 from localcluster.control_plane import ControlPlane
 from stemyard_operator.cluster import Cluster
@@ -53,17 +51,6 @@ class Sweeping:
 def running(control_plane: ControlPlane, tmp_path: Path) -> Iterator[World]:
     with world(control_plane, tmp_path) as found:
         yield found
-
-
-@pytest.fixture
-async def cluster(running: World) -> AsyncIterator[Cluster]:
-    configuration = Configuration()
-    await config.load_kube_config(  # type: ignore[no-untyped-call]
-        running.environment["KUBECONFIG"], client_configuration=configuration
-    )
-    found = Cluster(configuration)
-    yield found
-    await found.close()
 
 
 def put(running: World, *keys: str) -> None:
