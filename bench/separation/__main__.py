@@ -20,7 +20,10 @@ _CODE = ("contract/stemyard_contract", "separator-image/stemyard_separator")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.separation", description=__doc__)
-    parser.add_argument("--minutes", default="3,10,60", help="lengths of the songs")
+    parser.add_argument("--minutes", default="3,10,60", help="lengths of the songs for spleeter")
+    parser.add_argument(
+        "--demucs-minutes", default="3,10", help="likewise for demucs, which is no faster than they are"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="runs of the shortest song; the best counts")
     parser.add_argument("--only", choices=("spleeter", "demucs"), help="one engine")
     parser.add_argument("--demucs-seconds", type=float, default=30, help="length of the clip both demucs engines get")
@@ -43,8 +46,9 @@ def main() -> None:
 def _all(given: argparse.Namespace) -> Iterator[Figure]:
     lengths = [int(each) for each in given.seconds.split(",")]
     if given.only != "demucs":
-        yield from figures([float(each) for each in given.minutes.split(",")], given.repeats)
-        yield from end_to_end(Model("spleeter-2stems", model_folder(), "onnxruntime"), lengths, given.repeats)
+        spleeter = Model("spleeter-2stems", model_folder(), "onnxruntime")
+        yield from figures("spleeter", spleeter, _minutes(given.minutes), given.repeats)
+        yield from end_to_end(spleeter, lengths, given.repeats)
     if given.only == "spleeter":
         return
     if importlib.util.find_spec("torch") is None:
@@ -55,7 +59,13 @@ def _all(given: argparse.Namespace) -> Iterator[Figure]:
 
     yield from demucs_figures(given.demucs_seconds, given.repeats)
     with random_model() as folder:
-        yield from end_to_end(Model("htdemucs", folder, "torch", promised=True), lengths, given.repeats)
+        demucs = Model("htdemucs", folder, "torch", promised=True)
+        yield from figures("demucs", demucs, _minutes(given.demucs_minutes), 1)
+        yield from end_to_end(demucs, lengths, given.repeats)
+
+
+def _minutes(text: str) -> list[float]:
+    return [float(each) for each in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.separation.end_to_end import Model
 from bench.separation.figures import Figure
 from stemyard_contract.handover import Assignment
 from stemyard_contract.separationjob import Source, UploadSource
@@ -40,24 +41,24 @@ def song(minutes: float) -> bytes:
         return write_encoded(Path(folder, "song.mp3"), audio, "libmp3lame").read_bytes()  # type: ignore[arg-type]
 
 
-def stages(content: bytes) -> tuple[Spent, Spent]:
+def stages(model: Model, content: bytes) -> tuple[Spent, Spent]:
     """Fetch and separate a song; return what each stage took, from the start of its process to its end."""
     folder = Path(tempfile.mkdtemp())
     try:
         with DeskDouble() as desk:
             desk.files["input"] = content
             given = separator.assignment(desk, _UPLOAD, max_bytes=1 << 31, max_seconds=24 * 3600)
-            fetched = _run(given, folder / "fetch")
-            separated = _run(separator.assignment(desk), folder / "separate")
+            fetched = _run(given, folder / "fetch", model)
+            separated = _run(separator.assignment(desk, model=model.name), folder / "separate", model)
             first = float(desk.json("manifest.json")["timings"].get("first_block", 0.0))
             return fetched, Spent(separated.wall, separated.cpu, separated.peak_mebibytes, first)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(given: Assignment, folder: Path) -> Spent:
+def _run(given: Assignment, folder: Path, model: Model) -> Spent:
     before, since = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    ended = separator.run(given, folder, True)
+    ended = separator.run(given, folder, True, STEMYARD_MODEL_DIR=str(model.folder), STEMYARD_DEVICE="cpu")
     wall, after = time.monotonic() - since, resource.getrusage(resource.RUSAGE_CHILDREN)
     if ended.exit_code:
         raise SystemExit(ended.output)
@@ -65,26 +66,28 @@ def _run(given: Assignment, folder: Path) -> Spent:
     return Spent(wall, cpu, ended.peak_mebibytes)
 
 
-def figures(lengths: list[float], repeats: int) -> Iterator[Figure]:
-    """Yield the figures of the spleeter engine; of each length the best of some runs counts."""
+def figures(engine: str, model: Model, lengths: list[float], repeats: int) -> Iterator[Figure]:
+    """Yield the figures of an engine; of the shortest song the best of some runs counts."""
     peaks: dict[float, float] = {}
     for minutes in lengths:
         content = song(minutes)
-        runs = [stages(content) for _ in range(repeats if minutes <= min(lengths) else 1)]
+        runs = [stages(model, content) for _ in range(repeats if minutes <= min(lengths) else 1)]
         peaks[minutes] = max(separated.peak_mebibytes for _, separated in runs)
-        yield from _of_length(minutes, runs)
+        yield from _of_length(engine, minutes, runs)
     shortest, longest = min(peaks), max(peaks)
     if longest > shortest:
         growth = peaks[longest] - peaks[shortest]
-        yield Figure(f"spleeter.memory_growth_{shortest:g}_to_{longest:g}_min", growth, "MiB", 64)
+        yield Figure(f"{engine}.memory_growth_{shortest:g}_to_{longest:g}_min", growth, "MiB", 64)
 
 
-def _of_length(minutes: float, runs: list[tuple[Spent, Spent]]) -> Iterator[Figure]:
+def _of_length(engine: str, minutes: float, runs: list[tuple[Spent, Spent]]) -> Iterator[Figure]:
     seconds, name = minutes * 60, f"{minutes:g}_min"
+    speed, start = (20, 1.0) if engine == "spleeter" else (None, None)
     fetched, separated = (min(stage, key=lambda each: each.wall) for stage in zip(*runs, strict=True))
-    yield Figure(f"spleeter.pipeline_{name}", seconds / (fetched.wall + separated.wall), "x_real_time", 20, "more")
-    yield Figure(f"spleeter.separate_{name}", seconds / separated.wall, "x_real_time", 20, "more")
-    yield Figure(f"spleeter.pipeline_cpu_{name}", _CORES * seconds / (fetched.cpu + separated.cpu), "x_if_2_idle_cores")
-    yield Figure(f"spleeter.first_block_{name}", separated.first_block, "s", 1.0)
-    yield Figure(f"spleeter.fetch_peak_{name}", fetched.peak_mebibytes, "MiB")
-    yield Figure(f"spleeter.separate_peak_{name}", separated.peak_mebibytes, "MiB")
+    both, cpu = fetched.wall + separated.wall, fetched.cpu + separated.cpu
+    yield Figure(f"{engine}.pipeline_{name}", seconds / both, "x_real_time", speed, "more")
+    yield Figure(f"{engine}.separate_{name}", seconds / separated.wall, "x_real_time", speed, "more")
+    yield Figure(f"{engine}.pipeline_cpu_{name}", _CORES * seconds / cpu, "x_if_2_idle_cores")
+    yield Figure(f"{engine}.first_block_{name}", separated.first_block, "s", start)
+    yield Figure(f"{engine}.fetch_peak_{name}", fetched.peak_mebibytes, "MiB")
+    yield Figure(f"{engine}.separate_peak_{name}", separated.peak_mebibytes, "MiB")
