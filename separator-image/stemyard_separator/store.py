@@ -15,7 +15,8 @@ from stemyard_separator.http import HttpClient, HttpError, retried
 from stemyard_separator.incoming import Incoming
 from stemyard_separator.models.folder import file_sha256
 
-_ATTEMPTS: Final = 4
+_ATTEMPTS: Final = 6
+"""Over some 15 seconds: a store that is restarted shall not cost a separation."""
 _FIRST_PAUSE: Final = 0.5
 _GONE: Final = (404, 410)
 _CONTENT: Final = (200, 206)
