@@ -43,9 +43,11 @@ def main() -> int:
         log_failure("misconfigured", reason=_reason(error))
         return _CONFIG_EXIT
     start_logging(stage=assignment.stage, track_id=assignment.track_id, run=assignment.run)
-    loading = _loading(assignment, settings)
-    from stemyard_separator.running import run_stage  # meanwhile
-
+    try:
+        loading = _loading(assignment, settings)
+        from stemyard_separator.running import run_stage  # meanwhile
+    except ImportError as error:
+        return _leave(_broken(assignment, error), settings)
     return _leave(run_stage(assignment, settings, loading), settings)
 
 
@@ -56,6 +58,13 @@ def _loading(assignment: Assignment, settings: Settings) -> "Future[Engine] | No
     from stemyard_separator.loading import load_meanwhile
 
     return load_meanwhile(assignment, settings)
+
+
+def _broken(assignment: Assignment, error: ImportError) -> Outcome:
+    """Return the Outcome of an image that lacks what it needs."""
+    log_failure("failed", unexpected=True, code=FailureCode.INTERNAL)
+    message = f"The image is broken: {error}"
+    return Outcome(stage=assignment.stage, code=FailureCode.INTERNAL, message=message)
 
 
 def _assignment(settings: Settings) -> Assignment:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -334,6 +335,20 @@ def test_a_model_nobody_knows_is_missing(desk: DeskDouble, upload: Source, tmp_p
     assert ended.outcome is not None
     assert ended.outcome.code is FailureCode.MODEL_MISSING
     assert "no-such-model" in (ended.outcome.message or "")
+
+
+def test_an_image_that_lacks_a_library_says_so(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "httpx.py").write_text("raise ImportError('No module named httpcore')")
+    path = os.pathsep.join(filter(None, (str(broken), os.environ.get("PYTHONPATH"))))
+
+    ended = separator.run(separator.assignment(desk, upload), tmp_path, PYTHONPATH=path)
+
+    assert ended.outcome is not None
+    assert ended.outcome.code is FailureCode.INTERNAL
+    assert "No module named httpcore" in (ended.outcome.message or "")
+    assert ended.exit_code == FAILURES[FailureCode.INTERNAL].exit_code
 
 
 @pytest.mark.parametrize("text", ["", "{}", "not json"])
