@@ -5,21 +5,31 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from bench.separation.end_to_end import Model
 from bench.separation.figures import Figure
+from bench.separation.songs import encoded, song
 from stemyard_contract.handover import Assignment
 from stemyard_contract.separationjob import Source, UploadSource
 from tests.support import separator_process as separator
-from tests.support.audio import CLIP, RATE, read, write_encoded
 from tests.support.desk_double import DeskDouble
 
 _UPLOAD = Source(upload=UploadSource(id="4b1d0a52-6f0e-4e0e-9d0e-0c6f3a0c1d11", owner="key"))
 _CORES = 2
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is separated with."""
+
+    name: str
+    folder: Path
+    library: str
+    """What its engine is built on."""
+    device: str = "cpu"
+    promised: bool = False
+    """Whether the promised ratios are about it; spleeter's separation is so short that encoding outweighs it."""
 
 
 @dataclass(frozen=True)
@@ -30,47 +40,59 @@ class Spent:
     cpu: float
     peak_mebibytes: float
     first_block: float = 0.0
+    """Seconds from the start of the process to its first separated stretch."""
+    first_block_cpu: float = 0.0
 
 
-def song(minutes: float) -> bytes:
-    """Return an mp3 of this length: a real clip again and again."""
-    clip = read(CLIP) * 0.9
-    repeats = int(np.ceil(minutes * 60 * RATE / clip.shape[1]))
-    with tempfile.TemporaryDirectory() as folder:
-        audio = np.tile(clip.astype(np.float32), repeats)[:, : int(minutes * 60 * RATE)]
-        return write_encoded(Path(folder, "song.mp3"), audio, "libmp3lame").read_bytes()  # type: ignore[arg-type]
+def stages(model: Model, content: bytes, measured: bool = True) -> tuple[Spent, Spent]:
+    """Fetch and separate a song; return what each stage took, from the start of its process to its end.
 
-
-def stages(model: Model, content: bytes) -> tuple[Spent, Spent]:
-    """Fetch and separate a song; return what each stage took, from the start of its process to its end."""
+    Measured also means their peak memory, which takes a small process more.
+    """
     folder = Path(tempfile.mkdtemp())
     try:
         with DeskDouble() as desk:
-            desk.files["input"] = content
-            given = separator.assignment(desk, _UPLOAD, max_bytes=1 << 31, max_seconds=24 * 3600)
-            fetched = _run(given, folder / "fetch", model)
-            separated = _run(separator.assignment(desk, model=model.name), folder / "separate", model)
-            first = float(desk.json("manifest.json")["timings"].get("first_block", 0.0))
-            return fetched, Spent(separated.wall, separated.cpu, separated.peak_mebibytes, first)
+            fetched = fetch(model, desk, folder, content, measured)
+            return fetched, separate(model, desk, folder, measured)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(given: Assignment, folder: Path, model: Model) -> Spent:
-    before, since = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    ended = separator.run(given, folder, True, STEMYARD_MODEL_DIR=str(model.folder), STEMYARD_DEVICE="cpu")
-    wall, after = time.monotonic() - since, resource.getrusage(resource.RUSAGE_CHILDREN)
+def fetch(model: Model, desk: DeskDouble, folder: Path, content: bytes, measured: bool = False) -> Spent:
+    """Fetch a song from the desk's store."""
+    desk.files["input"] = content
+    given = separator.assignment(desk, _UPLOAD, max_bytes=1 << 31, max_seconds=24 * 3600)
+    return _run(given, folder / "fetch", model, measured)
+
+
+def separate(model: Model, desk: DeskDouble, folder: Path, measured: bool = False) -> Spent:
+    """Separate what was fetched; a folder may be used again."""
+    spent = _run(separator.assignment(desk, model=model.name), folder / "separate", model, measured)
+    timings = desk.json("manifest.json")["timings"]
+    return replace(spent, first_block=timings["first_block"], first_block_cpu=timings["first_block_cpu"])
+
+
+def children_cpu() -> float:
+    """Return the CPU seconds of this process's children that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def _run(given: Assignment, folder: Path, model: Model, measured: bool) -> Spent:
+    before, since = children_cpu(), time.monotonic()
+    environment = {"STEMYARD_MODEL_DIR": str(model.folder), "STEMYARD_DEVICE": model.device}
+    ended = separator.run(given, folder, measured, **environment)
+    wall = time.monotonic() - since
     if ended.exit_code:
         raise SystemExit(ended.output)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Spent(wall, cpu, ended.peak_mebibytes)
+    return Spent(wall, children_cpu() - before, ended.peak_mebibytes)
 
 
 def figures(engine: str, model: Model, lengths: list[float], repeats: int) -> Iterator[Figure]:
     """Yield the figures of an engine; of the shortest song the best of some runs counts."""
     peaks: dict[float, float] = {}
     for minutes in lengths:
-        content = song(minutes)
+        content = encoded(song(minutes * 60))
         runs = [stages(model, content) for _ in range(repeats if minutes <= min(lengths) else 1)]
         peaks[minutes] = max(separated.peak_mebibytes for _, separated in runs)
         yield from _of_length(engine, minutes, runs)

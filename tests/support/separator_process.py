@@ -91,7 +91,7 @@ def start(given: Assignment | None, folder: Path, *prefix: str, **environment: s
         "STEMYARD_TOKEN_PATH": str(folder / "token"),
         "STEMYARD_TERMINATION_PATH": str(folder / "termination-log"),
         "STEMYARD_WORK_DIR": str(folder / "work"),
-        "STEMYARD_MODEL_DIR": str(model_folder()),
+        "STEMYARD_MODEL_DIR": environment.get("STEMYARD_MODEL_DIR") or str(model_folder()),
         "STEMYARD_FETCH_ALLOWED_CIDRS": "127.0.0.1/32",
         "YTDLP_NO_PLUGINS": "1",
         **environment,
