@@ -3,7 +3,7 @@
 import copy
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from safetensors.torch import save_file  # noqa: E402
 
 from stemyard_separator.engines import lean as rewriting  # noqa: E402
 from stemyard_separator.engines.demucs import Batch, narrow  # noqa: E402
-from tests.support.demucs_model import FOUR, SMALL, save_network  # noqa: E402
+from stemyard_separator.engines.folded import folded  # noqa: E402
+from tests.support.demucs_model import FOUR, RELEASED, SMALL, save_network  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")
 SIX = [*FOUR, "guitar", "piano"]
@@ -69,14 +70,14 @@ def separated(engine: Engine, audio: Audio, block: int = 44_100) -> dict[Stem, A
     return {stem: np.concatenate([part[stem] for part in parts], axis=1).astype(np.float64) for stem in parts[0]}
 
 
-def stock(network: Any, audio: Audio, overlap: float = 0.25) -> Audio:
+def stock(network: Any, audio: Audio, overlap: float = 0.25, device: str = "cpu") -> Audio:
     """Return what `demucs.api.Separator` gives: the whole track normalised, `apply_model`, and back."""
     mix = torch.from_numpy(audio.astype(np.float32))
     reference = mix.mean(0)
     mean, scale = reference.mean(), reference.std() + 1e-8
     with torch.no_grad():
-        out = apply_model(network, ((mix - mean) / scale)[None], shifts=0, overlap=overlap)[0]
-    return np.asarray((out * scale + mean).numpy(), np.float64)
+        out = apply_model(network, ((mix - mean) / scale)[None], shifts=0, overlap=overlap, device=device)[0]
+    return np.asarray((out.cpu() * scale + mean).numpy(), np.float64)
 
 
 def snr(reference: Audio, estimate: Audio) -> float:
@@ -177,6 +178,64 @@ def test_a_network_rewritten_for_processors_gives_the_same(
     assert "_Attention" not in replaced or whole.crosstransformer.layers[0].norm_first
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_rewritten_for_gpus_gives_the_same(tmp_path: Path, kind: str) -> None:
+    whole = save_network(tmp_path, "htdemucs", FOUR, 1, **SMALL | KINDS[kind])
+    audio = torch.from_numpy(np.stack([song(7.8), song(15.6)[:, -343_980:]]).astype(np.float32))
+
+    rewritten = folded(copy.deepcopy(whole))
+
+    with torch.inference_mode():
+        assert snr(whole(audio).numpy(), rewritten(audio).numpy()) >= 90
+    replaced = [type(part).__name__ for part in rewritten.modules() if type(part).__module__ == folded.__module__]
+    assert replaced.count("_Residual") == 16
+    assert kind != "published" or replaced.count("_WholeNorm") == 6
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+
+
+@needs_gpu
+@pytest.mark.parametrize(("preset", "overlap", "least"), [("best", 0.5, 60), ("balanced", 0.25, 40)])
+def test_a_gpu_gives_what_apply_model_gives(tmp_path: Path, preset: str, overlap: float, least: float) -> None:
+    network = save_network(tmp_path, "htdemucs", FOUR, 1, **RELEASED)
+    audio, stems = song(40), frozenset(map(Stem, FOUR))
+
+    engine = load_engine(Loading("htdemucs", tmp_path, 2, stems, "cuda", preset))
+
+    theirs = stock(network, audio, overlap, "cuda")
+    ours = separated(engine, audio)
+    reached = {stem: snr(theirs[FOUR.index(stem)], ours[stem]) for stem in stems}
+    print("SNR against apply_model in dB:", reached)
+    assert min(reached.values()) >= least
+
+
+@needs_gpu
+def test_a_batch_is_halved_on_a_gpu_with_little_memory(tmp_path: Path) -> None:
+    save_network(tmp_path, "htdemucs", FOUR, 1, **RELEASED)
+    engine = load_engine(Loading("htdemucs", tmp_path, 2, frozenset({Stem.VOCALS}), "cuda"))
+    audio = song(200)
+    plenty = separated(engine, audio)[Stem.VOCALS]
+    sizes: list[int] = []
+    forward = engine._forward  # type: ignore[attr-defined]
+
+    def seen(given: Any) -> Any:
+        sizes.append(len(given))
+        return forward(given)
+
+    engine._forward = seen  # type: ignore[attr-defined]
+    torch.cuda.empty_cache()
+    # what one segment takes fits, what sixteen take does not; the batch was chosen when there was plenty
+    torch.cuda.set_per_process_memory_fraction(3 * 2**30 / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        little = separated(engine, audio)[Stem.VOCALS]
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+    assert sizes[0] > sizes[-2]
+    assert snr(plenty, little) >= 40
+
+
 @pytest.mark.skipif("STEMYARD_TEST_COMPILE" not in os.environ, reason="takes many minutes: set STEMYARD_TEST_COMPILE")
 def test_a_compiled_network_gives_the_same(folder: Path, networks: dict[str, Any]) -> None:
     audio, stems = song(3), frozenset({Stem.VOCALS})
@@ -240,18 +299,18 @@ class Narrow:
         self.room = room
         self.sizes: list[int] = []
 
-    def __call__(self, audio: Any) -> Any:
+    def __call__(self, audio: Any) -> Callable[[], Any]:
         self.sizes.append(len(audio))
         if len(audio) > self.room:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return audio[:, None] * 2
+        return lambda: audio[:, None] * 2
 
 
 def test_a_batch_is_halved_until_it_fits() -> None:
     batch, narrow = Batch(torch.device("cpu")), Narrow(3)
     audio = np.arange(20, dtype=np.float32).reshape(10, 2, 1)
 
-    done = batch.run(narrow, audio)
+    done = batch.run(narrow, audio)()
 
     assert np.array_equal(done, audio[:, None] * 2), "in order, nothing lost"
     assert batch.size <= 3

@@ -22,12 +22,12 @@ _RESIDUAL: Final = ("Conv1d", "GroupNorm", "GELU", "Conv1d", "GroupNorm", "GLU",
 def lean(network: HTDemucs) -> HTDemucs:
     """Rewrite a network for inference of one segment at a time; what it gives stays the same but for rounding."""
     with torch.inference_mode():
-        for layer in _transformer_layers(network):
+        for layer in transformer_layers(network):
             if layer.norm_first and not layer.sparse and layer.gamma_1 is not None:
                 _rewrite_transformer(layer)
         for branch in (network.encoder, network.decoder, network.tencoder, network.tdecoder):
             for layer in branch:
-                if _is_plain(getattr(layer, "dconv", None)):
+                if is_plain(getattr(layer, "dconv", None)):
                     layer.dconv = _Residual(layer.dconv)
         if network.cac:
             network._mask, network._ispec = _as_it_is, _Inverse(network.nfft)
@@ -38,7 +38,8 @@ def _as_it_is(_mix: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
     return spectra
 
 
-def _transformer_layers(network: HTDemucs) -> list[Any]:
+def transformer_layers(network: HTDemucs) -> list[Any]:
+    """Return the layers of both branches, if it has any."""
     transformer = network.crosstransformer
     return [] if transformer is None else [*transformer.layers, *transformer.layers_t]
 
@@ -133,7 +134,8 @@ class _WholeNorm(nn.Module):  # type: ignore[misc] # torch is untyped here
         return torch.addcmul(self._bias, F.layer_norm(given, given.shape[1:], eps=self._eps), self._weight)
 
 
-def _is_plain(dconv: Any) -> bool:  # noqa: ANN401 - torch is untyped here
+def is_plain(dconv: Any) -> bool:  # noqa: ANN401 - torch is untyped here
+    """Return whether residual branches are of the published kind."""
     return dconv is not None and all(
         tuple(type(part).__name__ for part in layer) == _RESIDUAL and layer[0].kernel_size == (3,)
         for layer in dconv.layers
