@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,21 @@ def test_another_id_for_the_same_release_is_refused(plane: ControlPlane, place: 
     with pytest.raises(InstallError, match=r"install\.id: this release already has the id"):
         install_case("demo", place, {"install": {"id": "another"}})
     assert data(plane, place, INSTALL_ID) == [install_id]
+
+
+def test_a_second_release_for_the_same_namespace_is_refused(plane: ControlPlane, place: str) -> None:
+    install_case("demo", place)
+    second = Release("others", f"{place}-others")
+    values = {"crds": {"enabled": False}, "watchNamespaces": [place], "api": {"namespace": place}}
+    try:
+        with pytest.raises(
+            InstallError, match=f'the release "tunes" runs the SeparationJobs of the namespace "{place}"'
+        ):
+            install(replace(second, values=merge(CASES["demo"], values)), print, timeout=30, wait=False)
+        assert find_helm().status(second) is None
+        install_case("demo", place)
+    finally:
+        uninstall(second)
 
 
 def test_values_that_are_no_longer_given_fall_back(plane: ControlPlane, place: str) -> None:

@@ -222,3 +222,20 @@
 {{- end -}}
 {{- end -}}
 {{- end }}
+
+{{/*
+Refuse a namespace whose SeparationJobs another release runs: each would make and judge Jobs that the other knows nothing
+of. Takes a list: the root, the namespace. Without a cluster nothing is known and nothing refused.
+*/}}
+{{- define "stemyard.validateAlone" -}}
+{{- $root := index . 0 -}}
+{{- $namespace := index . 1 -}}
+{{- range (lookup "rbac.authorization.k8s.io/v1" "Role" $namespace "").items -}}
+{{- $labels := .metadata.labels | default dict -}}
+{{- $ours := and (eq (get $labels "app.kubernetes.io/part-of") "stemyard") (eq (get $labels "app.kubernetes.io/component") "operator") -}}
+{{- $release := get $labels "app.kubernetes.io/instance" -}}
+{{- if and $ours (ne $release $root.Release.Name) -}}
+{{- fail (printf "the release %q runs the SeparationJobs of the namespace %q already; name other namespaces in watchNamespaces, or uninstall that release" $release $namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
