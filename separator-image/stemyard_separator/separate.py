@@ -102,6 +102,7 @@ def _render(stage: Stage, engine: Engine, source: SourceMark, audio: Arrival, wa
 
     def tell(done: float) -> None:
         watch.note("first_block")
+        audio.want_rest()
         stage.reporter.update("separate", _LOADED + (_SEPARATED - _LOADED) * done)
 
     given = stage.assignment
