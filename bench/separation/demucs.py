@@ -43,12 +43,16 @@ def gpu() -> str:
     return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else ""
 
 
+def _device() -> str:
+    return "cuda" if gpu() else "cpu"
+
+
 def figures(seconds: float, turns: int) -> Iterator[Figure]:
     """Yield speed and agreement; of four stems, and of the two that most ask for: stock demucs has no such choice.
 
     A GPU gets eight times as long a song, so that it is not all beginning.
     """
-    on = "cuda" if gpu() else "cpu"
+    on = _device()
     audio = song(seconds * (8 if on == "cuda" else 1)).astype(np.float32)
     threads = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +63,7 @@ def figures(seconds: float, turns: int) -> Iterator[Figure]:
 
 
 def _compared(name: str, engine: Engine, network: Any, audio: np.ndarray, turns: int) -> Iterator[Figure]:
-    on, overlap = "cuda" if gpu() else "cpu", float(engine.parameters["overlap"])
+    on, overlap = _device(), float(engine.parameters["overlap"])
     ours: list[tuple[float, np.ndarray]] = []
     stock: list[tuple[float, np.ndarray]] = []
     for _ in range(turns):
@@ -107,9 +111,7 @@ def _stock(network: Any, audio: np.ndarray, overlap: float) -> np.ndarray:
     mix = torch.from_numpy(audio)
     mean, scale = mix.mean(0).mean(), mix.mean(0).std() + 1e-8
     with torch.no_grad():
-        out = apply_model(
-            network, ((mix - mean) / scale)[None], shifts=0, overlap=overlap, device="cuda" if gpu() else "cpu"
-        )[0]
+        out = apply_model(network, ((mix - mean) / scale)[None], shifts=0, overlap=overlap, device=_device())[0]
     return np.asarray((out * scale + mean).cpu().numpy())
 
 

@@ -1,6 +1,5 @@
 """A file that is read while it comes."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from stemyard_contract.handover import StoredFile
 from stemyard_separator.arrival import Arrival, Tell
+from tests.support.operator_world import eventually
 
 MEBIBYTE = 1 << 20
 STORED = StoredFile(file="a", bytes=9 * MEBIBYTE, sha256="0" * 64)
@@ -26,13 +26,6 @@ class Sender:
                 self.sent = number + 1
                 tell(self.sent * MEBIBYTE)
         return STORED
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
 
 
 def test_it_is_read_in_order_to_its_end(tmp_path: Path) -> None:

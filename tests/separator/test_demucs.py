@@ -213,17 +213,17 @@ def test_a_gpu_gives_what_apply_model_gives(tmp_path: Path, preset: str, overlap
 @needs_gpu
 def test_a_batch_is_halved_on_a_gpu_with_little_memory(tmp_path: Path) -> None:
     save_network(tmp_path, "htdemucs", FOUR, 1, **RELEASED)
-    engine = load_engine(Loading("htdemucs", tmp_path, 2, frozenset({Stem.VOCALS}), "cuda"))
+    engine: Any = load_engine(Loading("htdemucs", tmp_path, 2, frozenset({Stem.VOCALS}), "cuda"))
     audio = song(200)
     plenty = separated(engine, audio)[Stem.VOCALS]
     sizes: list[int] = []
-    forward = engine._forward  # type: ignore[attr-defined]
+    forward = engine._forward
 
     def seen(given: Any) -> Any:
         sizes.append(len(given))
         return forward(given)
 
-    engine._forward = seen  # type: ignore[attr-defined]
+    engine._forward = seen
     torch.cuda.empty_cache()
     # what one segment takes fits, what sixteen take does not; the batch was chosen when there was plenty
     torch.cuda.set_per_process_memory_fraction(3 * 2**30 / torch.cuda.get_device_properties(0).total_memory)

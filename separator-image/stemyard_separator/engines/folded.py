@@ -13,7 +13,7 @@ from demucs.htdemucs import HTDemucs
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - its name everywhere
 
-from stemyard_separator.engines.lean import is_plain, transformer_layers
+from stemyard_separator.engines.lean import residual_layers, transformer_layers
 
 _ALIGNED: Final = 8
 """Channels of which tensor cores take a multiple."""
@@ -27,10 +27,8 @@ def folded(network: HTDemucs) -> HTDemucs:
         for layer in transformer_layers(network):
             if layer.norm_out and layer.norm_out.num_groups == 1:
                 layer.norm_out = _WholeNorm(layer.norm_out)
-        for branch in (network.encoder, network.decoder, network.tencoder, network.tdecoder):
-            for layer in branch:
-                if is_plain(getattr(layer, "dconv", None)):
-                    layer.dconv = _Residual(layer.dconv)
+        for layer in residual_layers(network):
+            layer.dconv = _Residual(layer.dconv)
     return network
 
 

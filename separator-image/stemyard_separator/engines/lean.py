@@ -25,10 +25,8 @@ def lean(network: HTDemucs) -> HTDemucs:
         for layer in transformer_layers(network):
             if layer.norm_first and not layer.sparse and layer.gamma_1 is not None:
                 _rewrite_transformer(layer)
-        for branch in (network.encoder, network.decoder, network.tencoder, network.tdecoder):
-            for layer in branch:
-                if is_plain(getattr(layer, "dconv", None)):
-                    layer.dconv = _Residual(layer.dconv)
+        for layer in residual_layers(network):
+            layer.dconv = _Residual(layer.dconv)
         if network.cac:
             network._mask, network._ispec = _as_it_is, _Inverse(network.nfft)
     return network
@@ -134,8 +132,13 @@ class _WholeNorm(nn.Module):  # type: ignore[misc] # torch is untyped here
         return torch.addcmul(self._bias, F.layer_norm(given, given.shape[1:], eps=self._eps), self._weight)
 
 
-def is_plain(dconv: Any) -> bool:  # noqa: ANN401 - torch is untyped here
-    """Return whether residual branches are of the published kind."""
+def residual_layers(network: HTDemucs) -> list[Any]:
+    """Return the layers of all encoders and decoders whose residual branches are of the published kind."""
+    parts = (network.encoder, network.decoder, network.tencoder, network.tdecoder)
+    return [layer for part in parts for layer in part if _is_plain(getattr(layer, "dconv", None))]
+
+
+def _is_plain(dconv: Any) -> bool:  # noqa: ANN401 - torch is untyped here
     return dconv is not None and all(
         tuple(type(part).__name__ for part in layer) == _RESIDUAL and layer[0].kernel_size == (3,)
         for layer in dconv.layers
