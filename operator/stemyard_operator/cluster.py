@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any, Final, Self
 
 import aiohttp
@@ -29,6 +29,9 @@ _PASSING: Final = frozenset({0, 429, 500, 502, 503, 504})
 PAGE: Final = 200
 """Objects of one answer to a list: as many as these are there whole at a time."""
 _CONNECTIONS: Final = 32
+_WATCH_SECONDS: Final = 300
+_WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=150.0)
+"""An API server sends a bookmark every minute or two: where none has come, nobody is at the other end."""
 _LISTEN_SECONDS: Final = 5.0
 _PROMPT_SECONDS: Final = 1.0
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -85,7 +88,8 @@ class Cluster:
     Calls raise ClusterError (NotFoundError for 404, ConflictError for 409) when the answer is not success.
     Reads are repeated a few times with jitter; writes never: the caller decides again from what then holds.
     `fence` is called before every write made as the leader and raises where the lease would not outlive it.
-    `on_answer` is told verb and resource of every call, as a Role names them, and the status (0: no answer).
+    `on_answer` is told verb and resource of every call, as a Role names them, and the status (0: no answer, or a watch
+    that broke off).
     """
 
     def __init__(self, configuration: Configuration) -> None:
@@ -145,6 +149,30 @@ class Cluster:
                 return
             query = {**query, "continue": more}
 
+    async def watch(self, path: str, selector: str, version: str) -> AsyncGenerator[tuple[str, Json]]:
+        """Yield kind and object of every event since a version; without one, all that is there comes first, as ADDED.
+
+        It ends when the API server ends it, after some minutes. An event BOOKMARK tells no more than a newer version.
+
+        Raises:
+            ClusterError: there is no answer, or no sign of life any more; status 410 where the version is too old.
+        """
+        query = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_SECONDS)}
+        query |= {"labelSelector": selector} if selector else {}
+        query |= {"resourceVersion": version} if version else {}
+        headers = {"Accept": "application/json", **await self._authorisation()}
+        resource = right_of("GET", path)[1]
+        try:
+            async with self._open().get(self._url(path, query), headers=headers, timeout=_WATCH_TIMEOUT) as answer:
+                self.on_answer("watch", resource, answer.status)
+                if answer.status >= 300:
+                    _checked(answer.status, await answer.read())
+                async for line in _lines(answer.content.iter_any()):
+                    yield _event(line)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.on_answer("watch", resource, 0)
+            raise ClusterError(0, type(error).__name__, f"watch {path}: {error}") from error
+
     async def apply_status(self, namespace: str, name: str, resource_version: int, status: Json) -> Json:
         """Make this the whole status, provided the object still has this version; return the object."""
         self.fence()
@@ -201,7 +229,7 @@ class Cluster:
         try:
             async with self._open().request(
                 method,
-                URL(self._configuration.host.rstrip("/") + path).with_query(query),
+                self._url(path, query),
                 data=to_json(body) if body is not None else None,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=seconds),
@@ -220,6 +248,9 @@ class Cluster:
         if date is not None and now >= self._listen_at and now - begun < _PROMPT_SECONDS:
             self._listen_at = now + _LISTEN_SECONDS
             self.clock.heard(date)
+
+    def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
+        return URL(self._configuration.host.rstrip("/") + path).with_query(query)
 
     async def _authorisation(self) -> dict[str, str]:
         settings: Mapping[str, Any] = await self._configuration.auth_settings()
@@ -246,3 +277,23 @@ def _checked(status: int, content: bytes) -> Json:
     message = answer.get("message") or ""
     kind = {404: NotFoundError, 409: ConflictError}.get(status, ClusterError)
     raise (OldDefinitionError if _UNDECLARED in message else kind)(status, answer.get("reason") or "", message)
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield whole lines, of whatever length; aiohttp's own have a limit that an object may exceed."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
+
+
+def _event(line: bytes) -> tuple[str, Json]:
+    try:
+        event = from_json(line)
+        kind, told = str(event["type"]), dict(event["object"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ClusterError(0, "NotJson", line[:200].decode(errors="replace")) from error
+    if kind == "ERROR":
+        raise ClusterError(told.get("code") or 0, told.get("reason") or "", told.get("message") or "")
+    return kind, told

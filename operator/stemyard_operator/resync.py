@@ -8,12 +8,12 @@ from stemyard_operator.cluster import Cluster, jobs_path, separations_path
 from stemyard_operator.errors import ConflictError, NotFoundError, OperatorError
 from stemyard_operator.health import Health
 from stemyard_operator.intake import Intake
+from stemyard_operator.job_watch import JOB_SELECTOR
 from stemyard_operator.known import Key
 from stemyard_operator.mirroring import MirrorFeed
 from stemyard_operator.observed import Resource, is_abandoned
 from stemyard_operator.projection import Projection
 from stemyard_operator.queue import WorkQueue
-from stemyard_operator.watching import JOB_SELECTOR
 
 log = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ from stemyard_operator.duplicates import Duplicates
 from stemyard_operator.errors import OperatorError
 from stemyard_operator.health import Health
 from stemyard_operator.intake import Intake
+from stemyard_operator.job_watch import JobWatch
 from stemyard_operator.known import Key
 from stemyard_operator.leader import Elector
 from stemyard_operator.letters import Letters
@@ -77,6 +78,7 @@ class Parts:
     courier: Courier
     delivery_log: DeliveryLog
     sender: Sender
+    job_watches: tuple[JobWatch, ...]
     tracing: Tracing | None
 
 
@@ -125,6 +127,7 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
         courier=courier,
         delivery_log=delivery_log,
         sender=sender,
+        job_watches=tuple(JobWatch(cluster, intake, health, namespace) for namespace in settings.namespaces),
         tracing=tracing,
     )
 
@@ -203,12 +206,13 @@ async def prepare(parts: Parts) -> None:
 
 
 async def _until_the_first_ends(parts: Parts) -> None:
-    """Run watch, resync and leadership until a signal comes or one of them ends; the lease goes first."""
+    """Run watches, resync and leadership until a signal comes or one of them ends; the lease goes first."""
     started, signalled = asyncio.Event(), asyncio.Event()
     tasks = [
         asyncio.create_task(lead(parts), name="lead"),
         asyncio.create_task(parts.resync.run(parts.settings.resync_seconds), name="resync"),
         asyncio.create_task(watch(parts.intake, parts.health, parts.settings, started), name="watch"),
+        *(asyncio.create_task(one.run(), name="watch of jobs") for one in parts.job_watches),
         asyncio.create_task(_signal(started, signalled), name="signal"),
     ]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""kopf at the edge: it watches, and its handlers only pass on what they saw; the only importer of kopf."""
+"""kopf at the edge: it watches SeparationJobs, and its handler only passes them on; the only importer of kopf."""
 
 import asyncio
 import logging
@@ -7,14 +7,12 @@ from typing import Any, Final, cast
 
 import kopf
 
-from stemyard_contract.separationjob import GROUP, LABEL_MANAGED_BY, MANAGED_BY, PLURAL, VERSION
+from stemyard_contract.separationjob import GROUP, PLURAL, VERSION
 from stemyard_operator.cluster import PAGE
 from stemyard_operator.health import Health
 from stemyard_operator.intake import Intake
 from stemyard_operator.settings import Settings
 
-JOB_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
-"""Label selector of the Jobs that are watched."""
 _IDLE_SECONDS: Final = 1.0
 """For which kopf keeps the task of an object, and its last event whole: at the start there is one for each."""
 
@@ -43,7 +41,6 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 10
     settings.watching.chunk_size = PAGE
-    settings.watching.label_selectors["batch", "v1", "jobs"] = JOB_SELECTOR
     settings.queueing.idle_timeout = _IDLE_SECONDS
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
@@ -55,7 +52,7 @@ def operator_settings() -> kopf.OperatorSettings:
 
 
 def registry(intake: Intake, health: Health) -> kopf.OperatorRegistry:
-    """Return the handlers: level-triggered, and never failing."""
+    """Return the handler: level-triggered, and never failing."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -70,14 +67,6 @@ def registry(intake: Intake, health: Health) -> kopf.OperatorRegistry:
             intake.separation_gone(event["object"]["metadata"]["uid"], event["object"])
         else:
             intake.separation(event["object"])
-
-    @kopf.on.event("batch", "v1", "jobs", registry=handlers)
-    async def job_seen(event: Mapping[str, Any], **_: object) -> None:
-        health.event()
-        if event["type"] == "DELETED":
-            intake.job_gone(event["object"]["metadata"]["uid"])
-        else:
-            intake.job(event["object"])
 
     return handlers
 

@@ -49,6 +49,8 @@ class Asked:
     watch: bool
     number: int
     """How many came before it."""
+    version: str = ""
+    """The version that a watch goes on from; empty where it begins with all that is there."""
 
 
 Plan = Callable[[Asked], Fault | None]
@@ -83,6 +85,8 @@ class Proxy:
     port: int = field(default_factory=free_port)
     plan: Plan = clean
     sieve: Sieve = lambda _: None
+    mute: bool = False
+    """Whether nothing comes any more over the watches that are open."""
     deaf: bool = False
     """Whether connections are accepted and then nothing happens on them, also on those that are open."""
     befallen: int = 0
@@ -139,7 +143,8 @@ class Proxy:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        asked = Asked(request.method, request.path, "watch" in request.query, self._count)
+        version = request.query.get("resourceVersion", "")
+        asked = Asked(request.method, request.path, "watch" in request.query, self._count, version)
         self._count += 1
         await self._listening()
         fault = self.plan(asked)
@@ -198,8 +203,11 @@ class Proxy:
     async def _relay(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         relayed = web.StreamResponse(headers={"Content-Type": "application/json"})
         await relayed.prepare(request)
+        muted = self.mute
         async for line in answer.content:
             await self._listening()
+            while self.mute and not muted:  # noqa: ASYNC110 - set by the test's own thread
+                await asyncio.sleep(0.05)
             instead = self.sieve(json.loads(line))
             if instead is None:
                 await relayed.write(line)
