@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import random
+from collections import deque
 from collections.abc import Hashable
 from itertools import count
 from typing import Final, Generic, TypeVar
@@ -22,7 +23,8 @@ class WorkQueue(Generic[Key]):
         self._busy: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._numbers = count()
-        self._changed = asyncio.Event()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
         self.retries = 0
         """Times that a key was put off because it failed."""
 
@@ -64,14 +66,37 @@ class WorkQueue(Generic[Key]):
                 _, _, key = heapq.heappop(self._heap)
                 del self._due[key]
                 self._busy.add(key)
+                self._wake()
                 return key
-            self._changed.clear()
-            try:
-                # not `wait_for`: before Python 3.12 it loses a cancellation that comes with what it waits for
-                async with asyncio.timeout(wait):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Wait until a key may be due."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._wake()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():
+                # it was woken already, and somebody else has to come
+                self._wake()
+            raise
+
+    def _wake(self) -> None:
+        """Wake one who waits where a key is due, and no more: each key is for one only. Else see to it in time."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        while self._waiting and self._waiting[0].done():
+            self._waiting.popleft()
+        wait = self._until_next() if self._waiting else None
+        if wait is None:
+            return
+        if wait > 0:
+            self._alarm = asyncio.get_running_loop().call_later(wait, self._wake)
+        else:
+            self._waiting.popleft().set_result(None)
 
     def done(self, key: Key) -> None:
         """Give a key back."""
@@ -81,7 +106,7 @@ class WorkQueue(Generic[Key]):
 
     def _push(self, key: Key, when: float) -> None:
         heapq.heappush(self._heap, (when, next(self._numbers), key))
-        self._changed.set()
+        self._wake()
 
     def _until_next(self) -> float | None:
         """Return the seconds until a key is due; entries that were overtaken are dropped on the way."""

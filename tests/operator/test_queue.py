@@ -135,3 +135,32 @@ async def test_keys_that_need_no_pause_let_others_go_on() -> None:
     await asyncio.wait_for(look(), 10)
     working.cancel()
     assert max(later - earlier for earlier, later in pairwise([*seen, 1000])) <= 10
+
+
+async def test_a_key_wakes_one_worker_and_no_more() -> None:
+    queue, woken = WorkQueue[str](), list[str]()
+
+    async def get(name: str) -> None:
+        key = await queue.get()
+        woken.append(name + key)
+
+    tasks = [asyncio.create_task(get(name)) for name in "xyz"]
+    await asyncio.sleep(0)
+    queue.add("a")
+    await asyncio.sleep(0.01)
+    assert woken == ["xa"]
+    queue.add("b", 0.02)
+    queue.add("c", 0.02)
+    await asyncio.sleep(0.1)
+    assert woken == ["xa", "yb", "zc"]
+    assert all(task.done() for task in tasks)
+
+
+@pytest.mark.parametrize("woken", [False, True])
+async def test_a_worker_that_is_cancelled_leaves_its_key_to_another(woken: bool) -> None:
+    queue = WorkQueue[str]()
+    first, second = (asyncio.create_task(queue.get()) for _ in range(2))
+    await asyncio.sleep(0)
+    for step in (lambda: queue.add("a"), first.cancel) if woken else (first.cancel, lambda: queue.add("a")):
+        step()
+    assert await asyncio.wait_for(second, 1) == "a"
