@@ -29,12 +29,15 @@ class Presigner:
         self._bucket = bucket
         self._region = region
         self._seconds = seconds
+        # botocore finds it out twice for each link
+        signer = S3SigV4QueryAuth(Credentials("", ""), _SERVICE, region, seconds)
+        self._headers = {"Host": signer.headers_to_sign(AWSRequest("GET", bucket))["host"]}
 
     def sign(
         self, method: str, key: str, query: Mapping[str, str], credentials: Credentials | ReadOnlyCredentials
     ) -> str:
         """Return a link for a method at a key, or at the bucket itself where the key is empty."""
         address = f"{self._bucket.rstrip('/')}/{quote(key, safe=_SAFE)}" if key else self._bucket
-        request = AWSRequest(method, address, params=dict(query))
+        request = AWSRequest(method, address, headers=self._headers, params=dict(query))
         S3SigV4QueryAuth(credentials, _SERVICE, self._region, self._seconds).add_auth(request)
         return str(request.url)

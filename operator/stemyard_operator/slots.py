@@ -13,7 +13,7 @@ from stemyard_contract.handover import WorkStage
 from stemyard_contract.source import Source
 from stemyard_operator.hosts import host_of
 from stemyard_operator.known import Key
-from stemyard_operator.observed import Separation
+from stemyard_operator.observed import Job, Separation
 from stemyard_operator.projection import Projection
 from stemyard_operator.settings import Settings
 
@@ -45,12 +45,12 @@ class _Load:
             return True
         return host not in self.resting and (self.host_limit is None or self.hosts[host] < self.host_limit)
 
-    def count(self, lane: Lane) -> None:
-        """Take note of a place that is taken."""
+    def count(self, lane: Lane, number: int = 1) -> None:
+        """Take note of places that are taken."""
         namespace, host = lane
-        self.free -= 1
-        self.namespaces[namespace] += 1
-        self.hosts[host] += 1
+        self.free -= number
+        self.namespaces[namespace] += number
+        self.hosts[host] += number
 
     def give(self, lane: Lane) -> None:
         """Give a place away; with spacing, nobody else begins with this host now."""
@@ -161,13 +161,12 @@ class Slots:
             host_limit=(settings.max_active_fetch_per_host or None) if fetch else None,
             spaced=fetch and settings.fetch_spacing_seconds > 0,
         )
-        for job in self._projection.live(stage):
-            if job.queue:
-                continue
-            host = self._host_of_owner(job.owner) if fetch and self._by_host else _NO_HOST
-            load.count((job.namespace, host))
-            if load.spaced:
-                self._saw(host, (self._now() - job.created).total_seconds())
+        taken = [job for job in self._projection.live(stage) if not job.queue]
+        for lane, number in Counter(map(self._lane_of_job, taken)).items():
+            load.count(lane, number)
+        if load.spaced:
+            for job in taken:
+                self._saw(self._lane_of_job(job)[1], (self._now() - job.created).total_seconds())
         for uid, (claimed, lane) in self._claims.items():
             if claimed is stage and uid != but:
                 load.count(lane)
@@ -179,9 +178,10 @@ class Slots:
         by_host = stage is WorkStage.FETCH and self._by_host
         return separation.namespace, host_of(separation.spec.source) if by_host else _NO_HOST
 
-    def _host_of_owner(self, uid: str) -> str:
-        owner = self._projection.separation(uid)
-        return _NO_HOST if owner is None else host_of(Source.model_validate(owner["spec"]["source"]))
+    def _lane_of_job(self, job: Job) -> Lane:
+        by_host = job.stage is WorkStage.FETCH and self._by_host
+        owner = self._projection.separation(job.owner) if by_host else None
+        return job.namespace, _NO_HOST if owner is None else host_of(Source.model_validate(owner["spec"]["source"]))
 
     def _saw(self, host: str, age: float) -> None:
         """Take note of a fetch that began so many seconds ago, perhaps under another leader."""
