@@ -1,7 +1,7 @@
 """One real API server for this folder's tests: etcd and kube-apiserver, started once, with the CRD installed."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from localcluster.control_plane import ControlPlane
 from stemyard_operator.cluster import Cluster
 from tests.support.operator_world import World
 
+_LOG_CHARACTERS = 6000
+
 CRD_FILE = Path(__file__).parents[2] / "charts/stemyard/files/crds/separationjobs.yaml"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -21,6 +23,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.api_server)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the servers of a test that failed have logged: a failure that comes once in a hundred tells no more."""
+    report = yield
+    for found in getattr(item, "funcargs", {}).values():
+        if report.failed and isinstance(found, World):
+            for log in sorted(found.folder.glob("*.log")):
+                report.sections.append((log.name, log.read_text(errors="replace")[-_LOG_CHARACTERS:]))
+    return report
 
 
 def install_crd(plane: ControlPlane, definition: dict[str, Any] | None = None) -> None:
