@@ -110,6 +110,7 @@ class Reason(StrEnum):
     DUPLICATE = "Duplicate"
     COPIED = "Copied"
     WAITING_FOR_QUOTA = "WaitingForQuota"
+    ADMITTED = "Admitted"
     EVICTED = "Evicted"
     SUSPENDED_EXTERNALLY = "SuspendedExternally"
 

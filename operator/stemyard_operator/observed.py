@@ -127,6 +127,8 @@ class Job:
     run: int
     attempt: int
     created: datetime
+    since: datetime
+    """Since when it is suspended or, where it is not, may have a pod: its creation, or a later change."""
     deleted_at: datetime | None = None
     ready: int = 0
     ended: str | None = None
@@ -139,7 +141,6 @@ class Job:
     queue: str = ""
     """Kueue's queue that it is in."""
     suspended: bool = False
-    suspended_at: datetime | None = None
 
     @property
     def live(self) -> bool:
@@ -157,6 +158,7 @@ def job_of(resource: Resource) -> Job | None:
     stage, run, attempt = _STAGES[match["stage"]], int(match["run"]), int(match["attempt"])
     if metadata["name"] != job_name(owner["name"], owner["uid"], stage, run, attempt):
         return None
+    created, suspended = datetime.fromisoformat(metadata["creationTimestamp"]), resource["spec"].get("suspend") is True
     end = _end(status)
     container = resource["spec"]["template"]["spec"]["containers"][0]
     return Job(
@@ -168,7 +170,8 @@ def job_of(resource: Resource) -> Job | None:
         stage=stage,
         run=run,
         attempt=attempt,
-        created=datetime.fromisoformat(metadata["creationTimestamp"]),
+        created=created,
+        since=_turned_at(status, suspended=suspended) or created,
         deleted_at=moment(metadata.get("deletionTimestamp")),
         ready=status.get("ready") or 0,
         ended=end.get("type"),
@@ -177,8 +180,7 @@ def job_of(resource: Resource) -> Job | None:
         memory=_memory(container),
         fetched=_fetched(container) if stage is WorkStage.SEPARATE else None,
         queue=(metadata.get("labels") or {}).get(LABEL_QUEUE, ""),
-        suspended=resource["spec"].get("suspend") is True,
-        suspended_at=_suspended_at(status),
+        suspended=suspended,
     )
 
 
@@ -204,9 +206,9 @@ def _end(status: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-def _suspended_at(status: Mapping[str, Any]) -> datetime | None:
+def _turned_at(status: Mapping[str, Any], *, suspended: bool) -> datetime | None:
     for condition in status.get("conditions") or []:
-        if condition["type"] == "Suspended" and condition["status"] == "True":
+        if condition["type"] == "Suspended" and (condition["status"] == "True") is suspended:
             return moment(condition.get("lastTransitionTime"))
     return None
 

@@ -209,7 +209,7 @@ def _watch(turn: Turn, stage: WorkStage, job: Job) -> Decision:
     if job.ready:
         turn.works(stage, Reason.RUNNING)
         return turn.step(TICK_SECONDS)
-    age = (turn.now - job.created).total_seconds()
+    age = (turn.now - job.since).total_seconds()
     if age < HOLD_SECONDS:
         turn.waits_at_first(stage)
         turn.patience = HOLD_SECONDS - age if stage is WorkStage.SEPARATE else 0
@@ -226,7 +226,7 @@ def _held(turn: Turn, stage: WorkStage, job: Job) -> Decision:
     if stage is WorkStage.SEPARATE and turn.queue_deadline <= turn.now:
         return turn.end(FailureCode.QUEUE_DEADLINE, stage, stop=(job,))
     workload = turn.observed.workloads.get(job.uid)
-    unexplained = (job.suspended_at or job.created) + UNEXPLAINED - turn.now
+    unexplained = job.since + UNEXPLAINED - turn.now
     if workload is not None:
         turn.waits(stage, workload.reason, workload.message)
     elif unexplained <= timedelta():
@@ -259,12 +259,17 @@ def _starting(turn: Turn, stage: WorkStage, job: Job, pod: Pod | None) -> Decisi
         late = turn.queue_deadline
         if late <= turn.now:
             return turn.end(FailureCode.QUEUE_DEADLINE, stage, stop=(job,))
-    elif (scheduled or job.created) + timedelta(seconds=turn.spec.deadlines.start) <= turn.now:
+    elif (scheduled or job.since) + timedelta(seconds=turn.spec.deadlines.start) <= turn.now:
         return failed(turn, stage, job.attempt, job, Failed(FailureCode.START_DEADLINE, _why(pod)))
     if pod is None or scheduled is None:
         stuck = bool(pod and pod.unschedulable)
+        reason = Reason.UNSCHEDULABLE if stuck else Reason.WAITING
         none = f"The Job {job.name} has no pod yet; its events say why, often a quota."
-        turn.waits(stage, Reason.UNSCHEDULABLE if stuck else Reason.WAITING, pod.unschedulable if pod else none)
+        message = pod.unschedulable if pod else none
+        if job.queue:
+            turn.works(stage, reason, message, admitted=Reason.ADMITTED)
+        else:
+            turn.waits(stage, reason, message)
     else:
         turn.works(stage, Reason.IMAGE_PULL if pod.waiting in PULL_REASONS else Reason.STARTING, _why(pod))
     return turn.step(LOOK_SECONDS)

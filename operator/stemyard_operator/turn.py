@@ -111,10 +111,10 @@ class Turn:
             self.waits(stage, Reason.STARTING if stage is WorkStage.FETCH else Reason.WAITING)
             self.status.reason = None
 
-    def works(self, stage: WorkStage, reason: str, message: str = "") -> None:
-        """Say that a stage is on a node, and how it goes there."""
+    def works(self, stage: WorkStage, reason: str, message: str = "", admitted: str = Reason.SCHEDULED) -> None:
+        """Say that a stage is on a node, or that Kueue has admitted it to one, and how it goes there."""
         if stage is WorkStage.SEPARATE:
-            set_condition(self.status, ConditionType.ADMITTED, "True", Reason.SCHEDULED, self.now)
+            set_condition(self.status, ConditionType.ADMITTED, "True", admitted, self.now)
             set_condition(self.status, ConditionType.SEPARATED, "False", reason, self.now, message)
         else:
             set_condition(self.status, ConditionType.FETCHED, "False", reason, self.now, message)

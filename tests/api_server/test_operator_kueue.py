@@ -43,8 +43,10 @@ def test_kueues_word_is_the_reason_that_it_waits(running: World) -> None:
         eventually(lambda: admitted(running) == ("WaitingForQuota", "Pending: no quota for nvidia.com/gpu"))
         assert running.phase() == "Queued"
         kueue.admit(job)
+        eventually(lambda: admitted(running)[0] == "Admitted")
+        assert running.phase() == "Separating"
         running.run(job)
-        eventually(lambda: running.phase() == "Separating")
+        eventually(lambda: admitted(running)[0] == "Scheduled")
         kueue.evict(job, "by a workload of higher priority")
         eventually(lambda: admitted(running) == ("Evicted", "Preempted: by a workload of higher priority"))
         assert running.phase() == "Queued"

@@ -13,7 +13,7 @@ from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.kueue import LABEL_PRIORITY, workload_of
 from stemyard_operator.observed import Workload
 from stemyard_operator.settings import Settings, load_settings
-from tests.operator.test_decide import conditions, failure
+from tests.operator.test_decide import UNSCHEDULABLE, conditions, failure, pending
 from tests.operator.world import SPEC, World, settings, stamp
 
 FETCH, SEPARATE = WorkStage
@@ -104,6 +104,37 @@ def test_an_eviction_queues_it_again_and_is_no_failure(config: Settings) -> None
     world.settle()
     assert world.phase() is Phase.COMPLETED
     assert len(world.created) == 2
+
+
+def test_what_kueue_has_admitted_is_admitted_and_waits_for_a_node_as_such(config: Settings) -> None:
+    world = fetched(config)
+    pending(world, SEPARATE, conditions=UNSCHEDULABLE)
+    world.wait(6)
+    world.settle()
+    assert world.phase() is Phase.SEPARATING
+    assert conditions(world)["Admitted"] == ("True", "Admitted")
+    separated = next(one for one in world.separation.status.conditions if one.type == "Separated")
+    assert (separated.status, separated.reason, separated.message) == ("False", "Unschedulable", "no GPU")
+    world.run(world.job(SEPARATE))
+    world.settle()
+    assert conditions(world)["Admitted"] == ("True", "Scheduled")
+    assert conditions(world)["Separated"] == ("False", "Running")
+
+
+def test_the_start_of_a_fetch_is_awaited_from_when_kueue_let_go_of_it(config: Settings) -> None:
+    world = World(spec={**SPEC, "profile": "fetched"}, config=config)
+    world.settle()
+    job, start = world.job(FETCH), world.separation.spec.deadlines.start
+    world.wait(2 * start)
+    job["status"] = {"conditions": [{"type": "Suspended", "status": "False", "lastTransitionTime": stamp(world.now)}]}
+    pending(world, FETCH, conditions=UNSCHEDULABLE)
+    failed = []
+    for seconds in (start - 1, 1):
+        world.wait(seconds)
+        world.settle()
+        assert world.separation.status.attempts is not None
+        failed.append(world.separation.status.attempts.failed)
+    assert failed == [0, 1]
 
 
 def test_a_job_suspended_by_somebody_else_is_said_so_after_a_minute(config: Settings) -> None:
