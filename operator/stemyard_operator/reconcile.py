@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from stemyard_contract.handover import WorkStage
-from stemyard_contract.separationjob import KIND, SeparationJobStatus
+from stemyard_contract.separationjob import KIND, ConditionType, SeparationJobStatus
 from stemyard_operator.accounts import Account, account
 from stemyard_operator.cluster import Cluster, Json, jobs_path, separations_path
 from stemyard_operator.copies import copy_stems
@@ -31,7 +31,7 @@ from stemyard_operator.recall import Recall, Recalls
 from stemyard_operator.settings import Settings
 from stemyard_operator.signing import Keychain
 from stemyard_operator.slots import Slots
-from stemyard_operator.status import ended
+from stemyard_operator.status import ended, holds
 from stemyard_operator.targets import Target, targets
 from stemyard_operator.turn import TICK_SECONDS
 
@@ -145,8 +145,10 @@ class Reconciler:
         jobs = self._projection.jobs_of(separation.uid)
         await self._count_pods(jobs, answers, recall)
         self._tell_start(separation, recall)
-        # nothing is started beside a Job that is at work: who has room need not be counted
+        # nothing is started beside a Job that is at work, and of the stages only the next: who has room is counted then
         settled = ended(separation) or any(job.live and job.deleted_at is None for job in jobs)
+        fetched = recall.source is not None or holds(separation.run_status, ConditionType.FETCHED)
+        following = WorkStage.SEPARATE if fetched else WorkStage.FETCH
         quiet = recall.quiet(time.monotonic())
         due = quiet >= TICK_SECONDS and bool(jobs) and not ended(separation)
         return Observed(
@@ -160,7 +162,7 @@ class Reconciler:
             workloads=answers.workloads,
             absent=frozenset(answers.absent),
             foreign=frozenset(recall.foreign),
-            room=frozenset() if settled else self._slots.room(separation),
+            room=frozenset() if settled else self._slots.room(separation, (following,)),
             rest_seconds=self._slots.rest(separation),
             duplicates=self._duplicates(separation, recall),
             disruptions=recall.disruptions,

@@ -4,7 +4,7 @@ import bisect
 import heapq
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -77,9 +77,9 @@ class Slots:
         self._begun: dict[str, float] = {}
         """When the last fetch from a host began, on this process's clock."""
 
-    def room(self, separation: Separation) -> frozenset[WorkStage]:
-        """Return the stages that this separation may start a Job of, being its turn."""
-        return frozenset(stage for stage in WorkStage if self._its_turn(separation, stage))
+    def room(self, separation: Separation, stages: Iterable[WorkStage] = WorkStage) -> frozenset[WorkStage]:
+        """Return those of the stages that this separation may start a Job of, being its turn."""
+        return frozenset(stage for stage in stages if self._its_turn(separation, stage))
 
     def rest(self, separation: Separation) -> float:
         """Return the seconds for which nothing may be fetched from its host, for the sake of spacing."""
