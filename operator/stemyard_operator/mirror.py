@@ -1,5 +1,6 @@
 """The operator's way to Redis: records and progress, written over older ones only; the only importer of redis."""
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -28,7 +29,11 @@ from stemyard_contract.mirror import (
 from stemyard_operator.errors import MirrorError
 from stemyard_operator.happenings import advance_of, change_of
 
-_SECONDS: Final = 2.0
+_SECONDS: Final = 3.0
+"""For one call, its repetition on a new connection included."""
+_LONG_SECONDS: Final = 60.0
+"""For what goes through all tracks."""
+_CONNECT_SECONDS: Final = 2.0
 _LEARNING: Final = 0.2
 """Share of what is new in a learned figure: about the last ten count (exponential smoothing)."""
 
@@ -182,23 +187,24 @@ class Mirror:
         if self._redis is None:
             return
         try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
+            async with asyncio.timeout(_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
                 for track, attempt in attempts:
                     log = self._keys.attempts(track)
                     pipeline.xadd(log, {ATTEMPT_FIELD: attempt.dump()}, maxlen=ATTEMPTS_KEPT)
                     pipeline.expire(log, ATTEMPTS_TTL_SECONDS)
                 await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
-            raise MirrorError(f"Redis: {error}") from error
+            raise _failed(error) from error
 
     async def progress(self, track: str) -> ProgressRecord | None:
         """Return the newest progress of a track."""
         if self._redis is None:
             return None
         try:
-            text = await self._redis.get(self._keys.progress(track))
+            async with asyncio.timeout(_SECONDS):
+                text = await self._redis.get(self._keys.progress(track))
         except (RedisError, OSError, TimeoutError) as error:
-            raise MirrorError(f"Redis: {error}") from error
+            raise _failed(error) from error
         return ProgressRecord.model_validate_json(text) if text else None
 
     async def tracks(self) -> set[str]:
@@ -206,9 +212,10 @@ class Mirror:
         if self._redis is None:
             return set()
         try:
-            return {str(track) for track in await self._redis.zrange(self._keys.tracks, 0, -1)}
+            async with asyncio.timeout(_LONG_SECONDS):
+                return {str(track) for track in await self._redis.zrange(self._keys.tracks, 0, -1)}
         except (RedisError, OSError, TimeoutError) as error:
-            raise MirrorError(f"Redis: {error}") from error
+            raise _failed(error) from error
 
     async def clear(self) -> None:
         """Forget every track, those included that the list of tracks has lost."""
@@ -217,10 +224,11 @@ class Mirror:
         known = await self.tracks()
         prefix = self._keys.record("")
         try:
-            async for key in self._redis.scan_iter(match=prefix + "*", count=1000):
-                known.add(str(key).removeprefix(prefix))
+            async with asyncio.timeout(_LONG_SECONDS):
+                async for key in self._redis.scan_iter(match=prefix + "*", count=1000):
+                    known.add(str(key).removeprefix(prefix))
         except (RedisError, OSError, TimeoutError) as error:
-            raise MirrorError(f"Redis: {error}") from error
+            raise _failed(error) from error
         for track in known:
             await self.drop(track)
 
@@ -234,18 +242,24 @@ class Mirror:
         if self._redis is None:
             return False
         try:
-            answer = await self._known(script, self._redis)(keys, arguments)
+            async with asyncio.timeout(_SECONDS):
+                answer = await self._known(script, self._redis)(keys, arguments)
         except (RedisError, OSError, TimeoutError) as error:
-            raise MirrorError(f"Redis: {error}") from error
+            raise _failed(error) from error
         return bool(answer)
+
+
+def _failed(error: Exception) -> MirrorError:
+    return MirrorError(f"Redis: {str(error) or type(error).__name__}")
 
 
 def _connection(url: str) -> Redis:
     return Redis.from_url(
         url,
         decode_responses=True,
-        socket_timeout=_SECONDS,
-        socket_connect_timeout=_SECONDS,
+        # before Python 3.12 the client makes a task of each command for it; every call here has a timeout around it
+        socket_timeout=None,
+        socket_connect_timeout=_CONNECT_SECONDS,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1),
         health_check_interval=30,
     )

@@ -1,5 +1,6 @@
 """What the operator writes to a real Valkey: newest wins, whoever comes late."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from stemyard_contract.mirror import (
     ProgressRecord,
 )
 from stemyard_contract.separationjob import Phase
+from stemyard_operator import mirror as mirror_module
 from stemyard_operator.errors import MirrorError
 from stemyard_operator.mirror import Mirror
 from tests.support.servers import Server, valkey
@@ -205,3 +207,22 @@ async def test_events_go_with_their_track(mirror: Mirror, client: redis.Redis) -
     await mirror.put(record(1))
     await mirror.drop(TRACK)
     assert told(client) == []
+
+
+async def test_a_redis_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror_module, "_SECONDS", 0.2)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    mirror = Mirror(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", "install-1")
+    try:
+        for call in (mirror.drop(TRACK), mirror.progress(TRACK), mirror.put_pace({}, {})):
+            async with asyncio.timeout(10):
+                with pytest.raises(MirrorError, match="TimeoutError"):
+                    await call
+    finally:
+        await mirror.close()
+        server.close()
