@@ -161,12 +161,12 @@ class Slots:
             host_limit=(settings.max_active_fetch_per_host or None) if fetch else None,
             spaced=fetch and settings.fetch_spacing_seconds > 0,
         )
-        taken = [job for job in self._projection.live(stage) if not job.queue]
-        for lane, number in Counter(map(self._lane_of_job, taken)).items():
+        taken = [(self._lane_of_job(job), job) for job in self._projection.live(stage) if not job.queue]
+        for lane, number in Counter(lane for lane, _ in taken).items():
             load.count(lane, number)
         if load.spaced:
-            for job in taken:
-                self._saw(self._lane_of_job(job)[1], (self._now() - job.created).total_seconds())
+            for (_, host), job in taken:
+                self._saw(host, (self._now() - job.created).total_seconds())
         for uid, (claimed, lane) in self._claims.items():
             if claimed is stage and uid != but:
                 load.count(lane)
