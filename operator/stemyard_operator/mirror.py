@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 from redis.asyncio import Redis
@@ -186,36 +187,27 @@ class Mirror:
         """Add attempts at webhooks to the logs of their tracks, in one call."""
         if self._redis is None:
             return
-        try:
-            async with asyncio.timeout(_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
-                for track, attempt in attempts:
-                    log = self._keys.attempts(track)
-                    pipeline.xadd(log, {ATTEMPT_FIELD: attempt.dump()}, maxlen=ATTEMPTS_KEPT)
-                    pipeline.expire(log, ATTEMPTS_TTL_SECONDS)
-                await pipeline.execute()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise _failed(error) from error
+        async with _within(_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
+            for track, attempt in attempts:
+                log = self._keys.attempts(track)
+                pipeline.xadd(log, {ATTEMPT_FIELD: attempt.dump()}, maxlen=ATTEMPTS_KEPT)
+                pipeline.expire(log, ATTEMPTS_TTL_SECONDS)
+            await pipeline.execute()
 
     async def progress(self, track: str) -> ProgressRecord | None:
         """Return the newest progress of a track."""
         if self._redis is None:
             return None
-        try:
-            async with asyncio.timeout(_SECONDS):
-                text = await self._redis.get(self._keys.progress(track))
-        except (RedisError, OSError, TimeoutError) as error:
-            raise _failed(error) from error
+        async with _within(_SECONDS):
+            text = await self._redis.get(self._keys.progress(track))
         return ProgressRecord.model_validate_json(text) if text else None
 
     async def tracks(self) -> set[str]:
         """Return the ids of all tracks that the mirror holds."""
         if self._redis is None:
             return set()
-        try:
-            async with asyncio.timeout(_LONG_SECONDS):
-                return {str(track) for track in await self._redis.zrange(self._keys.tracks, 0, -1)}
-        except (RedisError, OSError, TimeoutError) as error:
-            raise _failed(error) from error
+        async with _within(_LONG_SECONDS):
+            return {str(track) for track in await self._redis.zrange(self._keys.tracks, 0, -1)}
 
     async def clear(self) -> None:
         """Forget every track, those included that the list of tracks has lost."""
@@ -223,12 +215,9 @@ class Mirror:
             return
         known = await self.tracks()
         prefix = self._keys.record("")
-        try:
-            async with asyncio.timeout(_LONG_SECONDS):
-                async for key in self._redis.scan_iter(match=prefix + "*", count=1000):
-                    known.add(str(key).removeprefix(prefix))
-        except (RedisError, OSError, TimeoutError) as error:
-            raise _failed(error) from error
+        async with _within(_LONG_SECONDS):
+            async for key in self._redis.scan_iter(match=prefix + "*", count=1000):
+                known.add(str(key).removeprefix(prefix))
         for track in known:
             await self.drop(track)
 
@@ -241,16 +230,19 @@ class Mirror:
     async def _script(self, script: str, keys: list[str], arguments: list[str]) -> bool:
         if self._redis is None:
             return False
-        try:
-            async with asyncio.timeout(_SECONDS):
-                answer = await self._known(script, self._redis)(keys, arguments)
-        except (RedisError, OSError, TimeoutError) as error:
-            raise _failed(error) from error
+        async with _within(_SECONDS):
+            answer = await self._known(script, self._redis)(keys, arguments)
         return bool(answer)
 
 
-def _failed(error: Exception) -> MirrorError:
-    return MirrorError(f"Redis: {str(error) or type(error).__name__}")
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    """Bound what is asked of Redis, and say in our words how it failed."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise MirrorError(f"Redis: {str(error) or type(error).__name__}") from error
 
 
 def _connection(url: str) -> Redis:
