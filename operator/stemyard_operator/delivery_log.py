@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-import random
 from collections import deque
 from typing import Final
 
 from stemyard_contract.mirror import AttemptRecord
+from stemyard_operator.backoff import pause_after
 from stemyard_operator.errors import MirrorError
 from stemyard_operator.mirror import Mirror
 
@@ -48,4 +48,4 @@ class DeliveryLog:
                 self._waiting.extendleft(reversed(batch[: _WAITING - len(self._waiting)]))
                 failures += 1
                 log.warning("the delivery log is behind by %d: %s", len(self._waiting), error)
-                await asyncio.sleep(min(_PAUSE_MAX, _PAUSE_BASE * 2 ** min(failures, 10)) * random.uniform(0.5, 1))
+                await asyncio.sleep(pause_after(failures, _PAUSE_BASE, _PAUSE_MAX))

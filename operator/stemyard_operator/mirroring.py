@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections import OrderedDict
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from stemyard_contract.mirror import record_of
+from stemyard_operator.backoff import pause_after
 from stemyard_operator.errors import MirrorError
 from stemyard_operator.known import is_test, track_id_of
 from stemyard_operator.mirror import Mirror
@@ -95,8 +95,7 @@ class MirrorFeed:
                 self._waiting.setdefault(uid, last)
                 failures += 1
                 log.warning("the mirror is behind by %d: %s", len(self._waiting), error)
-                pause = min(_PAUSE_MAX, _PAUSE_BASE * 2 ** min(failures, 10))
-                await asyncio.sleep(pause * random.uniform(0.5, 1))
+                await asyncio.sleep(pause_after(failures, _PAUSE_BASE, _PAUSE_MAX))
 
     async def _tell(self, uid: str, last: Resource | None) -> None:
         if last is not None:

@@ -2,11 +2,12 @@
 
 import asyncio
 import heapq
-import random
 from collections import deque
 from collections.abc import Hashable
 from itertools import count
 from typing import Final, Generic, TypeVar
+
+from stemyard_operator.backoff import pause_after
 
 _RETRY_BASE: Final = 0.5
 _RETRY_MAX: Final = 120.0
@@ -51,8 +52,7 @@ class WorkQueue(Generic[Key]):
         """Make a key that failed due again, later each time, with jitter."""
         self.retries += 1
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        pause = min(_RETRY_MAX, _RETRY_BASE * 2 ** min(failures - 1, 30))
-        self.add(key, pause * random.uniform(0.5, 1.0))
+        self.add(key, pause_after(failures - 1, _RETRY_BASE, _RETRY_MAX))
 
     def forget(self, key: Key) -> None:
         """Start the pauses of a key anew: it did not fail."""

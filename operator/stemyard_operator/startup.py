@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -12,6 +11,7 @@ from typing import Final
 from stemyard_contract.garbage import spare_what_stays
 from stemyard_contract.mirror import AttemptRecord
 from stemyard_operator.accounts import Account
+from stemyard_operator.backoff import pause_after
 from stemyard_operator.callers import Callers
 from stemyard_operator.cluster import Cluster
 from stemyard_operator.courier import Courier
@@ -199,8 +199,7 @@ async def prepare(parts: Parts) -> None:
             failures += 1
             parts.health.worked()
             log.warning("waiting for the object store with bucket R2_BUCKET=%s: %s", parts.settings.r2_bucket, error)
-            pause = min(_PAUSE_MAX, _PAUSE_BASE * 2 ** min(failures, 10))
-            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            await asyncio.sleep(pause_after(failures, _PAUSE_BASE, _PAUSE_MAX))
         else:
             return
 
@@ -280,7 +279,6 @@ async def see_everything(parts: Parts) -> None:
             failures += 1
             parts.health.worked()
             log.warning("could not list everything: %s", error)
-            pause = min(_PAUSE_MAX, _PAUSE_BASE * 2 ** min(failures, 10))
-            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            await asyncio.sleep(pause_after(failures, _PAUSE_BASE, _PAUSE_MAX))
         else:
             return
