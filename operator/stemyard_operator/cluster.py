@@ -149,8 +149,8 @@ class Cluster:
                 return
             query = {**query, "continue": more}
 
-    async def watch(self, path: str, selector: str, version: str) -> AsyncGenerator[tuple[str, Json]]:
-        """Yield kind and object of every event since a version; without one, all that is there comes first, as ADDED.
+    async def watch(self, path: str, selector: str, version: str) -> AsyncGenerator[tuple[str, str, Json]]:
+        """Yield kind, version and object of every event since a version; without one, all that is there comes first.
 
         It ends when the API server ends it, after some minutes. An event BOOKMARK tells no more than a newer version.
 
@@ -158,8 +158,7 @@ class Cluster:
             ClusterError: there is no answer, or no sign of life any more; status 410 where the version is too old.
         """
         query = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_SECONDS)}
-        query |= {"labelSelector": selector} if selector else {}
-        query |= {"resourceVersion": version} if version else {}
+        query |= {"labelSelector": selector} | ({"resourceVersion": version} if version else {})
         headers = {"Accept": "application/json", **await self._authorisation()}
         resource = right_of("GET", path)[1]
         try:
@@ -288,12 +287,12 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             yield line
 
 
-def _event(line: bytes) -> tuple[str, Json]:
+def _event(line: bytes) -> tuple[str, str, Json]:
     try:
         event = from_json(line)
-        kind, told = str(event["type"]), dict(event["object"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ClusterError(0, "NotJson", line[:200].decode(errors="replace")) from error
-    if kind == "ERROR":
-        raise ClusterError(told.get("code") or 0, told.get("reason") or "", told.get("message") or "")
-    return kind, told
+        kind, told = event["type"], event["object"]
+        if kind == "ERROR":
+            raise ClusterError(told.get("code") or 0, told.get("reason") or "", told.get("message") or "")
+        return kind, told["metadata"]["resourceVersion"], told
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ClusterError(0, "NoEvent", line[:200].decode(errors="replace")) from error

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-import random
 from contextlib import aclosing
 from typing import Final
 
 from stemyard_contract.separationjob import LABEL_MANAGED_BY, MANAGED_BY
+from stemyard_operator.backoff import pause_after
 from stemyard_operator.cluster import Cluster, Json, jobs_path
 from stemyard_operator.errors import ClusterError
 from stemyard_operator.health import Health
@@ -47,13 +47,13 @@ class JobWatch:
                 if error.status == _GONE:
                     self._version = ""
                 log.warning("the watch of jobs begins again: %s", error)
-            await asyncio.sleep(min(_PAUSE_MAX, _PAUSE_BASE * 2 ** min(failures, 10)) * random.uniform(0.5, 1))
+            await asyncio.sleep(pause_after(failures, _PAUSE_BASE, _PAUSE_MAX))
 
     async def _follow(self) -> None:
         events = self._cluster.watch(jobs_path(self._namespace), JOB_SELECTOR, self._version)
         async with aclosing(events):
-            async for kind, job in events:
-                self._version = job["metadata"]["resourceVersion"]
+            async for kind, version, job in events:
+                self._version = version
                 if kind != "BOOKMARK":
                     self._health.event()
                     self._take_in(kind, job)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -17,9 +16,7 @@ from stemyard_operator.cluster import Cluster
 from stemyard_operator.health import Health
 from stemyard_operator.intake import Intake
 from stemyard_operator.job_watch import JOB_SELECTOR, JobWatch
-from tests.support.faulty_proxy import Asked, Fault, Proxy
-
-GONE = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}}
+from tests.support.faulty_proxy import GONE, Asked, Fault, Proxy
 
 
 class Told:
@@ -137,7 +134,7 @@ async def test_where_its_version_is_too_old_it_begins_with_all_that_is_there(
     jobs.create("before")
     await until(lambda: told.jobs == ["before"])
     asked = remembering(proxy)
-    proxy.sieve = lambda _: json.dumps(GONE).encode() + b"\n" if not asked else None
+    proxy.sieve = lambda _: GONE if not asked else None
     jobs.create("during")
     await until(lambda: "during" in told.jobs)
     assert asked[0] == ""
@@ -183,10 +180,11 @@ async def test_an_api_server_that_turns_it_away_is_asked_less_and_less_often(
     await until(lambda: "during" in told.jobs)
 
 
-async def test_words_that_are_no_event_begin_it_again(jobs: Jobs, told: Told, proxy: Proxy) -> None:
+@pytest.mark.parametrize("words", ["<h1>Welcome</h1>", "[]", '{"type": "MODIFIED", "object": {}}'])
+async def test_words_that_are_no_event_begin_it_again(jobs: Jobs, told: Told, proxy: Proxy, words: str) -> None:
     jobs.create("before")
     await until(lambda: told.jobs == ["before"])
     asked = remembering(proxy)
-    proxy.sieve = lambda _: b"<h1>Welcome</h1>\n" if not asked else None
+    proxy.sieve = lambda _: words.encode() + b"\n" if not asked else None
     jobs.create("during")
     await until(lambda: "during" in told.jobs)

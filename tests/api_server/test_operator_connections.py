@@ -1,6 +1,5 @@
 """Between the operator and a real API server is a network: whatever it does, separations end once and well."""
 
-import json
 import random
 import signal
 import sys
@@ -18,13 +17,12 @@ from stemyard_contract.handover import WorkStage
 from stemyard_operator.observed import job_of
 from tests.api_server.test_operator_faults import done_once, leaders
 from tests.support import operator_world
-from tests.support.faulty_proxy import Asked, Fault, Proxy, clean, when
+from tests.support.faulty_proxy import GONE, Asked, Fault, Proxy, clean, when
 from tests.support.operator_world import ACCOUNT, Operator, World, eventually
 
 FETCH, SEPARATE = WorkStage
 JOB_POST = r"POST .*/jobs$"
 STATUS = r"PATCH .*/status$"
-GONE = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}}
 ONE_BY_ONE = [
     (JOB_POST, Fault(status=409)),
     (JOB_POST, Fault(status=409, reaches=True)),
@@ -153,7 +151,7 @@ def test_watches_that_are_too_old_begin_again(world: World, proxy: Proxy) -> Non
         if len(expired) == 6:
             return None
         expired.append(event["type"])
-        return json.dumps(GONE).encode() + b"\n"
+        return GONE
 
     proxy.sieve = sieve
     names = [f"song-{number}" for number in range(6)]

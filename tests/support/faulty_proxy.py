@@ -20,6 +20,10 @@ from aiohttp import web
 
 from localcluster.control_plane import ControlPlane, free_port
 
+_EXPIRED = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+GONE = json.dumps({"type": "ERROR", "object": _EXPIRED}).encode() + b"\n"
+"""The event by which an API server says that a watch's version is too old."""
+
 
 @dataclass(frozen=True)
 class Fault:
