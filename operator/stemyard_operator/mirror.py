@@ -171,10 +171,10 @@ class Mirror:
         ]
         return await self._script(_DROP, names, [track, uid])
 
-    async def put_pace(self, known: Mapping[str, float], learned: Mapping[str, float]) -> None:
-        """Set figures of the pace that are known, and move the others towards what was learned."""
+    async def put_pace(self, known: Mapping[str, float], learned: Iterable[tuple[str, float]]) -> None:
+        """Set figures of the pace that are known, and move others towards what was learned, in this order."""
         values = [text for name, value in known.items() for text in ("known", name, repr(value))]
-        values += [text for name, value in learned.items() for text in ("learned", name, repr(value))]
+        values += [text for name, value in learned for text in ("learned", name, repr(value))]
         await self._script(_PACE, [self._keys.pace], values)
 
     async def put_progress(self, track: str, progress: ProgressRecord) -> bool:

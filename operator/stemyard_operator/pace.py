@@ -11,6 +11,8 @@ from stemyard_operator.errors import MirrorError
 from stemyard_operator.mirror import Mirror
 
 _WAITING: Final = 1000
+_TOGETHER_SECONDS: Final = 1.0
+"""What is learned within this time is told in one call."""
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +34,13 @@ class Pace:
     async def run(self) -> None:
         """Tell Redis, for ever."""
         while True:
-            found = await self._heard.get()
+            heard = [await self._heard.get()]
+            await asyncio.sleep(_TOGETHER_SECONDS)
+            while not self._heard.empty():
+                heard.append(self._heard.get_nowait())
+            learned = [lesson for found in heard for lesson in found.items()]
             try:
-                await self._mirror.put_pace({PACE_SLOTS: self._slots}, found)
+                await self._mirror.put_pace({PACE_SLOTS: self._slots}, learned)
             except MirrorError as error:
                 log.warning("what was learned of pace is lost: %s", error)
 

@@ -30,7 +30,7 @@ async def test_position_and_pace_come_in_one_call(server: Server) -> None:
     for number, priority in enumerate([0, 5, 0]):
         name = f"music.song-{number}"
         await mirror.put(tracks.record(track_id=name, name=name, uid=name, created=1e9 + number, priority=priority))
-    await mirror.put_pace({PACE_SLOTS: 2}, {PACE_FETCH: 12.5})
+    await mirror.put_pace({PACE_SLOTS: 2}, [(PACE_FETCH, 12.5)])
     standings = Standings(store)
     found = await asyncio.gather(*(standings.of(f"music.song-{number}") for number in range(20)))
     assert found[1] == Standing(1, {PACE_SLOTS: 2.0, PACE_FETCH: 12.5})

@@ -219,7 +219,7 @@ async def test_a_redis_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyP
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     mirror = Mirror(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", "install-1")
     try:
-        for call in (mirror.drop(TRACK), mirror.progress(TRACK), mirror.put_pace({}, {})):
+        for call in (mirror.drop(TRACK), mirror.progress(TRACK), mirror.put_pace({}, [])):
             async with asyncio.timeout(10):
                 with pytest.raises(MirrorError, match="TimeoutError"):
                     await call
