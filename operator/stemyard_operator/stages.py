@@ -120,13 +120,13 @@ def _start(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
 
 
 def _is_first(turn: Turn, stage: WorkStage) -> bool:
-    """Return whether nothing can have been fetched yet: a Job that left a mark would still be there.
+    """Return whether no attempt of a stage can have come to anything yet: a Job that left a mark would still be there.
 
     Kubernetes keeps a finished Job for a while, so one made for a separation that is younger is known, or in the way
-    of another of its name. Where somebody deleted it by hand, it is fetched once more.
+    of another of its name. Where somebody deleted it by hand before it was recorded, its work is done once more.
     """
     age = turn.now - turn.separation.created
-    new = stage is WorkStage.FETCH and turn.spec.run == 1 and turn.separation.status.run is None
+    new = turn.spec.run == 1 and not turn.recorded(stage)
     return new and age < timedelta(seconds=JOB_TTL_SECONDS / 2)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -374,6 +375,21 @@ def test_the_store_is_not_searched_before_the_first_fetch_of_a_new_one() -> None
     assert decide(world.observed(), world.now, world.config).questions == (LookForMark(FETCH),)
 
 
+@pytest.mark.parametrize(("waited", "searched"), [(0, False), (JOB_TTL_SECONDS, True)])
+def test_the_store_is_not_searched_before_the_first_separation_of_a_new_one(waited: float, searched: bool) -> None:
+    world = World()
+    world.settle()
+    world.room.discard(SEPARATE)
+    world.succeed(world.job(FETCH))
+    world.settle()
+    world.wait(waited)
+    world.room.add(SEPARATE)
+    with patch.object(world, "find", wraps=world.find) as find:
+        world.step()
+    assert world.created[-1].endswith("-s1-1")
+    assert (SEPARATE in [call.args[0].stage for call in find.call_args_list]) is searched
+
+
 def test_a_job_that_was_collected_before_it_was_seen_is_not_made_again() -> None:
     world = World()
     world.step(crash_after=3)
@@ -383,6 +399,20 @@ def test_a_job_that_was_collected_before_it_was_seen_is_not_made_again() -> None
     world.wait(JOB_TTL_SECONDS)
     world.vanish(job)
     world.settle()
+    assert [name[-5:] for name in world.created] == ["-f1-1", "-s1-1"]
+
+
+def test_a_separation_whose_job_was_collected_before_it_was_seen_is_not_made_again() -> None:
+    world = World()
+    world.settle()
+    world.succeed(world.job(FETCH))
+    world.step(crash_after=3)
+    job = world.job(SEPARATE)
+    world.succeed(job)
+    world.wait(JOB_TTL_SECONDS)
+    world.vanish(job)
+    world.settle()
+    assert world.separation.status.phase == "Completed"
     assert [name[-5:] for name in world.created] == ["-f1-1", "-s1-1"]
 
 
