@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stemyard_contract.resource import Resource
+from stemyard_contract.resource import Value
 
 
 class Stem(StrEnum):
@@ -20,7 +20,7 @@ class Stem(StrEnum):
     PIANO = "piano"
 
 
-class Candidate(Resource):
+class Candidate(Value):
     """One recording that a search found."""
 
     media_id: Annotated[str, Field(max_length=128)]
@@ -39,7 +39,7 @@ class Candidate(Resource):
     """Whether this one was separated."""
 
 
-class SourceStatus(Resource):
+class SourceStatus(Value):
     """What fetch found."""
 
     title: Annotated[str, Field(max_length=256)] | None = None
@@ -62,7 +62,7 @@ class SourceStatus(Resource):
     """What a search found, best first."""
 
 
-class StemStatus(Resource):
+class StemStatus(Value):
     """One published stem."""
 
     key: Annotated[str, Field(max_length=512)]
@@ -81,7 +81,7 @@ class StemStatus(Resource):
     """Object key of its outline for drawing, in the JSON of `audiowaveform`."""
 
 
-class ResultStatus(Resource):
+class ResultStatus(Value):
     """What was published."""
 
     stems: Annotated[dict[Stem, StemStatus], Field(max_length=8)]

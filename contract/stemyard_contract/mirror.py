@@ -270,9 +270,13 @@ def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
     Raises:
         pydantic.ValidationError: the resource does not have the form its CRD demands.
     """
-    metadata = resource["metadata"]
     spec = SeparationJobSpec.model_validate(resource["spec"])
     status = SeparationJobStatus.model_validate(resource.get("status") or {})
+    return record_from(resource["metadata"], spec, status)
+
+
+def record_from(metadata: Mapping[str, Any], spec: SeparationJobSpec, status: SeparationJobStatus) -> MirrorRecord:
+    """Return the record of a SeparationJob whose parts are typed already."""
     source = status.source
     stems = status.result.stems if status.result else {}
     created = datetime.fromisoformat(metadata["creationTimestamp"]).timestamp()

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from stemyard_contract.event_types import EventType
-from stemyard_contract.resource import Resource
+from stemyard_contract.resource import Resource, Value
 
 URL_LIMIT: Final = 1024
 """Characters of a webhook's address."""
@@ -33,7 +33,7 @@ class WebhookTarget(Resource):
     """Events it is told of; by default the three ends: completed, failed, cancelled."""
 
 
-class WebhookStatus(Resource):
+class WebhookStatus(Value):
     """One delivery: what was tried, and what comes next."""
 
     id: Annotated[str, Field(min_length=36, max_length=36)]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
@@ -228,7 +228,7 @@ class SeparationJobSpec(Resource):
     """Seconds after which a finished SeparationJob and its artifacts are deleted."""
 
 
-class Condition(Resource):
+class Condition(Value):
     """A condition, as `meta/v1` defines it."""
 
     type: Annotated[str, Field(max_length=316)]
@@ -245,7 +245,7 @@ class Condition(Resource):
     """Generation of the spec it was decided from."""
 
 
-class FailureStatus(Resource):
+class FailureStatus(Value):
     """Why the run failed."""
 
     code: Annotated[str, Field(max_length=64)]
@@ -258,7 +258,7 @@ class FailureStatus(Resource):
     """Whether running again may succeed without a change."""
 
 
-class AttemptsStatus(Resource):
+class AttemptsStatus(Value):
     """Kubernetes Jobs made in this run, and how they ended."""
 
     fetch: Annotated[int, Field(ge=0)] = 0
@@ -273,7 +273,7 @@ class AttemptsStatus(Resource):
     """Memory that further attempts of this stage get, after one ran out of it."""
 
 
-class UsageStatus(Resource):
+class UsageStatus(Value):
     """What the pods of the run held, as far as known: what they asked for, times the seconds they were on a node."""
 
     cpu_seconds: Annotated[float, Field(ge=0)] = 0
@@ -345,6 +345,10 @@ class SeparationJobStatus(Resource):
     """Deliveries of this run's end: the addresses known when it ended, and those that came later."""
     last_handled_redelivery: Annotated[str, Field(max_length=REDELIVER_LIMIT)] | None = None
     """Value of the redelivery annotation that was last carried out."""
+
+    def draft(self) -> Self:
+        """Return a copy to change. Parts are shared: they never change, and lists of them are replaced, not altered."""
+        return self.model_copy()
 
 
 def phase_of(conditions: Iterable[Condition]) -> Phase:

@@ -53,7 +53,7 @@ def life_seconds(phase: Phase, spec: SeparationJobSpec, settings: Settings) -> f
 
 def _draft(observed: Observed, now: datetime, settings: Settings) -> SeparationJobStatus:
     separation = observed.separation
-    draft = separation.status.fresh()
+    draft = separation.status.draft()
     record(draft, observed.attempted, settings, once=separation.spec.webhook_test)
     take_in(draft, named(separation.spec, observed.endpoints), separation.track_id, now)
     deliver_again(draft, separation.redeliver, now)

@@ -32,7 +32,7 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:
     if waiting is not None:
         return waiting
     current = separation.status.run == separation.spec.run
-    status = separation.status.fresh() if current else first_status(separation, settings.default_model)
+    status = separation.status.draft() if current else first_status(separation, settings.default_model)
     turn = Turn(observed, now, settings, status)
     return turn.end_test() if separation.spec.webhook_test else _at_work(turn)
 

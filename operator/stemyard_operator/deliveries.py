@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from pydantic import ValidationError
 
@@ -18,9 +17,8 @@ from stemyard_contract.webhook import SecretError, event_of
 from stemyard_operator.attempted import Attempted
 from stemyard_operator.courier import News, Parcel
 from stemyard_operator.errors import NotLeadingError
-from stemyard_operator.known import version_of
 from stemyard_operator.letters import Letter, Letters
-from stemyard_operator.observed import Separation, separation_of
+from stemyard_operator.observed import Separation
 from stemyard_operator.projection import Projection
 from stemyard_operator.sender import Sender
 from stemyard_operator.signing import EndpointRemovedError
@@ -28,9 +26,6 @@ from stemyard_operator.status import ended
 
 Trace = Callable[[Separation, Parcel | News], AbstractContextManager[Mapping[str, str]]]
 """Follows an attempt, and gives headers that tell its consumer of the trace."""
-
-_KEPT: Final = 256
-"""Separations that are kept as read, since the deliveries of one come together."""
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +46,6 @@ class Deliveries:
         self._sender = sender
         self._fence = fence
         self._now = now
-        self._read: dict[str, Separation] = {}
         self.on_attempt: Callable[[str, AttemptRecord], None] = lambda _track, _attempt: None
         self.trace: Trace = lambda _separation, _parcel: nullcontext({})
 
@@ -108,18 +102,11 @@ class Deliveries:
         return Attempted(parcel.id, at, answer.status, answer.error, answer.retry_after, answer.hopeless)
 
     def _separation(self, uid: str) -> Separation | None:
-        resource = self._projection.separation(uid)
-        if resource is None:
-            return None
-        version, known = version_of(resource), self._read.pop(uid, None)
         try:
-            separation = known if known and known.resource_version == version else separation_of(resource)
+            separation = self._projection.typed(uid)
         except ValidationError:
             return None
-        self._read[uid] = separation
-        if len(self._read) > _KEPT:
-            del self._read[next(iter(self._read))]
-        return None if separation.deleting else separation
+        return None if separation is None or separation.deleting else separation
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from stemyard_contract.mirror import record_of
+from stemyard_contract.mirror import record_from
 from stemyard_operator.backoff import pause_after
 from stemyard_operator.errors import MirrorError
 from stemyard_operator.known import is_test, track_id_of
@@ -105,8 +105,9 @@ class MirrorFeed:
         if resource is None or is_test(resource):
             return
         try:
-            record = record_of(resource)
+            typed = self._projection.typed(uid)
         except ValidationError as error:
             log.error("not mirrored, its form is unknown: %s", error, extra={"uid": uid})  # noqa: TRY400 - the message says it all
             return
-        await self._mirror.put(record)
+        if typed is not None:
+            await self._mirror.put(record_from(resource["metadata"], typed.spec, typed.status))

@@ -6,10 +6,12 @@ from typing import Final
 
 from stemyard_contract.handover import WorkStage
 from stemyard_operator.known import Key, Known, known_of, version_of
-from stemyard_operator.observed import Job, Resource, job_of
+from stemyard_operator.observed import Job, Resource, Separation, job_of, separation_of
 
 _REMEMBERED: Final = 4096
 """Deleted objects that are remembered, so that a late answer does not bring them back."""
+_TYPED: Final = 256
+"""SeparationJobs whose typed form is kept: about those at work, several parts ask for one within a moment."""
 
 
 class Projection:
@@ -18,6 +20,7 @@ class Projection:
     def __init__(self) -> None:
         self._separations: dict[str, Known] = {}
         self._names: dict[Key, str] = {}
+        self._typed: dict[str, Separation] = {}
         self._jobs: dict[str, Job] = {}
         self._live: dict[WorkStage, dict[str, Job]] = {stage: {} for stage in WorkStage}
         self._of_owner: dict[str, set[str]] = {}
@@ -45,14 +48,34 @@ class Projection:
         """Return the uids of the SeparationJobs of a namespace."""
         return {uid for uid, one in self._separations.items() if one.key[0] == namespace}
 
-    def at(self, key: Key) -> Resource | None:
-        """Return the SeparationJob of that name."""
-        return self.separation(self._names.get(key, ""))
+    def at(self, key: Key) -> Separation | None:
+        """Return the SeparationJob of that name, typed.
+
+        Raises:
+            pydantic.ValidationError: as `typed`.
+        """
+        return self.typed(self._names.get(key, ""))
 
     def separation(self, uid: str) -> Resource | None:
         """Return the SeparationJob with that uid."""
         known = self._separations.get(uid)
         return None if known is None else known.resource()
+
+    def typed(self, uid: str) -> Separation | None:
+        """Return the SeparationJob with that uid, typed.
+
+        Raises:
+            pydantic.ValidationError: it does not have the form its CRD demands.
+        """
+        known, typed = self._separations.get(uid), self._typed.pop(uid, None)
+        if known is None:
+            return None
+        if typed is None or typed.resource_version != known.version:
+            typed = separation_of(known.resource())
+        self._typed[uid] = typed
+        if len(self._typed) > _TYPED:
+            del self._typed[next(iter(self._typed))]
+        return typed
 
     def apply(self, resource: Resource) -> bool:
         """Take in a SeparationJob; return whether it was news."""
@@ -70,6 +93,7 @@ class Projection:
         """Forget a SeparationJob that is gone, and return what was known of it."""
         self._remember_gone(uid)
         known = self._separations.pop(uid, None)
+        self._typed.pop(uid, None)
         if known is None:
             return None
         if self._names.get(known.key) == uid:

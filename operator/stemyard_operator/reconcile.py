@@ -24,7 +24,7 @@ from stemyard_operator.known import Key
 from stemyard_operator.lookout import Answers, Lookout
 from stemyard_operator.notices import progress_of, start_of
 from stemyard_operator.objects import Objects
-from stemyard_operator.observed import Duplicate, Job, Observed, Resource, Separation, controller_of, separation_of
+from stemyard_operator.observed import Duplicate, Job, Observed, Resource, Separation, controller_of
 from stemyard_operator.progress import ProgressBoard
 from stemyard_operator.projection import Projection
 from stemyard_operator.recall import Recall, Recalls
@@ -105,13 +105,12 @@ class Reconciler:
         Raises:
             OperatorError: something outside failed; the next turn tries again.
         """
-        resource = self._projection.at(key)
-        if resource is None:
-            return None
         try:
-            separation = separation_of(resource)
+            separation = self._projection.at(key)
         except ValidationError as error:
             log.error("left alone, its form is unknown: %s", error, extra={"key": key})  # noqa: TRY400 - the message says it all
+            return None
+        if separation is None:
             return None
         recall = self._recall(separation)
         try:
@@ -179,8 +178,8 @@ class Reconciler:
         if ended(separation):
             return ()
         uids = self._intake.duplicates.others(separation.uid) - recall.hollow
-        found = [self._projection.separation(uid) for uid in uids]
-        return duplicates_of(separation, [separation_of(resource) for resource in found if resource is not None])
+        found = [self._projection.typed(uid) for uid in uids]
+        return duplicates_of(separation, [other for other in found if other is not None])
 
     async def _count_pods(self, jobs: tuple[Job, ...], answers: Answers, recall: Recall) -> None:
         """Look at each pod once, when it gets ready: only a second one of its Job tells of a disruption."""

@@ -5,12 +5,12 @@ from typing import Any
 
 from stemyard_contract.handover import WorkStage
 from stemyard_operator.projection import Projection
-from tests.operator.world import World
+from tests.operator.world import SPEC, World
 
 
 def resource(uid: str = "a", version: int = 1, created: str = "2026-11-22T12:00:00Z", name: str = "song") -> Any:
     metadata = {"namespace": "music", "name": name, "uid": uid, "resourceVersion": str(version)}
-    return {"metadata": {**metadata, "creationTimestamp": created, "managedFields": [{"manager": "x"}]}, "spec": {}}
+    return {"metadata": {**metadata, "creationTimestamp": created, "managedFields": [{"manager": "x"}]}, "spec": SPEC}
 
 
 def test_newer_versions_win_and_are_trimmed() -> None:
@@ -19,10 +19,36 @@ def test_newer_versions_win_and_are_trimmed() -> None:
     assert not projection.apply(resource(version=9))
     assert not projection.apply(resource(version=8))
     assert projection.apply(resource(version=10))
-    known = projection.at(("music", "song"))
+    known = projection.separation("a")
     assert known is not None
     assert known["metadata"]["resourceVersion"] == "10"
     assert "managedFields" not in known["metadata"]
+
+
+def test_the_typed_form_is_of_the_newest_version_and_made_once() -> None:
+    projection = Projection()
+    projection.apply(resource(version=1))
+    first = projection.typed("a")
+    assert first is not None
+    assert projection.typed("a") is projection.at(("music", "song")) is first
+    projection.apply(resource(version=2))
+    second = projection.typed("a")
+    assert second is not None
+    assert (first.resource_version, second.resource_version) == (1, 2)
+    projection.drop("a")
+    assert projection.typed("a") is None
+
+
+def test_typed_forms_are_kept_of_a_few() -> None:
+    projection = Projection()
+    uids = [str(number) for number in range(300)]
+    for uid in uids:
+        projection.apply(resource(uid, name=f"song-{uid}"))
+    first = projection.typed(uids[0])
+    for uid in uids:
+        projection.typed(uid)
+    assert projection.typed(uids[-1]) is projection.typed(uids[-1])
+    assert projection.typed(uids[0]) is not first
 
 
 def test_a_job_of_which_only_the_version_changed_is_no_news() -> None:
@@ -60,7 +86,7 @@ def test_a_name_means_the_newest_resource() -> None:
     projection.apply(resource("a", 5))
     known = projection.at(("music", "song"))
     assert known is not None
-    assert known["metadata"]["uid"] == "b"
+    assert known.uid == "b"
     projection.drop("a")
     assert projection.at(("music", "song")) is not None
     assert projection.uids("music") == {"b"}

@@ -171,7 +171,10 @@ class World:
         answers: dict[str, Any] = {"pods": {}, "looked": frozenset(), "absent": frozenset()}
         answers["foreign"] = frozenset(self.foreign)
         for _ in range(8):
-            decision = decide(self.observed(**answers), self.now, self.config)
+            observed = self.observed(**answers)
+            before = observed.separation.status.dump()
+            decision = decide(observed, self.now, self.config)
+            assert observed.separation.status.dump() == before, "a decision alters nothing that it was made from"
             if not decision.questions:
                 return decision
             for question in decision.questions:
