@@ -16,7 +16,7 @@ _RESULTS = Path(__file__).parents[1] / "results" / "operator.txt"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.operator", description=__doc__)
     parser.add_argument("--jobs", type=int, default=1000, help="separations of each operator")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved batches they come in")
+    parser.add_argument("--rounds", type=int, default=10, help="interleaved batches they come in, to and fro")
     parser.add_argument("--at-once", type=int, default=40, help="separations under way at once in a batch")
     parser.add_argument("--idle", type=int, default=5000, help="completed ones beside which the third operator works")
     parser.add_argument("--live", type=int, default=10000, help="completed ones whose memory is measured")

@@ -73,9 +73,11 @@ async def _batches(plan: Plan, alone: Side, other: Side, helped: Side, crowded: 
     size = plan.jobs // plan.rounds
     for side in (other, helped, crowded):
         await side.crowd.batch(_WARM, _WARM)
+    sides = [alone, other, helped, crowded]
     for _ in range(plan.rounds):
-        for side in (alone, other, helped, crowded):
+        for side in sides:
             await side.batch(size, plan.at_once)
+        sides.reverse()  # where the machine gets slower meanwhile, it does so for all
     yield Figure("operator.rate", plan.rounds / sum(1 / rate for rate in alone.rates), "separations/s", 5, "more")
     yield Figure("operator.idiomatic_rate", plan.rounds / sum(1 / rate for rate in other.rates), "separations/s")
     yield Figure("operator.cpu", median(alone.cpu_ms), "ms/separation")

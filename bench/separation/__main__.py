@@ -23,7 +23,9 @@ def main() -> None:
     parser.add_argument(
         "--demucs-minutes", default="3,10", help="likewise for demucs, which takes half of it without a GPU"
     )
-    parser.add_argument("--repeats", type=int, default=3, help="runs of the shortest song; the best counts")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="runs of each song, but one of those for demucs; the best counts"
+    )
     parser.add_argument("--only", choices=("spleeter", "demucs"), help="one engine")
     parser.add_argument("--demucs-seconds", type=float, default=30, help="length of the clip both demucs engines get")
     parser.add_argument("--seconds", default="60,240", help="lengths of the songs that both Jobs' work is compared on")

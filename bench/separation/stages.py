@@ -89,11 +89,11 @@ def _run(given: Assignment, folder: Path, model: Model, measured: bool) -> Spent
 
 
 def figures(engine: str, model: Model, lengths: list[float], repeats: int) -> Iterator[Figure]:
-    """Yield the figures of an engine; of the shortest song the best of some runs counts."""
+    """Yield the figures of an engine; of each song the best of some runs counts."""
     peaks: dict[float, float] = {}
     for minutes in lengths:
         content = encoded(song(minutes * 60))
-        runs = [stages(model, content) for _ in range(repeats if minutes <= min(lengths) else 1)]
+        runs = [stages(model, content) for _ in range(repeats)]
         peaks[minutes] = max(separated.peak_mebibytes for _, separated in runs)
         yield from _of_length(engine, minutes, runs)
     shortest, longest = min(peaks), max(peaks)
