@@ -1,5 +1,6 @@
 """How SeparationJobs are kept: those at work as they are, finished ones packed, for there may be thousands."""
 
+import time
 import zlib
 from dataclasses import dataclass
 from typing import Any, Final
@@ -54,6 +55,8 @@ class Known:
     """Whether its run has not ended, or another one is asked for."""
     webhooks_pending: int
     """Deliveries neither made nor given up."""
+    heard_at: float
+    """When this version was heard of, on this process's clock."""
     kept: Resource | bytes
 
     def resource(self) -> Resource:
@@ -74,6 +77,7 @@ def known_of(resource: Resource) -> Known:
         phase=status.get("phase") or Phase.PENDING,
         at_work=not status.get("finishedAt") or status.get("run") != spec.get("run"),
         webhooks_pending=sum(map(_is_pending, status.get("webhooks") or ())),
+        heard_at=time.monotonic(),
         kept=zlib.compress(to_json(whole), _LEVEL) if status.get("finishedAt") else whole,
     )
 

@@ -1,5 +1,7 @@
 """What this replica knows of the cluster: trimmed SeparationJobs and Jobs, each in its newest known version."""
 
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -76,6 +78,11 @@ class Projection:
         if len(self._typed) > _TYPED:
             del self._typed[next(iter(self._typed))]
         return typed
+
+    def since_heard(self, uid: str, version: int) -> float:
+        """Return the seconds since this version of a SeparationJob was heard of; infinite where it is not the last."""
+        known = self._separations.get(uid)
+        return time.monotonic() - known.heard_at if known is not None and known.version == version else math.inf
 
     def apply(self, resource: Resource) -> bool:
         """Take in a SeparationJob; return whether it was news."""

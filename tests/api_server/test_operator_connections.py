@@ -14,6 +14,7 @@ import pytest
 
 from localcluster.control_plane import ControlPlane
 from stemyard_contract.handover import WorkStage
+from stemyard_contract.separationjob import KIND
 from stemyard_operator.observed import job_of
 from tests.api_server.test_operator_faults import done_once, leaders
 from tests.support import operator_world
@@ -142,6 +143,23 @@ def test_events_that_get_lost_are_made_up_for_by_the_resync(world: World, proxy:
         world.create()
         play(world, operator, ["song"])
     done_once(world)
+
+
+def test_a_cancellation_that_was_not_heard_of_is_found_before_the_next_job_is_made(world: World, proxy: Proxy) -> None:
+    def sieve(event: dict[str, Any]) -> bytes | None:
+        return b"" if event["object"]["kind"] == KIND else None
+
+    with world.operating(POD_NAME="operator-0"):
+        world.create()
+        job = world.wait_job(FETCH)
+        pod = world.run(job)
+        eventually(lambda: world.phase() == "Fetching")
+        time.sleep(1.5)  # what was heard of just now is not asked for again
+        proxy.sieve = sieve
+        world.plane.api.merge(world.path("separationjobs", "song"), {"spec": {"cancel": True}})
+        world.succeed(job, pod)
+        eventually(lambda: world.phase() == "Cancelled")
+    assert [name.rpartition("-")[0][-2:] for name in world.jobs()] == ["f1"]
 
 
 def test_watches_that_are_too_old_begin_again(world: World, proxy: Proxy) -> None:

@@ -1,7 +1,10 @@
 """What is known of the cluster: newer replaces older, and what is gone does not come back."""
 
 import itertools
+import math
 from typing import Any
+
+import pytest
 
 from stemyard_contract.handover import WorkStage
 from stemyard_operator.projection import Projection
@@ -37,6 +40,20 @@ def test_the_typed_form_is_of_the_newest_version_and_made_once() -> None:
     assert (first.resource_version, second.resource_version) == (1, 2)
     projection.drop("a")
     assert projection.typed("a") is None
+
+
+def test_how_long_ago_the_last_version_was_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    projection, now = Projection(), 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    projection.apply(resource(version=3))
+    now += 2.5
+    assert projection.since_heard("a", 3) == 2.5
+    projection.apply(resource(version=4))
+    assert (projection.since_heard("a", 4), projection.since_heard("a", 3), projection.since_heard("b", 4)) == (
+        0,
+        math.inf,
+        math.inf,
+    )
 
 
 def test_typed_forms_are_kept_of_a_few() -> None:
