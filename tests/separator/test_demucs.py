@@ -3,6 +3,8 @@
 import copy
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,21 @@ def separated(engine: Engine, audio: Audio, block: int = 44_100) -> dict[Stem, A
 
     parts = list(engine.separate(blocks(), track_of(audio)))
     return {stem: np.concatenate([part[stem] for part in parts], axis=1).astype(np.float64) for stem in parts[0]}
+
+
+@pytest.mark.parametrize(("given", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_sleep_while_they_wait_unless_told_otherwise(
+    folder: Path, networks: dict[str, Any], given: dict[str, str], policy: str
+) -> None:
+    load = (
+        "import sys; from pathlib import Path; from stemyard_separator.engines.registry import Loading, load_engine; "
+        "load_engine(Loading('htdemucs', Path(sys.argv[1]), 2, device='cpu'))"
+    )
+    inherited = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment = {**inherited, "OMP_DISPLAY_ENV": "true", **given}
+    ran = subprocess.run([sys.executable, "-c", load, folder], env=environment, capture_output=True, text=True)
+    assert f"OMP_WAIT_POLICY = '{policy}'" in ran.stderr
+    assert ran.returncode == 0
 
 
 def stock(network: Any, audio: Audio, overlap: float = 0.25, device: str = "cpu") -> Audio:

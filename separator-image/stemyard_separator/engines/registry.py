@@ -14,6 +14,7 @@ from stemyard_contract.findings import Stem
 from stemyard_contract.models import MODELS
 from stemyard_contract.models import Engine as EngineName
 from stemyard_separator.engines.devices import asked_device
+from stemyard_separator.engines.openmp import sleep_while_waiting
 from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
 from stemyard_separator.engines.protocol import Engine
 from stemyard_separator.errors import ConfigurationError, ModelError
@@ -67,6 +68,7 @@ def _load_demucs(loading: Loading) -> Engine:
     stems = loading.stems or MODELS[loading.model].stems
     needed = CATALOGUE[loading.model].needed(stems)
     weights = [verified_model(loading.folder, each.name) for each in needed]
+    sleep_while_waiting()
     from stemyard_separator.engines.demucs import DemucsEngine
 
     specialists = [each.stems for each in needed]
