@@ -40,7 +40,7 @@ _ROUNDS: Final = 8
 _ECHO_SECONDS: Final = 2.0
 """What we made ourselves of a run under way was decided upon a moment ago: most likely news comes first."""
 _FRESH_SECONDS: Final = 1.0
-"""What was heard of so short a time ago holds: asking again takes as long as the next news does."""
+"""A new one that was heard of so short a time ago is as it was: to ask again takes as long as the next news does."""
 _AT_ONCE: Final = 0.0
 _SOON: Final = 2.0
 
@@ -237,7 +237,8 @@ class Reconciler:
 
     async def _confirm_unchanged(self, separation: Separation) -> None:
         """Read the SeparationJob itself before a Job is made for it: it may be cancelled or gone, unheard of."""
-        if self._projection.since_heard(separation.uid, separation.resource_version) < _FRESH_SECONDS:
+        heard = self._projection.since_heard(separation.uid, separation.resource_version)
+        if separation.status.run is None and heard < _FRESH_SECONDS:
             return
         path = separations_path(separation.namespace, separation.name)
         try:

@@ -89,7 +89,10 @@ def settle(status: SeparationJobStatus, separation: Separation) -> SeparationJob
     """
     seen = {"observed_generation": separation.generation}
     status.observed_generation = separation.generation
-    status.conditions = [condition.model_copy(update=seen) for condition in status.conditions]
+    status.conditions = [
+        one if one.observed_generation == separation.generation else one.model_copy(update=seen)
+        for one in status.conditions
+    ]
     status.phase = phase_of(status.conditions)
     return status
 

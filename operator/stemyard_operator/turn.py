@@ -1,6 +1,5 @@
 """The draft of one decision about a run at work: the status as it will be, and whether it is worth a write. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -212,7 +211,7 @@ class Turn:
         return (since + timedelta(seconds=HOLD_SECONDS) - self.now).total_seconds() if since else 0
 
     def _worth_writing(self) -> bool:
-        before, after = self.separation.status.dump(), self.status.dump()
+        before, after = self.separation.status, self.status
         if _essence(before) != _essence(after):
             return True
         return before != after and self.observed.quiet_seconds >= TICK_SECONDS
@@ -222,14 +221,11 @@ _CALM: Final = frozenset({str(Reason.STARTING), str(Reason.RUNNING)})
 _BEFORE_ITS_POD: Final = frozenset(
     map(str, (Reason.CONCURRENCY_LIMIT, Reason.RETRYING, Reason.SUSPENDED, Reason.DUPLICATE))
 )
-_SOFT: Final = ("progress", "pod", "startedAt", "observedGeneration", "message", "reason")
+_SOFT: Final = frozenset({"progress", "pod", "started_at", "observed_generation", "reason"})
+_HARD: Final = tuple(name for name in SeparationJobStatus.model_fields if name not in {*_SOFT, "conditions"})
 
 
-def _essence(status: Mapping[str, Any]) -> dict[str, Any]:
+def _essence(status: SeparationJobStatus) -> tuple[list[Any], dict[str, Any]]:
     """Return what is worth a write at once; the rest waits for the next tick."""
-    hard = {key: value for key, value in status.items() if key not in {*_SOFT, "conditions"}}
-    conditions = {
-        one["type"]: (one["status"], "" if one["reason"] in _CALM else one["reason"])
-        for one in status.get("conditions", [])
-    }
-    return {**hard, "conditions": conditions}
+    conditions = {one.type: (one.status, "" if one.reason in _CALM else one.reason) for one in status.conditions}
+    return [getattr(status, name) for name in _HARD], conditions

@@ -154,7 +154,6 @@ def test_a_cancellation_that_was_not_heard_of_is_found_before_the_next_job_is_ma
         job = world.wait_job(FETCH)
         pod = world.run(job)
         eventually(lambda: world.phase() == "Fetching")
-        time.sleep(1.5)  # what was heard of just now is not asked for again
         proxy.sieve = sieve
         world.plane.api.merge(world.path("separationjobs", "song"), {"spec": {"cancel": True}})
         world.succeed(job, pod)
