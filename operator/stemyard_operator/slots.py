@@ -133,8 +133,6 @@ class Slots:
         load, lane, own = self._load(stage, but=separation.uid), self._lane(separation, stage), _place(separation)
         if not load.fits(lane):
             return False
-        if not self._lines[stage]:
-            return True
         waits = self._places.get(separation.uid) == (stage, lane, own)
         return any(place == own for _, place in self._picked(stage, load, None if waits else (lane, own)))
 

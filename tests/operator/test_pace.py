@@ -64,7 +64,7 @@ async def test_figures_move_towards_what_is_new(server: Server, mirror: Mirror) 
     pace = Pace(mirror, slots=3)
     running = asyncio.create_task(pace.run())
     with redis.Redis(port=server.port, decode_responses=True) as client:
-        for seconds, expected in ((10.0, 10.0), (20.0, 12.0)):
+        for seconds, expected in ((10.0, 10.0), (20.0, 12.0), (20.0, 13.6)):
             pace.learn(account(stages=ran(FETCH, seconds)))
             await asyncio.to_thread(eventually, partial(told, client, PACE_FETCH, expected))
         assert told(client, PACE_SLOTS, 3)
