@@ -12,7 +12,7 @@ from stemyard_contract.handover import DESK_AUDIENCE
 from stemyard_contract.separationjob import KIND
 from stemyard_operator.cluster import Cluster, jobs_path, pods_path, separations_path
 from stemyard_operator.errors import DeskError, NotFoundError
-from stemyard_operator.observed import Job, Resource, Separation, controller_of, job_of, separation_of
+from stemyard_operator.observed import Job, Separation, controller_of, job_of, separation_of
 from stemyard_operator.projection import Projection
 from stemyard_operator.status import ended
 
@@ -70,7 +70,7 @@ class Callers:
         Raises:
             DeskError: 403: it is gone, another one, being deleted, cancelled, over, or at another run.
         """
-        separation = separation_of(await self._separation(caller))
+        separation = await self._separation(caller)
         job = caller.job
         if separation.uid != job.owner or separation.deleting or separation.spec.cancel or ended(separation):
             raise _refused("the separation is over, cancelled or gone")
@@ -116,12 +116,12 @@ class Callers:
             raise _refused("the Job is not one of a SeparationJob")
         return job, controller["name"]
 
-    async def _separation(self, caller: Caller) -> Resource:
-        known = self._projection.separation(caller.job.owner)
+    async def _separation(self, caller: Caller) -> Separation:
+        known = self._projection.typed(caller.job.owner)
         if known is not None:
             return known
         try:
-            return await self._cluster.read(separations_path(caller.job.namespace, caller.separation))
+            return separation_of(await self._cluster.read(separations_path(caller.job.namespace, caller.separation)))
         except NotFoundError:
             raise _refused("the separation is gone") from None
 
