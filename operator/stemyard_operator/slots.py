@@ -125,8 +125,6 @@ class Slots:
 
     def next_in_line(self, stage: WorkStage) -> list[Key]:
         """Return those who may start a Job of this stage now."""
-        if not self._lines[stage]:
-            return []
         return [(namespace, name) for namespace, (_, name) in self._picked(stage, self._load(stage))]
 
     def _its_turn(self, separation: Separation, stage: WorkStage) -> bool:
