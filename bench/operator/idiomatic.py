@@ -22,12 +22,12 @@ from redis.asyncio import Redis
 
 from stemyard_contract.handover import Manifest, MarkReference, SourceMark, WorkStage, parse_outcome
 from stemyard_contract.separationjob import GROUP, LABEL_MANAGED_BY, LABEL_STAGE, MANAGED_BY, PLURAL, VERSION
-from stemyard_operator.leftovers import prefix_of
-from stemyard_operator.manifests import build_job
-from stemyard_operator.objects import Objects
-from stemyard_operator.observed import FoundManifest, separation_of
-from stemyard_operator.settings import Settings, load_settings
-from stemyard_operator.status import result_of
+from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.config.settings import Settings, load_settings
+from stemyard_operator.decision.artifacts import prefix_of
+from stemyard_operator.decision.status import result_of
+from stemyard_operator.jobs.manifest import build_job
+from stemyard_operator.model.observed import FoundManifest, separation_of
 
 IT = SimpleNamespace()
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"

@@ -19,7 +19,7 @@ from botocore.config import Config
 
 from bench.operator.client import Access, Client, Document, RefusedError
 from stemyard_contract.handover import ASSIGNMENT_VARIABLE, Assignment, MarkReference, Outcome
-from stemyard_operator.manifests import JOB_LABELS
+from stemyard_operator.jobs.manifest import JOB_LABELS
 from tests.operator.world import mark_of
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"

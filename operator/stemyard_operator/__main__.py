@@ -9,7 +9,7 @@ import uvloop
 
 from stemyard_operator import logs
 from stemyard_operator.errors import OperatorError
-from stemyard_operator.startup import run
+from stemyard_operator.manager import run
 
 
 def main() -> int:

@@ -8,9 +8,9 @@ from typing import Final
 
 from stemyard_contract.failures import FAILURES, FailureCode, failure_of_exit_code
 from stemyard_contract.handover import WorkStage
-from stemyard_operator.observed import Job, Pod
-from stemyard_operator.profiles import StageProfile
-from stemyard_operator.settings import Settings
+from stemyard_operator.config.profiles import StageProfile
+from stemyard_operator.config.settings import Settings
+from stemyard_operator.model.observed import Job, Pod
 
 OOM_KILLED: Final = "OOMKilled"
 """Kubernetes' word for a container that outgrew its memory; the next attempt gets more."""

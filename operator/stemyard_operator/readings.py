@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stemyard_contract.separationjob import Phase
-from stemyard_operator.courier import Courier
+from stemyard_operator.clients.leader_election import Elector
 from stemyard_operator.health import Health
-from stemyard_operator.known import Key
-from stemyard_operator.leader import Elector
-from stemyard_operator.mirroring import MirrorFeed
-from stemyard_operator.projection import Projection
-from stemyard_operator.queue import WorkQueue
+from stemyard_operator.informer.cache_entry import Key
+from stemyard_operator.informer.cluster_cache import Projection
+from stemyard_operator.mirror.writer import MirrorFeed
+from stemyard_operator.webhooks.dispatcher import Courier
+from stemyard_operator.workqueue import WorkQueue
 
 
 @dataclass(frozen=True, slots=True)

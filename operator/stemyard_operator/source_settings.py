@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import BaseSettings, NoDecode
 
-from stemyard_operator.values import Url, words
+from stemyard_operator.config.fields import Url, words
 
 _EXTRACTOR: Final = r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$"
 Interval = Annotated[float, Field(ge=0, le=3600)]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import TypeVar
 
 from stemyard_operator.errors import OperatorError
-from stemyard_operator.queue import WorkQueue
+from stemyard_operator.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 Key = TypeVar("Key", bound=Hashable)

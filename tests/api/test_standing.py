@@ -11,7 +11,7 @@ from stemyard_api.estimates import Standing
 from stemyard_api.standings import Standings
 from stemyard_api.store import Store, StoreUnavailableError
 from stemyard_contract.mirror import PACE_FETCH, PACE_SLOTS, MirrorKeys
-from stemyard_operator.mirror import Mirror
+from stemyard_operator.clients.redis import Mirror
 from tests.api import tracks
 from tests.support.servers import Server, valkey
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from localcluster.control_plane import ControlPlane
-from stemyard_operator.cluster import Cluster
+from stemyard_operator.clients.kubernetes import Cluster
 from tests.support.operator_world import World
 
 _LOG_CHARACTERS = 6000

@@ -10,12 +10,12 @@ import aiohttp
 import pytest
 
 from localcluster.control_plane import ControlPlane
-from stemyard_operator import cluster as cluster_module
-from stemyard_operator import job_watch
-from stemyard_operator.cluster import Cluster
+from stemyard_operator.clients import kubernetes as cluster_module
+from stemyard_operator.clients.kubernetes import Cluster
 from stemyard_operator.health import Health
-from stemyard_operator.intake import Intake
-from stemyard_operator.job_watch import JOB_SELECTOR, JobWatch
+from stemyard_operator.informer import job_watch
+from stemyard_operator.informer.event_handlers import Intake
+from stemyard_operator.informer.job_watch import JOB_SELECTOR, JobWatch
 from tests.support.faulty_proxy import GONE, Asked, Fault, Proxy
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from localcluster.control_plane import ControlPlane
 from stemyard_contract.handover import WorkStage
-from stemyard_operator.leader import LEASE_SECONDS
+from stemyard_operator.clients.leader_election import LEASE_SECONDS
 from tests.support.operator_world import World, eventually, world
 
 FETCH, SEPARATE = WorkStage

@@ -13,10 +13,10 @@ import pytest
 
 from localcluster.control_plane import ControlPlane
 from stemyard_contract.handover import WorkStage
-from stemyard_operator.cluster import Cluster, leases_path
+from stemyard_operator.clients.kubernetes import Cluster, leases_path
+from stemyard_operator.clients.leader_election import Elector
 from stemyard_operator.errors import ConflictError, NotFoundError, NotLeadingError
-from stemyard_operator.leader import Elector
-from stemyard_operator.observed import job_of
+from stemyard_operator.model.observed import job_of
 from tests.support.operator_world import World, eventually, world
 
 FETCH, SEPARATE = WorkStage

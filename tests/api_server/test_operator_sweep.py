@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from localcluster.control_plane import ControlPlane
-from stemyard_operator.cluster import Cluster
-from stemyard_operator.objects import Objects
-from stemyard_operator.sweeper import Sweeper
+from stemyard_operator.clients.kubernetes import Cluster
+from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.maintenance.sweeper import Sweeper
 from tests.operator.world import settings
 from tests.support.operator_world import INSTALL, World, world
 

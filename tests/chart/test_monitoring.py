@@ -14,9 +14,9 @@ from charts.helm import CHART
 from stemyard_api.metrics import Metrics as ApiMetrics
 from stemyard_api.metrics import Readings as ApiReadings
 from stemyard_contract.failures import FailureCode
-from stemyard_operator.metrics import METRICS_PATH, Metrics
+from stemyard_operator.observability.metrics import METRICS_PATH, Metrics
 from tests.chart.rendered import NAMESPACE, RELEASE, case, container, find, of_kind
-from tests.operator.test_metrics import Told
+from tests.operator.observability.test_metrics import Told
 
 RUNBOOK = Path(__file__).parents[2] / "docs/08-runbook.md"
 DASHBOARD = CHART / "files/dashboards/stemyard.json"

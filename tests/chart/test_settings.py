@@ -8,11 +8,11 @@ from stemyard_api.settings import Settings as ApiSettings
 from stemyard_api.settings import load_settings as load_api_settings
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.secret_variables import SECRET_FILES, SECRET_VARIABLES
-from stemyard_operator.profiles import Profile, StageProfile
-from stemyard_operator.settings import Settings as OperatorSettings
-from stemyard_operator.settings import load_settings as load_operator_settings
-from stemyard_operator.signing import Keychain, secrets
-from stemyard_operator.sources import source_environment, source_mounts, source_volumes
+from stemyard_operator.config.profiles import Profile, StageProfile
+from stemyard_operator.config.settings import Settings as OperatorSettings
+from stemyard_operator.config.settings import load_settings as load_operator_settings
+from stemyard_operator.jobs.sources import source_environment, source_mounts, source_volumes
+from stemyard_operator.webhooks.secrets import Keychain, secrets
 from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, container, environment, find, render, schema
 
 NO_FIELD = {SECRET_FILES, SECRET_VARIABLES}

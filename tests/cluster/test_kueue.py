@@ -11,7 +11,7 @@ from charts.helm import merge
 from charts.install import install
 from demo.system import CommandError
 from stemyard_contract.separationjob import LABEL_QUEUE
-from stemyard_operator.kueue import LABEL_JOB_UID
+from stemyard_operator.jobs.kueue import LABEL_JOB_UID
 from tests.cluster.conftest import System
 from tests.cluster.test_faults import until
 from tests.cluster.test_release import release_of

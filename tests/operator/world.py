@@ -19,13 +19,13 @@ from stemyard_contract.handover import (
 )
 from stemyard_contract.identity import job_name, object_prefix, object_token
 from stemyard_contract.separationjob import API_VERSION, KIND, Output, Phase, SeparationJobStatus, Stem
-from stemyard_operator.attempted import Attempted
-from stemyard_operator.copies import asked_by, copy_stems
-from stemyard_operator.decide import decide
-from stemyard_operator.decision import ConfirmAbsent, Decision, LookForMark, Question, ReadPods, ReadWorkload
-from stemyard_operator.endpoints import NONE, Endpoints
-from stemyard_operator.marks import files, home, verified
-from stemyard_operator.observed import (
+from stemyard_operator.config.settings import Settings
+from stemyard_operator.config.webhook_endpoints import NONE, Endpoints
+from stemyard_operator.decision.actions import ConfirmAbsent, Decision, LookForMark, Question, ReadPods, ReadWorkload
+from stemyard_operator.decision.commit_marks import files, home, verified
+from stemyard_operator.decision.decide import decide
+from stemyard_operator.model.attempt_result import Attempted
+from stemyard_operator.model.observed import (
     Duplicate,
     FoundManifest,
     FoundSource,
@@ -37,7 +37,7 @@ from stemyard_operator.observed import (
     pod_of,
     separation_of,
 )
-from stemyard_operator.settings import Settings
+from stemyard_operator.reconciler.copy_stems import asked_by, copy_stems
 
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 INSTALL = "install-1"

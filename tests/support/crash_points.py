@@ -24,12 +24,12 @@ from typing import Any
 
 import uvloop
 
-from stemyard_operator import logs, startup
-from stemyard_operator.bucket import Bucket
-from stemyard_operator.cluster import Cluster
+from stemyard_operator import logs, manager
+from stemyard_operator.clients.kubernetes import Cluster
+from stemyard_operator.clients.redis import Mirror
+from stemyard_operator.clients.s3_http import Bucket
+from stemyard_operator.clients.webhook_http import Sender
 from stemyard_operator.errors import OperatorError
-from stemyard_operator.mirror import Mirror
-from stemyard_operator.sender import Sender
 
 KILLED = 137
 
@@ -152,7 +152,7 @@ def _live(environment: dict[str, str], folder: str, point: str) -> None:
     logs.configure()
     Points(Path(folder) / "trace", point).install()
     with contextlib.suppress(asyncio.CancelledError, OperatorError, ExceptionGroup):
-        uvloop.run(startup.run())
+        uvloop.run(manager.run())
     os._exit(0)
 
 

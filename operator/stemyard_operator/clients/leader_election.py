@@ -1,0 +1,147 @@
+"""Leader election by a Lease: one replica acts, and stops acting well before another may begin."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from stemyard_operator.clients.kubernetes import WRITE_SECONDS, Cluster, Json, leases_path
+from stemyard_operator.errors import ClusterError, ConflictError, LeaseLostError, NotFoundError, NotLeadingError
+
+LEASE_SECONDS: Final = 12
+"""How long others wait after the last renewal they saw."""
+RENEW_SECONDS: Final = 8.0
+"""How long the leader goes on without a renewal; writes it begins before that end before the lease does."""
+RETRY_SECONDS: Final = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class Elector:
+    """Times are of the monotonic clock of this process: nobody's wall clock is trusted, least of all another's."""
+
+    def __init__(self, cluster: Cluster, namespace: str, name: str, identity: str) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._name = name
+        self._identity = identity
+        self._seen: tuple[str, str] = ("", "")
+        """Holder and version of the Lease when it last changed, as this process saw it."""
+        self._seen_at = 0.0
+        self._renewed_at: float | None = None
+        self.clock: Callable[[], float] = time.monotonic
+
+    @property
+    def leading(self) -> bool:
+        """Whether this replica may act."""
+        return self._renewed_at is not None and self.clock() - self._renewed_at < RENEW_SECONDS
+
+    def fence(self) -> None:
+        """Let a write begin only if the lease outlives it.
+
+        Raises:
+            NotLeadingError: it would not.
+        """
+        if self._renewed_at is None or self.clock() - self._renewed_at >= LEASE_SECONDS - WRITE_SECONDS:
+            raise NotLeadingError("the lease does not outlive a write")
+
+    async def acquire(self) -> None:
+        """Wait until this replica leads."""
+        while not await self._attempt():  # noqa: ASYNC110 - others change the lease, not this process
+            await asyncio.sleep(RETRY_SECONDS * random.uniform(0.9, 1.1))
+        log.info("leading", extra={"identity": self._identity})
+
+    async def keep(self) -> None:
+        """Renew the lease for as long as that works.
+
+        Raises:
+            LeaseLostError: it could not be renewed in time, or somebody else holds it.
+        """
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            renewed = await self._attempt()
+            if not renewed and (not self.leading or self._seen[0] not in {self._identity, ""}):
+                self._renewed_at = None
+                raise LeaseLostError(f"lease {self._name} is lost")
+
+    async def release(self) -> None:
+        """Give the lease up, so that another replica need not wait for it to end."""
+        if self._renewed_at is None:
+            return
+        self._renewed_at = None
+        try:
+            lease = await self._read()
+            if lease["spec"].get("holderIdentity") == self._identity:
+                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+                await self._put(lease)
+        except ClusterError as error:
+            log.warning("the lease was not released: %s", error)
+
+    async def _attempt(self) -> bool:
+        """Try to take or renew the lease; return whether that worked."""
+        begun = self.clock()
+        try:
+            lease = await self._read()
+        except NotFoundError:
+            return await self._take(None, begun)
+        except ClusterError as error:
+            log.warning("the lease could not be read: %s", error)
+            return False
+        return await self._take(lease, begun) if self._free(lease) else False
+
+    def _free(self, lease: Json) -> bool:
+        """Return whether the lease is ours, nobody's, or has not changed for longer than it lasts."""
+        holder = lease["spec"].get("holderIdentity") or ""
+        seen = (holder, lease["metadata"]["resourceVersion"])
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, self.clock()
+        lasts = lease["spec"].get("leaseDurationSeconds") or LEASE_SECONDS
+        return holder in {"", self._identity} or self.clock() - self._seen_at > lasts
+
+    async def _take(self, lease: Json | None, begun: float) -> bool:
+        try:
+            written = await (self._post() if lease is None else self._put(self._claimed(lease)))
+        except ConflictError:
+            return False
+        except ClusterError as error:
+            log.warning("the lease could not be written: %s", error)
+            return False
+        self._seen = (self._identity, written["metadata"]["resourceVersion"])
+        self._seen_at = self._renewed_at = begun
+        return True
+
+    def _claimed(self, lease: Json) -> Json:
+        spec: dict[str, Any] = lease["spec"]
+        changed = spec.get("holderIdentity") != self._identity
+        spec |= {"holderIdentity": self._identity, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": _now()}
+        if changed:
+            spec |= {"acquireTime": _now(), "leaseTransitions": (spec.get("leaseTransitions") or 0) + 1}
+        return lease
+
+    async def _read(self) -> Json:
+        return await self._cluster.request("GET", leases_path(self._namespace, self._name))
+
+    async def _put(self, lease: Json) -> Json:
+        return await self._cluster.request("PUT", leases_path(self._namespace, self._name), body=lease)
+
+    async def _post(self) -> Json:
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self._name, "namespace": self._namespace},
+            "spec": {
+                "holderIdentity": self._identity,
+                "leaseDurationSeconds": LEASE_SECONDS,
+                "acquireTime": _now(),
+                "renewTime": _now(),
+                "leaseTransitions": 0,
+            },
+        }
+        return await self._cluster.request("POST", leases_path(self._namespace), body=lease)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

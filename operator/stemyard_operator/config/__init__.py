@@ -1,0 +1,1 @@
+"""What a deployment configures: environment variables, scheduling profiles, webhook endpoints."""

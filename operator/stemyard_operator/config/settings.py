@@ -1,0 +1,258 @@
+"""The operator's settings: environment variables read once, at start."""
+
+import json
+import os
+import socket
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from stemyard_contract.models import MODELS, Flavour
+from stemyard_contract.object_source import check_prefixes
+from stemyard_contract.redis_url import with_authority
+from stemyard_contract.secret_variables import absent
+from stemyard_contract.webhook import SecretError
+from stemyard_operator.config.profiles import Profile, load_profiles
+from stemyard_operator.config.webhook_endpoints import EndpointsError
+from stemyard_operator.config.webhook_settings import WebhookSettings
+from stemyard_operator.errors import ConfigurationError
+from stemyard_operator.source_settings import SourceSettings
+from stemyard_operator.webhooks.secrets import ENDPOINTS_FILE, Keychain, secrets
+
+_MIB: Final = 1024 * 1024
+
+Words = Annotated[tuple[str, ...], NoDecode]
+"""Words separated by commas."""
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class FetchVolume(BaseModel):
+    """A ConfigMap that fetch pods mount read-only."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+    name: str
+    config_map: str
+    mount_path: str
+
+
+class Settings(WebhookSettings, SourceSettings):
+    """Everything a deployment can set. Field names are the environment variables, in lower case."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    # who and where this replica is
+    pod_name: str = Field(default_factory=lambda: f"{socket.gethostname()}_{os.getpid()}")
+    """Identity in the leader election. A restarted container of the same pod has its lease back at once."""
+    pod_namespace: str = "default"
+    watch_namespaces: Words = ()
+    lease_name: str = "stemyard-operator"
+    health_port: int = 8086
+    desk_port: int = 8085
+    desk_url: str = "http://stemyard-desk:8085"
+    """Base URL at which separators reach the desk."""
+
+    # the installation
+    stemyard_install_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    redis_url: str | None = None
+    redis_ca_file: str | None = None
+    """File of the certificate authorities that a rediss:// server is checked with, instead of the system's."""
+    cloudflare_account_id: str | None = None
+    r2_access_key_id: str = ""
+    r2_secret_access_key: Annotated[str, Field(repr=False)] = ""
+    r2_bucket: str = "stemyard"
+    r2_public_domain: str | None = None
+    s3_endpoint_url: str | None = None
+    s3_public_endpoint_url: str | None = None
+    s3_region: str = "auto"
+
+    # what is accepted
+    max_file_size_mb: Annotated[int, Field(gt=0)] = 50
+    max_duration_seconds: Seconds = 3600
+    default_model: str = "spleeter-2stems"
+    enabled_models: Words = ()
+    object_source_prefixes: Words = ()
+    """Folders of the bucket whose objects may be asked for; none when empty."""
+
+    # what is run
+    separator_image_cpu: str = "ghcr.io/stemyard/separator:latest-cpu"
+    separator_image_cuda: str = "ghcr.io/stemyard/separator:latest-cuda"
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: Words = ()
+    separator_service_account: str = "stemyard-separator"
+    model_claim: str = ""
+    model_image: str = ""
+    """Image that holds the model folder, mounted as a volume; the claim where empty."""
+    separator_extra_env: dict[str, str] = Field(default_factory=dict)
+    separator_fetch_volumes_file: Path | None = None
+    profiles_file: Path | None = None
+
+    # how much, how often
+    max_active: Annotated[int, Field(ge=1, validation_alias=AliasChoices("max_active", "worker_concurrency"))] = 1
+    max_active_fetch: Annotated[int, Field(ge=1)] = 4
+    max_active_per_namespace: Annotated[int, Field(ge=0)] = 0
+    max_active_fetch_per_host: Annotated[int, Field(ge=0)] = 0
+    """Fetches at once from one host, all of YouTube being one; 0 means no bound of its own."""
+    fetch_spacing_seconds: Annotated[float, Field(ge=0)] = 0
+    """Seconds between the beginnings of two fetches from one host."""
+    retry_base_seconds: Seconds = 10
+    retry_max_seconds: Seconds = 300
+    resync_seconds: Seconds = 120
+    workers: Annotated[int, Field(ge=1, le=64)] = 8
+
+    kueue_enabled: bool = False
+    """Whether Kueue may admit Jobs: labels name their queues, and Workloads are read."""
+    kueue_api_version: Annotated[str, Field(pattern=r"^v[0-9][a-z0-9]*$")] = "v1beta2"
+
+    # how long
+    ttl_failed_seconds: Annotated[int, Field(ge=0)] = 7 * 86400
+    """Longest time that a failed SeparationJob is kept, however long a completed one would be."""
+    ttl_cancelled_seconds: Annotated[int, Field(ge=0)] = 86400
+    """The same for a cancelled one."""
+    sweep_seconds: Annotated[float, Field(ge=0)] = 86400
+    """Seconds between two sweeps of the bucket, and for which an orphan must be one; 0 turns them off."""
+    sweep_dry_run: bool = False
+    """Say what a sweep would remove, and remove nothing."""
+    sweep_force: date | None = None
+    """Day, in UTC, on which a sweep may remove more than it dares otherwise."""
+
+    @field_validator(
+        "watch_namespaces", "enabled_models", "image_pull_secrets", "object_source_prefixes", mode="before"
+    )
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+    @field_validator("object_source_prefixes")
+    @classmethod
+    def _folders(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return check_prefixes(value, info.data.get("stemyard_install_id", ""))
+
+    @cached_property
+    def profiles(self) -> dict[str, Profile]:
+        """Scheduling profiles by name.
+
+        Raises:
+            ConfigurationError: the profiles file cannot be used.
+        """
+        return load_profiles(self.profiles_file)
+
+    @cached_property
+    def fetch_volumes(self) -> tuple[FetchVolume, ...]:
+        """ConfigMaps that fetch pods mount.
+
+        Raises:
+            ConfigurationError: the file that lists them cannot be used.
+        """
+        path = self.separator_fetch_volumes_file
+        if path is None:
+            return ()
+        try:
+            return TypeAdapter(tuple[FetchVolume, ...]).validate_python(json.loads(path.read_text()))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"SEPARATOR_FETCH_VOLUMES_FILE {path}: {error}") from error
+
+    @property
+    def redis_address(self) -> str | None:
+        """The Redis URL with all that belongs to it."""
+        return with_authority(self.redis_url, self.redis_ca_file) if self.redis_url else None
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Namespaces whose SeparationJobs are served."""
+        return self.watch_namespaces or (self.pod_namespace,)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that may be used."""
+        return self.enabled_models or (self.default_model,)
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of encoded input that fetch takes in."""
+        return self.max_file_size_mb * _MIB
+
+    @property
+    def namespace_limit(self) -> int:
+        """Separate Jobs that may run at once in one namespace."""
+        return self.max_active_per_namespace or self.max_active
+
+    @property
+    def endpoint_url(self) -> str | None:
+        """Endpoint of the object store that pods use, None for AWS itself."""
+        if self.s3_endpoint_url:
+            return self.s3_endpoint_url.rstrip("/")
+        account = self.cloudflare_account_id
+        return f"https://{account}.r2.cloudflarestorage.com" if account else None
+
+    @property
+    def public_endpoint_url(self) -> str | None:
+        """Endpoint of the object store that clients use."""
+        return self.s3_public_endpoint_url.rstrip("/") if self.s3_public_endpoint_url else self.endpoint_url
+
+    @property
+    def public_base_url(self) -> str | None:
+        """Where the bucket can be read by anyone, None where links are signed."""
+        domain = (self.r2_public_domain or "").rstrip("/")
+        if not domain:
+            return None
+        return domain if "://" in domain else f"https://{domain}"
+
+    def image(self, flavour: Flavour) -> str:
+        """Return the separator image of a flavour."""
+        return self.separator_image_cuda if flavour is Flavour.CUDA else self.separator_image_cpu
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process, its files read and everything checked.
+
+    Raises:
+        ConfigurationError: a variable or file cannot be used; the message names it.
+    """
+    if missing := absent(os.environ):
+        raise ConfigurationError("; ".join(missing))
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, at['loc'])).upper()}: {at['msg']}" for at in error.errors())
+        raise ConfigurationError(f"settings: {wrong}") from error
+    unknown = sorted(set(settings.models) - set(MODELS))
+    if unknown or settings.default_model not in settings.models:
+        raise ConfigurationError(
+            f"ENABLED_MODELS: {', '.join(settings.models)}; every one, and DEFAULT_MODEL {settings.default_model}, "
+            f"must be among {', '.join(sorted(MODELS))}, and the default must be enabled"
+        )
+    _ = settings.profiles, settings.fetch_volumes
+    for name, profile in settings.profiles.items():
+        queues = (profile.queue_name, profile.fetch.queue_name, profile.separate.queue_name)
+        if any(queues) and not settings.kueue_enabled:
+            raise ConfigurationError(f"PROFILES_FILE: {name} names a queue of Kueue; set KUEUE_ENABLED as well")
+    try:
+        signed = secrets(settings)
+    except (SecretError, OSError) as error:
+        raise ConfigurationError(f"WEBHOOK_SECRET: {error}") from error
+    try:
+        Keychain(settings).read()
+    except (EndpointsError, OSError) as error:
+        raise ConfigurationError(f"{ENDPOINTS_FILE} in WEBHOOK_SECRETS_DIR: {error}") from error
+    folder = settings.webhook_secrets_dir
+    if folder is not None and not signed and not (folder / ENDPOINTS_FILE).exists():
+        raise ConfigurationError(
+            f"WEBHOOK_SECRET: the Secret for webhooks does not exist or has neither the key WEBHOOK_SECRET nor "
+            f"{ENDPOINTS_FILE}; add one, then restart the pod"
+        )
+    return settings

@@ -1,0 +1,1 @@
+"""The pure core: from what was observed to what is to be done."""

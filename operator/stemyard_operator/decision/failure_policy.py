@@ -1,0 +1,79 @@
+"""What follows from an attempt that came to nothing: another one later, or the end of the run. Pure."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from stemyard_contract.failures import FAILURES, FailureCode
+from stemyard_contract.handover import WorkStage
+from stemyard_contract.identity import job_name
+from stemyard_contract.separationjob import ConditionType, Reason
+from stemyard_operator.attempts import OOM_KILLED, Failed, more_memory, retry_at, retry_limit
+from stemyard_operator.decision.actions import Decision
+from stemyard_operator.decision.status import STAGE_CONDITION, camel, set_condition
+from stemyard_operator.decision.status_draft import Turn
+from stemyard_operator.jobs.disk import mebibytes
+from stemyard_operator.model.observed import Job, Pod
+
+_DEADLINES: Final = {
+    WorkStage.FETCH: FailureCode.FETCH_DEADLINE,
+    WorkStage.SEPARATE: FailureCode.SEPARATE_DEADLINE,
+}
+_OVERDUE: Final = timedelta(seconds=120)
+"""A pod that has outlived its deadline by this much is not stopped by its kubelet any more."""
+_UNANSWERED: Final = timedelta(seconds=60)
+"""A disrupted pod that should have been gone for this long is on a node that is dead or cut off."""
+
+
+def failed(turn: Turn, stage: WorkStage, attempt: int, job: Job | None, why: Failed) -> Decision:
+    """Account for an attempt that failed: another one later, or the end of the run."""
+    name = job_name(turn.separation.name, turn.separation.uid, stage, turn.spec.run, attempt)
+    turn.record(stage, name, attempt)
+    why, hopeless = _with_more_memory(turn, stage, job, why)
+    sentence = why.message or FAILURES[why.code].sentence
+    count = turn.count_failure()
+    if why.retryable and count <= retry_limit(why.code, turn.spec.retry_policy.limit) and not hopeless:
+        turn.status.retry_at = due = retry_at(turn.now, turn.separation.uid, name, count, turn.settings, why.code)
+        turn.waits(stage, Reason.RETRYING, f"Attempt {attempt} failed with {why.code}: {sentence}")
+        turn.status.reason = OOM_KILLED if why.cause == OOM_KILLED else camel(why.code)
+        return turn.step((due - turn.now).total_seconds(), stop=_stopped(job))
+    kind: ConditionType = STAGE_CONDITION[stage]
+    set_condition(turn.status, kind, "False", camel(why.code), turn.now, sentence)
+    return turn.end(why.code, stage, why.message, stop=_stopped(job))
+
+
+def given_up(turn: Turn, stage: WorkStage, job: Job, pod: Pod) -> Decision | None:
+    """Return the step that gives up a pod which nobody stops: its kubelet, whose task it is, does not answer.
+
+    One that was disrupted is begun anew without counting as a failure. It may be at work still, cut off from us; it
+    can do no harm, since no two pods write to the same place.
+    """
+    if pod.disrupted and pod.gone_at is not None and pod.gone_at + _UNANSWERED < turn.now:
+        turn.status.retry_at = turn.now
+        turn.status.attempts = turn.attempts.model_copy(update={"disruptions": turn.attempts.disruptions + 1})
+        turn.waits(stage, Reason.RETRYING, f"The node of attempt {job.attempt} does not answer.")
+        return turn.step(0, stop=_stopped(job))
+    seconds = turn.spec.deadlines.fetch if stage is WorkStage.FETCH else turn.spec.deadlines.separate
+    if pod.started_at is not None and pod.started_at + timedelta(seconds=seconds) + _OVERDUE < turn.now:
+        return failed(turn, stage, job.attempt, job, Failed(_DEADLINES[stage]))
+    return None
+
+
+def _stopped(job: Job | None) -> tuple[Job, ...]:
+    return (job,) if job is not None and job.live and job.deleted_at is None else ()
+
+
+def _with_more_memory(turn: Turn, stage: WorkStage, job: Job | None, why: Failed) -> tuple[Failed, bool]:
+    """Give the attempts after one that was killed for want of memory more of it, and say so.
+
+    Returns the failure with what is to be said, and whether another attempt is hopeless: there is no more to give.
+    """
+    profile = turn.settings.profiles.get(turn.spec.profile)
+    if why.cause != OOM_KILLED or profile is None or job is None or job.memory is None:
+        return why, False
+    had, more = mebibytes(job.memory), more_memory(profile.stage(stage), job)
+    if more is None:
+        most = f"{why.message} It had {had}, the most that the profile {turn.spec.profile} allows."
+        return replace(why, message=most), profile.stage(stage).largest_memory is not None
+    turn.status.attempts = turn.attempts.model_copy(update={"memory": mebibytes(more)})
+    return replace(why, message=f"{why.message} It had {had}; the next attempt gets {mebibytes(more)}."), False

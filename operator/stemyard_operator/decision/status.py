@@ -1,0 +1,211 @@
+"""How the status of a SeparationJob changes: conditions and what follows from them. Pure."""
+
+from datetime import datetime
+from typing import Final, Literal
+
+from stemyard_contract.failures import FAILURES, FailureCode
+from stemyard_contract.handover import Manifest, WorkStage
+from stemyard_contract.identity import spec_cache_key
+from stemyard_contract.separationjob import (
+    AttemptsStatus,
+    Condition,
+    ConditionType,
+    FailureStatus,
+    Phase,
+    Reason,
+    ResultStatus,
+    SeparationJobStatus,
+    SourceStatus,
+    StemStatus,
+    display_query,
+    phase_of,
+)
+from stemyard_operator.model.observed import FoundManifest, FoundSource, Separation
+
+_MESSAGE_LIMIT: Final = 1024
+_TITLE_LIMIT: Final = 512
+_FETCHED_PERCENT: Final = 10
+
+_ORDER: Final = {str(kind): position for position, kind in enumerate(ConditionType)}
+
+STAGE_CONDITION: Final = {
+    WorkStage.FETCH: ConditionType.FETCHED,
+    WorkStage.SEPARATE: ConditionType.SEPARATED,
+}
+"""Condition that turns True when a stage is done."""
+
+
+def first_status(separation: Separation, default_model: str) -> SeparationJobStatus:
+    """Return the status a run begins with. An earlier run's result stays named until this run ends."""
+    spec, before = separation.spec, separation.status
+    return SeparationJobStatus(
+        run=spec.run,
+        track_id=separation.track_id,
+        cache_key=spec_cache_key(spec, default_model),
+        title=before.title or display_query(spec.source)[:_TITLE_LIMIT],
+        progress=0,
+        attempts=AttemptsStatus(),
+        source=before.source,
+        result=before.result,
+    )
+
+
+def holds(status: SeparationJobStatus, kind: ConditionType) -> bool:
+    """Return whether a condition is True."""
+    return any(condition.type == kind and condition.status == "True" for condition in status.conditions)
+
+
+def set_condition(
+    status: SeparationJobStatus,
+    kind: ConditionType,
+    value: Literal["True", "False", "Unknown"],
+    reason: str,
+    now: datetime,
+    message: str = "",
+) -> None:
+    """Set a condition; its transition time moves only when its value does."""
+    before = next((condition for condition in status.conditions if condition.type == kind), None)
+    since = before.last_transition_time if before and before.status == value else now.replace(microsecond=0)
+    condition = Condition(
+        type=kind,
+        status=value,
+        reason=reason,
+        message=message[:_MESSAGE_LIMIT],
+        last_transition_time=since,
+    )
+    others = [other for other in status.conditions if other.type != kind]
+    status.conditions = sorted([*others, condition], key=lambda one: _ORDER.get(one.type, len(_ORDER)))
+
+
+def camel(code: FailureCode) -> str:
+    """Return a failure code in the form that conditions have: `SOURCE_TOO_LONG` is `SourceTooLong`."""
+    return "".join(word.capitalize() for word in code.split("_"))
+
+
+def settle(status: SeparationJobStatus, separation: Separation) -> SeparationJobStatus:
+    """Return the status with everything that follows from its conditions.
+
+    All conditions tell of the newest generation: `kubectl wait` does not believe older ones.
+    """
+    seen = {"observed_generation": separation.generation}
+    status.observed_generation = separation.generation
+    status.conditions = [
+        one if one.observed_generation == separation.generation else one.model_copy(update=seen)
+        for one in status.conditions
+    ]
+    status.phase = phase_of(status.conditions)
+    return status
+
+
+def accept_source(status: SeparationJobStatus, found: FoundSource, now: datetime, queued_at: datetime) -> None:
+    """Take over what fetch found."""
+    mark, media = found.mark, found.mark.media
+    status.source = SourceStatus(
+        title=_cut(media.title),
+        artist=_cut(media.artist),
+        channel=_cut(media.channel),
+        duration=round(mark.duration_seconds, 3),
+        media_id=media.media_id[:128] if media.media_id else None,
+        sha256=mark.audio_sha256,
+        mark_key=found.reference.key,
+        mark_sha256=found.reference.sha256,
+        candidates=mark.candidates[:10] or None,
+    )
+    status.title = (media.title or status.title or "")[:_TITLE_LIMIT]
+    status.queued_at = queued_at
+    if status.attempts is not None:
+        status.attempts = status.attempts.model_copy(update={"failed": 0, "memory": None})
+    status.retry_at = None
+    status.reason = None
+    status.progress = max(status.progress or 0, _FETCHED_PERCENT)
+    set_condition(status, ConditionType.FETCHED, "True", Reason.SUCCEEDED, now)
+
+
+def _cut(text: str | None) -> str | None:
+    return text[:256] if text else None
+
+
+def complete(status: SeparationJobStatus, found: FoundManifest, now: datetime) -> None:
+    """End the run well: the stems are published and verified."""
+    status.result = result_of(found)
+    status.failure = None
+    status.progress = 100
+    if status.source is not None:
+        # the source audio goes when a run completes, so its mark is not named any longer
+        status.source = status.source.model_copy(update={"mark_key": None, "mark_sha256": None})
+    copied = found.mark.copied is not None
+    set_condition(status, ConditionType.ADMITTED, "True", Reason.COPIED if copied else Reason.SCHEDULED, now)
+    set_condition(status, ConditionType.SEPARATED, "True", Reason.COPIED if copied else Reason.SUCCEEDED, now)
+    set_condition(status, ConditionType.PUBLISHED, "True", Reason.VERIFIED, now)
+    set_condition(status, ConditionType.COMPLETE, "True", Reason.SUCCEEDED, now)
+    _end(status, now, reason=None)
+
+
+def result_of(found: FoundManifest) -> ResultStatus:
+    """Return what was published, as its manifest tells."""
+    prefix = found.reference.key.rpartition("/")[0]
+    manifest: Manifest = found.mark
+    return ResultStatus(
+        stems={
+            stem: StemStatus(
+                key=f"{prefix}/{file.file}",
+                bytes=file.bytes,
+                sha256=file.sha256,
+                duration=file.duration_seconds,
+                lufs=file.integrated_loudness,
+                true_peak=file.true_peak,
+                peaks_key=f"{prefix}/{file.peaks.file}" if file.peaks is not None else None,
+            )
+            for stem, file in manifest.stems.items()
+        },
+        manifest_key=found.reference.key,
+        model=manifest.model,
+        model_digest=manifest.model_digest,
+        real_time_factor=manifest.real_time_factor,
+        device=manifest.device,
+        copied_from=manifest.copied.name if manifest.copied else None,
+        processing_seconds=manifest.copied.processing_seconds if manifest.copied else None,
+    )
+
+
+def pass_test(status: SeparationJobStatus, now: datetime) -> None:
+    """End a test of webhooks: there was nothing to do but to tell."""
+    set_condition(status, ConditionType.ACCEPTED, "True", Reason.VALID, now)
+    set_condition(status, ConditionType.COMPLETE, "True", Reason.TESTED, now)
+    _end(status, now, reason=Reason.TESTED)
+
+
+def fail(status: SeparationJobStatus, code: FailureCode, stage: str, now: datetime, message: str = "") -> None:
+    """End the run with a failure; `message` says more than the table's sentence where there is more to say."""
+    row = FAILURES[code]
+    text = (message or row.sentence)[:_MESSAGE_LIMIT]
+    status.failure = FailureStatus(code=code, stage=stage, message=text, retryable=row.retryable)
+    status.result = None
+    reason = Reason.CANCELLED if code is FailureCode.CANCELLED else camel(code)
+    set_condition(status, ConditionType.FAILED, "True", reason, now, text)
+    _end(status, now, reason=reason)
+
+
+def _end(status: SeparationJobStatus, now: datetime, reason: str | None) -> None:
+    status.finished_at = now
+    status.retry_at = None
+    status.reason = reason
+    if status.started_at is not None:
+        status.duration = for_people((now - status.started_at).total_seconds())
+
+
+def for_people(seconds: float) -> str:
+    """Return a time span as Kubernetes prints it: `75s`, `4m10s`, `1h2m`."""
+    whole = max(0, round(seconds))
+    if whole < 120:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60}s"
+    return f"{whole // 3600}h{whole % 3600 // 60}m"
+
+
+def ended(separation: Separation) -> bool:
+    """Return whether the run that is asked for has ended; a terminal phase is final within its run."""
+    status = separation.status
+    phase = phase_of(status.conditions)
+    return status.run == separation.spec.run and phase in {Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED}

@@ -1,0 +1,65 @@
+"""Whether a spec can be served by this deployment at all. Pure."""
+
+from stemyard_contract.failures import FailureCode
+from stemyard_contract.identity import youtube_id
+from stemyard_contract.models import AUTO_MODEL, Model, resolve_model
+from stemyard_contract.object_source import allows
+from stemyard_contract.separationjob import SeparationJobSpec, Source
+from stemyard_operator.config.settings import Settings
+from stemyard_operator.errors import ConfigurationError
+
+Refusal = tuple[FailureCode, str]
+"""Failure code and a sentence that says what to change."""
+
+
+def refusal(spec: SeparationJobSpec, settings: Settings) -> Refusal | None:
+    """Return why a spec cannot be served, or None when it can."""
+    return _model_refusal(spec, settings) or _profile_refusal(spec, settings) or _source_refusal(spec.source, settings)
+
+
+def model_of(spec: SeparationJobSpec, settings: Settings) -> Model:
+    """Return the model that an admitted spec means.
+
+    Raises:
+        ConfigurationError: there is no such model.
+    """
+    model = resolve_model(spec.model, settings.default_model)
+    if model is None:
+        raise ConfigurationError(f"there is no model {spec.model}")
+    return model
+
+
+def _model_refusal(spec: SeparationJobSpec, settings: Settings) -> Refusal | None:
+    model = resolve_model(spec.model, settings.default_model)
+    name = settings.default_model if spec.model == AUTO_MODEL else spec.model
+    if model is None or name not in settings.models:
+        return FailureCode.MODEL_NOT_ENABLED, f"The model {name} is not enabled here; use {_any_of(settings.models)}."
+    missing = [stem for stem in spec.stems if stem not in model.stems]
+    if missing:
+        return (
+            FailureCode.INVALID_REQUEST,
+            f"The model {name} does not give {', '.join(missing)}; ask for {_any_of(sorted(model.stems))}.",
+        )
+    return None
+
+
+def _profile_refusal(spec: SeparationJobSpec, settings: Settings) -> Refusal | None:
+    if spec.profile in settings.profiles:
+        return None
+    known = _any_of(sorted(settings.profiles))
+    return FailureCode.INVALID_REQUEST, f"There is no profile {spec.profile}; use {known}."
+
+
+def _source_refusal(source: Source, settings: Settings) -> Refusal | None:
+    wants_youtube = source.search_query is not None or (source.url is not None and youtube_id(source.url) is not None)
+    if wants_youtube and not settings.youtube_enabled:
+        return FailureCode.SOURCE_DISABLED, "YouTube is turned off here; upload a file or give the URL of one."
+    if source.object is not None and not allows(
+        settings.object_source_prefixes, source.object.key, settings.stemyard_install_id
+    ):
+        return FailureCode.SOURCE_DISABLED, "This object lies below none of the prefixes that the deployment allows."
+    return None
+
+
+def _any_of(words: object) -> str:
+    return " or ".join(map(str, words)) if isinstance(words, list | tuple) else str(words)

@@ -1,0 +1,1 @@
+"""The HTTP server that separator pods report to and get presigned links from."""

@@ -1,0 +1,1 @@
+"""Watches and lists of SeparationJobs and Jobs, and the cache they keep."""

@@ -1,0 +1,162 @@
+"""What this replica knows of the cluster: trimmed SeparationJobs and Jobs, each in its newest known version."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from stemyard_contract.handover import WorkStage
+from stemyard_operator.informer.cache_entry import Key, Known, known_of, version_of
+from stemyard_operator.model.observed import Job, Resource, Separation, job_of, separation_of
+
+_REMEMBERED: Final = 4096
+"""Deleted objects that are remembered, so that a late answer does not bring them back."""
+_TYPED: Final = 256
+"""SeparationJobs whose typed form is kept: about those at work, several parts ask for one within a moment."""
+
+
+class Projection:
+    """Fed by events, by the answers to our own writes and by the resync; older versions never replace newer ones."""
+
+    def __init__(self) -> None:
+        self._separations: dict[str, Known] = {}
+        self._names: dict[Key, str] = {}
+        self._typed: dict[str, Separation] = {}
+        self._jobs: dict[str, Job] = {}
+        self._live: dict[WorkStage, dict[str, Job]] = {stage: {} for stage in WorkStage}
+        self._of_owner: dict[str, set[str]] = {}
+        self._gone: dict[str, None] = {}
+
+    # SeparationJobs
+
+    def __len__(self) -> int:
+        """SeparationJobs that are known."""
+        return len(self._separations)
+
+    def known(self) -> list[Known]:
+        """Return all SeparationJobs, oldest first."""
+        return sorted(self._separations.values(), key=lambda one: one.created)
+
+    def phases(self) -> Iterator[str]:
+        """Yield the phase of each SeparationJob as last written; one without a status is pending."""
+        return (one.phase for one in self._separations.values())
+
+    def webhooks_pending(self) -> int:
+        """Return how many deliveries are neither made nor given up, as last written."""
+        return sum(one.webhooks_pending for one in self._separations.values())
+
+    def uids(self, namespace: str) -> set[str]:
+        """Return the uids of the SeparationJobs of a namespace."""
+        return {uid for uid, one in self._separations.items() if one.key[0] == namespace}
+
+    def at(self, key: Key) -> Separation | None:
+        """Return the SeparationJob of that name, typed.
+
+        Raises:
+            pydantic.ValidationError: as `typed`.
+        """
+        return self.typed(self._names.get(key, ""))
+
+    def separation(self, uid: str) -> Resource | None:
+        """Return the SeparationJob with that uid."""
+        known = self._separations.get(uid)
+        return None if known is None else known.resource()
+
+    def typed(self, uid: str) -> Separation | None:
+        """Return the SeparationJob with that uid, typed.
+
+        Raises:
+            pydantic.ValidationError: it does not have the form its CRD demands.
+        """
+        known, typed = self._separations.get(uid), self._typed.pop(uid, None)
+        if known is None:
+            return None
+        if typed is None or typed.resource_version != known.version:
+            typed = separation_of(known.resource())
+        self._typed[uid] = typed
+        if len(self._typed) > _TYPED:
+            del self._typed[next(iter(self._typed))]
+        return typed
+
+    def since_heard(self, uid: str, version: int) -> float:
+        """Return the seconds since this version of a SeparationJob was heard of; infinite where it is not the last."""
+        known = self._separations.get(uid)
+        return time.monotonic() - known.heard_at if known is not None and known.version == version else math.inf
+
+    def apply(self, resource: Resource) -> bool:
+        """Take in a SeparationJob; return whether it was news."""
+        uid, version = resource["metadata"]["uid"], version_of(resource)
+        before = self._separations.get(uid)
+        if uid in self._gone or (before is not None and before.version >= version):
+            return False
+        known = self._separations[uid] = known_of(resource)
+        current = self._separations.get(self._names.get(known.key, ""))
+        if current is None or current.created <= known.created:
+            self._names[known.key] = uid
+        return True
+
+    def drop(self, uid: str) -> Resource | None:
+        """Forget a SeparationJob that is gone, and return what was known of it."""
+        self._remember_gone(uid)
+        known = self._separations.pop(uid, None)
+        self._typed.pop(uid, None)
+        if known is None:
+            return None
+        if self._names.get(known.key) == uid:
+            del self._names[known.key]
+        return known.resource()
+
+    # Jobs
+
+    def jobs_of(self, owner: str) -> tuple[Job, ...]:
+        """Return the Jobs of a SeparationJob, by its uid."""
+        return tuple(self._jobs[uid] for uid in self._of_owner.get(owner, ()))
+
+    def job(self, uid: str) -> Job | None:
+        """Return the Job with that uid."""
+        return self._jobs.get(uid)
+
+    def job_uids(self, namespace: str) -> set[str]:
+        """Return the uids of the Jobs of a namespace."""
+        return {uid for uid, job in self._jobs.items() if job.namespace == namespace}
+
+    def live(self, stage: WorkStage) -> Iterator[Job]:
+        """Yield the Jobs of a stage that may still start or run pods."""
+        return iter(self._live[stage].values())
+
+    def apply_job(self, resource: Resource) -> Job | None:
+        """Take in a Job; return it where it is ours and something that matters of it was news."""
+        uid, version = resource["metadata"]["uid"], version_of(resource)
+        known = self._jobs.get(uid)
+        if uid in self._gone or (known is not None and known.resource_version >= version):
+            return None
+        job = job_of(resource)
+        if job is None:
+            return None
+        self._jobs[uid] = job
+        if known is not None and replace(known, resource_version=version) == job:
+            return None
+        if job.live:
+            self._live[job.stage][job.uid] = job
+        else:
+            self._live[job.stage].pop(job.uid, None)
+        self._of_owner.setdefault(job.owner, set()).add(job.uid)
+        return job
+
+    def drop_job(self, uid: str) -> Job | None:
+        """Forget a Job that is gone, and return what was known of it."""
+        self._remember_gone(uid)
+        known = self._jobs.pop(uid, None)
+        if known is not None:
+            self._live[known.stage].pop(uid, None)
+            siblings = self._of_owner[known.owner]
+            siblings.discard(uid)
+            if not siblings:
+                del self._of_owner[known.owner]
+        return known
+
+    def _remember_gone(self, uid: str) -> None:
+        self._gone[uid] = None
+        if len(self._gone) > _REMEMBERED:
+            del self._gone[next(iter(self._gone))]

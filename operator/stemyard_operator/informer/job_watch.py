@@ -1,0 +1,68 @@
+"""Watches the Jobs of a namespace: most of what happens to a separation is told by its Jobs, so this is kept lean."""
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import Final
+
+from stemyard_contract.separationjob import LABEL_MANAGED_BY, MANAGED_BY
+from stemyard_operator.backoff import pause_after
+from stemyard_operator.clients.kubernetes import Cluster, Json, jobs_path
+from stemyard_operator.errors import ClusterError
+from stemyard_operator.health import Health
+from stemyard_operator.informer.event_handlers import Intake
+
+JOB_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+"""Label selector of the Jobs that are watched."""
+_GONE: Final = 410
+_PAUSE_BASE: Final = 0.1
+_PAUSE_MAX: Final = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class JobWatch:
+    """Goes on from the version it last heard of; where the API server no longer knows that, from all that is there.
+
+    What neither tells, as a Job that was deleted in between, the resync finds.
+    """
+
+    def __init__(self, cluster: Cluster, intake: Intake, health: Health, namespace: str) -> None:
+        self._cluster = cluster
+        self._intake = intake
+        self._health = health
+        self._namespace = namespace
+        self._version = ""
+
+    async def run(self) -> None:
+        """Watch for ever; while the API server fails, pause longer each time, with jitter."""
+        failures = 0
+        while True:
+            before = self._version
+            try:
+                await self._follow()
+                failures = 0
+            except ClusterError as error:
+                failures = failures + 1 if self._version == before else 1
+                if error.status == _GONE:
+                    self._version = ""
+                log.warning("the watch of jobs begins again: %s", error)
+            await asyncio.sleep(pause_after(failures, _PAUSE_BASE, _PAUSE_MAX))
+
+    async def _follow(self) -> None:
+        events = self._cluster.watch(jobs_path(self._namespace), JOB_SELECTOR, self._version)
+        async with aclosing(events):
+            async for kind, version, job in events:
+                self._version = version
+                if kind != "BOOKMARK":
+                    self._health.event()
+                    self._take_in(kind, job)
+
+    def _take_in(self, kind: str, job: Json) -> None:
+        try:
+            if kind == "DELETED":
+                self._intake.job_gone(job["metadata"]["uid"])
+            else:
+                self._intake.job(job)
+        except Exception:  # one broken Job must not end the watch
+            log.exception("a job was left alone", extra={"job": job["metadata"].get("name")})

@@ -1,0 +1,1 @@
+"""Manifests of the fetch and separate Jobs. Pure."""

@@ -1,0 +1,1 @@
+"""Work beside the reconciler: sweeps, deletions, disaster recovery."""

@@ -1,0 +1,46 @@
+"""Objects of deleted SeparationJobs: removed at once, and again when the last link to write them has expired."""
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.workqueue import WorkQueue
+
+LINK_SECONDS: Final = 15 * 60
+"""Longest life of a link that the desk hands out."""
+_MARGIN_SECONDS: Final = 30
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What one deleted SeparationJob named, and whether this is the second time."""
+
+    uid: str
+    targets: tuple[str, ...]
+    again: bool = False
+
+
+class Removals:
+    """Only exactly named prefixes go, never a whole track. What a crash forgets here is an orphan for the sweep."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self.queue: WorkQueue[Removal] = WorkQueue()
+        self.active = False
+        """Whether this replica leads; others leave removals to the leader."""
+
+    def deleted(self, uid: str, targets: tuple[str, ...]) -> None:
+        """Take note of a deleted SeparationJob."""
+        if targets and self.active:
+            self.queue.add(Removal(uid, targets))
+            self.queue.add(Removal(uid, targets, again=True), LINK_SECONDS + _MARGIN_SECONDS)
+
+    async def remove(self, removal: Removal) -> float | None:
+        """Remove the objects; StoreError means try again later."""
+        for target in removal.targets:
+            await self._objects.remove(target)
+        log.info("removed objects of a deleted separation", extra={"uid": removal.uid, "again": removal.again})
+        return None

@@ -1,0 +1,126 @@
+"""SeparationJobs made again from the manifests in the bucket: which, and what they say. Pure."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from stemyard_contract.handover import Manifest, MarkReference, Room, WorkStage
+from stemyard_contract.identity import object_prefix, object_token, track_of
+from stemyard_contract.separationjob import (
+    API_VERSION,
+    KIND,
+    LABEL_OWNER,
+    LABEL_TRACK,
+    ConditionType,
+    Reason,
+    SeparationJobSpec,
+    SourceStatus,
+)
+from stemyard_operator.decision.status import complete, first_status, set_condition, settle
+from stemyard_operator.model.observed import FoundManifest, Separation
+
+_TITLE_LIMIT: Final = 256
+
+
+def manifests_among(keys: Iterable[str]) -> list[str]:
+    """Return the keys of manifests."""
+    return [key for key in keys if key.endswith(f"/{WorkStage.SEPARATE.mark_file}")]
+
+
+def track_in(key: str, install_id: str) -> str:
+    """Return the track that a key of the room `stems` belongs to, empty where it is none."""
+    parts = key.removeprefix(f"{install_id}/{Room.STEMS}/").split("/")
+    return parts[0] if len(parts) == 3 else ""
+
+
+def readable(key: str, content: bytes, install_id: str) -> FoundManifest | None:
+    """Return a manifest that can be restored from, else None.
+
+    It lies where the pod that it names had to put it, and it says what was asked for; those written before
+    manifests said so cannot be restored from.
+    """
+    try:
+        mark = Manifest.model_validate_json(content)
+    except ValidationError:
+        return None
+    track = track_in(key, install_id)
+    token = object_token(mark.uid, mark.run, mark.pod_uid, Room.STEMS)
+    if key != object_prefix(install_id, Room.STEMS, track, token) + WorkStage.SEPARATE.mark_file:
+        return None
+    if mark.asked is None or track_of(mark.asked.namespace, mark.asked.name, {LABEL_TRACK: track}) != track:
+        return None
+    return FoundManifest(MarkReference(key=key, sha256=hashlib.sha256(content).hexdigest()), mark)
+
+
+def newest(found: Iterable[FoundManifest], install_id: str) -> list[FoundManifest]:
+    """Return the manifest of each track's last run, in the order of the tracks."""
+    by_track: dict[str, FoundManifest] = {}
+    for one in sorted(found, key=lambda one: (one.mark.run, published_at(one))):
+        by_track[track_in(one.reference.key, install_id)] = one
+    return [by_track[track] for track in sorted(by_track)]
+
+
+def published_at(found: FoundManifest) -> datetime:
+    """Return when a result was published."""
+    return found.mark.published_at or datetime.fromtimestamp(0, UTC)
+
+
+def expired(found: FoundManifest, now: datetime) -> bool:
+    """Return whether a result would be removed at once: its time to live is that of a new SeparationJob."""
+    spec = SeparationJobSpec.model_validate(resource_of(found)["spec"])
+    return published_at(found) + timedelta(seconds=spec.ttl_seconds_after_finished) <= now
+
+
+def resource_of(found: FoundManifest) -> dict[str, Any]:
+    """Return the SeparationJob to create.
+
+    It begins suspended, so that an operator at work starts nothing before the status says that all is done.
+    """
+    mark, asked = found.mark, found.mark.asked
+    if asked is None:
+        raise ValueError("a manifest that does not say what was asked for")
+    track = found.reference.key.split("/")[2]
+    of_api = track_of(asked.namespace, asked.name, {}) != track
+    labels = ({LABEL_TRACK: track} if of_api else {}) | ({LABEL_OWNER: asked.owner} if asked.owner else {})
+    spec = SeparationJobSpec(
+        source=asked.source,
+        model=mark.model,
+        quality=asked.quality,
+        stems=list(mark.stems),
+        output=mark.output,
+        run=mark.run,
+        suspend=True,
+    )
+    metadata = {"name": asked.name, "namespace": asked.namespace, "labels": labels}
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec.dump()}
+
+
+def status_of(separation: Separation, found: FoundManifest, default_model: str) -> dict[str, Any]:
+    """Return the status of a completed separation, as far as its manifest tells.
+
+    When it began is counted back from its end by the seconds that separating took; fetching is not known any more.
+    """
+    mark, ended = found.mark, published_at(found)
+    status = first_status(separation, default_model)
+    status.started_at = ended - timedelta(seconds=sum(mark.timings.values()))
+    status.source = _source(mark)
+    status.title = mark.media.title or status.title
+    for kind, reason in ((ConditionType.ACCEPTED, Reason.VALID), (ConditionType.FETCHED, Reason.SUCCEEDED)):
+        set_condition(status, kind, "True", reason, ended)
+    complete(status, found, ended)
+    return settle(status, separation).dump()
+
+
+def _source(mark: Manifest) -> SourceStatus:
+    media = mark.media
+    return SourceStatus(
+        title=media.title[:_TITLE_LIMIT] if media.title else None,
+        artist=media.artist[:_TITLE_LIMIT] if media.artist else None,
+        channel=media.channel[:_TITLE_LIMIT] if media.channel else None,
+        duration=max(round(stem.duration_seconds, 3) for stem in mark.stems.values()),
+        media_id=media.media_id,
+        sha256=mark.source_audio_sha256,
+    )

@@ -1,0 +1,1 @@
+"""Writes the read model in Redis that the API answers from."""

@@ -1,0 +1,43 @@
+"""The newest progress of each separation: what this replica's desk heard, or else what another's told Redis."""
+
+import logging
+
+from stemyard_contract.mirror import ProgressRecord
+from stemyard_operator.clients.redis import Mirror
+from stemyard_operator.errors import MirrorError
+from stemyard_operator.model.observed import Separation
+
+log = logging.getLogger(__name__)
+
+
+class ProgressBoard:
+    """Best effort: lost progress is not missed."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self._newest: dict[str, ProgressRecord] = {}
+
+    async def report(self, track: str, record: ProgressRecord) -> None:
+        """Take in progress; older than what is known is dropped, and a failing Redis is not the reporter's concern."""
+        known = self._newest.get(record.uid)
+        if known is not None and known.order >= record.order:
+            return
+        self._newest[record.uid] = record
+        try:
+            await self._mirror.put_progress(track, record)
+        except MirrorError as error:
+            log.warning("progress was not mirrored: %s", error)
+
+    async def percent(self, separation: Separation) -> float | None:
+        """Return the percentage last reported for the run that is asked for, None where nothing was."""
+        records = [self._newest.get(separation.uid)]
+        try:
+            records.append(await self._mirror.progress(separation.track_id))
+        except MirrorError as error:
+            log.warning("progress could not be read: %s", error)
+        own = [r for r in records if r is not None and r.uid == separation.uid and r.run == separation.spec.run]
+        return max(own, key=lambda record: record.order).progress if own else None
+
+    def forget(self, uid: str) -> None:
+        """Forget a separation that is gone."""
+        self._newest.pop(uid, None)

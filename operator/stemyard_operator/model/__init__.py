@@ -1,0 +1,1 @@
+"""Typed views of SeparationJobs, Jobs and pods."""

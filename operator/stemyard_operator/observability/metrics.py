@@ -1,0 +1,207 @@
+"""Prometheus metrics of a replica, and the only importer of prometheus_client."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, TypeVar
+
+from aiohttp import web
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.aiohttp import make_aiohttp_handler
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from stemyard_contract.mirror import AttemptRecord
+from stemyard_contract.separationjob import TERMINAL_PHASES
+from stemyard_operator.decision.status_change import OTHER, Account
+from stemyard_operator.readings import Readings
+
+METRICS_PATH: Final = "/metrics"
+_TURNS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_WAITS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
+_STAGES: Final = (1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600)
+
+_ATTEMPTS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
+
+Key = TypeVar("Key")
+
+
+class Metrics:
+    """Counters tell of what this process did; only the leader acts, so they add up over replicas and failovers.
+
+    What follows from the state of the cluster is not counted but read from it at each scrape, and right at once after a
+    failover. No label has a value that a user can choose: models and profiles are those of the deployment.
+    """
+
+    def __init__(self, readings: Readings) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        registry.register(_Gauges(readings))
+        self._ended = Counter(
+            "stemyard_separations_ended", "Runs that ended, by their last phase.", ["phase"], registry=registry
+        )
+        self._failures = Counter(
+            "stemyard_failures", "Runs that failed, by stage and failure code.", ["stage", "code"], registry=registry
+        )
+        self._retries = Counter(
+            "stemyard_retries", "Attempts that failed and are made again.", ["stage", "reason"], registry=registry
+        )
+        self._queue_wait = Histogram(
+            "stemyard_queue_wait_seconds",
+            "From the end of fetch until a node took the separate pod.",
+            ["profile"],
+            buckets=_WAITS,
+            registry=registry,
+        )
+        self._stages = Histogram(
+            "stemyard_stage_seconds",
+            "For how long the pod of a stage that is done ran.",
+            ["stage", "model"],
+            buckets=_STAGES,
+            registry=registry,
+        )
+        self._gpu_seconds = Counter(
+            "stemyard_gpu_seconds", "Seconds that separate pods held a GPU, times GPUs.", ["profile"], registry=registry
+        )
+        self._cache_hits = Counter(
+            "stemyard_cache_hits",
+            "Separations completed from another one's result, by how that was found.",
+            ["level"],
+            registry=registry,
+        )
+        self._turns = Histogram(
+            "stemyard_reconcile_seconds", "Duration of one turn of one separation.", buckets=_TURNS, registry=registry
+        )
+        self._requests = Counter(
+            "stemyard_kubernetes_requests",
+            "Calls to the API server but for watches; code 0 means no answer.",
+            ["verb", "resource", "code"],
+            registry=registry,
+        )
+        self._attempts = Counter(
+            "stemyard_webhook_attempts",
+            "Attempts at webhooks, by event and by what came back.",
+            ["event", "result"],
+            registry=registry,
+        )
+        self._attempt_seconds = Histogram(
+            "stemyard_webhook_attempt_seconds", "Duration of one attempt.", buckets=_ATTEMPTS, registry=registry
+        )
+        self._deliveries = Counter(
+            "stemyard_webhook_deliveries", "Deliveries of ends that are over.", ["outcome"], registry=registry
+        )
+        self._swept = Counter(
+            "stemyard_sweep_removed", "Prefixes of orphaned objects that sweeps removed.", registry=registry
+        )
+        self._orphans = Gauge("stemyard_sweep_orphans", "Orphaned prefixes that the last sweep saw.", registry=registry)
+        self._stopped = Gauge(
+            "stemyard_sweep_stopped", "Whether the last sweep removed nothing for doubt.", registry=registry
+        )
+        for phase in TERMINAL_PHASES:
+            self._ended.labels(phase)
+
+    def serve(self, application: web.Application) -> web.Application:
+        """Add `GET /metrics` to a web application; return it."""
+        application.router.add_get(METRICS_PATH, make_aiohttp_handler(self.registry))
+        return application
+
+    def wrote(self, account: Account) -> None:
+        """Count what a status write made true."""
+        if account.queue_wait is not None:
+            self._queue_wait.labels(account.profile).observe(account.queue_wait.seconds)
+        for stage in account.stages:
+            self._stages.labels(stage.name, account.model).observe(stage.seconds)
+        if account.gpu_seconds:
+            self._gpu_seconds.labels(account.profile).inc(account.gpu_seconds)
+        if account.ended is not None:
+            self._ended.labels(account.ended).inc()
+        if account.failure is not None:
+            self._failures.labels(*account.failure).inc()
+        self._deliveries.labels("delivered").inc(account.delivered)
+        self._deliveries.labels("given_up").inc(account.given_up)
+        if account.reused:
+            self._cache_hits.labels("recording").inc()
+        if account.retry is not None:
+            self._retries.labels(*account.retry).inc()
+
+    def swept(self, *, orphans: int, removed: int, stopped: bool) -> None:
+        """Take note of one sweep."""
+        self._swept.inc(removed)
+        self._orphans.set(orphans)
+        self._stopped.set(stopped)
+
+    def attempted(self, attempt: AttemptRecord) -> None:
+        """Count one attempt at a webhook."""
+        result = f"{attempt.status // 100}xx" if attempt.status else (attempt.error or OTHER)
+        self._attempts.labels(attempt.event.value, result).inc()
+        self._attempt_seconds.observe(attempt.seconds)
+
+    def called(self, verb: str, resource: str, code: int) -> None:
+        """Count one call to the API server, in the words that a Role uses."""
+        self._requests.labels(verb, resource, str(code)).inc()
+
+    def timed(self, handle: Callable[[Key], Awaitable[float | None]]) -> Callable[[Key], Awaitable[float | None]]:
+        """Return the handler with its duration measured, whether it fails or not."""
+
+        async def measured(key: Key) -> float | None:
+            begun = time.perf_counter()
+            try:
+                return await handle(key)
+            finally:
+                self._turns.observe(time.perf_counter() - begun)
+
+        return measured
+
+
+class _Gauges(Collector):
+    """Everything that is read rather than counted."""
+
+    def __init__(self, readings: Readings) -> None:
+        self._readings = readings
+
+    def describe(self) -> list[Metric]:
+        """Return nothing: what is read may not be there yet when this is registered."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Read everything now."""
+        now = self._readings.now()
+        phases = GaugeMetricFamily(
+            "stemyard_separations", "SeparationJobs by phase; the leader's word.", labels=["phase"]
+        )
+        for phase, number in now.phases.items():
+            phases.add_metric([phase], number)
+        yield phases
+        queue = GaugeMetricFamily(
+            "stemyard_reconcile_queue", "Separations that wait for a turn now, or for a later one.", labels=["state"]
+        )
+        queue.add_metric(["due"], now.due)
+        queue.add_metric(["later"], now.later)
+        yield queue
+        yield GaugeMetricFamily(
+            "stemyard_webhooks_pending", "Deliveries that are neither made nor given up.", now.webhooks_pending
+        )
+        lanes = GaugeMetricFamily(
+            "stemyard_webhook_consumers", "Consumers that something waits for, by their breaker.", labels=["breaker"]
+        )
+        for state, number in now.webhook_lanes.items():
+            lanes.add_metric([state], number)
+        yield lanes
+        yield CounterMetricFamily("stemyard_reconcile_retries", "Turns that failed and were put off.", now.retries)
+        yield GaugeMetricFamily("stemyard_leader", "Whether this replica leads.", now.leader)
+        yield GaugeMetricFamily("stemyard_watch_age_seconds", "Since the last event of a watch.", now.watch_age)
+        if now.resync_age is not None:
+            yield GaugeMetricFamily("stemyard_resync_age_seconds", "Since the last complete resync.", now.resync_age)
+        yield GaugeMetricFamily(
+            "stemyard_mirror_lag_seconds", "For how long the oldest change waits to be mirrored.", now.mirror_lag
+        )
+        yield GaugeMetricFamily("stemyard_mirror_waiting", "Changes that wait to be mirrored.", now.mirror_waiting)

@@ -1,0 +1,228 @@
+"""What the operator writes to a real Valkey: newest wins, whoever comes late."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from stemyard_contract.handover import WorkStage
+from stemyard_contract.mirror import (
+    EVENT_FIELD,
+    EVENTS_TTL_SECONDS,
+    EventRecord,
+    MirrorKeys,
+    MirrorRecord,
+    ProgressRecord,
+)
+from stemyard_contract.separationjob import Phase
+from stemyard_operator.clients import redis as mirror_module
+from stemyard_operator.clients.redis import Mirror
+from stemyard_operator.errors import MirrorError
+from tests.support.servers import Server, valkey
+
+KEYS = MirrorKeys("install-1")
+TRACK = "music.song"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with valkey(tmp_path_factory.mktemp("valkey")).running() as found:
+        yield found
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[redis.Redis]:
+    with redis.Redis(port=server.port, decode_responses=True) as found:
+        found.flushall()
+        yield found
+
+
+@pytest.fixture
+async def mirror(server: Server, client: redis.Redis) -> AsyncIterator[Mirror]:
+    found = Mirror(f"redis://127.0.0.1:{server.port}/0", "install-1")
+    yield found
+    await found.close()
+
+
+def record(version: int = 1, **changes: Any) -> MirrorRecord:
+    values: dict[str, Any] = {
+        "track_id": TRACK,
+        "namespace": "music",
+        "name": "song",
+        "uid": "uid-1",
+        "resource_version": version,
+        "created": 1000.0,
+        "generation": 1,
+        "observed_generation": 1,
+        "run": 1,
+        "status_run": 1,
+        "phase": Phase.PENDING,
+        "query": "a song",
+        "model": "auto",
+    }
+    return MirrorRecord(**{**values, **changes})
+
+
+def stored(client: redis.Redis) -> MirrorRecord | None:
+    text = client.get(KEYS.record(TRACK))
+    return MirrorRecord.model_validate_json(str(text)) if text else None
+
+
+@pytest.mark.parametrize(
+    ("later", "wins"),
+    [
+        ({"version": 11}, True),
+        ({"version": 10}, False),
+        ({"version": 9}, False),
+        ({"version": 100_000_000_000}, True),
+        ({"version": 5, "uid": "uid-2", "created": 1000.0}, True),
+        ({"version": 5, "uid": "uid-2", "created": 1000.5}, True),
+        ({"version": 50, "uid": "uid-2", "created": 999.0}, False),
+    ],
+)
+async def test_a_record_replaces_older_ones_only(
+    mirror: Mirror, client: redis.Redis, later: dict[str, Any], wins: bool
+) -> None:
+    first, second = record(10), record(**later)
+    assert await mirror.put(first)
+    assert await mirror.put(second) is wins
+    assert second.supersedes(first) is wins
+    assert stored(client) == (second if wins else first)
+
+
+async def test_waiting_tracks_are_in_the_queue(mirror: Mirror, client: redis.Redis) -> None:
+    for version, (phase, waits) in enumerate([("Pending", True), ("Queued", True), ("Separating", False)], 1):
+        await mirror.put(record(version, phase=phase))
+        assert client.zscore(KEYS.queue, TRACK) == (1000.0 if waits else None)
+        assert client.zscore(KEYS.tracks, TRACK) == 1000.0
+        assert client.ttl(KEYS.record(TRACK)) == -1
+
+
+async def test_the_queue_is_in_order_of_priority_then_age(mirror: Mirror, client: redis.Redis) -> None:
+    for number, priority in enumerate([0, -1, 1000, 0, 1000], 1):
+        changes = {"track_id": f"music.song-{number}", "created": 1.76e9 + number, "priority": priority}
+        await mirror.put(record(1, **changes))
+    assert client.zrange(KEYS.queue, 0, -1) == [f"music.song-{number}" for number in (3, 5, 1, 4, 2)]
+
+
+async def test_a_finished_record_ends_with_its_resource_and_a_rerun_does_not(
+    mirror: Mirror, client: redis.Redis
+) -> None:
+    await mirror.put(record(1, phase=Phase.COMPLETED, expires_at=4_000_000_000.0))
+    assert client.expiretime(KEYS.record(TRACK)) == client.expiretime(KEYS.version(TRACK)) == 4_000_003_600
+    await mirror.put(record(2, phase=Phase.COMPLETED, run=2, expires_at=4_000_000_000.0))
+    assert client.ttl(KEYS.record(TRACK)) == client.ttl(KEYS.version(TRACK)) == -1
+
+
+async def test_drop_spares_another_resource(mirror: Mirror, client: redis.Redis) -> None:
+    await mirror.put(record())
+    assert not await mirror.drop(TRACK, "uid-2")
+    assert stored(client) is not None
+    assert await mirror.drop(TRACK, "uid-1")
+    assert client.keys("*") == []
+    await mirror.put(record())
+    assert await mirror.tracks() == {TRACK}
+    assert await mirror.drop(TRACK)
+    assert await mirror.tracks() == set()
+
+
+def progress(run: int, stage: WorkStage, attempt: int, sequence: int, uid: str = "uid-1") -> ProgressRecord:
+    values = {"uid": uid, "run": run, "stage": stage, "attempt": attempt, "sequence": sequence}
+    return ProgressRecord(**values, progress=1.0, step="x", at=0.0)
+
+
+async def test_progress_is_ordered_as_the_contract_says(mirror: Mirror, client: redis.Redis) -> None:
+    fetch, separate = WorkStage
+    known = progress(2, fetch, 2, 2)
+    others = [
+        progress(run, stage, attempt, sequence)
+        for run in (1, 2, 3)
+        for stage in (fetch, separate)
+        for attempt in (1, 2, 3)
+        for sequence in (1, 2, 3)
+    ]
+    for other in others:
+        client.flushall()
+        await mirror.put_progress(TRACK, known)
+        assert await mirror.put_progress(TRACK, other) is (other.order > known.order), other
+        assert await mirror.progress(TRACK) == max(known, other, key=lambda one: one.order)
+    assert await mirror.put_progress(TRACK, progress(1, fetch, 1, 0, uid="uid-2"))
+    assert 0 < client.ttl(KEYS.progress(TRACK)) <= 3600
+
+
+async def test_a_dead_redis_is_an_error_within_seconds(tmp_path: Path) -> None:
+    mirror = Mirror("redis://127.0.0.1:1/0", "install-1")
+    for call in (mirror.put(record()), mirror.tracks(), mirror.progress(TRACK)):
+        with pytest.raises(MirrorError):
+            await call
+    await mirror.close()
+
+
+async def test_without_redis_nothing_is_written() -> None:
+    mirror = Mirror(None, "install-1")
+    assert not mirror.enabled
+    assert not await mirror.put(record())
+    assert await mirror.progress(TRACK) is None
+
+
+def told(client: redis.Redis) -> list[EventRecord]:
+    entries: Any = client.xrange(KEYS.events(TRACK))
+    return [EventRecord.model_validate_json(fields[EVENT_FIELD]) for _, fields in entries]
+
+
+async def test_a_new_phase_or_run_is_told_once(mirror: Mirror, client: redis.Redis) -> None:
+    await mirror.put(record(1))
+    await mirror.put(record(2, claims=["another-key"]))
+    await mirror.put(record(3, phase=Phase.FETCHING, stage="fetch"))
+    await mirror.put(record(2, phase=Phase.PENDING))
+    await mirror.put(record(4, phase=Phase.FAILED, stage="fetch"))
+    await mirror.put(record(5, phase=Phase.FAILED, stage="fetch", run=2))
+    assert [(event.kind, event.run, event.phase) for event in told(client)] == [
+        ("phase", 1, Phase.PENDING),
+        ("phase", 1, Phase.FETCHING),
+        ("phase", 1, Phase.FAILED),
+        ("phase", 2, Phase.PENDING),
+    ]
+    assert 0 < int(str(client.ttl(KEYS.events(TRACK)))) <= EVENTS_TTL_SECONDS
+
+
+async def test_progress_is_told_and_listeners_are_woken(mirror: Mirror, client: redis.Redis) -> None:
+    with client.pubsub(ignore_subscribe_messages=True) as listener:  # type: ignore[no-untyped-call]
+        listener.subscribe(KEYS.changes)
+        listener.get_message(timeout=2)
+        await mirror.put_progress(TRACK, progress(1, WorkStage.SEPARATE, 1, 2))
+        await mirror.put_progress(TRACK, progress(1, WorkStage.SEPARATE, 1, 1))
+        woken = listener.get_message(timeout=2)
+        assert woken is not None
+        assert woken["data"] == TRACK
+        assert listener.get_message(timeout=0.1) is None
+    (event,) = told(client)
+    assert (event.kind, event.phase, event.step) == ("progress", Phase.SEPARATING, "x")
+
+
+async def test_events_go_with_their_track(mirror: Mirror, client: redis.Redis) -> None:
+    await mirror.put(record(1))
+    await mirror.drop(TRACK)
+    assert told(client) == []
+
+
+async def test_a_redis_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror_module, "_SECONDS", 0.2)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    mirror = Mirror(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", "install-1")
+    try:
+        for call in (mirror.drop(TRACK), mirror.progress(TRACK), mirror.put_pace({}, [])):
+            async with asyncio.timeout(10):
+                with pytest.raises(MirrorError, match="TimeoutError"):
+                    await call
+    finally:
+        await mirror.close()
+        server.close()

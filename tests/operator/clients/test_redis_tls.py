@@ -1,0 +1,79 @@
+"""Redis over TLS, as both parts speak it: a private authority is believed where it is given, and nowhere else."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from localcluster.certificates import Authority
+from stemyard_api.store import Store, StoreUnavailableError
+from stemyard_contract.mirror import MirrorKeys
+from stemyard_contract.redis_url import with_authority
+from stemyard_operator.clients.redis import Mirror
+from stemyard_operator.errors import MirrorError
+from tests.support.servers import Server, valkey
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    made = Authority(tmp_path_factory.mktemp("authority"))
+    made.create()
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with valkey(tmp_path_factory.mktemp("valkey")).running() as found:
+        yield found
+
+
+@pytest.fixture
+async def url(authority: Authority, server: Server) -> AsyncIterator[str]:
+    """A door before Valkey that speaks TLS, as its wheel is built without."""
+    pair = authority.for_server("valkey", ["127.0.0.1"], ["localhost"])
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+
+    async def enter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(_carry(reader, inner_writer), _carry(inner_reader, writer))
+
+    door = await asyncio.start_server(enter, "127.0.0.1", 0, ssl=context)
+    async with door:
+        yield f"rediss://127.0.0.1:{door.sockets[0].getsockname()[1]}/0"
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while piece := await reader.read(65536):
+            writer.write(piece)
+            await writer.drain()
+    writer.close()
+
+
+async def test_the_operator_believes_the_authority_it_is_given(url: str, authority: Authority) -> None:
+    mirror = Mirror(with_authority(url, str(authority.certificate)), "install")
+    assert await mirror.tracks() == set()
+    await mirror.close()
+
+
+async def test_the_api_believes_the_authority_it_is_given(url: str, authority: Authority) -> None:
+    store = Store(with_authority(url, str(authority.certificate)), MirrorKeys("install"))
+    await store.ping()
+    await store.close()
+
+
+async def test_neither_believes_an_unknown_authority(url: str, tmp_path: Path) -> None:
+    stranger = Authority(tmp_path)
+    stranger.create()
+    for file in (None, str(stranger.certificate)):
+        mirror, store = Mirror(with_authority(url, file), "install"), Store(with_authority(url, file), MirrorKeys("i"))
+        with pytest.raises(MirrorError, match="certificate"):
+            await mirror.tracks()
+        with pytest.raises(StoreUnavailableError):
+            await store.ping()
+        await mirror.close()
+        await store.close()

@@ -1,0 +1,197 @@
+"""One attempt against a real consumer: what is sent, what comes of each way to answer, and where it never goes."""
+
+import ssl
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcluster.control_plane import free_port
+from stemyard_operator.clients.webhook_http import Answer, Resolve, Sender
+from tests.operator.world import settings
+from tests.support.http_server import Exchange, HttpServer
+from tests.support.webhook_receiver import Received, Receiver, break_off, endless, hang, slow, status
+
+BODY = b'{"a": "\\u00fc"}'
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as found:
+        yield found
+
+
+@asynccontextmanager
+async def sending(resolver: Resolve | None = None, **config: Any) -> AsyncIterator[Sender]:
+    more = {"resolve": resolver} if resolver else {}
+    sender = Sender(settings(**{"webhook_timeout_seconds": 2, **config}), **more)
+    try:
+        yield sender
+    finally:
+        await sender.close()
+
+
+async def post(url: str, **config: Any) -> Answer:
+    async with sending(**{"webhook_url": url, **config}) as sender:
+        return await sender.post(url, {"webhook-id": "1", "Content-Type": "application/json"}, BODY)
+
+
+async def test_the_very_bytes_and_headers_arrive(receiver: Receiver) -> None:
+    assert await post(receiver.url("/hook?a=b%20c")) == Answer(200)
+    [got] = receiver.received
+    assert got.body == BODY
+    assert got.headers["webhook-id"] == "1"
+    assert got.headers["Host"] == f"127.0.0.1:{receiver.port}"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "expected"),
+    [
+        (status(204), Answer(204)),
+        (status(500), Answer(500)),
+        (status(410), Answer(410)),
+        (status(503, Retry_After="7"), Answer(503, None, 7.0)),
+        (status(503, Retry_After="soon"), Answer(503)),
+        (status(429, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"), Answer(429, None, 0.0)),
+        (status(302, Location="/elsewhere"), Answer(302, "Redirected")),
+        (break_off, Answer(error="NoAnswer")),
+        (hang(2.5), Answer(error="Timeout")),
+        (slow(0.5), Answer(200)),
+        (endless, Answer(200)),
+    ],
+)
+async def test_what_comes_of_an_answer(receiver: Receiver, behaviour: Any, expected: Answer) -> None:
+    receiver.behaviours["/hook"] = behaviour
+    assert await post(receiver.url("/hook")) == expected
+    assert [one.path for one in receiver.received] == ["/hook"]
+
+
+async def test_nobody_is_there() -> None:
+    assert await post(f"http://127.0.0.1:{free_port()}/") == Answer(error="ConnectFailed")
+    assert await post("https://no-such-host.invalid/") == Answer(error="NameNotFound")
+
+
+async def test_a_body_is_not_waited_for(receiver: Receiver) -> None:
+    def dripping(exchange: Any, _: Any) -> None:
+        def drops() -> Iterator[bytes]:
+            while True:
+                yield b"x"
+                time.sleep(0.2)
+
+        exchange.answer_chunked(drops())
+
+    receiver.behaviours["/hook"] = dripping
+    assert await post(receiver.url("/hook"), webhook_timeout_seconds=30) == Answer(200)
+
+
+async def test_the_deployments_consumer_keeps_its_connection(receiver: Receiver) -> None:
+    ports: set[int] = set()
+
+    def note(exchange: Exchange, _: Received) -> None:
+        ports.add(exchange.client_address[1])
+        exchange.answer(200)
+
+    receiver.behaviours["/hook"] = note
+    url = receiver.url("/hook")
+    async with sending(webhook_url=url) as sender:
+        for _ in range(3):
+            assert (await sender.post(url, {}, BODY)).status == 200
+    assert len(ports) == 1
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "[::ffff:127.0.0.1]", "[::1]"],
+)
+async def test_strangers_cannot_reach_this_machine(receiver: Receiver, host: str) -> None:
+    open_rules = {"webhook_allow_http": True, "webhook_ports": (receiver.port,), "webhook_url": None}
+    answer = await post(f"http://{host}:{receiver.port}/hook", **open_rules)
+    assert answer.error in {"AddressRefused", "NameNotFound"}
+    assert receiver.received == []
+
+
+async def test_a_bad_form_is_hopeless_and_a_bad_address_is_not(receiver: Receiver) -> None:
+    url = receiver.url("/hook")
+    assert await post(url, webhook_url=None) == Answer(error="AddressRefused", hopeless=True)
+    open_rules = {"webhook_allow_http": True, "webhook_ports": (receiver.port,)}
+    assert await post(url, webhook_url=None, **open_rules) == Answer(error="AddressRefused")
+
+
+async def test_only_the_deployments_very_address_is_trusted(receiver: Receiver) -> None:
+    async with sending(webhook_url=receiver.url("/hook"), webhook_allow_http=True) as sender:
+        assert (await sender.post(receiver.url("/admin"), {}, BODY)).error == "AddressRefused"
+    async with sending(webhook_allowed_origins=receiver.url("")) as sender:
+        assert (await sender.post(receiver.url("/any"), {}, BODY)).status == 200
+    assert [one.path for one in receiver.received] == ["/any"]
+
+
+def rebinding(*answers: str) -> tuple[Callable[[str, int], Any], list[str]]:
+    """A resolver whose answer changes from call to call."""
+    left, asked = list(answers), []
+
+    async def resolve(host: str, _: int) -> list[str]:
+        asked.append(host)
+        return [left.pop(0)]
+
+    return resolve, asked
+
+
+async def test_a_name_is_resolved_once_and_what_was_checked_is_connected_to(receiver: Receiver) -> None:
+    resolver, asked = rebinding("127.0.0.1", "198.51.100.1")
+    origin = f"http://rebinding.example.com:{receiver.port}"
+    async with sending(resolver, webhook_allowed_origins=origin) as sender:
+        assert (await sender.post(f"{origin}/hook", {}, BODY)).status == 200
+    assert asked == ["rebinding.example.com"]
+    [got] = receiver.received
+    assert got.headers["Host"] == f"rebinding.example.com:{receiver.port}"
+
+
+async def test_a_name_that_turns_private_is_refused_at_its_next_attempt(receiver: Receiver) -> None:
+    resolver, asked = rebinding("127.0.0.1", "::1")
+    url = f"http://rebinding.example.com:{receiver.port}/hook"
+    async with sending(resolver, webhook_allow_http=True, webhook_ports=(receiver.port,)) as sender:
+        for _ in range(2):
+            assert (await sender.post(url, {}, BODY)).error == "AddressRefused"
+    assert len(asked) == 2
+    assert receiver.received == []
+
+
+def certificate(folder: Path, host: str) -> Path:
+    pem = folder / "server.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={host}"]
+    more = ["-addext", f"subjectAltName=DNS:{host}", "-keyout", str(pem), "-out", str(pem) + ".crt"]
+    subprocess.run([*command, *more], check=True, capture_output=True)
+    pem.write_text(pem.read_text() + Path(str(pem) + ".crt").read_text())
+    return pem
+
+
+async def test_the_certificate_must_be_the_hosts_though_an_address_is_connected_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = certificate(tmp_path, "consumer.example.com")
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem) + ".crt")
+    assert ssl.get_default_verify_paths().openssl_cafile_env == "SSL_CERT_FILE"
+
+    def route(exchange: Exchange) -> None:
+        exchange.body()
+        exchange.answer(200)
+
+    with HttpServer(route, pem) as server:
+        for host, expected in (("consumer.example.com", Answer(200)), ("other.example.com", Answer(error="TlsFailed"))):
+            origin = f"https://{host}:{server.port}"
+            resolver, _ = rebinding("127.0.0.1")
+            async with sending(resolver, webhook_allowed_origins=origin) as sender:
+                assert await sender.post(f"{origin}/hook", {}, BODY) == expected
+
+
+async def test_a_proxy_is_given_the_name(receiver: Receiver) -> None:
+    url = "http://consumer.example.com/hook"
+    async with sending(webhook_url=url, webhook_proxy_url=receiver.url("")) as sender:
+        assert (await sender.post(url, {}, BODY)).status == 200
+        assert (await sender.post("https://10.0.0.1/hook", {}, BODY)).error == "AddressRefused"
+    [got] = receiver.received
+    assert got.headers["Host"] == "consumer.example.com"

@@ -1,0 +1,84 @@
+"""Notices of runs under way: they ride on writes that are made anyway, and cost none."""
+
+import json
+from dataclasses import replace
+
+from stemyard_contract.event_types import ENDS, EventType
+from stemyard_contract.handover import WorkStage
+from stemyard_contract.separationjob import Phase, SeparationJobSpec, SeparationJobStatus
+from stemyard_contract.webhook import webhook_id
+from stemyard_operator.config.webhook_endpoints import NONE
+from stemyard_operator.decision.webhook_progress import Notice, progress_of, start_of
+from stemyard_operator.decision.webhook_targets import Target, targets
+from tests.operator.decision.test_webhook_outbox import TRACK
+from tests.operator.world import SPEC, START, World, settings
+
+ONE, TWO = (f"https://{name}.example.com/hook" for name in ("one", "two"))
+EVERYTHING = frozenset(EventType)
+
+
+def separated(*told: Target) -> tuple[World, list[Notice]]:
+    """Take a separation from its creation to its end, two minutes a stage; return the progress told on the way."""
+    world, notices = World(), list[Notice]()
+
+    def turn() -> None:
+        before = world.separation
+        decision = world.step()
+        if decision.status is not None:
+            notices.extend(progress_of(before, decision.status, told))
+
+    for stage in WorkStage:
+        for _ in range(3):
+            turn()
+        world.run(world.job(stage))
+        for _ in range(12):
+            if stage is WorkStage.SEPARATE:
+                world.progress = min(95.0, (world.progress or 10) + 7)
+            world.wait(10)
+            turn()
+        world.succeed(world.job(stage))
+    while world.phase() is not Phase.COMPLETED:
+        turn()
+    return world, notices
+
+
+def test_whoever_wants_to_is_told_how_far_it_is_by_the_writes_made_anyway() -> None:
+    quiet, none = separated(*targets(SeparationJobSpec.model_validate(SPEC), settings(webhook_url=ONE), NONE))
+    loud, some = separated(Target(ONE, EVERYTHING), Target(TWO, frozenset({EventType.STARTED})))
+    assert none == []
+    assert {(one.url, one.event) for one in some} == {(ONE, EventType.PROGRESS)}
+    assert 3 <= len(some) <= 6
+    assert len({one.id for one in some}) == len(some)
+    percents = [json.loads(one.body)["progress"] for one in some]
+    assert percents == sorted(set(percents))
+    assert some[0].id == webhook_id(TRACK, 1, EventType.PROGRESS, ONE, percents[0])
+    assert len(quiet.writes) == len(loud.writes)
+
+
+def test_the_start_is_told_until_the_status_knows_of_it() -> None:
+    world, told = World(), [Target(ONE, EVERYTHING), Target(TWO, frozenset({EventType.STARTED}), "crm", "team-a")]
+    world.settle()
+    found = start_of(world.separation, [*told, Target("https://other.example.com", ENDS)])
+    assert [(one.url, one.event, one.endpoint, one.key) for one in found] == [
+        (ONE, EventType.STARTED, None, None),
+        (TWO, EventType.STARTED, "crm", "team-a"),
+    ]
+    assert found[0].id == webhook_id(TRACK, 1, EventType.STARTED, ONE)
+    assert found[0].body.decode() == (
+        f'{{"status": "processing", "track_id": "{TRACK}", "progress": 0, '
+        f'"created_at": {START.timestamp()}, "phase": "Fetching"}}'
+    )
+    running = world.separation
+    knows = running.status.model_copy(update={"started_at": world.now})
+    assert start_of(replace(running, status=knows), told) == []
+    earlier = replace(running, spec=running.spec.model_copy(update={"run": 2}), status=knows)
+    assert [one.run for one in start_of(earlier, told)] == [2, 2]
+
+
+def test_the_end_is_no_progress_and_another_run_starts_anew() -> None:
+    world, _ = separated()
+    before, told = world.separation, [Target(ONE, EVERYTHING)]
+    assert progress_of(replace(before, status=SeparationJobStatus(run=1)), before.status, told) == []
+    after = SeparationJobStatus(run=2, progress=10, phase=Phase.SEPARATING)
+    [found] = progress_of(before, after, told)
+    assert found.id == webhook_id(TRACK, 2, EventType.PROGRESS, ONE, 10)

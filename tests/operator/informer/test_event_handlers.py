@@ -1,0 +1,70 @@
+"""News of the cluster wakes whom it concerns, and what we wrote ourselves does so a moment later."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from stemyard_contract.handover import WorkStage
+from stemyard_operator.clients.redis import Mirror
+from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.informer.cache_entry import Key
+from stemyard_operator.informer.cluster_cache import Projection
+from stemyard_operator.informer.duplicate_index import Duplicates
+from stemyard_operator.informer.event_handlers import Intake
+from stemyard_operator.maintenance.deletions import Removals
+from stemyard_operator.mirror.writer import MirrorFeed
+from stemyard_operator.reconciler.concurrency import Slots
+from stemyard_operator.workqueue import WorkQueue
+from tests.operator.world import START, World, settings
+
+SONG = ("music", "song")
+
+
+@pytest.fixture
+def queue() -> WorkQueue[Key]:
+    return WorkQueue()
+
+
+@pytest.fixture
+def intake(queue: WorkQueue[Key]) -> Intake:
+    projection, given = Projection(), settings()
+    slots, feed = Slots(projection, given, lambda: START), MirrorFeed(Mirror(None, "test"), projection)
+    return Intake(projection, queue, slots, feed, Removals(Objects(given)), Duplicates("spleeter-2stems"), "test")
+
+
+def song(version: int) -> dict[str, Any]:
+    metadata = {"namespace": SONG[0], "name": SONG[1], "uid": "a", "resourceVersion": str(version)}
+    return {"metadata": {**metadata, "creationTimestamp": "2026-11-22T12:00:00Z"}, "spec": {"run": 1}}
+
+
+async def test_what_we_wrote_is_decided_about_later(intake: Intake, queue: WorkQueue[Key]) -> None:
+    assert intake.separation(song(version=1), delay=30)
+    assert (len(queue), queue.due) == (1, 0)
+
+
+async def test_news_comes_before_what_we_wrote(intake: Intake, queue: WorkQueue[Key]) -> None:
+    intake.separation(song(version=1), delay=30)
+    intake.separation(song(version=2))
+    async with asyncio.timeout(1):
+        assert await queue.get() == SONG
+
+
+async def test_the_watch_repeats_what_we_wrote_and_wakes_nobody(intake: Intake, queue: WorkQueue[Key]) -> None:
+    intake.separation(song(version=1), delay=30)
+    assert not intake.separation(song(version=1))
+    assert queue.due == 0
+
+
+async def test_a_job_we_made_is_decided_about_later_and_its_pod_at_once(intake: Intake, queue: WorkQueue[Key]) -> None:
+    world = World()
+    world.settle()
+    job, owner = world.job(WorkStage.FETCH), world.resource
+    intake.separation(owner)
+    queue.done(await queue.get())
+    intake.job(job, delay=30)
+    assert queue.due == 0
+    version = str(int(job["metadata"]["resourceVersion"]) + 1)
+    metadata = {**job["metadata"], "resourceVersion": version}
+    intake.job({**job, "metadata": metadata, "status": {"active": 1, "ready": 1}})
+    assert queue.due == 1

@@ -1,0 +1,65 @@
+"""Objects of deleted separations go twice, and only by the leader's hand."""
+
+from typing import Any
+
+from stemyard_contract.separationjob import (
+    ResultStatus,
+    SeparationJobSpec,
+    SeparationJobStatus,
+    SourceStatus,
+    Stem,
+    StemStatus,
+)
+from stemyard_operator.decision.artifacts import objects_of, objects_of_result
+from stemyard_operator.maintenance.deletions import Removals
+
+SPEC = SeparationJobSpec.model_validate(
+    {"source": {"upload": {"id": "0b1f2f3e-0000-4000-8000-000000000000", "owner": "default"}}}
+)
+STEMS = "install-1/stems/t/aaaa/"
+WORK = "install-1/work/t/bbbb/"
+
+
+def status() -> SeparationJobStatus:
+    stem = StemStatus(key=STEMS + "vocals.mp3", bytes=1, sha256="a", duration=1.0)
+    result = ResultStatus(
+        stems={Stem.VOCALS: stem},
+        manifest_key=STEMS + "manifest.json",
+        model="m",
+        model_digest="d",
+        real_time_factor=1.0,
+        device="cpu",
+    )
+    return SeparationJobStatus(result=result, source=SourceStatus(mark_key=WORK + "source.json"))
+
+
+def test_exactly_what_is_named_goes() -> None:
+    upload = "install-1/uploads/default/0b1f2f3e-0000-4000-8000-000000000000/source"
+    assert objects_of(SPEC, status(), "install-1") == (STEMS, f"{WORK}source.json", f"{WORK}audio.flac", upload)
+    assert objects_of_result(SeparationJobStatus()) == ()
+
+
+class Recorded:
+    """Stands where the object store is, and keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.removed: list[str] = []
+
+    async def remove(self, target: str) -> None:
+        self.removed.append(target)
+
+
+async def test_the_leader_removes_at_once_and_again_when_links_are_dead(monkeypatch: Any) -> None:
+    store = Recorded()
+    removals = Removals(store)  # type: ignore[arg-type]
+    delays: list[tuple[bool, float]] = []
+    monkeypatch.setattr(removals.queue, "add", lambda key, delay=0.0: delays.append((key.again, delay)))
+    removals.deleted("uid", (STEMS,))
+    assert delays == []
+    removals.active = True
+    removals.deleted("uid", ())
+    assert delays == []
+    removals.deleted("uid", (STEMS,))
+    assert delays[0] == (False, 0.0)
+    assert delays[1][0]
+    assert delays[1][1] > 15 * 60

@@ -1,0 +1,95 @@
+"""What is learned of pace, told to a real Valkey."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+import redis
+
+from stemyard_contract.handover import WorkStage
+from stemyard_contract.mirror import PACE_FETCH, PACE_SLOTS, MirrorKeys, pace_factor
+from stemyard_operator.clients.redis import Mirror
+from stemyard_operator.decision.status_change import Account, Span
+from stemyard_operator.mirror.throughput import Pace, lessons
+from tests.operator.world import START, World
+from tests.support.operator_world import eventually
+from tests.support.servers import Server, valkey
+
+FETCH, SEPARATE = WorkStage
+FACTOR = pace_factor("default", "spleeter-2stems")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with valkey(tmp_path_factory.mktemp("valkey")).running() as found:
+        yield found
+
+
+@pytest.fixture
+async def mirror(server: Server) -> AsyncIterator[Mirror]:
+    found = Mirror(f"redis://127.0.0.1:{server.port}/0", "install-1")
+    yield found
+    await found.close()
+
+
+def told(client: redis.Redis, field: str, value: float) -> bool:
+    return float(str(client.hget(MirrorKeys("install-1").pace, field) or 0)) == pytest.approx(value)
+
+
+def scripts_run(client: redis.Redis) -> int:
+    return int(client.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+
+def account(**changes: object) -> Account:
+    values = {"separation": World().separation, "profile": "default", "model": "spleeter-2stems", **changes}
+    return Account(**values)  # type: ignore[arg-type]
+
+
+def ran(stage: WorkStage, seconds: float) -> tuple[Span, ...]:
+    return (Span(stage, START, START + timedelta(seconds=seconds)),)
+
+
+def test_what_a_write_teaches() -> None:
+    assert lessons(account(stages=ran(FETCH, 12.0))) == {PACE_FETCH: 12.0}
+    separated = account(stages=ran(SEPARATE, 30.0), audio_seconds=300.0)
+    assert lessons(separated)[FACTOR] == pytest.approx(0.1)
+    assert lessons(account(stages=ran(SEPARATE, 30.0))) == {}
+    assert lessons(account(model="other", stages=ran(SEPARATE, 30.0), audio_seconds=300.0)) == {}
+
+
+async def test_figures_move_towards_what_is_new(server: Server, mirror: Mirror) -> None:
+    pace = Pace(mirror, slots=3)
+    running = asyncio.create_task(pace.run())
+    with redis.Redis(port=server.port, decode_responses=True) as client:
+        for seconds, expected in ((10.0, 10.0), (20.0, 12.0), (20.0, 13.6)):
+            pace.learn(account(stages=ran(FETCH, seconds)))
+            await asyncio.to_thread(eventually, partial(told, client, PACE_FETCH, expected))
+        assert told(client, PACE_SLOTS, 3)
+    running.cancel()
+
+
+async def test_what_is_learned_at_once_is_told_in_one_call(server: Server, mirror: Mirror) -> None:
+    pace = Pace(mirror, slots=3)
+    running = asyncio.create_task(pace.run())
+    with redis.Redis(port=server.port, decode_responses=True) as client:
+        client.flushall()
+        await mirror.put_pace({PACE_SLOTS: 3}, [(PACE_FETCH, 10.0)])
+        before = scripts_run(client)
+        for _ in range(2):
+            pace.learn(account(stages=ran(FETCH, 20.0)))
+        await asyncio.to_thread(eventually, partial(told, client, PACE_FETCH, 13.6))
+        assert scripts_run(client) == before + 1
+    running.cancel()
+
+
+async def test_a_dead_redis_is_no_trouble(tmp_path: Path) -> None:
+    pace = Pace(Mirror("redis://127.0.0.1:1/0", "install-1"), slots=3)
+    running = asyncio.create_task(pace.run())
+    for _ in range(1100):
+        pace.learn(account(stages=ran(FETCH, 1.0)))
+    await asyncio.sleep(0)
+    assert not running.done()
+    running.cancel()

@@ -1,0 +1,61 @@
+"""What a process remembers of a run, and what it begins with after another one."""
+
+from typing import Any
+
+import pytest
+
+from stemyard_contract.handover import WorkStage
+from stemyard_contract.separationjob import SeparationJobStatus
+from stemyard_operator.model.observed import Job, Pod, job_of
+from stemyard_operator.reconciler.run_cache import Recalls
+from tests.operator.decision.test_decide import separating
+from tests.operator.world import World
+
+FETCH, SEPARATE = WorkStage
+
+
+@pytest.fixture
+def job() -> Job:
+    world = separating(World())
+    found = job_of(world.job(SEPARATE))
+    assert found is not None
+    return found
+
+
+def status(job: Job, /, **more: Any) -> SeparationJobStatus:
+    return SeparationJobStatus.model_validate({"run": 1, "job": job.name, **more})
+
+
+def pods(*names: str) -> tuple[Pod, ...]:
+    return tuple(Pod(name=name, uid=f"uid-of-{name}") for name in names)
+
+
+def test_a_second_pod_of_a_job_is_a_disruption(job: Job) -> None:
+    recall = Recalls().of("u", 1, status(job))
+    for seen, disruptions in ((pods("a"), 0), (pods("a"), 0), ((), 0), (pods("b"), 1), (pods("b"), 1)):
+        recall.see(job, seen)
+        assert recall.disruptions == disruptions
+
+
+@pytest.mark.parametrize(("seen", "disruptions"), [(pods("a"), 2), ((), 2), (pods("b"), 3), (pods("a", "b"), 3)])
+def test_the_pod_that_the_status_names_counts_as_seen(job: Job, seen: tuple[Pod, ...], disruptions: int) -> None:
+    recall = Recalls().of("u", 1, status(job, pod="a", attempts={"disruptions": 2}))
+    recall.see(job, seen)
+    assert recall.disruptions == disruptions
+
+
+@pytest.mark.parametrize("told", [{"pod": "a", "run": 2}, {"pod": "a", "job": "another"}])
+def test_neither_a_pod_of_another_run_nor_one_of_another_job_counts(job: Job, told: dict[str, Any]) -> None:
+    recall = Recalls().of("u", 1, status(job, **told))
+    recall.see(job, pods("b"))
+    assert recall.disruptions == 0
+
+
+def test_the_status_names_the_pod_in_a_write_that_was_due_anyway() -> None:
+    world = World()
+    separating(world)
+    made = len(world.writes)
+    name = world.pods[world.job(SEPARATE)["metadata"]["uid"]][0]["metadata"]["name"]
+    assert world.separation.status.pod == name
+    world.settle()
+    assert len(world.writes) == made

@@ -1,0 +1,144 @@
+"""What is posted: the seed's bodies from a SeparationJob, with links and signatures made for the attempt."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from pydantic import ValidationError
+
+from stemyard_contract.webhook import SecretError, verify
+from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.config.settings import load_settings
+from stemyard_operator.errors import ConfigurationError
+from stemyard_operator.webhooks.request import Letter, Letters
+from stemyard_operator.webhooks.secrets import Keychain, secrets
+from tests.operator.decision.test_webhook_outbox import OWN, TRACK, finished, of
+from tests.operator.world import INSTALL, SPEC, START, World, settings
+
+STORE = {
+    "s3_endpoint_url": "http://store.internal:7070",
+    "s3_public_endpoint_url": "https://stems.example.com",
+    "r2_access_key_id": "key",
+    "r2_secret_access_key": "secret",
+    "s3_region": "us-east-1",
+}
+AT = 1_800_000_000
+
+
+def written(world: World, **config: Any) -> Letter:
+    configured = settings(**{"webhook_url": OWN, "webhook_secret": "s3cret", **STORE, **config})
+    return Letters(configured, Objects(configured), Keychain(configured)).end(world.separation, of(world, OWN), AT)
+
+
+def test_success_is_told_with_links_for_clients() -> None:
+    got = written(finished())
+    found = verify(got.body, got.headers, "s3cret", now=AT)
+    payload = found.payload
+    assert list(payload) == ["status", "track_id", "result", "progress", "created_at"]
+    assert list(payload["result"]) == ["vocals_url", "instrumental_url", "track_id"]
+    assert (payload["track_id"], payload["progress"], payload["created_at"]) == (TRACK, 100, START.timestamp())
+    link = urlsplit(payload["result"]["vocals_url"])
+    assert f"{link.scheme}://{link.netloc}" == "https://stems.example.com"
+    assert link.path.startswith(f"/stemyard/{INSTALL}/stems/{TRACK}/")
+    assert parse_qs(link.query)["X-Amz-Expires"] == ["604800"]
+    assert got.headers["User-Agent"].startswith("Stemyard/")
+    assert got.headers["Content-Type"] == "application/json"
+    assert got.headers["X-Webhook-Event"] == found.event == "separation.completed"
+
+
+@pytest.mark.parametrize("domain", ["stems.example.org", "https://stems.example.org/"])
+def test_with_a_public_domain_links_are_permanent(domain: str) -> None:
+    payload = verify(*_parts(written(finished(), r2_public_domain=domain)), "s3cret", now=AT).payload
+    link = payload["result"]["vocals_url"]
+    assert link.startswith(f"https://stems.example.org/{INSTALL}/stems/{TRACK}/")
+    assert "?" not in link
+
+
+def test_the_same_content_each_time() -> None:
+    world = finished()
+    first, second = (written(world, r2_public_domain="stems.example.org") for _ in range(2))
+    assert first == second
+
+
+def test_a_cancellation_is_the_seeds_failure() -> None:
+    world = World(spec={**SPEC, "cancel": True}, config=settings(webhook_url=OWN))
+    world.settle()
+    found = verify(*_parts(written(world)), "s3cret", now=AT)
+    assert found.event == "separation.cancelled"
+    assert found.payload == {
+        "status": "failed",
+        "track_id": TRACK,
+        "error": "The separation was cancelled.",
+        "progress": 0,
+        "created_at": START.timestamp(),
+    }
+
+
+def test_a_test_tells_nothing_but_that_it_arrives() -> None:
+    world = World(spec={**SPEC, "webhookTest": True, "webhooks": [{"url": OWN}]})
+    world.settle()
+    found = verify(*_parts(written(world)), "s3cret", now=AT)
+    assert found.event == "webhook.test"
+    assert found.payload == {"status": "test", "track_id": TRACK, "progress": 0, "created_at": START.timestamp()}
+
+
+def _parts(got: Letter) -> tuple[bytes, dict[str, str]]:
+    return got.body, dict(got.headers)
+
+
+def test_without_a_secret_it_is_not_signed() -> None:
+    assert "X-Webhook-Signature" not in written(finished(), webhook_secret=None).headers
+
+
+def test_secrets_in_a_folder_are_read_anew(tmp_path: Path) -> None:
+    configured = settings(webhook_secrets_dir=tmp_path, webhook_secret="from-env")
+    assert secrets(configured) == ()
+    (tmp_path / "WEBHOOK_SECRET").write_text("one\n")
+    assert secrets(configured) == ("one",)
+    (tmp_path / "WEBHOOK_SECRET_PREVIOUS").write_text("one")
+    (tmp_path / "WEBHOOK_SECRET").write_text("two")
+    assert secrets(configured) == ("two", "one")
+    (tmp_path / "WEBHOOK_SECRET").unlink()
+    with pytest.raises(SecretError, match="without WEBHOOK_SECRET"):
+        secrets(configured)
+
+
+def test_a_secret_that_cannot_be_used_stops_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STEMYARD_INSTALL_ID", INSTALL)
+    monkeypatch.setenv("WEBHOOK_SECRET", "whsec_%%%")
+    with pytest.raises(ConfigurationError, match=r"WEBHOOK_SECRET.*not base64"):
+        load_settings()
+    monkeypatch.delenv("WEBHOOK_SECRET")
+    (tmp_path / "WEBHOOK_SECRET").write_text("whsec_%%%")
+    monkeypatch.setenv("WEBHOOK_SECRETS_DIR", str(tmp_path))
+    with pytest.raises(ConfigurationError, match=r"WEBHOOK_SECRET.*not base64"):
+        load_settings()
+
+
+def test_secrets_do_not_show() -> None:
+    shown = repr(settings(webhook_secret="s3cret-1", webhook_secret_previous="s3cret-2"))
+    assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("webhook_url", "ftp://example.com"),
+        ("webhook_url", "https://example.com/" + "x" * 1024),
+        ("webhook_schedule", ""),
+        ("webhook_schedule", "0,-1"),
+        ("webhook_allowed_origins", "example.com"),
+        ("webhook_denied_cidrs", "10.0.0.1/8"),
+    ],
+)
+def test_unusable_settings_are_refused(name: str, value: str) -> None:
+    with pytest.raises(ValidationError):
+        settings(**{name: value})
+
+
+def test_settings_are_read_as_words() -> None:
+    found = settings(webhook_schedule="0, 1,2.5", webhook_ports="443,8443", webhook_denied_cidrs="10.0.0.0/8,fd00::/8")
+    assert found.webhook_schedule == (0, 1, 2.5)
+    assert found.webhook_ports == (443, 8443)
+    assert [str(one) for one in found.webhook_denied_cidrs] == ["10.0.0.0/8", "fd00::/8"]
