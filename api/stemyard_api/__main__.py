@@ -7,7 +7,7 @@ from types import FrameType
 import uvicorn
 
 from stemyard_api.app import create_app
-from stemyard_api.logs import configure_logging
+from stemyard_api.observability.logs import configure_logging
 from stemyard_api.protocol import Protocol
 from stemyard_api.settings import SettingsError, load_settings
 from stemyard_contract.garbage import spare_what_stays

@@ -10,31 +10,31 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
-from stemyard_api import (
+from stemyard_api import problems
+from stemyard_api.auth.api_keys import Keyring
+from stemyard_api.auth.key_file import follow, keyring_of
+from stemyard_api.dependencies import open_services
+from stemyard_api.middleware.stack import front, stack
+from stemyard_api.observability.logs import configure_logging
+from stemyard_api.routes import (
     batch,
     capabilities,
+    events,
     health,
     jobs,
-    problems,
-    queue_info,
+    queue,
     separations,
-    streams,
     uploads,
     usage,
     webhook_tests,
     webhooks,
 )
-from stemyard_api.document import complete
-from stemyard_api.keys import follow, keyring_of
-from stemyard_api.logs import configure_logging
-from stemyard_api.middleware import front, stack
-from stemyard_api.security import Keyring
-from stemyard_api.services import open_services
+from stemyard_api.schemas.openapi import complete
 from stemyard_api.settings import Settings, load_settings
 
 _DESCRIPTION = "Ask for a song; get its vocals and instrumental."
 
-_ROUTED = (separations, jobs, streams, batch, uploads, capabilities, queue_info, usage, webhooks, webhook_tests, health)
+_ROUTED = (separations, jobs, events, batch, uploads, capabilities, queue, usage, webhooks, webhook_tests, health)
 
 
 class App(FastAPI):

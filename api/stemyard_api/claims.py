@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stemyard_api.admission import Operation, test_of
-from stemyard_api.security import Principal
+from stemyard_api.auth.api_keys import Principal
+from stemyard_api.services.placement_rules import Operation, test_of
 from stemyard_contract.mirror import MirrorRecord, record_of
 
 

@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from stemyard_api.coalescing import Coalescer
-from stemyard_api.estimates import Standing
-from stemyard_api.store import Store
+from stemyard_api.clients.coalescing import Coalescer
+from stemyard_api.clients.redis import Store
+from stemyard_api.services.estimates import Standing
 
 KEPT_SECONDS: Final = 2.0
 """A place in a queue of separations, which take minutes, is not out of date sooner."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localcluster.certificates import Authority
-from stemyard_api.store import Store, StoreUnavailableError
+from stemyard_api.clients.redis import Store, StoreUnavailableError
 from stemyard_contract.mirror import MirrorKeys
 from stemyard_contract.redis_url import with_authority
 from stemyard_operator.clients.redis import Mirror

@@ -1,0 +1,366 @@
+"""The store: reads the mirror in Redis, and notes there what was last asked for. The only importer of redis."""
+
+import asyncio
+import logging
+import math
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisError
+from redis.typing import KeyT, StreamIdT
+
+from stemyard_api.clients.coalescing import Coalescer
+from stemyard_api.clients.redis_scripts import ENTER, LEAVE, TAKE
+from stemyard_api.errors import UnavailableError
+from stemyard_api.ratelimit.gcra import PERIOD_SECONDS, Decision
+from stemyard_contract.mirror import (
+    ASKED_TTL_SECONDS,
+    ATTEMPT_FIELD,
+    ATTEMPTS_KEPT,
+    DELETED_UID,
+    EVENT_FIELD,
+    IDEMPOTENCY_TTL_SECONDS,
+    AskedRecord,
+    AttemptRecord,
+    MirrorKeys,
+    MirrorRecord,
+    ProgressRecord,
+)
+
+TIMEOUT_SECONDS: Final = 0.5
+"""Of one Redis call. The SeparationJob answers instead, so waiting longer gains nothing."""
+PAUSE_SECONDS: Final = 1.0
+"""How long Redis is left alone after it failed."""
+_LISTEN_SECONDS: Final = 10.0
+_EVENT_ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+_CONNECTIONS: Final = 64
+_MESSAGES: Final = 500
+
+_log = logging.getLogger(__name__)
+_Model = TypeVar("_Model", bound=BaseModel)
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a track's stream: its id, and an EventRecord as JSON."""
+
+    id: str
+    text: bytes
+
+
+Raw = tuple[bytes | None, bytes | None, bytes | None]
+"""Record, progress and asked of one track, as Redis holds them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taking:
+    """A wish to take requests from a key's bucket, and to read a track in the same call; no two are the same."""
+
+    key_id: str
+    limit: int
+    cost: int = 1
+    track: str | None = None
+
+
+class StoreUnavailableError(UnavailableError):
+    """Redis does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the mirror says about a track; each part may be missing."""
+
+    record: MirrorRecord | None = None
+    progress: ProgressRecord | None = None
+    asked: AskedRecord | None = None
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the API has deleted the resource."""
+        return self.asked is not None and self.asked.uid == DELETED_UID
+
+    @property
+    def current(self) -> MirrorRecord | None:
+        """The record, unless the resource was replaced or changed since; a run asked for since is in it."""
+        if self.record is None or self.asked is None:
+            return self.record
+        if self.asked.uid != self.record.uid or self.record.resource_version < self.asked.version:
+            return None
+        if self.asked.run <= self.record.run:
+            return self.record
+        return self.record.model_copy(update={"run": self.asked.run, "cancel": False})
+
+
+class Store:
+    """Redis, as the API uses it. Every method raises StoreUnavailableError when it does not answer."""
+
+    def __init__(self, url: str, keys: MirrorKeys) -> None:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=TIMEOUT_SECONDS,
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            protocol=2,  # of version 3, redis-py writes every message out for a log that nobody keeps
+            retry=Retry(ExponentialWithJitterBackoff(cap=0.1, base=0.02), retries=1),
+        )
+        self._redis = Redis.from_pool(pool)
+        self._keys = keys
+        self._readings = Coalescer(self.read_many_raw)
+        self._last_ids = Coalescer(self._last_ids_of)
+        self._takings = Coalescer(self._take_many)
+        self._take = self._redis.register_script(TAKE)
+        self._enter = self._redis.register_script(ENTER)
+        self._leave = self._redis.register_script(LEAVE)
+        self._paused_until = 0.0
+
+    async def read(self, track: str) -> Reading:
+        """Return what the mirror says about a track, in one call."""
+        return reading_of(await self.read_raw(track))
+
+    async def read_raw(self, track: str) -> Raw:
+        """Return what the mirror holds of a track as it is; calls of many requests become one."""
+        return await self._readings.ask(track)
+
+    async def last_event_id(self, track: str) -> str:
+        """Return the id of a track's newest event, `0-0` where there is none; calls of many streams become one."""
+        return await self._last_ids.ask(track)
+
+    async def _last_ids_of(self, tracks: Sequence[str]) -> list[str]:
+        async def ask() -> list[object]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for track in tracks:
+                    pipeline.xrevrange(self._keys.events(track), count=1)
+                return await pipeline.execute()
+
+        return [_events(found)[0].id if found else "0-0" for found in await self._call(ask)]
+
+    async def events_after(self, places: Sequence[tuple[str, str]]) -> list[list[Event]]:
+        """Return the events of several tracks, each after one of its ids, in one call that does not wait for more."""
+        if not places:
+            return []
+        names = [self._keys.events(track) for track, _ in places]
+        after = {name: last_id for name, (_, last_id) in zip(names, places, strict=True)}
+        found = await self._call(lambda: self._redis.xread(cast(dict[KeyT, StreamIdT], after)))
+        by_name = {str(name, "ascii"): entries for name, entries in cast(list[tuple[bytes, object]], found)}
+        return [_events(by_name.get(name, [])) for name in names]
+
+    async def events_between(self, track: str, first: str, last: str) -> list[Event]:
+        """Return the events of a track from one id to another, both included; none where an id is no id."""
+        if not _EVENT_ID.fullmatch(first):
+            return []
+        return _events(await self._call(lambda: self._redis.xrange(self._keys.events(track), min=first, max=last)))
+
+    async def attempts(self, track: str) -> list[AttemptRecord]:
+        """Return the newest attempts at a track's webhooks, last first."""
+        found = await self._call(lambda: self._redis.xrevrange(self._keys.attempts(track), count=ATTEMPTS_KEPT))
+        entries = cast(list[tuple[bytes, dict[bytes, bytes]]], found)
+        read = (_parse(AttemptRecord, fields.get(ATTEMPT_FIELD.encode())) for _, fields in entries)
+        return [one for one in read if one is not None]
+
+    async def changes(self) -> AsyncIterator[list[str]]:
+        """Yield the ids of tracks with new events, for ever; none whenever earlier ones may have been missed.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer (any more).
+        """
+        pubsub = self._redis.pubsub()
+        try:
+            await pubsub.subscribe(self._keys.changes)
+            while True:
+                messages = await _come(pubsub)
+                if not messages:
+                    await pubsub.ping()  # or a connection that died silently would never be noticed
+                if any(kind == b"subscribe" for kind, _ in messages):
+                    yield []  # also when the client has connected again by itself
+                ids = [str(data, "ascii", "replace") for kind, data in messages if kind == b"message"]
+                if ids:
+                    yield ids
+        except (RedisError, OSError, TimeoutError) as error:
+            raise StoreUnavailableError from error
+        finally:
+            with suppress(RedisError, OSError, TimeoutError):
+                await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    async def read_many(self, tracks: Sequence[str]) -> list[Reading]:
+        """Return what the mirror says about several tracks, in one call."""
+        return [reading_of(raw) for raw in await self.read_many_raw(tracks)]
+
+    async def read_many_raw(self, tracks: Sequence[str]) -> list[Raw]:
+        """Return what the mirror holds of several tracks as it is, in one call."""
+        if not tracks:
+            return []
+        found = await self._call(lambda: self._redis.mget(self._names(tracks)))
+        return _raws(cast(list[bytes | None], found))
+
+    async def tracks(self, newest: float, oldest: float, skip: int, count: int) -> list[tuple[str, float]]:
+        """Return ids and creation times of tracks created between two moments, newest first."""
+        members = await self._call(
+            lambda: self._redis.zrevrangebyscore(
+                self._keys.tracks, newest, oldest, start=skip, num=count, withscores=True
+            )
+        )
+        return [(str(member, "ascii"), float(score)) for member, score in cast(list[tuple[bytes, float]], members)]
+
+    async def note_asked(self, track: str, asked: AskedRecord) -> None:
+        """Note what was asked for, so that readers do not take an older record for its answer."""
+        key = self._keys.asked(track)
+        await self._call(lambda: self._redis.set(key, asked.dump(), ex=ASKED_TTL_SECONDS))
+
+    async def reserve(self, key_id: str, digest: str, text: str) -> bytes:
+        """Keep a text under an Idempotency-Key unless there is one; return the one that is there now."""
+        name = self._keys.idempotency(key_id, digest)
+
+        async def ask() -> list[object]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.set(name, text, nx=True, ex=IDEMPOTENCY_TTL_SECONDS)
+                pipeline.get(name)
+                return await pipeline.execute()
+
+        return cast(bytes, (await self._call(ask))[1])
+
+    async def bind(self, key_id: str, digest: str, text: str) -> None:
+        """Replace what is kept under an Idempotency-Key."""
+        name = self._keys.idempotency(key_id, digest)
+        await self._call(lambda: self._redis.set(name, text, ex=IDEMPOTENCY_TTL_SECONDS))
+
+    async def take(self, key_id: str, limit: int, cost: int) -> Decision:
+        """Take requests from a key's bucket, by Redis's clock; calls of many requests become one."""
+        return (await self._takings.ask(Taking(key_id, limit, cost)))[0]
+
+    async def take_and_read(self, key_id: str, limit: int, track: str) -> tuple[Decision, Raw]:
+        """Take one request from a key's bucket, and return what the mirror holds of a track, in the same call."""
+        decision, raw = await self._takings.ask(Taking(key_id, limit, track=track))
+        return decision, raw or (None, None, None)
+
+    async def _take_many(self, takings: Sequence[Taking]) -> list[tuple[Decision, Raw | None]]:
+        names = [self._keys.rate(taking.key_id) for taking in takings]
+        names += self._names([taking.track for taking in takings if taking.track is not None])
+        numbers = [int(PERIOD_SECONDS * 1e6), *(number for taking in takings for number in (taking.limit, taking.cost))]
+        answer = await self._call(lambda: self._take(names, numbers))
+        decided, found = cast(tuple[list[list[int]], list[bytes | None]], answer)
+        raws = iter(_raws(found))
+        return [
+            (_decision(taking.limit, each), None if taking.track is None else next(raws))
+            for taking, each in zip(takings, decided, strict=True)
+        ]
+
+    def _names(self, tracks: Sequence[str]) -> list[str]:
+        kinds = (self._keys.record, self._keys.progress, self._keys.asked)
+        return [kind(track) for track in tracks for kind in kinds]
+
+    async def enter(self, key_id: str, track: str, concurrent: int, minutes: float) -> str:
+        """Count a track as under way for a key; return `entered`, `known`, or which quota it is over."""
+        answer = await self._call(lambda: self._enter(self._quota(key_id), [track, concurrent, minutes]))
+        return str(answer, "ascii")
+
+    async def leave(self, key_id: str, track: str, minutes: float) -> None:
+        """Count a track as ended, and the minutes of audio it gave, once."""
+        await self._call(lambda: self._leave(self._quota(key_id), [track, minutes]))
+
+    async def under_way(self, key_id: str) -> list[str]:
+        """Return the tracks that count as under way for a key."""
+        members = await self._call(lambda: self._redis.zrange(self._keys.under_way(key_id), 0, -1))
+        return [str(member, "ascii") for member in cast(list[bytes], members)]
+
+    def _quota(self, key_id: str) -> list[str]:
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        return [self._keys.under_way(key_id), self._keys.minutes(key_id, day)]
+
+    async def waiting(self, most: int) -> tuple[list[str], dict[str, float]]:
+        """Return the ids of the tracks that wait, in their order, and the figures of the pace, in one call."""
+
+        async def ask() -> list[object]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.zrange(self._keys.queue, 0, most - 1)
+                pipeline.hgetall(self._keys.pace)
+                return await pipeline.execute()
+
+        members, figures = await self._call(ask)
+        pace = {str(name, "utf-8"): float(value) for name, value in cast(dict[bytes, bytes], figures).items()}
+        return [str(member, "utf-8") for member in cast(list[bytes], members)], pace
+
+    async def queue(self, limit: int) -> tuple[int, list[str]]:
+        """Return how many tracks wait, and the ids of the oldest."""
+
+        async def ask() -> list[object]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.zcard(self._keys.queue)
+                pipeline.zrange(self._keys.queue, 0, limit - 1)
+                return await pipeline.execute()
+
+        length, members = await self._call(ask)
+        return int(str(length)), [member.decode() for member in members]  # type: ignore[attr-defined]
+
+    async def ping(self) -> None:
+        """Ask Redis for a sign of life, even while it is left alone."""
+        self._paused_until = 0.0
+        await self._call(self._redis.ping)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose(close_connection_pool=True)
+
+    async def _call(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        if time.monotonic() < self._paused_until:
+            raise StoreUnavailableError
+        try:
+            return await ask()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
+            _log.warning("Redis does not answer", extra={"cause": type(error).__name__})
+            raise StoreUnavailableError from error
+
+
+async def _come(pubsub: PubSub) -> list[tuple[bytes, bytes]]:
+    """Return kind and data of the next message and of those that came with it; none when nothing comes for a while."""
+    first = await pubsub.get_message(timeout=_LISTEN_SECONDS)
+    messages = [] if first is None else [(str(first["type"]).encode(), first["data"])]
+    connection = pubsub.connection
+    # one timer for all of them, and no retries: for each, both would cost more than the message
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while len(messages) < _MESSAGES and connection is not None and await connection.can_read():
+            kind, *_, data = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+            messages.append((kind, data))
+    return messages
+
+
+def _raws(found: Sequence[bytes | None]) -> list[Raw]:
+    return [cast(Raw, tuple(found[start : start + 3])) for start in range(0, len(found), 3)]
+
+
+def _decision(limit: int, answer: Sequence[int]) -> Decision:
+    allowed, remaining, reset, wait = answer
+    return Decision(bool(allowed), limit, remaining, reset / 1e6, wait / 1e6)
+
+
+def _events(found: object) -> list[Event]:
+    entries = cast(list[tuple[bytes, dict[bytes, bytes]]], found)
+    return [Event(str(name, "ascii"), fields.get(EVENT_FIELD.encode(), b"")) for name, fields in entries]
+
+
+def reading_of(raw: Raw) -> Reading:
+    """Return what the mirror says, read from what it holds."""
+    record, progress, asked = raw
+    return Reading(_parse(MirrorRecord, record), _parse(ProgressRecord, progress), _parse(AskedRecord, asked))
+
+
+def _parse(model: type[_Model], text: bytes | str | None) -> _Model | None:
+    """Return the record, or None where there is none, or one that another version wrote."""
+    if text is None:
+        return None
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        _log.warning("unreadable record in the mirror", extra={"record": model.__name__, "errors": error.error_count()})
+        return None

@@ -1,0 +1,94 @@
+"""Traces of requests that start separations, and the only importer of OpenTelemetry.
+
+Without `OTEL_EXPORTER_OTLP_ENDPOINT` nothing of this is imported and no layer is added. The variables of the
+OpenTelemetry specification hold (`OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_HEADERS`, ...).
+"""
+
+import os
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from stemyard_api.middleware.layers import Layer
+from stemyard_api.settings import SettingsError
+from stemyard_contract.tracing import ANNOTATION_TRACEPARENT
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
+
+
+def enabled() -> bool:
+    """Whether the deployment says where traces go."""
+    return any(os.environ.get(name) for name in _ENDPOINTS)
+
+
+def annotations() -> Mapping[str, str]:
+    """Return what a SeparationJob made now is annotated with: the trace of the request, where there is one."""
+    current = _traceparent.get()
+    return {} if current is None else {ANNOTATION_TRACEPARENT: current}
+
+
+def provider() -> "TracerProvider":
+    """Return what makes and exports spans, as the environment says.
+
+    Raises:
+        SettingsError: the packages of the extra `tracing` are not installed.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise SettingsError(f"OTEL_EXPORTER_OTLP_ENDPOINT needs stemyard[tracing]: {error}") from error
+    name = os.environ.get("OTEL_SERVICE_NAME") or "stemyard-api"
+    made = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
+    made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return made
+
+
+class Tracing(Layer):
+    """Makes a span of every POST, a child of the caller's where it sends a `traceparent`."""
+
+    def __init__(self, app: ASGIApp, spans: "TracerProvider") -> None:
+        super().__init__(app)
+        self._tracer = spans.get_tracer("stemyard_api")
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        from opentelemetry.trace import SpanKind, StatusCode
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        wire = TraceContextTextMapPropagator()
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        span = self._tracer.start_span(f"POST {scope['path']}", wire.extract(headers), SpanKind.SERVER)
+        carrier: dict[str, Any] = {}
+        wire.inject(carrier, _context_of(span))
+        token = _traceparent.set(carrier.get("traceparent"))
+
+        async def send_and_note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                span.set_attribute("http.response.status_code", message["status"])
+                if message["status"] >= 500:
+                    span.set_status(StatusCode.ERROR)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        finally:
+            _traceparent.reset(token)
+            span.end()
+
+
+def _context_of(span: Any) -> Any:  # noqa: ANN401 - of an optional package
+    from opentelemetry.trace import set_span_in_context
+
+    return set_span_in_context(span)

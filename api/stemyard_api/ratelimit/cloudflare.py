@@ -1,0 +1,102 @@
+"""Shares: what other processes admit, learnt through Cloudflare KV, which counts late and never exactly.
+
+Each process writes its own counts under its own key, at most once a minute, and reads the others'. A process may
+then admit what the others leave, and never less than an equal part. Within the first minute, or when load moves
+faster than KV tells, up to `limit` times the number of processes may pass.
+"""
+
+import asyncio
+import json
+import logging
+import random
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from stemyard_api.clients.cloudflare_kv import Kv
+from stemyard_api.errors import UnavailableError
+
+EXCHANGE_SECONDS: Final = 60.0
+RETRY_SECONDS: Final = 10.0
+LIFE_SECONDS: Final = 180
+"""Of a written value: a minute until it is replaced, a minute until all see it, and one to spare."""
+_WINDOW_SECONDS: Final = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+class Shares:
+    """This process's part of every key's limit."""
+
+    def __init__(self, kv: Kv, prefix: str, clock: Callable[[], float] = time.time) -> None:
+        self._kv = kv
+        self._prefix = f"{prefix}:rate:"
+        self._own = f"{self._prefix}{secrets.token_hex(8)}"
+        self._clock = clock
+        self._admitted: dict[str, deque[tuple[float, int]]] = {}
+        self._others: list[Mapping[str, int]] = []
+        self._written = False
+        self.operational = False
+
+    def part_of(self, key_id: str, limit: int) -> int:
+        """Return how many requests a minute of this key this process may admit."""
+        counts = [count for other in self._others if (count := other.get(key_id, 0)) > 0]
+        return max(1, limit // (len(counts) + 1), limit - sum(counts))
+
+    def admitted(self, key_id: str, cost: int) -> None:
+        """Note that requests of this key were admitted here."""
+        self._admitted.setdefault(key_id, deque()).append((self._clock(), cost))
+
+    async def exchange(self) -> None:
+        """Tell the others, and learn from them.
+
+        Raises:
+            UnavailableError: KV does not answer.
+        """
+        counts = self._counts()
+        if counts or self._written:
+            # an idle process writes nothing: writes are few and paid for
+            await self._kv.write(self._own, json.dumps({"at": self._clock(), "counts": counts}), LIFE_SECONDS)
+            self._written = bool(counts)
+        names = [name for name in await self._kv.keys(self._prefix) if name != self._own]
+        texts = await asyncio.gather(*(self._kv.read(name) for name in names))
+        self._others = [_counts_of(text, self._clock()) for text in texts if text is not None]
+
+    async def forever(self, needed: Callable[[], bool]) -> None:
+        """Exchange once a minute while it is needed, sooner again after a failure."""
+        while True:
+            if needed():
+                try:
+                    await self.exchange()
+                    self.operational = True
+                except UnavailableError as error:
+                    self.operational = False
+                    _log.warning("Cloudflare KV does not answer", extra={"cause": error.detail})
+            else:
+                self.operational = False
+                await asyncio.sleep(1.0)
+                continue
+            pause = EXCHANGE_SECONDS if self.operational else RETRY_SECONDS
+            await asyncio.sleep(pause * random.uniform(1.0, 1.1))
+
+    def _counts(self) -> dict[str, int]:
+        start = self._clock() - _WINDOW_SECONDS
+        for key_id, admitted in list(self._admitted.items()):
+            while admitted and admitted[0][0] <= start:
+                admitted.popleft()
+            if not admitted:
+                del self._admitted[key_id]
+        return {key_id: sum(cost for _, cost in admitted) for key_id, admitted in self._admitted.items()}
+
+
+def _counts_of(text: str, now: float) -> dict[str, int]:
+    """Return another process's counts; nothing when they are old or unreadable."""
+    try:
+        document = json.loads(text)
+        if now - float(document["at"]) > LIFE_SECONDS:
+            return {}
+        return {str(key_id): int(count) for key_id, count in document["counts"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}

@@ -1,0 +1,52 @@
+"""Queue: which tracks wait, from the mirror, or from the SeparationJobs when the mirror does not answer."""
+
+from typing import Final
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from stemyard_api.clients.kubernetes import Cluster
+from stemyard_api.clients.redis import Store, StoreUnavailableError
+from stemyard_api.dependencies import AdminDep, ServicesDep
+from stemyard_api.schemas.examples import QUEUE_INFO, problems
+from stemyard_api.schemas.responses import QueueInfo
+from stemyard_contract.mirror import QUEUE_PHASES, record_of
+
+IDS_LIMIT: Final = 1000
+"""Ids in one answer; `length` counts all."""
+
+router = APIRouter(tags=["queue"])
+
+
+@router.get(
+    "/queue/info",
+    summary="Which tracks wait",
+    responses={
+        200: {"model": QueueInfo, "content": {"application/json": {"example": QUEUE_INFO}}},
+        **problems(401, 403, 429, 503),
+    },
+)
+async def queue_info(services: ServicesDep, _principal: AdminDep) -> JSONResponse:
+    """Tracks that are pending, being fetched or queued: by priority, then the oldest first."""
+    length, ids = await waiting(services.store, services.cluster)
+    return JSONResponse(QueueInfo(name=services.settings.queue_name, length=length, job_ids=ids))
+
+
+async def waiting(store: Store | None, cluster: Cluster) -> tuple[int, list[str]]:
+    """Return how many tracks wait and the ids of the oldest.
+
+    Raises:
+        UnavailableError: neither the mirror nor the API server answers.
+    """
+    if store is not None:
+        try:
+            return await store.queue(IDS_LIMIT)
+        except StoreUnavailableError:
+            pass
+    records = [record_of(item) async for item in cluster.items()]
+    queued = sorted(
+        (record.queue_score, record.track_id)
+        for record in records
+        if not record.finished and (record.phase in QUEUE_PHASES or record.status_run != record.run)
+    )
+    return len(queued), [track for _, track in queued[:IDS_LIMIT]]

@@ -1,0 +1,92 @@
+"""Usage: what each key has asked for, and erasing it. The claims of SeparationJobs are the record."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query
+from fastapi.responses import JSONResponse
+
+from stemyard_api.dependencies import AdminDep, ServicesDep, SubmitterDep
+from stemyard_api.errors import ForbiddenError
+from stemyard_api.schemas.examples import USAGE, problems
+from stemyard_api.schemas.responses import Erased, KeyUsage, Usage
+from stemyard_api.services.listing import walk
+from stemyard_api.services.rendering import status_of
+from stemyard_api.services.tracks import Track
+from stemyard_api.services.withdrawal import erase
+from stemyard_contract.identity import uploads_prefix
+
+_DAYS: Final = 30
+_DAY_SECONDS: Final = 24 * 3600.0
+
+router = APIRouter(tags=["keys"])
+
+
+@router.get(
+    "/usage",
+    summary="What each key has asked for",
+    responses={
+        200: {"model": Usage, "content": {"application/json": {"example": USAGE}}},
+        **problems(401, 403, 422, 429, 503),
+    },
+)
+async def usage(
+    services: ServicesDep,
+    _principal: AdminDep,
+    created_after: Annotated[float | None, Query(ge=0, le=1e11, allow_inf_nan=False)] = None,
+    created_before: Annotated[float | None, Query(ge=0, le=1e11, allow_inf_nan=False)] = None,
+) -> JSONResponse:
+    """Tracks, seconds of audio and seconds of work by key; the last 30 days unless said otherwise."""
+    end = time.time() if created_before is None else created_before
+    start = end - _DAYS * _DAY_SECONDS if created_after is None else created_after
+    keys = await by_key(walk(services.store, services.cluster, (end, ""), start))
+    return JSONResponse(Usage(created_after=start, created_before=end, keys=keys))
+
+
+async def by_key(tracks: AsyncIterator[Track]) -> list[KeyUsage]:
+    """Return what each key has a claim on, in the order of their ids."""
+    found: dict[str, KeyUsage] = {}
+    async for track in tracks:
+        for key_id in track.record.claims:
+            _count(track, found.setdefault(key_id, _nothing(key_id)))
+    return [found[key_id] for key_id in sorted(found)]
+
+
+def _nothing(key_id: str) -> KeyUsage:
+    return KeyUsage(
+        key_id=key_id, tracks=0, processing=0, completed=0, failed=0, audio_seconds=0.0, processing_seconds=0.0
+    )
+
+
+def _count(track: Track, counts: KeyUsage) -> None:
+    record, status = track.record, status_of(track.record)
+    counts["tracks"] += 1
+    counts[status] += 1
+    if status == "completed":
+        counts["audio_seconds"] = round(counts["audio_seconds"] + (record.duration or 0.0), 3)
+    if record.finished and record.started_at is not None and record.ended_at is not None:
+        counts["processing_seconds"] = round(counts["processing_seconds"] + record.ended_at - record.started_at, 3)
+
+
+@router.delete(
+    "/keys/{key_id}/data",
+    summary="Erase what a key asked for",
+    responses={200: {"model": Erased}, **problems(401, 403, 422, 429, 503)},
+)
+async def erase_data(
+    services: ServicesDep,
+    principal: SubmitterDep,
+    key_id: Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")],
+) -> JSONResponse:
+    """Give up every claim of a key, delete the tracks that only it claimed, and its uploads.
+
+    For the key itself, or an admin. When it ends in an error, ask again: what is erased stays erased.
+    """
+    if principal.key_id != key_id and not principal.is_admin:
+        raise ForbiddenError("Only this key itself, or one with the scope admin, may erase its data.")
+    claims, tracks = await erase(services.withdrawals, key_id)
+    prefix = uploads_prefix(services.settings.stemyard_install_id, key_id)
+    uploads = await services.objects.delete_below(prefix) if services.objects is not None else 0
+    answer = Erased(key_id=key_id, claims_removed=claims, tracks_deleted=tracks, uploads_deleted=uploads)
+    return JSONResponse(answer)

@@ -1,0 +1,180 @@
+"""Admission: what a request that meets an existing track leads to. Pure rules; no client, no clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from stemyard_api.errors import BeingDeletedError, ClaimsFullError, NameConflictError, TrackCompletedError
+from stemyard_api.services.order import Order
+from stemyard_contract.identity import spec_cache_key
+from stemyard_contract.mirror import MirrorRecord, record_of
+from stemyard_contract.separationjob import Claim, Phase, SeparationJobSpec
+
+CLAIMS_LIMIT: Final = 64
+"""Claims a SeparationJob can hold; further keys are served without one."""
+
+Operation = dict[str, Any]
+"""One operation of a JSON patch (RFC 6902)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The track that answers an order, and whether this order started the run that it tells of."""
+
+    record: MirrorRecord
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do about an existing track.
+
+    Attributes:
+        record: the track as it was found.
+        patch: what to write first; empty when it can be served as it is.
+        runs_again: whether the patch starts another run.
+    """
+
+    record: MirrorRecord
+    patch: list[Operation]
+    runs_again: bool
+
+
+def decide(resource: Mapping[str, Any], order: Order, default_model: str, now: float) -> Decision:
+    """Return what an order that meets this SeparationJob leads to.
+
+    Args:
+        resource: the SeparationJob as the API server gives it.
+        order: what is asked for.
+        default_model: what `auto` means here.
+        now: epoch seconds.
+
+    Raises:
+        BeingDeletedError: it is going away; the name is free in a moment.
+        NameConflictError: it has the track's name and means something else.
+        ClaimsFullError: no room is left for the webhook that it brings.
+    """
+    record = record_of(resource)
+    if resource["metadata"].get("deletionTimestamp"):
+        raise BeingDeletedError
+    spec = SeparationJobSpec.model_validate(resource["spec"])
+    asked = (order.track_id, order.owner, order.content_key)
+    if (record.track_id, record.owner, spec_cache_key(spec, default_model)) != asked:
+        raise NameConflictError(f"The SeparationJob {record.name} exists and asks for something else.")
+    again = _runs_again(record, order.refresh, now)
+    changes = _run_operations(record) if again else []
+    if (again and record.priority != order.priority) or _more_urgent(record, order):
+        changes += [
+            test_of("/spec/priority", record.priority),
+            {"op": "replace", "path": "/spec/priority", "value": order.priority},
+        ]
+    changes += _claiming(record, order.claim)
+    return Decision(record, [test_of("/metadata/uid", record.uid), *changes] if changes else [], again)
+
+
+def found_in(record: MirrorRecord | None, order: Order, now: float) -> Placed | None:
+    """Return the mirrored record as an order's answer, where it is one with nothing to write."""
+    return Placed(record, started=False) if record is not None and _answers(record, order, now) else None
+
+
+def _answers(record: MirrorRecord, order: Order, now: float) -> bool:
+    return (
+        record.cache_key == order.content_key
+        and (record.track_id, record.owner) == (order.track_id, order.owner)
+        and order.key_id in record.claims
+        and not _names_anew(record, order.claim)
+        and not _more_urgent(record, order)
+        and not _runs_again(record, order.refresh, now)
+    )
+
+
+def is_hit(record: MirrorRecord) -> bool:
+    """Whether the track is completed, so that a request for it is answered at once."""
+    return record.finished and record.phase is Phase.COMPLETED
+
+
+def cache_result(placed: Placed) -> Literal["hit", "coalesced", "miss"]:
+    """Return what the cache did for a request: had it, joined it to one under way, or had to start it."""
+    if is_hit(placed.record):
+        return "hit"
+    return "miss" if placed.started else "coalesced"
+
+
+def cache_status(placed: Placed, refresh: bool, now: float) -> str:
+    """Return the Cache-Status header (RFC 9211) of a request's answer."""
+    if is_hit(placed.record):
+        expires_at = placed.record.expires_at
+        return "stemyard; hit" if expires_at is None else f"stemyard; hit; ttl={int(expires_at - now)}"
+    if not placed.started:
+        return "stemyard; fwd=miss; collapsed"
+    return "stemyard; fwd=request" if refresh else "stemyard; fwd=miss"
+
+
+def _runs_again(record: MirrorRecord, refresh: bool, now: float) -> bool:
+    if not record.finished:
+        return record.cancel
+    if record.phase is not Phase.COMPLETED or refresh:
+        return True
+    return record.expires_at is not None and record.expires_at <= now
+
+
+def _more_urgent(record: MirrorRecord, order: Order) -> bool:
+    """Whether a run under way is to be hurried; nobody who asks for less slows down what others wait for."""
+    return not record.finished and order.priority > record.priority
+
+
+def retry_patch(record: MirrorRecord, key_id: str) -> list[Operation]:
+    """Return what starts another run of a failed or cancelled track; nothing for one that is under way.
+
+    Raises:
+        TrackCompletedError: the track is completed.
+    """
+    if record.finished and record.phase is Phase.COMPLETED:
+        raise TrackCompletedError
+    changes = _run_operations(record) if record.finished or record.cancel else []
+    changes += _claiming(record, Claim(key=key_id))
+    return [test_of("/metadata/uid", record.uid), *changes] if changes else []
+
+
+def _run_operations(record: MirrorRecord) -> list[Operation]:
+    # a failed test means that somebody else has already asked for the next run
+    return [
+        test_of("/spec/run", record.run),
+        {"op": "replace", "path": "/spec/run", "value": record.run + 1},
+        {"op": "add", "path": "/spec/cancel", "value": False},
+    ]
+
+
+def _claiming(record: MirrorRecord, claim: Claim) -> list[Operation]:
+    if claim.key in record.claims:
+        return _naming(record, claim)
+    if len(record.claims) >= CLAIMS_LIMIT:
+        if claim.webhook is not None:
+            raise ClaimsFullError
+        return []
+    if not record.claims:
+        return [{"op": "add", "path": "/spec/claims", "value": [claim.dump()]}]
+    return [{"op": "add", "path": "/spec/claims/-", "value": claim.dump()}]
+
+
+def _naming(record: MirrorRecord, claim: Claim) -> list[Operation]:
+    """Return what gives the claim that the key has already a new webhook, or another choice of events."""
+    if not _names_anew(record, claim):
+        return []
+    path = f"/spec/claims/{record.claims.index(claim.key)}"
+    changes: list[Operation] = [{"op": "add", "path": f"{path}/webhook", "value": claim.webhook}]
+    if claim.webhook_events is not None:
+        changes.append({"op": "add", "path": f"{path}/webhookEvents", "value": claim.webhook_events})
+    elif claim.key in record.webhook_events:
+        changes.append({"op": "remove", "path": f"{path}/webhookEvents"})
+    return [test_of(f"{path}/key", claim.key), *changes]
+
+
+def _names_anew(record: MirrorRecord, claim: Claim) -> bool:
+    known = (record.webhooks.get(claim.key), record.webhook_events.get(claim.key))
+    return claim.webhook is not None and (claim.webhook, claim.webhook_events) != known
+
+
+def test_of(path: str, value: object) -> Operation:
+    """Return the operation that fails the patch where the value is another by now."""
+    return {"op": "test", "path": path, "value": value}

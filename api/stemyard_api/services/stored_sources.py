@@ -1,0 +1,95 @@
+"""Stored sources: uploads and objects of the bucket, looked at before a run is started that would read them."""
+
+import asyncio
+from dataclasses import dataclass
+
+from stemyard_api.clients.s3 import Objects
+from stemyard_api.errors import (
+    ApiError,
+    MisconfiguredError,
+    ObjectNotFoundError,
+    SourceDisabledError,
+    SourceGoneError,
+    SourceTooLargeError,
+    UploadMissingError,
+)
+from stemyard_api.settings import Settings
+from stemyard_contract.identity import upload_key
+from stemyard_contract.object_source import allows, installation_of, owner_key
+from stemyard_contract.separationjob import ObjectSource, Source, UploadSource
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why a source cannot be separated.
+
+    Attributes:
+        first: what a request for a new track is told.
+        again: what a request for another run is told.
+    """
+
+    first: ApiError
+    again: ApiError
+
+
+async def lack_of(source: Source, settings: Settings, objects: Objects | None) -> Lack | None:
+    """Return what a source lacks to be separated now, None where it can be.
+
+    Raises:
+        SourceDisabledError: the deployment does not let this object be asked for.
+        MisconfiguredError: there is no object store.
+        UnavailableError: the store does not answer.
+    """
+    if source.upload is not None:
+        return await _lack_of_upload(source.upload, settings, _opened(objects))
+    if source.object is not None:
+        check_allowed(source.object, settings)
+        return await _lack_of_object(source.object, settings, _opened(objects))
+    return None
+
+
+async def check_source(source: Source, settings: Settings, objects: Objects | None) -> None:
+    """Pass a source that can be separated again.
+
+    Raises:
+        SourceGoneError, ObjectNotFoundError, SourceTooLargeError: it cannot; besides what `lack_of` raises.
+    """
+    lack = await lack_of(source, settings, objects)
+    if lack is not None:
+        raise lack.again
+
+
+def check_allowed(source: ObjectSource, settings: Settings) -> None:
+    """Pass an object that the deployment lets be asked for.
+
+    Raises:
+        SourceDisabledError: it lies outside the allowed prefixes.
+    """
+    if not settings.object_source_prefixes:
+        raise SourceDisabledError("Objects of the bucket are turned off here; upload the file or send its URL.")
+    if not allows(settings.object_source_prefixes, source.key, settings.stemyard_install_id):
+        raise SourceDisabledError.of("object", "lies below none of the prefixes that the deployment allows")
+
+
+async def _lack_of_upload(upload: UploadSource, settings: Settings, objects: Objects) -> Lack | None:
+    key = upload_key(settings.stemyard_install_id, upload.owner, upload.id)
+    return Lack(UploadMissingError(), SourceGoneError()) if await objects.size(key) is None else None
+
+
+async def _lack_of_object(source: ObjectSource, settings: Settings, objects: Objects) -> Lack | None:
+    installation = installation_of(source.key)
+    size, foreign = await asyncio.gather(objects.size(source.key), objects.size(owner_key(installation)))
+    if foreign is not None:
+        raise SourceDisabledError.of("object", f"belongs to the installation {installation}")
+    error: ApiError | None = None
+    if size is None:
+        error = ObjectNotFoundError()
+    elif size > settings.max_upload_bytes:
+        error = SourceTooLargeError.of("object", f"has {size} bytes; at most {settings.max_file_size_mb} MiB are taken")
+    return Lack(error, error) if error else None
+
+
+def _opened(objects: Objects | None) -> Objects:
+    if objects is None:
+        raise MisconfiguredError("No object store is configured, so there are neither uploads nor objects.")
+    return objects

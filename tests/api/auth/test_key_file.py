@@ -1,0 +1,120 @@
+"""The file of keys: hashed, strict, read again when it changes; and the command that makes an entry."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stemyard_api.app import create_app
+from stemyard_api.auth import key_file as keys
+from stemyard_api.auth.api_keys import Keyring, Scope
+from stemyard_api.auth.key_file import KeysError, follow, keyring_of, parse
+from stemyard_api.errors import UnauthenticatedError
+from tests.api.settings_for_tests import KEY, settings
+
+
+def made(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stemyard_api.keys", "new", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def key_and_entry(key_id: str, scopes: str = "submit,read") -> tuple[str, str]:
+    ended = made("--id", key_id, "--scopes", scopes)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stderr.split()[-1], ended.stdout
+
+
+def test_the_command_makes_a_key_that_opens_with_its_scopes(tmp_path: Path) -> None:
+    key, entry = key_and_entry("team-a", "submit,read")
+    assert key not in entry
+    file = tmp_path / "keys.yaml"
+    file.write_text("keys:\n" + entry)
+    principal = keyring_of(settings(api_keys_file=str(file))).identify(key.encode())
+    assert (principal.key_id, principal.scopes) == ("team-a", frozenset({Scope.SUBMIT, Scope.READ}))
+    assert keyring_of(settings(api_keys_file=str(file))).identify(KEY.encode()).is_admin
+
+
+@pytest.mark.parametrize("arguments", [["--id", "a b"], ["--id", "a", "--scopes", "fly"], ["--scopes", "read"]])
+def test_the_command_refuses_in_a_sentence(arguments: list[str]) -> None:
+    ended = made(*arguments)
+    assert ended.returncode == 2
+    assert "error:" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not ended.stdout
+
+
+GOOD = {"id": "team-a", "sha256": "0" * 64, "scopes": ["read"]}
+
+
+def test_the_file_may_be_json_with_limits() -> None:
+    limits = {"submits_per_minute": 5, "concurrent": 2, "minutes_per_day": 12.5}
+    [entry] = parse(json.dumps({"keys": [{**GOOD, "limits": limits, "expires_at": "2030-01-01T00:00:00Z"}]}))
+    assert entry.expires_at == 1893456000.0
+    found = entry.principal.limits
+    assert (found.submits_per_minute, found.reads_per_minute, found.concurrent) == (5, None, 2)
+    assert parse("") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "not valid"),
+        ("[]", "API_KEYS_FILE"),
+        (yaml.safe_dump({"keys": [{**GOOD, "sha256": "hunter2"}]}), "keys.0.sha256"),
+        (yaml.safe_dump({"keys": [{**GOOD, "key": "hunter2"}]}), "keys.0.key"),
+        (yaml.safe_dump({"keys": [{**GOOD, "scopes": []}]}), "keys.0.scopes"),
+        (yaml.safe_dump({"keys": [{**GOOD, "id": "default"}]}), "default"),
+        (yaml.safe_dump({"keys": [{**GOOD, "limits": {"concurrent": 0}}]}), "keys.0.limits.concurrent"),
+    ],
+)
+def test_a_bad_file_is_refused_and_never_quoted(text: str, told: str) -> None:
+    with pytest.raises(KeysError, match=told) as caught:
+        parse(text)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_it_does_not_start_without_any_key(tmp_path: Path) -> None:
+    empty = tmp_path / "keys.yaml"
+    with pytest.raises(KeysError, match="cannot be read"):
+        create_app(settings(api_keys_file=str(empty)))
+    empty.write_text("keys: []")
+    with pytest.raises(KeysError, match="no key"):
+        create_app(settings(api_secret_key=None, api_keys_file=str(empty)))
+
+
+async def test_changes_of_the_file_are_followed_and_broken_ones_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keys, "RELOAD_SECONDS", 0.02)
+    (first, first_entry), (second, second_entry) = key_and_entry("first"), key_and_entry("second")
+    file = tmp_path / "keys.yaml"
+    file.write_text("keys:\n" + first_entry)
+    found = settings(api_keys_file=str(file))
+    ring = keyring_of(found)
+    following = asyncio.create_task(follow(found, ring))
+
+    async def opens(ring: Keyring, key: str) -> None:
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    ring.identify(key.encode())
+                except UnauthenticatedError:
+                    await asyncio.sleep(0.01)
+                else:
+                    return
+
+    await opens(ring, first)
+    file.write_text("keys: {")
+    async with asyncio.timeout(10):
+        while "not reloaded" not in caplog.text:  # noqa: ASYNC110 - a log has no event
+            await asyncio.sleep(0.01)
+    await opens(ring, first)
+    file.write_text("keys:\n" + second_entry)
+    await opens(ring, second)
+    with pytest.raises(UnauthenticatedError):
+        ring.identify(first.encode())
+    following.cancel()

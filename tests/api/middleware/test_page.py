@@ -1,0 +1,141 @@
+"""The page as it is served: to anybody, for good or asked each time, and unable to load from anywhere else."""
+
+import gzip
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stemyard_api.app import create_app
+from stemyard_api.middleware.page import site_of, store_origins
+from tests.api.settings_for_tests import settings
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+SITE = site_of(settings(s3_endpoint_url="http://store.example.com:9000"))
+
+
+def base_of(page: httpx.Response) -> str:
+    [base] = set(re.findall(r'"(/web/[0-9a-f]{16})/', page.text))
+    return str(base)
+
+
+@pytest.mark.parametrize("accept", [BROWSER["Accept"], "*/*", None])
+async def test_anybody_gets_the_page(anonymous: httpx.AsyncClient, accept: str | None, nowhere: str) -> None:
+    response = await anonymous.get("/", headers={} if accept is None else {"Accept": accept})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["cache-control"] == "no-cache"
+    policy = dict(part.split(" ", 1) for part in response.headers["content-security-policy"].split("; "))
+    assert policy["script-src"] == policy["style-src"] == policy["img-src"] == "'self'"
+    assert policy["connect-src"] == policy["media-src"] == f"'self' {nowhere}"
+    assert policy["default-src"] == policy["form-action"] == policy["frame-ancestors"] == "'none'"
+    assert "unsafe" not in response.headers["content-security-policy"]
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["x-request-id"]
+
+
+async def test_programs_that_want_json_are_answered_as_before(anonymous: httpx.AsyncClient) -> None:
+    response = await anonymous.get("/", headers={"Accept": "application/json"})
+    assert (response.status_code, response.json()["code"]) == (401, "UNAUTHENTICATED")
+
+
+async def test_every_file_the_page_names_is_there_for_good(anonymous: httpx.AsyncClient) -> None:
+    base = base_of(page := await anonymous.get("/", headers=BROWSER))
+    names = set(re.findall(rf'"{base}/([a-z.]+)"', page.text))
+    for name in [*names]:
+        names |= set(re.findall(r'from "\./([a-z]+\.js)"', (await anonymous.get(f"{base}/{name}")).text))
+    assert {"app.js", "style.css", "icon.svg", "client.js"} <= names
+    for name in names:
+        response = await anonymous.get(f"{base}/{name}")
+        assert response.status_code == 200, name
+        assert "immutable" in response.headers["cache-control"]
+        assert response.headers["content-security-policy"].startswith("default-src 'none'")
+        assert response.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+async def test_an_older_page_still_finds_its_files_and_keeps_none(anonymous: httpx.AsyncClient) -> None:
+    response = await anonymous.get("/web/0123456789abcdef/app.js")
+    assert (response.status_code, response.headers["cache-control"]) == (200, "no-cache")
+
+
+@pytest.mark.parametrize("path", ["/web/", "/web/x/nothing.js", "/web/../page.py", "/web/x/index.html", "/nothing"])
+async def test_nothing_else_is_served(anonymous: httpx.AsyncClient, path: str) -> None:
+    assert (await anonymous.get(path, headers=BROWSER)).status_code == 401
+
+
+async def test_a_known_page_is_not_sent_again(anonymous: httpx.AsyncClient) -> None:
+    first = await anonymous.get("/", headers=BROWSER)
+    again = await anonymous.get("/", headers={**BROWSER, "If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    other = await anonymous.get("/", headers={**BROWSER, "If-None-Match": 'W/"other"'})
+    assert other.status_code == 200
+
+
+async def test_files_are_sent_compressed_to_those_who_can_read_them(anonymous: httpx.AsyncClient) -> None:
+    plain = await anonymous.get("/", headers={**BROWSER, "Accept-Encoding": "identity"})
+    zipped = await anonymous.get("/", headers={**BROWSER, "Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert zipped.headers["content-encoding"] == "gzip"
+    assert int(zipped.headers["content-length"]) < int(plain.headers["content-length"])
+    assert zipped.text == plain.text
+    assert "Accept-Encoding" in plain.headers["vary"]
+
+
+async def test_head_has_no_body(anonymous: httpx.AsyncClient) -> None:
+    response = await anonymous.head("/", headers=BROWSER)
+    assert (response.status_code, response.content) == (200, b"")
+    assert int(response.headers["content-length"]) > 0
+
+
+async def test_it_can_be_turned_off(nowhere: str) -> None:
+    app = create_app(settings(web_enabled=False))
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://stemyard") as visitor:
+            assert (await visitor.get("/", headers=BROWSER)).status_code == 401
+            assert (await visitor.get("/web/x/app.js")).status_code == 401
+
+
+def test_the_page_may_reach_the_store_as_clients_do() -> None:
+    inner = {"s3_endpoint_url": "http://inside:7070"}
+    assert store_origins(settings()) == ()
+    assert store_origins(settings(**inner)) == ("http://inside:7070",)
+    assert store_origins(settings(**inner, s3_public_endpoint_url="https://s3.example.com/base")) == (
+        "https://s3.example.com",
+    )
+    assert store_origins(settings(cloudflare_account_id="abc", r2_public_domain="media.example.com")) == (
+        "https://abc.r2.cloudflarestorage.com",
+        "https://media.example.com",
+    )
+    assert store_origins(settings(s3_endpoint_url="https://s3.eu-west-1.amazonaws.com", r2_bucket="songs")) == (
+        "https://s3.eu-west-1.amazonaws.com",
+        "https://songs.s3.eu-west-1.amazonaws.com",
+    )
+
+
+def test_it_asks_for_no_key_where_none_is_needed() -> None:
+    assert b'data-key="needed"' in SITE.page.content
+    assert b'data-key="open"' in site_of(settings(api_secret_key=None, stemyard_insecure_dev=True)).page.content
+
+
+def test_it_is_small() -> None:
+    sent = sum(len(asset.zipped) for asset in (SITE.page, *SITE.assets.values()))
+    assert sent < 40_000
+    assert gzip.decompress(SITE.page.zipped) == SITE.page.content
+
+
+def test_it_names_no_other_host_and_makes_no_markup() -> None:
+    allowed = {"http://www.w3.org/2000/svg", "https://www.youtube.com/watch?v=${id}"}
+    for name, asset in {"index.html": SITE.page, **SITE.assets}.items():
+        text = asset.content.decode()
+        assert set(re.findall(r"https?://[\w][^\s\"'`<]*", text)) <= allowed, name
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text), name
+        assert not re.search(r"<script(?![^>]*src=)|\son[a-z]+=\"|style=\"", text), name
+
+
+def test_all_files_of_the_folder_are_of_a_kind_that_is_served() -> None:
+    folder = Path(__file__).parents[3] / "api" / "stemyard_api" / "web"
+    assert {path.name for path in folder.iterdir()} == {"index.html", *SITE.assets}

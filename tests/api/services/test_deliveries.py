@@ -1,0 +1,66 @@
+"""What a key sees of a track's webhooks, and the annotation that asks to deliver them again."""
+
+from typing import Any
+
+import pytest
+
+from stemyard_api.auth.api_keys import Principal, Scope
+from stemyard_api.services.deliveries import deliveries_of, logged, pending_of, shown, wish_patch
+from stemyard_contract.mirror import AttemptRecord, record_of
+from tests.api import tracks
+
+A, B = Principal("team-a", frozenset({Scope.READ})), Principal("team-b", frozenset({Scope.READ}))
+BOSS = Principal("boss")
+NOTE = "stemyard.dev/redeliver"
+IDS = [f"0f0f3c1c-6bb2-5f3c-8a56-0d7b0c0a4a1{number}" for number in range(4)]
+URLS = [f"https://{name}.example.com/hook" for name in ("own", "a", "crm", "b")]
+AT = "2026-01-02T03:04:06Z"
+
+
+def resource(**metadata: Any) -> dict[str, Any]:
+    """A completed track that two keys named webhooks of, and the deployment two."""
+    box: list[dict[str, Any]] = [{"id": one, "url": url} for one, url in zip(IDS, URLS, strict=True)]
+    box[0] |= {"attempts": 1, "lastStatus": 200, "deliveredAt": AT, "lastAttemptAt": AT}
+    box[1] |= {"attempts": 1, "lastStatus": 500, "nextAttemptAt": AT, "key": "team-a"}
+    box[2] |= {"attempts": 10, "lastStatus": 0, "lastError": "Timeout", "endpoint": "crm", "key": "team-a"}
+    box[3] |= {"attempts": 0, "nextAttemptAt": AT, "key": "team-b"}
+    claims = [{"key": "team-a", "webhook": URLS[1]}, {"key": "team-b", "webhook": URLS[3]}]
+    manifest: dict[str, Any] = {
+        "metadata": {"name": "song", "namespace": "stemyard"},
+        "spec": {"source": {"url": "https://e.com/a"}},
+    }
+    manifest["spec"] |= {"claims": claims}
+    return tracks.resource(manifest, {**tracks.status_completed(), "webhooks": box}, **metadata)
+
+
+@pytest.mark.parametrize(("who", "seen"), [(BOSS, IDS), (A, IDS[1:3]), (B, IDS[3:])])
+def test_a_key_sees_what_is_for_it_and_an_admin_all(who: Principal, seen: list[str]) -> None:
+    found = resource()
+    record = record_of(found)
+    assert [one.id for one in deliveries_of(found, record, who)] == seen
+    log = [
+        AttemptRecord(id=one, url=url, event="separation.completed", at=1.0, seconds=0.1, key=key)
+        for one, url, key in zip(IDS, URLS, (None, "team-a", "team-a", "team-b"), strict=True)
+    ]
+    assert [one["id"] for one in logged(log, record, who)] == seen
+
+
+def test_states_and_what_a_deletion_abandons() -> None:
+    found = resource()
+    states = [shown(one, found)["state"] for one in deliveries_of(found, record_of(found), BOSS)]
+    assert states == ["delivered", "pending", "given_up", "pending"]
+    assert pending_of(found) == 2
+
+
+def test_a_wish_is_annotated_and_adds_to_one_that_was_not_heard_yet() -> None:
+    first = wish_patch(resource(), IDS[:1], 1.5)
+    assert first[-1] == {"op": "add", "path": "/metadata/annotations", "value": {NOTE: f"{IDS[0]} 1500"}}
+    assert first[1] == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+    unheard = resource(annotations={NOTE: f"{IDS[2]} 1", "other": "x"})
+    guard, change = wish_patch(unheard, IDS[:1], 2)[1:]
+    assert guard == {"op": "test", "path": "/metadata/annotations/stemyard.dev~1redeliver", "value": f"{IDS[2]} 1"}
+    assert change["value"] == f"{IDS[0]},{IDS[2]} 2000"
+    unheard["status"]["lastHandledRedelivery"] = f"{IDS[2]} 1"
+    assert wish_patch(unheard, IDS[:1], 2)[-1]["value"] == f"{IDS[0]} 2000"
+    assert wish_patch(resource(annotations={NOTE: "all 1"}), IDS[:1], 2)[-1]["value"] == "all 2000"
+    assert wish_patch(resource(annotations={"other": "x"}), IDS[:1], 2)[-1]["value"] == f"{IDS[0]} 2000"

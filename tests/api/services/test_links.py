@@ -1,0 +1,79 @@
+"""Links: for whom they are signed, how long they are kept, and under which name a stem is saved."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from stemyard_api.clients.s3 import LINK_SECONDS, Objects
+from stemyard_api.errors import MisconfiguredError
+from stemyard_api.services.links import Links
+from stemyard_contract.separationjob import Stem
+from tests.api import tracks
+from tests.api.settings_for_tests import settings
+
+NOW = 1234567922.0
+KEYS = {"r2_access_key_id": "access", "r2_secret_access_key": "secret", "s3_region": "us-east-1"}
+
+
+def signer(**changes: Any) -> Objects:
+    return Objects(settings(s3_endpoint_url="http://inside:7070", **{**KEYS, **changes}))
+
+
+def test_links_are_signed_for_the_host_that_clients_use() -> None:
+    links = Links(signer(s3_public_endpoint_url="http://outside:30900"), None).of(tracks.completed(), NOW)
+    for stem, url in links.urls.items():
+        parts = urlsplit(url)
+        assert (parts.netloc, parts.path) == ("outside:30900", f"/stemyard/{tracks.KEYS[stem]}")
+        query = parse_qs(parts.query)
+        assert query["X-Amz-SignedHeaders"] == ["host"]
+        assert query["X-Amz-Expires"] == [str(LINK_SECONDS)]
+        assert query["response-content-disposition"][0].startswith("attachment; ")
+        assert not any(name.lower().startswith("x-amz-checksum") for name in query)
+    assert links.expires_at == NOW + LINK_SECONDS
+
+
+def test_amazons_own_store_is_addressed_by_host() -> None:
+    objects = Objects(
+        settings(s3_endpoint_url="https://s3.eu-west-1.amazonaws.com", **{**KEYS, "s3_region": "eu-west-1"})
+    )
+    url = Links(objects, None).of(tracks.completed(), NOW).urls[Stem.VOCALS]
+    assert urlsplit(url).netloc == "stemyard.s3.eu-west-1.amazonaws.com"
+
+
+def test_links_do_not_outlive_the_track() -> None:
+    record = tracks.completed(expires_at=NOW + 60)
+    assert Links(signer(), None).of(record, NOW).expires_at == NOW + 60
+
+
+def test_signed_links_are_kept_for_half_their_life() -> None:
+    links, record = Links(signer(), None), tracks.completed()
+    first = links.of(record, NOW)
+    assert links.of(record, NOW + LINK_SECONDS / 2) is first
+    later = links.of(record, NOW + LINK_SECONDS / 2 + 1)
+    assert later is not first
+    assert links.of(record, NOW + LINK_SECONDS / 2 + 2) is later
+    assert links.of(tracks.completed(run=2, status_run=2), NOW) is not first
+    assert links.of(tracks.completed(uid="u2"), NOW) is not first
+
+
+def test_with_a_public_domain_links_are_permanent() -> None:
+    record = tracks.completed()
+    links = Links(None, "https://media.example.com").of(record, NOW)
+    assert links.urls[Stem.VOCALS] == f"https://media.example.com/main/stems/{tracks.TRACK}/tok/vocals.mp3"
+    assert links.expires_at == record.expires_at
+
+
+def test_outlines_are_linked_where_there_are_some() -> None:
+    record = tracks.completed(peaks_keys={Stem.VOCALS: "main/stems/x/tok/vocals.peaks.json"})
+    signed = Links(signer(), None).of(record, NOW).peaks
+    assert urlsplit(signed[Stem.VOCALS]).path == "/stemyard/main/stems/x/tok/vocals.peaks.json"
+    assert "response-content-disposition" not in parse_qs(urlsplit(signed[Stem.VOCALS]).query)
+    opened = Links(None, "https://media.example.com").of(record, NOW).peaks
+    assert opened == {Stem.VOCALS: "https://media.example.com/main/stems/x/tok/vocals.peaks.json"}
+    assert Links(signer(), None).of(tracks.completed(), NOW).peaks == {}
+
+
+def test_without_a_store_there_are_no_links() -> None:
+    with pytest.raises(MisconfiguredError):
+        Links(None, None).of(tracks.completed(), NOW)

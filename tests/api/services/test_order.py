@@ -1,0 +1,217 @@
+"""A request body becomes one resource, or an error that names the field."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from stemyard_api.auth.api_keys import KeyLimits, Principal, Scope
+from stemyard_api.errors import (
+    ApiError,
+    ForbiddenError,
+    InvalidRequestError,
+    ModelNotEnabledError,
+    SourceDisabledError,
+    UploadNotFoundError,
+)
+from stemyard_api.services.order import Order, SeparationRequest, order_of
+from stemyard_api.upload_id import mint_upload_id
+from stemyard_contract.identity import track_id
+from stemyard_contract.separationjob import LABEL_TRACK, SeparationJobSpec
+from tests.api.settings_for_tests import settings
+
+DEFAULT = Principal("default")
+
+
+def order(body: dict[str, Any], principal: Principal = DEFAULT, **changes: Any) -> Order:
+    return order_of(SeparationRequest.model_validate(body), principal, settings(**changes))
+
+
+def test_every_default_is_written_out() -> None:
+    made = order({"search_query": " Song Title  Artist "})
+    manifest = made.manifest("stemyard")
+    assert manifest["metadata"] == {
+        "name": f"sep-{made.track_id}",
+        "namespace": "stemyard",
+        "labels": {LABEL_TRACK: made.track_id},
+    }
+    assert made.track_id == track_id(made.cache_key)
+    spec = manifest["spec"]
+    assert spec["source"] == {"searchQuery": "Song Title  Artist"}
+    assert spec["model"] == "spleeter-2stems"
+    assert spec["stems"] == ["instrumental", "vocals"]
+    assert spec["output"] == {"format": "mp3", "bitrate": 320}
+    assert (spec["run"], spec["cancel"]) == (1, False)
+    assert spec["claims"] == [{"key": "default"}]
+    assert SeparationJobSpec.model_validate(spec) == made.spec
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"search_query": "song title artist"},
+        {"search_query": "“Song Title Artist”", "model": "spleeter-2stems"},
+        {"search_query": "Song Title Artist", "stems": ["vocals", "instrumental", "vocals"]},
+        {"search_query": "Song Title Artist", "metadata": {"a": 1}, "cache": "refresh", "url": None},
+        {"search_query": "Song Title Artist", "unknown": True},
+        {"search_query": "Song Title Artist", "bitrate": 320.0},
+    ],
+)
+def test_requests_that_mean_the_same_are_one_track(same: dict[str, Any]) -> None:
+    assert order(same).track_id == order({"search_query": "Song Title Artist"}).track_id
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"search_query": "Artist Song Title"},
+        {"search_query": "Song Title Artist", "stems": ["vocals"]},
+        {"search_query": "Song Title Artist", "bitrate": 128},
+        {"url": "https://example.com/Song Title Artist".replace(" ", "%20")},
+    ],
+)
+def test_requests_that_mean_something_else_are_other_tracks(other: dict[str, Any]) -> None:
+    assert order(other).track_id != order({"search_query": "Song Title Artist"}).track_id
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"search_query": ""}, "search_query"),
+        ({"search_query": " \t\n"}, "search_query"),
+        ({"search_query": "x" * 501}, "search_query"),
+        ({"search_query": "a\x00b"}, "search_query"),
+        ({"search_query": "a\x9bb"}, "search_query"),
+        ({"search_query": 5}, "search_query"),
+        ({"search_query": "\ud83d"}, "search_query"),
+        ({"url": "ftp://example.com/a.mp3"}, "url"),
+        ({"url": "https:///a.mp3"}, "url"),
+        ({"search_query": "a", "webhook_url": "https://example.com", "webhook_events": ["all"]}, "webhook_events"),
+        ({"search_query": "a", "webhook_url": "ftp://example.com/hook"}, "webhook_url"),
+        ({"search_query": "a", "webhook_url": "https://user:secret@example.com/hook"}, "webhook_url"),
+        ({"search_query": "a", "webhook_url": "https://example.com/" + "a" * 1005}, "webhook_url"),
+        ({"search_query": "a", "webhook_url": "https://example.com?" + "a" * 1004}, "webhook_url"),
+        ({"url": "https://[::1/a.mp3"}, "url"),
+        ({"url": "https://host:99999/a.mp3"}, "url"),
+        ({"url": "https://user:secret@example.com/a.mp3"}, "url"),
+        ({"url": "https://example.com/a b.mp3"}, "url"),
+        ({"url": "https://example.com/" + "a" * 2048}, "url"),
+        ({"object": ""}, "object"),
+        ({"object": "incoming/../main/owner.json"}, "object"),
+        ({"object": "/incoming/a.mp3"}, "object"),
+        ({"object": "incoming/a\x00.mp3"}, "object"),
+        ({"object": "incoming/\ud83d.mp3"}, "object"),
+        ({"object": "x" * 1025}, "object"),
+        ({"search_query": "a", "quality": "perfect"}, "quality"),
+        ({"search_query": "a", "priority": 101}, "priority"),
+        ({"search_query": "a", "priority": 1.5}, "priority"),
+        ({"search_query": "a", "bitrate": 1e300}, "bitrate"),
+        ({"search_query": "a", "priority": True}, "priority"),
+        ({"search_query": "a", "stems": []}, "stems"),
+        ({"search_query": "a", "stems": ["kazoo"]}, "stems"),
+        ({"search_query": "a", "format": "wma"}, "format"),
+        ({"search_query": "a", "bitrate": "320"}, "bitrate"),
+        ({"search_query": "a", "bitrate": True}, "bitrate"),
+        ({"search_query": "a", "metadata": [1]}, "metadata"),
+        ({"search_query": "a", "metadata": {"a": "x" * 1025}}, "metadata"),
+        ({"search_query": "a", "metadata": {"a": float("nan")}}, "metadata"),
+        ({"search_query": "a", "cache": "never"}, "cache"),
+        ({"search_query": "a", "model": None}, "model"),
+    ],
+)
+def test_bad_input_names_its_field(body: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        SeparationRequest.model_validate(body)
+    assert {error["loc"][0] for error in caught.value.errors()} == {field}
+
+
+def test_events_are_for_a_webhook_that_is_named() -> None:
+    with pytest.raises(InvalidRequestError, match="webhook_events"):
+        order({"search_query": "a", "webhook_events": ["separation.started"]})
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "field"),
+    [
+        ({}, InvalidRequestError, "search_query"),
+        ({"search_query": "a", "url": "https://example.com/a.mp3"}, InvalidRequestError, "url"),
+        ({"search_query": "a", "object": "incoming/a.mp3"}, InvalidRequestError, "object"),
+        ({"search_query": "a", "bitrate": 321}, InvalidRequestError, "bitrate"),
+        ({"search_query": "a", "format": "flac", "bit_depth": 32}, InvalidRequestError, "bit_depth"),
+        ({"search_query": "a", "format": "opus", "bit_depth": 16}, InvalidRequestError, "bit_depth"),
+        ({"search_query": "a", "format": "flac", "vbr_quality": 2}, InvalidRequestError, "vbr_quality"),
+        ({"search_query": "a", "stems": ["drums"]}, InvalidRequestError, "stems"),
+        ({"search_query": "a", "model": "demucs"}, ModelNotEnabledError, "model"),
+    ],
+)
+def test_bad_orders_name_their_field(body: dict[str, Any], error: type[ApiError], field: str) -> None:
+    with pytest.raises(error) as caught:
+        order(body)
+    assert [item.field for item in caught.value.fields] == [field]
+    assert caught.value.status == 422
+
+
+def test_an_upload_belongs_to_its_key() -> None:
+    upload_id = mint_upload_id("main", "default")
+    made = order({"upload_id": upload_id})
+    assert made.spec.dump()["source"] == {"upload": {"id": upload_id, "owner": "default"}}
+    with pytest.raises(UploadNotFoundError):
+        order({"upload_id": upload_id}, Principal("studio"))
+
+
+def test_objects_are_off_by_default() -> None:
+    with pytest.raises(SourceDisabledError, match="turned off"):
+        order({"object": "incoming/a.mp3"})
+
+
+@pytest.mark.parametrize("key", ["elsewhere/a.mp3", "incoming", "incoming-2/a.mp3", "main/stems/t/k/vocals.mp3"])
+def test_objects_elsewhere_are_refused(key: str) -> None:
+    with pytest.raises(SourceDisabledError) as caught:
+        order({"object": key}, object_source_prefixes="incoming/")
+    assert [item.field for item in caught.value.fields] == ["object"]
+
+
+def test_an_object_of_an_allowed_prefix() -> None:
+    made = order({"object": "incoming/a.mp3"}, object_source_prefixes="incoming, masters/")
+    assert made.spec.dump()["source"] == {"object": {"key": "incoming/a.mp3"}}
+
+
+def test_quality_counts_where_the_model_knows_it() -> None:
+    demucs = {"search_query": "a", "model": "htdemucs"}
+    models = "spleeter-2stems,htdemucs"
+    made = [order({**demucs, "quality": quality}, enabled_models=models) for quality in ("fast", "balanced", "best")]
+    assert [one.spec.quality for one in made] == ["fast", "balanced", "best"]
+    assert len({one.track_id for one in made}) == 3
+    assert made[1].track_id == order(demucs, enabled_models=models).track_id
+    best = order({"search_query": "a", "quality": "best"})
+    assert (best.spec.quality, best.track_id) == ("balanced", order({"search_query": "a"}).track_id)
+
+
+def test_youtube_can_be_turned_off() -> None:
+    for body in ({"search_query": "a"}, {"url": "https://youtu.be/abcdefghijk"}):
+        with pytest.raises(SourceDisabledError):
+            order(body, youtube_enabled=False)
+    assert order({"url": "https://example.com/a.mp3"}, youtube_enabled=False).spec.source.url
+
+
+@pytest.mark.parametrize(
+    ("principal", "highest"),
+    [
+        (DEFAULT, 100),
+        (Principal("team", frozenset({Scope.SUBMIT})), 0),
+        (Principal("team", frozenset({Scope.SUBMIT}), KeyLimits(priority=10)), 10),
+        (Principal("boss", frozenset(Scope), KeyLimits(priority=-1)), -1),
+    ],
+)
+def test_a_key_may_be_as_urgent_as_its_entry_says(principal: Principal, highest: int) -> None:
+    for priority in (highest, -100):
+        made = order({"search_query": "a", "priority": priority}, principal)
+        assert (made.spec.priority, made.track_id) == (priority, order({"search_query": "a"}).track_id)
+    if highest < 100:
+        with pytest.raises(ForbiddenError, match=f"priority: .* at most {highest}"):
+            order({"search_query": "a", "priority": highest + 1}, principal)
+
+
+def test_metadata_is_kept_as_text() -> None:
+    made = order({"search_query": "a", "metadata": {"ü": [1, None]}})
+    assert made.claim.metadata == '{"ü":[1,null]}'
