@@ -88,7 +88,7 @@ $(CACHE)/venvs/cuda.stamp: uv.lock | $(UV)
 
 test-torch: $(CACHE)/venvs/cuda.stamp ## tests of the demucs engine, in an environment of its own (5 GB) outside the tree
 	$(TORCH) -m stemyard_separator --self-test
-	$(TORCH) -m pytest tests/separator/test_demucs.py tests/separator/test_golden.py -k 'demucs'
+	$(TORCH) -m pytest tests/separator/engines/test_demucs.py tests/separator/engines/test_golden.py -k 'demucs'
 
 bench: setup $(CACHE)/venvs/cuda.stamp ## measure every figure that is claimed, one line each: name value unit target ok|short
 	$(RUN) python -m bench.api
@@ -98,7 +98,7 @@ bench: setup $(CACHE)/venvs/cuda.stamp ## measure every figure that is claimed, 
 	$(RUN) python -m bench.images
 	$(RUN) python -m bench.separation --only spleeter
 	$(TORCH) -m bench.separation --only demucs
-	STEMYARD_FUZZ_SECONDS=600 $(PYTEST) tests/separator/test_fuzz.py
+	STEMYARD_FUZZ_SECONDS=600 $(PYTEST) tests/separator/audio/test_decode_fuzz.py
 
 demo: setup ## the whole system on a real cluster, then one separation (QUERY="artist title" where YouTube can be reached)
 	@$(RUN) python -m demo up

@@ -15,7 +15,7 @@ from demucs.apply import apply_model
 from bench.separation.figures import Figure
 from bench.separation.songs import song
 from stemyard_contract.separationjob import Stem
-from stemyard_separator.engines.heap import keep_freed_memory
+from stemyard_separator.engines.malloc import keep_freed_memory
 from stemyard_separator.engines.protocol import Engine, Track
 from stemyard_separator.engines.registry import Loading, load_engine
 from tests.support.audio import RATE

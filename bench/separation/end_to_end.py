@@ -18,9 +18,9 @@ from bench.separation.figures import Figure
 from bench.separation.songs import encoded, song
 from bench.separation.stages import Model, children_cpu, fetch, separate, stages
 from stemyard_contract.separationjob import Stem
-from stemyard_separator.cores import granted_cores
 from stemyard_separator.engines.protocol import Engine, Track
 from stemyard_separator.engines.registry import Loading, load_engine
+from stemyard_separator.process import granted_cores
 from tests.support.audio import RATE, Audio
 from tests.support.desk_double import DeskDouble
 

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.handover import Assignment, Outcome, WorkStage
-from stemyard_separator.cores import leave_cores_to_networks
+from stemyard_separator.audio.lame import prefer_optimised_lame
 from stemyard_separator.errors import ConfigurationError
-from stemyard_separator.lame import prefer_optimised_lame
 from stemyard_separator.logs import log_failure, start_logging
+from stemyard_separator.process import leave_cores_to_networks
 from stemyard_separator.settings import Settings
 from stemyard_separator.signals import stop_on_sigterm
 
@@ -27,11 +27,11 @@ def main() -> int:
     leave_cores_to_networks()
     prefer_optimised_lame()
     if sys.argv[1:2] == ["run"]:
-        from stemyard_separator.local import run_locally
+        from stemyard_separator.cli.run import run_locally
 
         return run_locally(sys.argv[2:])
     if sys.argv[1:] == ["--self-test"]:
-        from stemyard_separator.self_test import self_test
+        from stemyard_separator.cli.self_test import self_test
 
         return self_test()
     stop_on_sigterm()
@@ -45,7 +45,7 @@ def main() -> int:
     start_logging(stage=assignment.stage, track_id=assignment.track_id, run=assignment.run)
     try:
         loading = _loading(assignment, settings)
-        from stemyard_separator.running import run_stage  # meanwhile
+        from stemyard_separator.stages.runner import run_stage  # meanwhile
     except ImportError as error:
         return _leave(_broken(assignment, error), settings)
     return _leave(run_stage(assignment, settings, loading), settings)
@@ -55,7 +55,7 @@ def _loading(assignment: Assignment, settings: Settings) -> "Future[Engine] | No
     """Begin to load the model before all else is imported, which takes about as long."""
     if assignment.stage is WorkStage.FETCH:
         return None
-    from stemyard_separator.loading import load_meanwhile
+    from stemyard_separator.stages.model_loading import load_meanwhile
 
     return load_meanwhile(assignment, settings)
 

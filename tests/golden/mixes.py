@@ -14,10 +14,10 @@ import numpy as np
 
 from stemyard_contract.output import Output
 from stemyard_contract.separationjob import Stem
-from stemyard_separator.decode import decode
+from stemyard_separator.audio.decode import decode
+from stemyard_separator.audio.stems import FetchedAudio, Wanted, render_stems
 from stemyard_separator.engines.protocol import Engine
 from stemyard_separator.engines.registry import Loading, load_engine
-from stemyard_separator.track import FetchedAudio, Wanted, render_stems
 from tests.support.audio import GOLDEN, RATE, Audio, golden_stems, read, si_sdr, write_float_wav
 from tests.support.spleeter_model import model_folder
 

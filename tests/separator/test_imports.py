@@ -23,12 +23,12 @@ LATER = {"onnxruntime", "torch", "demucs", "yt_dlp", "onnx"}
 """Imported when needed: by a thread beside the download, or by a process of its own."""
 STAGES = {
     "stemyard_separator.__main__": (LATER | {"numpy", "av", "soxr", "httpx"}, 340),
-    "stemyard_separator.loading": (LATER | {"av", "soxr", "httpx"}, 440),
-    "stemyard_separator.running": (LATER, 480),
-    "stemyard_separator.fetch": (LATER, 500),
-    "stemyard_separator.separate": (LATER, 500),
+    "stemyard_separator.stages.model_loading": (LATER | {"av", "soxr", "httpx"}, 440),
+    "stemyard_separator.stages.runner": (LATER, 480),
+    "stemyard_separator.stages.fetch": (LATER, 500),
+    "stemyard_separator.stages.separate": (LATER, 500),
     "stemyard_separator.engines.spleeter": ({"torch", "demucs", "onnx", "yt_dlp", "httpx"}, 380),
-    "stemyard_separator.local": (LATER | {"httpx"}, 440),
+    "stemyard_separator.cli.run": (LATER | {"httpx"}, 440),
 }
 TOLD = """
 import sys
@@ -56,6 +56,6 @@ def test_a_stage_imports_only_what_it_needs_at_once(module: str) -> None:
     assert len(names) <= most
 
 
-@pytest.mark.parametrize("module", ["stemyard_separator.running", "stemyard_separator.separate"])
+@pytest.mark.parametrize("module", ["stemyard_separator.stages.runner", "stemyard_separator.stages.separate"])
 def test_separate_does_not_build_the_models_of_the_resource(module: str) -> None:
     assert "stemyard_contract.separationjob" not in imported_by(module)

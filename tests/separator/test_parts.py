@@ -11,16 +11,16 @@ from pydantic import ValidationError
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.quality import DEFAULT_QUALITY, Quality
-from stemyard_separator.channels import stereo_matrix
-from stemyard_separator.cores import granted_cores
-from stemyard_separator.decode import exponent_for
+from stemyard_separator.audio.channels import stereo_matrix
+from stemyard_separator.audio.decode import exponent_for
+from stemyard_separator.audio.measurements import Meter
+from stemyard_separator.audio.render import gain_for
 from stemyard_separator.engines.devices import asked_device
 from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
 from stemyard_separator.engines.stft import Analysis, Synthesis
 from stemyard_separator.errors import SourceError, redact
-from stemyard_separator.measure import Meter
 from stemyard_separator.models.checkpoint import UnsafeCheckpointError, read_checkpoint
-from stemyard_separator.render import gain_for
+from stemyard_separator.process import granted_cores
 from stemyard_separator.settings import Settings
 
 GENERATOR = np.random.default_rng(5)

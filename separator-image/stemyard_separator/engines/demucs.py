@@ -24,10 +24,10 @@ from torch import nn
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
 from stemyard_contract.models import Engine as EngineName
-from stemyard_separator.engines.delay import MixDelay
-from stemyard_separator.engines.folded import folded
-from stemyard_separator.engines.heap import keep_freed_memory
-from stemyard_separator.engines.lean import lean
+from stemyard_separator.engines.cpu_rewrite import lean
+from stemyard_separator.engines.gpu_rewrite import folded
+from stemyard_separator.engines.malloc import keep_freed_memory
+from stemyard_separator.engines.mix_delay import MixDelay
 from stemyard_separator.engines.overlap import Estimate, Grid, OverlapAdd, Place
 from stemyard_separator.engines.presets import Precision, Preset
 from stemyard_separator.engines.protocol import Samples, StemBlock, Track

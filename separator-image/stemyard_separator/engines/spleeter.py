@@ -10,7 +10,7 @@ import onnxruntime
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
 from stemyard_contract.models import Engine as EngineName
-from stemyard_separator.engines.delay import MixDelay
+from stemyard_separator.engines.mix_delay import MixDelay
 from stemyard_separator.engines.protocol import Samples, StemBlock, Track
 from stemyard_separator.engines.stft import Analysis, Spectra, Synthesis
 from stemyard_separator.errors import ModelError

@@ -1,0 +1,94 @@
+"""One stem to its file in a thread of its own, measured on the way, while the network works on what follows."""
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+
+from stemyard_separator.audio.formats import Encoding
+from stemyard_separator.audio.loudness import LevelMeter, Levels
+from stemyard_separator.audio.media import StemWriter
+from stemyard_separator.audio.peaks import Waveform
+from stemyard_separator.engines.protocol import Samples
+
+_QUEUED_BLOCKS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class StemPlan:
+    """Where a stem goes and what it says of itself.
+
+    Attributes:
+        path: the encoded file.
+        peaks: the file of its outline.
+        samples: per channel, in all.
+        encoding: how it is encoded.
+        tags: written into the file.
+    """
+
+    path: Path
+    peaks: Path
+    samples: int
+    encoding: Encoding
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class StemEncoder:
+    """Multiplies a stem by the gain, measures and encodes it; the files are complete when its context ends."""
+
+    def __init__(self, plan: StemPlan, gain: float) -> None:
+        self._plan, self._gain = plan, np.float32(gain)
+        self._queue: queue.Queue[Samples | None] = queue.Queue(_QUEUED_BLOCKS)
+        self._failure: Exception | None = None
+        self._levels: Levels | None = None
+        self._thread = threading.Thread(target=self._run, name=f"encode {plan.path.name}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        if kind is None and self._failure is not None:
+            raise self._failure
+
+    @property
+    def levels(self) -> Levels:
+        """What the whole stem measures; known once the context has ended."""
+        return self._levels or Levels(None, None)
+
+    def put(self, samples: Samples) -> None:
+        """Encode the next samples, soon."""
+        if self._failure is not None:
+            raise self._failure
+        self._queue.put(samples)
+
+    def _run(self) -> None:
+        blocks = self._queued()
+        try:
+            self._encode(blocks)
+        except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
+            self._failure = error
+            for _ in blocks:  # so that nobody waits for room in the queue
+                pass
+
+    def _encode(self, blocks: Iterator[Samples]) -> None:
+        meter, outline = LevelMeter(), Waveform(self._plan.samples)
+        with StemWriter(self._plan.path, self._plan.encoding, self._plan.tags) as writer:
+            for samples in blocks:
+                louder = samples * self._gain
+                writer.write(louder)
+                meter.update(louder)
+                outline.update(louder)
+        self._levels = meter.result()
+        self._plan.peaks.write_text(outline.json())
+
+    def _queued(self) -> Iterator[Samples]:
+        while (samples := self._queue.get()) is not None:
+            yield samples

@@ -1,0 +1,1 @@
+"""The command line: separating local files, and the self-test."""

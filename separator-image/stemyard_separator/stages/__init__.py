@@ -1,0 +1,1 @@
+"""The two stages that a pod runs: fetch and separate."""

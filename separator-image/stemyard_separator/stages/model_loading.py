@@ -1,0 +1,36 @@
+"""Loads the model in a thread: its library and weights are read while the rest is imported and the audio comes."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from stemyard_contract.handover import Assignment
+from stemyard_separator.engines.protocol import Engine
+from stemyard_separator.engines.registry import Loading, load_engine
+from stemyard_separator.logs import log
+from stemyard_separator.process import granted_cores
+from stemyard_separator.settings import Settings
+
+
+def load_meanwhile(assignment: Assignment, settings: Settings) -> "Future[Engine]":
+    """Begin to load the model that is to be run; the result is its engine, or raises what `load_engine` raises."""
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+    try:
+        return pool.submit(_load, assignment, settings)
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _load(assignment: Assignment, settings: Settings) -> Engine:
+    threads = settings.threads or granted_cores()
+    engine = load_engine(
+        Loading(
+            model=assignment.model,
+            folder=settings.model_dir,
+            threads=threads,
+            stems=frozenset(assignment.stems),
+            device=settings.device,
+            preset=assignment.quality,
+            compiled=settings.compile,
+        )
+    )
+    log("loaded", model=assignment.model, digest=engine.digest, device=engine.device, threads=threads)
+    return engine

@@ -1,0 +1,1 @@
+"""Everything that goes over the network but YouTube: the desk, the object store, downloads."""

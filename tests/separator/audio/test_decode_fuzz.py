@@ -1,0 +1,163 @@
+"""Damaged and invented files into the decoder: each ends soon, in bounded memory, with audio or with its code.
+
+STEMYARD_FUZZ_SECONDS sets for how long (60 by default), STEMYARD_FUZZ_SEED where it begins; a file that misbehaves is
+kept in `corpus/` beside this test and is tried again by every later run.
+"""
+
+import multiprocessing
+import os
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stemyard_contract.failures import FailureCode
+from stemyard_separator.audio.decode import decode
+from stemyard_separator.errors import SourceError
+from tests.support.audio import CLIP, tone, write_encoded, write_float_wav, write_video, write_wav
+
+SECONDS = float(os.environ.get("STEMYARD_FUZZ_SECONDS", "60"))
+SEED = int(os.environ.get("STEMYARD_FUZZ_SEED", "20261123"))
+CORPUS = Path(__file__).parents[1] / "corpus"
+EXPECTED = {FailureCode.SOURCE_UNDECODABLE, FailureCode.SOURCE_TOO_SHORT, FailureCode.SOURCE_TOO_LONG}
+LONGEST_SECONDS, PATIENCE = 60.0, 20.0
+MEMORY = 512 << 20
+Random = np.random.Generator
+
+
+def seeds(folder: Path) -> list[bytes]:
+    """Return small good files of many kinds."""
+    clip = CLIP.read_bytes()[:40_000]
+    encoded = {
+        "x.flac": "flac",
+        "x.opus": "libopus",
+        "x.m4a": "aac",
+        "x.mka": "ac3",
+        "x.aiff": "pcm_s16be",
+    }
+    made = [write_encoded(folder / name, tone(0.3, 48_000), codec, rate=48_000) for name, codec in encoded.items()]
+    made += [write_wav(folder / "x.wav", tone(0.3)), write_float_wav(folder / "f.wav", tone(0.3))]
+    made.append(write_video(folder / "x.mp4", tone(0.5)))
+    return [clip, *(path.read_bytes() for path in made)]
+
+
+def flip(content: bytearray, random: Random) -> bytearray:
+    for place in random.integers(0, len(content), int(random.integers(1, 30))):
+        content[place] ^= int(random.integers(1, 256))
+    return content
+
+
+def break_the_head(content: bytearray, random: Random) -> bytearray:
+    head = min(len(content), 200)
+    for place in random.integers(0, head, int(random.integers(1, 12))):
+        content[place] = int(random.choice([0, 1, 0x7F, 0x80, 0xFF]))
+    return content
+
+
+def cut(content: bytearray, random: Random) -> bytearray:
+    return content[: int(random.integers(1, len(content)))]
+
+
+def repeat(content: bytearray, random: Random) -> bytearray:
+    start, end = sorted(int(each) for each in random.integers(0, len(content), 2))
+    return content[:end] + content[start:end] * int(random.integers(1, 6)) + content[end:]
+
+
+def drop(content: bytearray, random: Random) -> bytearray:
+    start = int(random.integers(0, len(content)))
+    return content[:start] + content[start + int(random.integers(1, 2000)) :]
+
+
+MUTATIONS: list[Callable[[bytearray, Random], bytearray]] = [flip, break_the_head, cut, repeat, drop]
+
+
+def mutated(files: list[bytes], random: Random) -> bytes:
+    content = bytearray(files[int(random.integers(len(files)))])
+    for _ in range(int(random.integers(1, 4))):
+        content = MUTATIONS[int(random.integers(len(MUTATIONS)))](content, random) or bytearray(b"\0")
+    return bytes(content)
+
+
+def verdict(path: Path, target: Path) -> str:
+    """Return what became of a file: `audio`, a failure code, or the name of an exception that nobody foresaw."""
+    try:
+        decode(path, target, LONGEST_SECONDS, lambda _: None)
+    except SourceError as error:
+        return str(error.code)
+    except Exception as error:  # noqa: BLE001 - this is what the test looks for
+        return f"{type(error).__name__}: {error}"
+    return "audio"
+
+
+def serve(
+    paths: "multiprocessing.SimpleQueue[str | None]", verdicts: "multiprocessing.Queue[str]", target: str
+) -> None:
+    """Decode one path after the other, in a process that may crash or be killed."""
+    resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))
+    while (path := paths.get()) is not None:
+        verdicts.put(verdict(Path(path), Path(target)))
+
+
+class Decoder:
+    """A process that decodes; it is replaced when it dies or takes too long."""
+
+    def __init__(self, folder: Path) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._target = str(folder / "target.flac")
+        self._start()
+
+    def _start(self) -> None:
+        self._paths, self._verdicts = self._context.SimpleQueue(), self._context.Queue()
+        arguments = (self._paths, self._verdicts, self._target)
+        self._process = self._context.Process(target=serve, args=arguments, daemon=True)
+        self._process.start()
+
+    def ask(self, path: Path) -> str:
+        self._paths.put(str(path))
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until and self._process.is_alive():
+            if not self._verdicts.empty():
+                return str(self._verdicts.get())
+            time.sleep(0.0005)
+        if not self._verdicts.empty():
+            return str(self._verdicts.get())
+        ended = self._process.exitcode
+        self.close()
+        self._start()
+        return f"ended with {ended}" if ended is not None else "took too long"
+
+    def peak_bytes(self) -> int:
+        status = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+
+@pytest.mark.timeout(SECONDS + 300)
+def test_no_file_gets_the_better_of_the_decoder(tmp_path: Path) -> None:
+    random, decoder = np.random.default_rng(SEED), Decoder(tmp_path)
+    files, told, bad = seeds(tmp_path), dict[str, int](), list[str]()
+    known = sorted(CORPUS.glob("*"))
+    path, until = tmp_path / "given", time.monotonic() + SECONDS
+    try:
+        while known or time.monotonic() < until:
+            content = known.pop().read_bytes() if known else mutated(files, random)
+            path.write_bytes(content)
+            said = decoder.ask(path)
+            told[said] = told.get(said, 0) + 1
+            if said != "audio" and said not in EXPECTED:
+                bad.append(said)
+                CORPUS.mkdir(exist_ok=True)
+                (CORPUS / f"{SEED}-{sum(told.values())}").write_bytes(content)
+        assert decoder.peak_bytes() < MEMORY
+    finally:
+        decoder.close()
+    print(told)
+    assert not bad
+    assert told.get("audio", 0) > 10
+    assert told.get("SOURCE_UNDECODABLE", 0) > 0
