@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from charts.helm import CHART, find_helm, merge
-from stemyard_contract.secret_variables import SECRET_FILES, SECRET_VARIABLES
+from stemyard_contract.runtime import SECRET_FILES, SECRET_VARIABLES
 from tests.chart.rendered import (
     BUCKET,
     CASES,

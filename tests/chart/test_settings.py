@@ -7,7 +7,7 @@ import pytest
 from stemyard_api.settings import Settings as ApiSettings
 from stemyard_api.settings import load_settings as load_api_settings
 from stemyard_contract.handover import WorkStage
-from stemyard_contract.secret_variables import SECRET_FILES, SECRET_VARIABLES
+from stemyard_contract.runtime import SECRET_FILES, SECRET_VARIABLES
 from stemyard_operator.config.profiles import Profile, StageProfile
 from stemyard_operator.config.settings import Settings as OperatorSettings
 from stemyard_operator.config.settings import load_settings as load_operator_settings

@@ -14,7 +14,7 @@ from typing import Final
 
 import httpx
 
-from stemyard_operator.addresses import AddressRefusedError, Destination, Rules, destination, origin_of, permitted
+from stemyard_contract.address_guard import AddressRefusedError, Destination, Rules, destination, origin_of, permitted
 from stemyard_operator.config.webhook_settings import WebhookSettings
 
 _BODY_LIMIT: Final = 4096

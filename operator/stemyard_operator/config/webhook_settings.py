@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode
 
+from stemyard_contract.address_guard import origin_of
 from stemyard_contract.event_types import EventType
 from stemyard_contract.webhook import RETRY_SCHEDULE, standard_key
-from stemyard_operator.addresses import origin_of
 from stemyard_operator.config.fields import Url, http_url, words
 
 

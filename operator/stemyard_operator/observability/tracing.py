@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from stemyard_operator.addresses import origin_of
+from stemyard_contract.address_guard import origin_of
 from stemyard_operator.decision.status_change import Account, Span
 from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.model.observed import Separation

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from stemyard_operator.addresses import origin_of
+from stemyard_contract.address_guard import origin_of
 from stemyard_operator.breaker import Breaker
 from stemyard_operator.config.webhook_settings import WebhookSettings
 from stemyard_operator.decision.webhook_progress import Notice

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from stemyard_operator.addresses import AddressRefusedError, Destination, Rules, destination, origin_of, permitted
+from stemyard_contract.address_guard import AddressRefusedError, Destination, Rules, destination, origin_of, permitted
 
 STRICT = Rules()
 OPEN = Rules(allow_http=True, ports=frozenset({80, 443, 8443}))
