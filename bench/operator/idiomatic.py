@@ -27,7 +27,8 @@ from stemyard_operator.config.settings import Settings, load_settings
 from stemyard_operator.decision.artifacts import prefix_of
 from stemyard_operator.decision.status import result_of
 from stemyard_operator.jobs.manifest import build_job
-from stemyard_operator.model.observed import FoundManifest, separation_of
+from stemyard_operator.model.observed import FoundManifest
+from stemyard_operator.model.separation import separation_of
 
 IT = SimpleNamespace()
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.separation.figures import Figure
 from localcluster.control_plane import ControlPlane, free_port
-from stemyard_operator.model.observed import separation_of
+from stemyard_operator.model.separation import separation_of
 from tests.api_server.conftest import install_crd
 from tests.support import operator_world
 from tests.support.operator_world import Operator, World, eventually

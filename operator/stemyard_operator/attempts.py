@@ -10,12 +10,17 @@ from stemyard_contract.failures import FAILURES, FailureCode, failure_of_exit_co
 from stemyard_contract.handover import WorkStage
 from stemyard_operator.config.profiles import StageProfile
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.model.observed import Job, Pod
+from stemyard_operator.model.job import Job
+from stemyard_operator.model.pod import Pod, last_pod
 
 OOM_KILLED: Final = "OOMKilled"
 """Kubernetes' word for a container that outgrew its memory; the next attempt gets more."""
+
+
 DISRUPTION_LIMIT: Final = 20
 """Disruptions of one run after which it ends as `DISRUPTED`."""
+
+
 _MEMORY_GROWTH: Final = 1.5
 
 
@@ -51,11 +56,6 @@ def failure_of(job: Job, pods: Sequence[Pod]) -> Failed:
     if job.ended == "Complete" or pod.exit_code == 0:
         return Failed(FailureCode.ARTIFACT_MISMATCH, "The worker ended well, but its files are not as it says.")
     return Failed(failure_of_exit_code(pod.exit_code or 0).code)
-
-
-def last_pod(pods: Sequence[Pod]) -> Pod | None:
-    """Return the pod that has the last word: one that was not disrupted and got furthest."""
-    return max(pods, key=lambda pod: (not pod.disrupted, pod.exit_code is not None, pod.running), default=None)
 
 
 def more_memory(profile: StageProfile, job: Job | None) -> int | None:

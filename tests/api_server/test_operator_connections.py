@@ -15,7 +15,7 @@ import pytest
 from localcluster.control_plane import ControlPlane
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import KIND
-from stemyard_operator.model.observed import job_of
+from stemyard_operator.model.job import job_of
 from tests.api_server.test_operator_faults import done_once, leaders
 from tests.support import operator_world
 from tests.support.faulty_proxy import GONE, Asked, Fault, Proxy, clean, when

@@ -19,7 +19,7 @@ from localcluster.control_plane import ControlPlane, free_port
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import MirrorRecord
-from stemyard_operator.model.observed import Job, job_of
+from stemyard_operator.model.job import Job, job_of
 from tests.support import operator_world
 from tests.support.crash_points import KILLED, Life, Nursery
 from tests.support.operator_world import World

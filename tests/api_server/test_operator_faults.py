@@ -16,7 +16,7 @@ from stemyard_contract.handover import WorkStage
 from stemyard_operator.clients.kubernetes import Cluster, leases_path
 from stemyard_operator.clients.leader_election import Elector
 from stemyard_operator.errors import ConflictError, NotFoundError, NotLeadingError
-from stemyard_operator.model.observed import job_of
+from stemyard_operator.model.job import job_of
 from tests.support.operator_world import World, eventually, world
 
 FETCH, SEPARATE = WorkStage

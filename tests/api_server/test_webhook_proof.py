@@ -17,7 +17,8 @@ import pytest
 
 from localcluster.control_plane import ControlPlane, free_port
 from stemyard_contract.outbox import WebhookStatus
-from stemyard_operator.model.observed import job_of, separation_of
+from stemyard_operator.model.job import job_of
+from stemyard_operator.model.separation import separation_of
 from tests.support import operator_world
 from tests.support.operator_world import World
 from tests.support.webhook_receiver import Receiver, break_off, first, hang, slow, status

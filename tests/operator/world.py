@@ -25,18 +25,10 @@ from stemyard_operator.decision.actions import ConfirmAbsent, Decision, LookForM
 from stemyard_operator.decision.commit_marks import files, home, verified
 from stemyard_operator.decision.decide import decide
 from stemyard_operator.model.attempt_result import Attempted
-from stemyard_operator.model.observed import (
-    Duplicate,
-    FoundManifest,
-    FoundSource,
-    Observed,
-    Separation,
-    Sighting,
-    Workload,
-    job_of,
-    pod_of,
-    separation_of,
-)
+from stemyard_operator.model.job import job_of
+from stemyard_operator.model.observed import Duplicate, FoundManifest, FoundSource, Observed
+from stemyard_operator.model.pod import Sighting, Workload, pod_of
+from stemyard_operator.model.separation import Separation, separation_of
 from stemyard_operator.reconciler.copy_stems import asked_by, copy_stems
 
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)

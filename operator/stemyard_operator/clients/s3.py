@@ -23,17 +23,33 @@ from stemyard_operator.presigner import Presigner
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+
 _THREADS: Final = 8
+
+
 _SIGNED_SECONDS: Final = 60
+
+
 _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+
+
 _REFUSED: Final = frozenset(
     {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidBucketName", "BucketAlreadyExists"}
 )
+
+
 _OWN_BUCKET: Final = frozenset({"BucketAlreadyOwnedByYou"})
+
+
 _LACKING: Final = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405"})
+
+
 _NO_RULES: Final = frozenset({"NoSuchLifecycleConfiguration", "NoSuchCORSConfiguration"})
 
+
 P = ParamSpec("P")
+
+
 T = TypeVar("T")
 
 
@@ -245,3 +261,7 @@ def _client(session: boto3.Session, settings: Settings, endpoint: str | None, *,
 
 def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+LINK_SECONDS: Final = 15 * 60
+"""Longest life of a link that the desk hands out."""

@@ -1,13 +1,12 @@
 """What a decision may ask and order; `reconcile` answers and carries out, in the order of the fields."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from stemyard_contract.handover import MarkReference, WorkStage
 from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import SeparationJobStatus
-from stemyard_operator.model.observed import Job
+from stemyard_operator.jobs.manifest import Creation
+from stemyard_operator.model.job import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +41,6 @@ class ReadWorkload:
 
 
 Question = LookForMark | ReadPods | ConfirmAbsent | ReadWorkload
-
-
-@dataclass(frozen=True, slots=True)
-class Creation:
-    """A Job to create."""
-
-    stage: WorkStage
-    name: str
-    manifest: Mapping[str, Any]
-    queue: str = ""
-    """Kueue's queue that bounds it, instead of our own limits."""
 
 
 @dataclass(frozen=True, slots=True)

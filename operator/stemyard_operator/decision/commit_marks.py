@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from stemyard_contract.handover import Manifest, Mark, MarkReference, SourceMark, StoredFile, WorkStage
 from stemyard_contract.identity import object_prefix, object_token, track_prefix
 from stemyard_operator.decision.actions import LookForMark
-from stemyard_operator.model.observed import FoundManifest, FoundSource, Separation
+from stemyard_operator.model.observed import FoundManifest, FoundSource
+from stemyard_operator.model.separation import Separation
 
 MARK_LIMIT: Final = 1024 * 1024
 """Bytes of the largest commit mark that is read."""

@@ -10,10 +10,12 @@ from stemyard_operator.decision.actions import Decision
 from stemyard_operator.decision.artifacts import objects_of_result, objects_of_source
 from stemyard_operator.decision.finished import after_the_end
 from stemyard_operator.decision.stages import advance, stopping
-from stemyard_operator.decision.status import accept_source, complete, ended, first_status, holds, set_condition
+from stemyard_operator.decision.status import accept_source, complete, first_status
 from stemyard_operator.decision.status_draft import HOLD_SECONDS, Turn
 from stemyard_operator.decision.validation import refusal
-from stemyard_operator.model.observed import Observed, live_jobs
+from stemyard_operator.model.conditions import ended, holds, set_condition
+from stemyard_operator.model.job import live_jobs
+from stemyard_operator.model.observed import Observed
 
 
 def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from stemyard_contract.separationjob import API_VERSION, KIND, MANAGED_BY, Phase, SeparationJobStatus
 from stemyard_operator.decision.webhook_outbox import settled_by
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.separation import Separation
 
 _TOLD: Final = {
     Phase.FETCHING: "Fetching",

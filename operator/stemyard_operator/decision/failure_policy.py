@@ -10,10 +10,12 @@ from stemyard_contract.identity import job_name
 from stemyard_contract.separationjob import ConditionType, Reason
 from stemyard_operator.attempts import OOM_KILLED, Failed, more_memory, retry_at, retry_limit
 from stemyard_operator.decision.actions import Decision
-from stemyard_operator.decision.status import STAGE_CONDITION, camel, set_condition
+from stemyard_operator.decision.status import STAGE_CONDITION
 from stemyard_operator.decision.status_draft import Turn
 from stemyard_operator.jobs.disk import mebibytes
-from stemyard_operator.model.observed import Job, Pod
+from stemyard_operator.model.conditions import camel, set_condition
+from stemyard_operator.model.job import Job
+from stemyard_operator.model.pod import Pod
 
 _DEADLINES: Final = {
     WorkStage.FETCH: FailureCode.FETCH_DEADLINE,

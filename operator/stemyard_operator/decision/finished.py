@@ -20,7 +20,8 @@ from stemyard_operator.decision.webhook_outbox import (
     until_next,
 )
 from stemyard_operator.decision.webhook_targets import named
-from stemyard_operator.model.observed import Job, Observed, live_jobs
+from stemyard_operator.model.job import Job, live_jobs
+from stemyard_operator.model.observed import Observed
 
 LEFTOVER_SECONDS: Final = 24 * 3600
 """Age at which source audio and upload of a failed or cancelled run go."""

@@ -8,12 +8,7 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import MarkReference, WorkStage
 from stemyard_contract.identity import job_name
 from stemyard_contract.separationjob import Reason
-from stemyard_operator.attempts import (
-    DISRUPTION_LIMIT,
-    Failed,
-    failure_of,
-    last_pod,
-)
+from stemyard_operator.attempts import DISRUPTION_LIMIT, Failed, failure_of
 from stemyard_operator.config.profiles import quantity_bytes
 from stemyard_operator.decision.actions import ConfirmAbsent, Decision, LookForMark, ReadPods, ReadWorkload, ask
 from stemyard_operator.decision.deduplication import reuse
@@ -21,7 +16,9 @@ from stemyard_operator.decision.failure_policy import failed, given_up
 from stemyard_operator.decision.status_draft import HOLD_SECONDS, LOOK_SECONDS, TICK_SECONDS, Turn
 from stemyard_operator.jobs.kueue import UNEXPLAINED, queue_of
 from stemyard_operator.jobs.manifest import JOB_TTL_SECONDS, build_job
-from stemyard_operator.model.observed import PULL_REASONS, Job, Observed, Pod, live_jobs
+from stemyard_operator.model.job import Job, live_jobs
+from stemyard_operator.model.observed import Observed
+from stemyard_operator.model.pod import PULL_REASONS, Pod, last_pod
 
 _STOP_LOOK_SECONDS: Final = 2
 _STUCK_SECONDS: Final = 40

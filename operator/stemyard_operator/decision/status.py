@@ -1,17 +1,15 @@
 """How the status of a SeparationJob changes: conditions and what follows from them. Pure."""
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.handover import Manifest, WorkStage
 from stemyard_contract.identity import spec_cache_key
 from stemyard_contract.separationjob import (
     AttemptsStatus,
-    Condition,
     ConditionType,
     FailureStatus,
-    Phase,
     Reason,
     ResultStatus,
     SeparationJobStatus,
@@ -20,13 +18,15 @@ from stemyard_contract.separationjob import (
     display_query,
     phase_of,
 )
-from stemyard_operator.model.observed import FoundManifest, FoundSource, Separation
+from stemyard_operator.model.conditions import _MESSAGE_LIMIT, camel, set_condition
+from stemyard_operator.model.observed import FoundManifest, FoundSource
+from stemyard_operator.model.separation import Separation
 
-_MESSAGE_LIMIT: Final = 1024
 _TITLE_LIMIT: Final = 512
+
+
 _FETCHED_PERCENT: Final = 10
 
-_ORDER: Final = {str(kind): position for position, kind in enumerate(ConditionType)}
 
 STAGE_CONDITION: Final = {
     WorkStage.FETCH: ConditionType.FETCHED,
@@ -48,38 +48,6 @@ def first_status(separation: Separation, default_model: str) -> SeparationJobSta
         source=before.source,
         result=before.result,
     )
-
-
-def holds(status: SeparationJobStatus, kind: ConditionType) -> bool:
-    """Return whether a condition is True."""
-    return any(condition.type == kind and condition.status == "True" for condition in status.conditions)
-
-
-def set_condition(
-    status: SeparationJobStatus,
-    kind: ConditionType,
-    value: Literal["True", "False", "Unknown"],
-    reason: str,
-    now: datetime,
-    message: str = "",
-) -> None:
-    """Set a condition; its transition time moves only when its value does."""
-    before = next((condition for condition in status.conditions if condition.type == kind), None)
-    since = before.last_transition_time if before and before.status == value else now.replace(microsecond=0)
-    condition = Condition(
-        type=kind,
-        status=value,
-        reason=reason,
-        message=message[:_MESSAGE_LIMIT],
-        last_transition_time=since,
-    )
-    others = [other for other in status.conditions if other.type != kind]
-    status.conditions = sorted([*others, condition], key=lambda one: _ORDER.get(one.type, len(_ORDER)))
-
-
-def camel(code: FailureCode) -> str:
-    """Return a failure code in the form that conditions have: `SOURCE_TOO_LONG` is `SourceTooLong`."""
-    return "".join(word.capitalize() for word in code.split("_"))
 
 
 def settle(status: SeparationJobStatus, separation: Separation) -> SeparationJobStatus:
@@ -202,10 +170,3 @@ def for_people(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60}s"
     return f"{whole // 3600}h{whole % 3600 // 60}m"
-
-
-def ended(separation: Separation) -> bool:
-    """Return whether the run that is asked for has ended; a terminal phase is final within its run."""
-    status = separation.status
-    phase = phase_of(status.conditions)
-    return status.run == separation.spec.run and phase in {Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED}

@@ -7,11 +7,13 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.models import AUTO_MODEL
 from stemyard_contract.separationjob import TERMINAL_PHASES, ConditionType, Phase, Reason, SeparationJobStatus, phase_of
-from stemyard_operator.attempts import last_pod
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.decision.status import STAGE_CONDITION, holds
+from stemyard_operator.decision.status import STAGE_CONDITION
 from stemyard_operator.decision.webhook_outbox import settled_by
-from stemyard_operator.model.observed import Observed, Separation
+from stemyard_operator.model.conditions import holds
+from stemyard_operator.model.observed import Observed
+from stemyard_operator.model.pod import last_pod
+from stemyard_operator.model.separation import Separation
 
 OTHER = "other"
 """What a label says instead of a value that the deployment does not know: labels stay as few as its settings."""

@@ -14,15 +14,19 @@ from stemyard_contract.separationjob import (
     SeparationJobSpec,
     SeparationJobStatus,
 )
-from stemyard_operator.attempts import last_pod
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.decision.actions import Creation, Decision
+from stemyard_operator.decision.actions import Decision
 from stemyard_operator.decision.artifacts import objects_of_result
-from stemyard_operator.decision.status import fail, holds, pass_test, set_condition, settle
+from stemyard_operator.decision.status import fail, pass_test, settle
 from stemyard_operator.decision.usage import used
 from stemyard_operator.decision.webhook_outbox import freeze
 from stemyard_operator.decision.webhook_targets import named, targets
-from stemyard_operator.model.observed import Job, Observed, Separation
+from stemyard_operator.jobs.manifest import Creation
+from stemyard_operator.model.conditions import holds, set_condition
+from stemyard_operator.model.job import Job
+from stemyard_operator.model.observed import Observed
+from stemyard_operator.model.pod import last_pod
+from stemyard_operator.model.separation import Separation
 
 HOLD_SECONDS: Final = 5
 """A wait shorter than this is not worth a write."""

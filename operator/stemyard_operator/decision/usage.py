@@ -4,10 +4,12 @@ from datetime import datetime
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import SeparationJobStatus, UsageStatus
-from stemyard_operator.attempts import last_pod
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.decision.status import STAGE_CONDITION, holds
-from stemyard_operator.model.observed import Job, Observed
+from stemyard_operator.decision.status import STAGE_CONDITION
+from stemyard_operator.model.conditions import holds
+from stemyard_operator.model.job import Job
+from stemyard_operator.model.observed import Observed
+from stemyard_operator.model.pod import last_pod
 
 
 def used(observed: Observed, after: SeparationJobStatus, now: datetime, settings: Settings) -> UsageStatus | None:

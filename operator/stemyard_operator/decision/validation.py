@@ -2,11 +2,10 @@
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.identity import youtube_id
-from stemyard_contract.models import AUTO_MODEL, Model, resolve_model
+from stemyard_contract.models import AUTO_MODEL, resolve_model
 from stemyard_contract.object_source import allows
 from stemyard_contract.separationjob import SeparationJobSpec, Source
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.errors import ConfigurationError
 
 Refusal = tuple[FailureCode, str]
 """Failure code and a sentence that says what to change."""
@@ -15,18 +14,6 @@ Refusal = tuple[FailureCode, str]
 def refusal(spec: SeparationJobSpec, settings: Settings) -> Refusal | None:
     """Return why a spec cannot be served, or None when it can."""
     return _model_refusal(spec, settings) or _profile_refusal(spec, settings) or _source_refusal(spec.source, settings)
-
-
-def model_of(spec: SeparationJobSpec, settings: Settings) -> Model:
-    """Return the model that an admitted spec means.
-
-    Raises:
-        ConfigurationError: there is no such model.
-    """
-    model = resolve_model(spec.model, settings.default_model)
-    if model is None:
-        raise ConfigurationError(f"there is no model {spec.model}")
-    return model
 
 
 def _model_refusal(spec: SeparationJobSpec, settings: Settings) -> Refusal | None:

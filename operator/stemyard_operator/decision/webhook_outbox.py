@@ -9,10 +9,10 @@ from stemyard_contract.outbox import TARGETS_LIMIT, WebhookStatus
 from stemyard_contract.separationjob import ConditionType, Reason, SeparationJobStatus, phase_of
 from stemyard_contract.webhook import EventType, event_of, webhook_id
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.decision.status import set_condition
 from stemyard_operator.decision.webhook_targets import Target
 from stemyard_operator.model.attempt_result import Attempted
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.conditions import set_condition
+from stemyard_operator.model.separation import Separation
 
 GATHER_SECONDS: Final = 2.0
 """How long a result waits for those of the other targets, so that one write tells of all."""

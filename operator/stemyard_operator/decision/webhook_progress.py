@@ -7,7 +7,7 @@ from stemyard_contract.event_types import EventType
 from stemyard_contract.separationjob import TERMINAL_PHASES, Phase, SeparationJobStatus
 from stemyard_contract.webhook import processing_body, webhook_id
 from stemyard_operator.decision.webhook_targets import Target
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.separation import Separation
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import DESK_AUDIENCE
 from stemyard_contract.separationjob import KIND
 from stemyard_operator.clients.kubernetes import Cluster, jobs_path, pods_path, separations_path
-from stemyard_operator.decision.status import ended
 from stemyard_operator.errors import DeskError, NotFoundError
 from stemyard_operator.informer.cluster_cache import Projection
-from stemyard_operator.model.observed import Job, Separation, controller_of, job_of, separation_of
+from stemyard_operator.model.conditions import ended
+from stemyard_operator.model.job import Job, job_of
+from stemyard_operator.model.separation import Separation, controller_of, separation_of
 
 _REVIEWS: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 _EXTRA: Final = "authentication.kubernetes.io/"

@@ -22,7 +22,7 @@ from stemyard_operator.decision.commit_marks import MARK_LIMIT, home
 from stemyard_operator.desk.authentication import Caller
 from stemyard_operator.errors import DeskError
 from stemyard_operator.jobs.disk import encoded_bytes, flac_bytes
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.separation import Separation
 
 Grant = tuple[str, int]
 """Object key, and the bytes that may be written there (0 for reading)."""

@@ -22,14 +22,13 @@ from stemyard_contract.handover import (
 )
 from stemyard_contract.mirror import ProgressRecord
 from stemyard_contract.object_source import installation_of, owner_key
-from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.clients.s3 import LINK_SECONDS, Objects
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.desk.authentication import Caller, Callers
 from stemyard_operator.desk.authorization import granted, written_with
 from stemyard_operator.errors import DeskError, OperatorError
-from stemyard_operator.maintenance.deletions import LINK_SECONDS
 from stemyard_operator.mirror.progress import ProgressBoard
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.separation import Separation
 
 _BODY_LIMIT: Final = 64 * 1024
 _BEARER: Final = "Bearer "

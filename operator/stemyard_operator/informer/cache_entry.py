@@ -10,7 +10,7 @@ from pydantic_core import from_json, to_json
 from stemyard_contract.identity import track_of
 from stemyard_contract.separationjob import ANNOTATION_REDELIVER, Phase
 from stemyard_contract.tracing import ANNOTATION_TRACEPARENT
-from stemyard_operator.model.observed import Resource
+from stemyard_operator.model.separation import Resource
 
 Key = tuple[str, str]
 """Namespace and name of a SeparationJob."""

@@ -8,7 +8,8 @@ from typing import Final
 
 from stemyard_contract.handover import WorkStage
 from stemyard_operator.informer.cache_entry import Key, Known, known_of, version_of
-from stemyard_operator.model.observed import Job, Resource, Separation, job_of, separation_of
+from stemyard_operator.model.job import Job, job_of
+from stemyard_operator.model.separation import Resource, Separation, separation_of
 
 _REMEMBERED: Final = 4096
 """Deleted objects that are remembered, so that a late answer does not bring them back."""

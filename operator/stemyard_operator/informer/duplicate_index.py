@@ -7,8 +7,9 @@ from pydantic import ValidationError
 
 from stemyard_contract.identity import recording_keys
 from stemyard_contract.separationjob import LABEL_OWNER, ConditionType, Phase
-from stemyard_operator.decision.status import ended, holds
-from stemyard_operator.model.observed import Duplicate, Resource, Separation, separation_of
+from stemyard_operator.model.conditions import ended, holds
+from stemyard_operator.model.observed import Duplicate
+from stemyard_operator.model.separation import Resource, Separation, separation_of
 
 _Found = tuple[str | None, str | None]
 """Media id and SHA-256 of the samples."""

@@ -13,7 +13,8 @@ from stemyard_operator.informer.cluster_cache import Projection
 from stemyard_operator.informer.duplicate_index import Duplicates
 from stemyard_operator.maintenance.deletions import Removals
 from stemyard_operator.mirror.writer import MirrorFeed
-from stemyard_operator.model.observed import Job, Resource
+from stemyard_operator.model.job import Job
+from stemyard_operator.model.separation import Resource
 from stemyard_operator.reconciler.concurrency import Slots
 from stemyard_operator.workqueue import WorkQueue
 

@@ -12,7 +12,8 @@ from stemyard_operator.informer.cluster_cache import Projection
 from stemyard_operator.informer.event_handlers import Intake
 from stemyard_operator.informer.job_watch import JOB_SELECTOR
 from stemyard_operator.mirror.writer import MirrorFeed
-from stemyard_operator.model.observed import Resource, is_abandoned
+from stemyard_operator.model.job import is_abandoned
+from stemyard_operator.model.separation import Resource
 from stemyard_operator.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from typing import Any, Final
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import LABEL_QUEUE, Reason
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.model.observed import Separation, Workload
+from stemyard_operator.model.pod import Workload
+from stemyard_operator.model.separation import Separation
 
 LABEL_PRIORITY: Final = "kueue.x-k8s.io/priority-class"
 LABEL_JOB_UID: Final = "kueue.x-k8s.io/job-uid"

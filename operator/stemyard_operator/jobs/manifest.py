@@ -1,5 +1,7 @@
 """Builds the Jobs of a separation as raw JSON. Pure: nothing is looked up, nothing is sent."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from stemyard_contract.handover import (
@@ -13,7 +15,7 @@ from stemyard_contract.handover import (
     WorkStage,
 )
 from stemyard_contract.identity import job_name
-from stemyard_contract.models import Flavour
+from stemyard_contract.models import Flavour, Model, resolve_model
 from stemyard_contract.separationjob import (
     API_VERSION,
     KIND,
@@ -24,24 +26,47 @@ from stemyard_contract.separationjob import (
     LABEL_STAGE,
     LABEL_TRACK,
     MANAGED_BY,
+    SeparationJobSpec,
 )
 from stemyard_operator.config.profiles import Placement, StageProfile
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.decision.actions import Creation
-from stemyard_operator.decision.validation import model_of
+from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.jobs.disk import fetch_workspace, mebibytes, separate_workspace
 from stemyard_operator.jobs.kueue import queue_labels, queue_of
 from stemyard_operator.jobs.sources import source_environment, source_mounts, source_volumes
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.separation import Separation
 
 JOB_LABELS: Final = {LABEL_MANAGED_BY: MANAGED_BY}
 """Labels by which the operator watches its Jobs."""
+
+
 JOB_TTL_SECONDS: Final = 3600
+
+
 _USER: Final = 65532
+
+
 _GRACE_SECONDS: Final = 10
+
+
 _TOKEN_SECONDS: Final = 3600
+
+
 _TMP: Final = "64Mi"
+
+
 _CONTAINER: Final = "separator"
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A Job to create."""
+
+    stage: WorkStage
+    name: str
+    manifest: Mapping[str, Any]
+    queue: str = ""
+    """Kueue's queue that bounds it, instead of our own limits."""
 
 
 def build_job(
@@ -86,6 +111,7 @@ _STAYS: Final = {
     "karpenter.sh/do-not-disrupt": "true",
 }
 """A node is not taken away for the sake of its price while it separates; it is as soon as nothing runs there."""
+
 
 _ONE_POD: Final = {
     "backoffLimit": 0,
@@ -293,3 +319,15 @@ def _volumes(separation: Separation, stage: WorkStage, settings: Settings) -> li
         volumes += [{"name": v.name, "configMap": {"name": v.config_map}} for v in settings.fetch_volumes]
         volumes += source_volumes(settings)
     return volumes
+
+
+def model_of(spec: SeparationJobSpec, settings: Settings) -> Model:
+    """Return the model that an admitted spec means.
+
+    Raises:
+        ConfigurationError: there is no such model.
+    """
+    model = resolve_model(spec.model, settings.default_model)
+    if model is None:
+        raise ConfigurationError(f"there is no model {spec.model}")
+    return model

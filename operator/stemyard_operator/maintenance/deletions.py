@@ -4,12 +4,11 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
-from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.clients.s3 import LINK_SECONDS, Objects
 from stemyard_operator.workqueue import WorkQueue
 
-LINK_SECONDS: Final = 15 * 60
-"""Longest life of a link that the desk hands out."""
 _MARGIN_SECONDS: Final = 30
+
 
 log = logging.getLogger(__name__)
 

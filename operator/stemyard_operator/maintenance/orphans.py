@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 from stemyard_contract.handover import Room
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.decision.artifacts import objects_of, prefix_of
-from stemyard_operator.decision.status import ended
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.conditions import ended
+from stemyard_operator.model.separation import Separation
 
 STATE_FILE: Final = "sweep.json"
 """Below the install id: what the sweep saw last."""

@@ -25,7 +25,8 @@ from stemyard_operator.maintenance.restoration import (
     resource_of,
     status_of,
 )
-from stemyard_operator.model.observed import FoundManifest, Separation, separation_of
+from stemyard_operator.model.observed import FoundManifest
+from stemyard_operator.model.separation import Separation, separation_of
 
 _AT_ONCE: Final = 8
 _STATUS_ATTEMPTS: Final = 10

@@ -19,8 +19,10 @@ from stemyard_contract.separationjob import (
     SeparationJobSpec,
     SourceStatus,
 )
-from stemyard_operator.decision.status import complete, first_status, set_condition, settle
-from stemyard_operator.model.observed import FoundManifest, Separation
+from stemyard_operator.decision.status import complete, first_status, settle
+from stemyard_operator.model.conditions import set_condition
+from stemyard_operator.model.observed import FoundManifest
+from stemyard_operator.model.separation import Separation
 
 _TITLE_LIMIT: Final = 256
 

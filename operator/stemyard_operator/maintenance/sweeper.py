@@ -16,7 +16,7 @@ from stemyard_operator.config.settings import Settings
 from stemyard_operator.decision.events import sweep_stopped
 from stemyard_operator.errors import ConflictError, NotFoundError, OperatorError
 from stemyard_operator.maintenance.orphans import STATE_FILE, Findings, Kept, seen_before, summary, to_keep
-from stemyard_operator.model.observed import Separation, separation_of
+from stemyard_operator.model.separation import Separation, separation_of
 
 _STATE_LIMIT: Final = 64 * 1024 * 1024
 _OWNER_LIMIT: Final = 4096

@@ -5,7 +5,7 @@ import logging
 from stemyard_contract.mirror import ProgressRecord
 from stemyard_operator.clients.redis import Mirror
 from stemyard_operator.errors import MirrorError
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.separation import Separation
 
 log = logging.getLogger(__name__)
 

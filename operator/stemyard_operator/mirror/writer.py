@@ -14,7 +14,7 @@ from stemyard_operator.clients.redis import Mirror
 from stemyard_operator.errors import MirrorError
 from stemyard_operator.informer.cache_entry import is_test, track_id_of
 from stemyard_operator.informer.cluster_cache import Projection
-from stemyard_operator.model.observed import Resource
+from stemyard_operator.model.separation import Resource
 
 _PAUSE_BASE: Final = 0.5
 _PAUSE_MAX: Final = 15.0

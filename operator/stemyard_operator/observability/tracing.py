@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from stemyard_contract.address_guard import origin_of
 from stemyard_operator.decision.status_change import Account, Span
 from stemyard_operator.errors import ConfigurationError
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.separation import Separation
 from stemyard_operator.webhooks.dispatcher import News, Parcel
 
 if TYPE_CHECKING:

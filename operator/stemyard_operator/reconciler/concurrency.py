@@ -15,7 +15,8 @@ from stemyard_operator.config.settings import Settings
 from stemyard_operator.hosts import host_of
 from stemyard_operator.informer.cache_entry import Key
 from stemyard_operator.informer.cluster_cache import Projection
-from stemyard_operator.model.observed import Job, Separation
+from stemyard_operator.model.job import Job
+from stemyard_operator.model.separation import Separation
 
 Lane = tuple[str, str]
 """Namespace, and the host that is fetched from where that matters: all in a lane fit, or none does."""

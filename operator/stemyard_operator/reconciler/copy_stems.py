@@ -7,7 +7,7 @@ from stemyard_contract.identity import object_prefix, object_token
 from stemyard_operator.clients.s3 import Objects
 from stemyard_operator.decision.actions import Copy
 from stemyard_operator.decision.commit_marks import MARK_LIMIT, files_of
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.separation import Separation
 
 
 def asked_by(separation: Separation) -> Asked:

@@ -9,7 +9,10 @@ from stemyard_operator.decision.commit_marks import MARK_LIMIT, Found, files, ho
 from stemyard_operator.errors import NotFoundError
 from stemyard_operator.informer.event_handlers import Intake
 from stemyard_operator.jobs.kueue import LABEL_JOB_UID, workload_of
-from stemyard_operator.model.observed import FoundSource, Job, Pod, Separation, Workload, controller_of, pod_of
+from stemyard_operator.model.job import Job
+from stemyard_operator.model.observed import FoundSource
+from stemyard_operator.model.pod import Pod, Workload, pod_of
+from stemyard_operator.model.separation import Separation, controller_of
 from stemyard_operator.reconciler.run_cache import Recall
 
 _OWNER_LABEL = "batch.kubernetes.io/controller-uid"

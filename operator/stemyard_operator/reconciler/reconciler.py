@@ -13,10 +13,9 @@ from stemyard_contract.separationjob import KIND, ConditionType, SeparationJobSt
 from stemyard_operator.clients.kubernetes import Cluster, Json, jobs_path, separations_path
 from stemyard_operator.clients.s3 import Objects
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.decision.actions import Copy, Creation, Decision
+from stemyard_operator.decision.actions import Copy, Decision
 from stemyard_operator.decision.decide import decide
 from stemyard_operator.decision.events import events_of, status_refused
-from stemyard_operator.decision.status import ended, holds
 from stemyard_operator.decision.status_change import Account, account
 from stemyard_operator.decision.status_draft import TICK_SECONDS
 from stemyard_operator.decision.webhook_progress import progress_of, start_of
@@ -26,8 +25,12 @@ from stemyard_operator.informer.cache_entry import Key
 from stemyard_operator.informer.cluster_cache import Projection
 from stemyard_operator.informer.duplicate_index import duplicates_of
 from stemyard_operator.informer.event_handlers import Intake
+from stemyard_operator.jobs.manifest import Creation
 from stemyard_operator.mirror.progress import ProgressBoard
-from stemyard_operator.model.observed import Duplicate, Job, Observed, Resource, Separation, controller_of
+from stemyard_operator.model.conditions import ended, holds
+from stemyard_operator.model.job import Job
+from stemyard_operator.model.observed import Duplicate, Observed
+from stemyard_operator.model.separation import Resource, Separation, controller_of
 from stemyard_operator.reconciler.concurrency import Slots
 from stemyard_operator.reconciler.copy_stems import copy_stems
 from stemyard_operator.reconciler.observer import Answers, Lookout

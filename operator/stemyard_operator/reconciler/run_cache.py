@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from stemyard_contract.separationjob import SeparationJobStatus
-from stemyard_operator.model.observed import FoundManifest, FoundSource, Job, Pod, Sighting
+from stemyard_operator.model.job import Job
+from stemyard_operator.model.observed import FoundManifest, FoundSource
+from stemyard_operator.model.pod import Pod, Sighting
 
 
 @dataclass(slots=True)

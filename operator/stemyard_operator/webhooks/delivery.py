@@ -15,11 +15,11 @@ from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import phase_of
 from stemyard_contract.webhook import SecretError, event_of
 from stemyard_operator.clients.webhook_http import Sender
-from stemyard_operator.decision.status import ended
 from stemyard_operator.errors import NotLeadingError
 from stemyard_operator.informer.cluster_cache import Projection
 from stemyard_operator.model.attempt_result import Attempted
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.conditions import ended
+from stemyard_operator.model.separation import Separation
 from stemyard_operator.webhooks.dispatcher import News, Parcel
 from stemyard_operator.webhooks.request import Letter, Letters
 from stemyard_operator.webhooks.secrets import EndpointRemovedError

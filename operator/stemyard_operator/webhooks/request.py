@@ -12,7 +12,7 @@ from stemyard_contract.webhook import EventType, completed_body, event_of, faile
 from stemyard_operator.clients.s3 import Objects
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.decision.webhook_progress import Notice
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.separation import Separation
 from stemyard_operator.webhooks.secrets import Keychain
 
 USER_AGENT: Final = f"Stemyard/{version('stemyard')}"

@@ -13,7 +13,7 @@ from stemyard_contract.separationjob import Phase
 from stemyard_operator.decision.actions import LookForMark
 from stemyard_operator.decision.decide import decide
 from stemyard_operator.jobs.manifest import JOB_TTL_SECONDS
-from stemyard_operator.model.observed import job_of
+from stemyard_operator.model.job import job_of
 from tests.operator.world import SPEC, START, World, settings, stamp
 
 FETCH, SEPARATE = WorkStage

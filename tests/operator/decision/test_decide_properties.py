@@ -13,7 +13,8 @@ from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_contract.separationjob import TERMINAL_PHASES, Phase
 from stemyard_operator.decision.actions import LookForMark
 from stemyard_operator.decision.commit_marks import files
-from stemyard_operator.model.observed import Duplicate, FoundManifest, FoundSource, job_of
+from stemyard_operator.model.job import job_of
+from stemyard_operator.model.observed import Duplicate, FoundManifest, FoundSource
 from tests.operator.world import SPEC, World, mark_of, stamp
 from tests.operator.world import settings as configured
 

@@ -16,7 +16,8 @@ from stemyard_contract.separationjob import LABEL_OWNER, AttemptsStatus, Phase
 from stemyard_operator.clients.s3 import Objects
 from stemyard_operator.decision.actions import Copy
 from stemyard_operator.informer.duplicate_index import Duplicates, duplicates_of
-from stemyard_operator.model.observed import Duplicate, Separation
+from stemyard_operator.model.observed import Duplicate
+from stemyard_operator.model.separation import Separation
 from stemyard_operator.reconciler.copy_stems import copy_stems
 from tests.operator.decision.test_decide import conditions, failure, separating
 from tests.operator.world import INSTALL, START, World, mark_of, settings

@@ -12,7 +12,7 @@ from stemyard_contract.separationjob import LABEL_QUEUE, Phase, Reason
 from stemyard_operator.config.settings import Settings, load_settings
 from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.jobs.kueue import LABEL_PRIORITY, workload_of
-from stemyard_operator.model.observed import Workload
+from stemyard_operator.model.pod import Workload
 from tests.operator.decision.test_decide import UNSCHEDULABLE, conditions, failure, pending
 from tests.operator.world import SPEC, World, settings, stamp
 

@@ -15,7 +15,8 @@ from stemyard_operator.config.profiles import Gpu, load_profiles, quantity_bytes
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.jobs.disk import fetch_workspace, mebibytes, separate_workspace
 from stemyard_operator.jobs.manifest import build_job
-from stemyard_operator.model.observed import Separation, job_of, separation_of
+from stemyard_operator.model.job import job_of
+from stemyard_operator.model.separation import Separation, separation_of
 from tests.operator.world import SPEC, World, settings
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "operator"

@@ -8,7 +8,7 @@ import pytest
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import SeparationJobStatus
 from stemyard_operator.maintenance.orphans import Findings, Kept, Sighting, seen_before, to_keep
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.separation import Separation
 from tests.operator.decision.test_decide import separating
 from tests.operator.world import INSTALL, World
 

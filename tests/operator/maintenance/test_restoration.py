@@ -11,7 +11,8 @@ from stemyard_contract.identity import spec_cache_key, track_id
 from stemyard_contract.mirror import record_of
 from stemyard_contract.separationjob import LABEL_OWNER, LABEL_TRACK
 from stemyard_operator.maintenance.restoration import expired, manifests_among, newest, readable, resource_of, status_of
-from stemyard_operator.model.observed import FoundManifest, Separation, separation_of
+from stemyard_operator.model.observed import FoundManifest
+from stemyard_operator.model.separation import Separation, separation_of
 from tests.operator.world import INSTALL, SPEC, START, World, mark_of
 
 

@@ -13,7 +13,7 @@ from opentelemetry.trace import StatusCode
 from stemyard_contract.tracing import ANNOTATION_TRACEPARENT, traceparent_of
 from stemyard_operator.decision.status_change import Account, Span
 from stemyard_operator.informer.cache_entry import trimmed
-from stemyard_operator.model.observed import separation_of
+from stemyard_operator.model.separation import separation_of
 from stemyard_operator.observability.tracing import Tracing
 from stemyard_operator.webhooks.dispatcher import Parcel
 from tests.operator.world import START, World

@@ -14,7 +14,7 @@ from stemyard_contract.source import Source
 from stemyard_operator.hosts import host_of
 from stemyard_operator.informer.cluster_cache import Projection
 from stemyard_operator.jobs.manifest import build_job
-from stemyard_operator.model.observed import Separation
+from stemyard_operator.model.separation import Separation
 from stemyard_operator.reconciler.concurrency import Slots
 from tests.operator.world import START, World, settings, stamp
 

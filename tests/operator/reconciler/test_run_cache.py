@@ -6,7 +6,8 @@ import pytest
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import SeparationJobStatus
-from stemyard_operator.model.observed import Job, Pod, job_of
+from stemyard_operator.model.job import Job, job_of
+from stemyard_operator.model.pod import Pod
 from stemyard_operator.reconciler.run_cache import Recalls
 from tests.operator.decision.test_decide import separating
 from tests.operator.world import World

@@ -1,0 +1,58 @@
+"""Reading and setting the conditions of a SeparationJob. Pure."""
+
+from datetime import datetime
+from typing import Final, Literal
+
+from stemyard_contract.failures import FailureCode
+from stemyard_contract.separationjob import (
+    Condition,
+    ConditionType,
+    Phase,
+    SeparationJobStatus,
+    phase_of,
+)
+from stemyard_operator.model.separation import Separation
+
+_MESSAGE_LIMIT: Final = 1024
+
+
+_ORDER: Final = {str(kind): position for position, kind in enumerate(ConditionType)}
+
+
+def holds(status: SeparationJobStatus, kind: ConditionType) -> bool:
+    """Return whether a condition is True."""
+    return any(condition.type == kind and condition.status == "True" for condition in status.conditions)
+
+
+def set_condition(
+    status: SeparationJobStatus,
+    kind: ConditionType,
+    value: Literal["True", "False", "Unknown"],
+    reason: str,
+    now: datetime,
+    message: str = "",
+) -> None:
+    """Set a condition; its transition time moves only when its value does."""
+    before = next((condition for condition in status.conditions if condition.type == kind), None)
+    since = before.last_transition_time if before and before.status == value else now.replace(microsecond=0)
+    condition = Condition(
+        type=kind,
+        status=value,
+        reason=reason,
+        message=message[:_MESSAGE_LIMIT],
+        last_transition_time=since,
+    )
+    others = [other for other in status.conditions if other.type != kind]
+    status.conditions = sorted([*others, condition], key=lambda one: _ORDER.get(one.type, len(_ORDER)))
+
+
+def camel(code: FailureCode) -> str:
+    """Return a failure code in the form that conditions have: `SOURCE_TOO_LONG` is `SourceTooLong`."""
+    return "".join(word.capitalize() for word in code.split("_"))
+
+
+def ended(separation: Separation) -> bool:
+    """Return whether the run that is asked for has ended; a terminal phase is final within its run."""
+    status = separation.status
+    phase = phase_of(status.conditions)
+    return status.run == separation.spec.run and phase in {Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED}
