@@ -40,8 +40,6 @@ RECORD_GRACE_SECONDS: Final = 3600
 """How much longer than its SeparationJob a record may live; a deletion removes it at once."""
 QUEUE_PHASES: Final = frozenset({Phase.PENDING, Phase.FETCHING, Phase.QUEUED})
 """Phases that count as waiting in the queue."""
-
-
 PACE_SLOTS: Final = "slots"
 """Field of the pace: separations that may run at once."""
 PACE_FETCH: Final = "fetch"

@@ -15,8 +15,6 @@ TARGETS_LIMIT: Final = 81
 """Deliveries of one run: 64 claims', 16 of the spec, and the deployment's own."""
 
 WebhookUrl = Annotated[str, Field(min_length=8, max_length=URL_LIMIT, pattern=r"^https?://[^\s]+$")]
-
-
 ChosenEvent = Literal[EventType.STARTED, EventType.PROGRESS, EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED]
 """What may be asked for; a test tells everybody whom it names."""
 Events = Annotated[

@@ -30,8 +30,6 @@ ID_NAMESPACE: Final = uuid.UUID("d7af8b89-a2d2-40df-ac43-8251893d31b2")
 
 _PREFIX: Final = "whsec_"
 _VERSION: Final = "v1"
-
-
 EVENT_OF_PHASE: Final[Mapping[Phase, EventType]] = {
     Phase.COMPLETED: EventType.COMPLETED,
     Phase.FAILED: EventType.FAILED,

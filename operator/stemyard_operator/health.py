@@ -1,7 +1,9 @@
 """Whether this replica does its work: liveness and readiness follow what was done, not that a process exists."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from aiohttp import web
@@ -9,6 +11,7 @@ from aiohttp import web
 ALIVE_SECONDS: Final = 360.0
 """Without an event or an ended resync attempt for this long, the process is stuck."""
 _READY_ROUNDS: Final = 3
+_SHUTDOWN_SECONDS: Final = 5.0
 
 
 class Health:
@@ -68,3 +71,16 @@ class Health:
 
 def _answer(well: bool) -> web.Response:
     return web.Response(status=200 if well else 503, text="ok" if well else "stale")
+
+
+@asynccontextmanager
+async def serving(application: web.Application, port: int) -> AsyncIterator[None]:
+    """Serve an application on all addresses while the block runs; calls under way may end."""
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, port=port).start()
+        await asyncio.sleep(0)
+        yield
+    finally:
+        await runner.cleanup()

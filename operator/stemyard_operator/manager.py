@@ -21,7 +21,7 @@ from stemyard_operator.decision.status_change import Account
 from stemyard_operator.desk.authentication import Callers
 from stemyard_operator.desk.server import Desk
 from stemyard_operator.errors import OperatorError
-from stemyard_operator.health import Health
+from stemyard_operator.health import Health, serving
 from stemyard_operator.informer.cache_entry import Key
 from stemyard_operator.informer.cluster_cache import Projection
 from stemyard_operator.informer.duplicate_index import Duplicates
@@ -35,18 +35,15 @@ from stemyard_operator.mirror.delivery_log import DeliveryLog
 from stemyard_operator.mirror.progress import ProgressBoard
 from stemyard_operator.mirror.throughput import Pace
 from stemyard_operator.mirror.writer import MirrorFeed
-from stemyard_operator.observability.metrics import Metrics
+from stemyard_operator.observability.metrics import Metrics, Readings
 from stemyard_operator.observability.tracing import Tracing
-from stemyard_operator.readings import Readings
 from stemyard_operator.reconciler.concurrency import Slots
 from stemyard_operator.reconciler.reconciler import Reconciler
-from stemyard_operator.servers import serving
 from stemyard_operator.webhooks.delivery import Deliveries
 from stemyard_operator.webhooks.dispatcher import Courier
 from stemyard_operator.webhooks.request import Letters
 from stemyard_operator.webhooks.secrets import Keychain
-from stemyard_operator.workers import work
-from stemyard_operator.workqueue import WorkQueue
+from stemyard_operator.workqueue import WorkQueue, work
 
 _PAUSE_BASE: Final = 0.5
 _PAUSE_MAX: Final = 30.0

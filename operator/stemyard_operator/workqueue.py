@@ -2,17 +2,20 @@
 
 import asyncio
 import heapq
+import logging
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from itertools import count
 from typing import Final, Generic, TypeVar
 
 from stemyard_operator.backoff import pause_after
+from stemyard_operator.errors import OperatorError
 
 _RETRY_BASE: Final = 0.5
 _RETRY_MAX: Final = 120.0
-
 Key = TypeVar("Key", bound=Hashable)
+
+log = logging.getLogger(__name__)
 
 
 class WorkQueue(Generic[Key]):
@@ -120,3 +123,35 @@ class WorkQueue(Generic[Key]):
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+async def work(queue: WorkQueue[Key], handle: Callable[[Key], Awaitable[float | None]], workers: int) -> None:
+    """Handle keys for ever, so many at a time.
+
+    `handle` returns the seconds until the key is due again, None for when it is added anew. Where it fails, the key
+    comes back later each time; nothing a handler raises ends a worker.
+    """
+    async with asyncio.TaskGroup() as group:
+        for _ in range(workers):
+            group.create_task(_worker(queue, handle))
+
+
+async def _worker(queue: WorkQueue[Key], handle: Callable[[Key], Awaitable[float | None]]) -> None:
+    while True:
+        key = await queue.get()
+        try:
+            again = await handle(key)
+        except OperatorError as error:
+            log.warning("again later: %s", error, extra={"key": str(key), "code": error.code})
+            queue.retry(key)
+        except Exception:  # one broken key must not stop the others
+            log.exception("failed unexpectedly, again later", extra={"key": str(key)})
+            queue.retry(key)
+        else:
+            queue.forget(key)
+            if again is not None:
+                queue.add(key, again)
+        finally:
+            queue.done(key)
+        # thousands of keys may be due of which each is handled without a pause: the lease must be renewed meanwhile
+        await asyncio.sleep(0)

@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from stemyard_contract.handover import DESK_TOKEN_PATH, TERMINATION_MESSAGE_PATH
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
 _PREFIX: Final = "STEMYARD_"
 
 

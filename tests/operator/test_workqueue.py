@@ -6,8 +6,7 @@ from itertools import pairwise
 import pytest
 
 from stemyard_operator.errors import OperatorError
-from stemyard_operator.workers import work
-from stemyard_operator.workqueue import WorkQueue
+from stemyard_operator.workqueue import WorkQueue, work
 
 
 async def drained(queue: WorkQueue[str], seconds: float = 0.05) -> list[str]:

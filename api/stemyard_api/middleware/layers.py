@@ -51,8 +51,6 @@ _PROCESS: Final = secrets.token_hex(8)
 _numbers = itertools.count()
 _access_log = AccessLog()
 _log = logging.getLogger(__name__)
-
-
 Stream = Callable[[Receive, Send], Awaitable[None]]
 
 

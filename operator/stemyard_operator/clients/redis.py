@@ -12,6 +12,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
+from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import (
     ATTEMPT_FIELD,
     ATTEMPTS_KEPT,
@@ -23,12 +24,13 @@ from stemyard_contract.mirror import (
     QUEUE_PHASES,
     RECORD_GRACE_SECONDS,
     AttemptRecord,
+    EventRecord,
     MirrorKeys,
     MirrorRecord,
     ProgressRecord,
 )
+from stemyard_contract.separationjob import Phase
 from stemyard_operator.errors import MirrorError
-from stemyard_operator.happenings import advance_of, change_of
 
 _SECONDS: Final = 3.0
 """For one call, its repetition on a new connection included."""
@@ -37,7 +39,6 @@ _LONG_SECONDS: Final = 60.0
 _CONNECT_SECONDS: Final = 2.0
 _LEARNING: Final = 0.2
 """Share of what is new in a learned figure: about the last ten count (exponential smoothing)."""
-
 _TELL: Final = f"""
 local function tell(stream, channel, track, event)
   redis.call('XADD', stream, 'MAXLEN', '~', '{EVENTS_KEPT}', '*', '{EVENT_FIELD}', event)
@@ -46,7 +47,6 @@ local function tell(stream, channel, track, event)
 end
 """
 """An event is added in the script that makes it true: a reader who hears of it finds the record already there."""
-
 _PUT: Final = """
 local known = redis.call('HMGET', KEYS[2], 'uid', 'version', 'created')
 local uid, version, created = known[1], known[2], known[3]
@@ -69,7 +69,6 @@ if old.uid ~= new.uid or old.phase ~= new.phase or old.run ~= new.run or old.sta
 end
 return 1
 """
-
 _DROP: Final = """
 local uid = redis.call('HGET', KEYS[2], 'uid')
 if uid and ARGV[2] ~= '' and uid ~= ARGV[2] then return 0 end
@@ -78,7 +77,6 @@ redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
 return 1
 """
-
 _PROGRESS: Final = """
 local stored = redis.call('GET', KEYS[1])
 if stored then
@@ -97,8 +95,6 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 tell(KEYS[2], KEYS[3], ARGV[3], ARGV[4])
 return 1
 """
-
-
 _PACE: Final = f"""
 for i = 1, #ARGV, 3 do
   local how, name, new = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
@@ -254,4 +250,39 @@ def _connection(url: str) -> Redis:
         socket_connect_timeout=_CONNECT_SECONDS,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1),
         health_check_interval=30,
+    )
+
+
+def change_of(record: MirrorRecord, at: float) -> EventRecord:
+    """Return the event of a track's new phase or run.
+
+    Args:
+        record: what the mirror holds from now on.
+        at: epoch seconds.
+    """
+    current = record.status_run == record.run
+    return EventRecord(
+        kind="phase",
+        uid=record.uid,
+        run=record.run,
+        # a run that was only asked for has come no further than that
+        phase=record.phase if current else Phase.PENDING,
+        progress=record.progress if current else 0,
+        stage=WorkStage(record.stage) if current and record.stage in set(WorkStage) else None,
+        reason=record.reason if current else None,
+        at=at,
+    )
+
+
+def advance_of(progress: ProgressRecord) -> EventRecord:
+    """Return the event of progress within a phase."""
+    return EventRecord(
+        kind="progress",
+        uid=progress.uid,
+        run=progress.run,
+        phase=Phase.FETCHING if progress.stage is WorkStage.FETCH else Phase.SEPARATING,
+        progress=progress.progress,
+        stage=progress.stage,
+        step=progress.step,
+        at=progress.at,
     )

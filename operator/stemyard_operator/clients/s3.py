@@ -18,38 +18,29 @@ from stemyard_contract.object_source import owner_key
 from stemyard_operator.clients.s3_http import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, Bucket
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.errors import StoreError, StoreLacksError, StoreRefusedError
-from stemyard_operator.presigner import Presigner
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+from urllib.parse import quote
 
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 
+LINK_SECONDS: Final = 15 * 60
+"""Longest life of a link that the desk hands out."""
+_SERVICE: Final = "s3"
+_SAFE: Final = "/~"
+"""What S3 leaves as it is in a key, besides letters, digits and `_.-`."""
 _THREADS: Final = 8
-
-
 _SIGNED_SECONDS: Final = 60
-
-
 _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
-
-
 _REFUSED: Final = frozenset(
     {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidBucketName", "BucketAlreadyExists"}
 )
-
-
 _OWN_BUCKET: Final = frozenset({"BucketAlreadyOwnedByYou"})
-
-
 _LACKING: Final = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405"})
-
-
 _NO_RULES: Final = frozenset({"NoSuchLifecycleConfiguration", "NoSuchCORSConfiguration"})
-
-
 P = ParamSpec("P")
-
-
 T = TypeVar("T")
 
 
@@ -263,5 +254,28 @@ def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-LINK_SECONDS: Final = 15 * 60
-"""Longest life of a link that the desk hands out."""
+class Presigner:
+    """Makes presigned links, by AWS Signature Version 4 in the query.
+
+    Args:
+        bucket: the bucket's own address.
+        region: in which the store is.
+        seconds: for which a link holds.
+    """
+
+    def __init__(self, bucket: str, region: str, seconds: int) -> None:
+        self._bucket = bucket
+        self._region = region
+        self._seconds = seconds
+        # botocore finds it out twice for each link
+        signer = S3SigV4QueryAuth(Credentials("", ""), _SERVICE, region, seconds)
+        self._headers = {"Host": signer.headers_to_sign(AWSRequest("GET", bucket))["host"]}
+
+    def sign(
+        self, method: str, key: str, query: Mapping[str, str], credentials: Credentials | ReadOnlyCredentials
+    ) -> str:
+        """Return a link for a method at a key, or at the bucket itself where the key is empty."""
+        address = f"{self._bucket.rstrip('/')}/{quote(key, safe=_SAFE)}" if key else self._bucket
+        request = AWSRequest(method, address, headers=self._headers, params=dict(query))
+        S3SigV4QueryAuth(credentials, _SERVICE, self._region, self._seconds).add_auth(request)
+        return str(request.url)

@@ -9,35 +9,71 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    StringConstraints,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stemyard_contract.models import MODELS, Flavour
 from stemyard_contract.object_source import check_prefixes
 from stemyard_contract.redis_url import with_authority
 from stemyard_contract.runtime import absent
 from stemyard_contract.webhook import SecretError
+from stemyard_operator.config.fields import Url, words
 from stemyard_operator.config.profiles import Profile, load_profiles
 from stemyard_operator.config.webhook_endpoints import EndpointsError
 from stemyard_operator.config.webhook_settings import WebhookSettings
 from stemyard_operator.errors import ConfigurationError
-from stemyard_operator.source_settings import SourceSettings
 from stemyard_operator.webhooks.secrets import ENDPOINTS_FILE, Keychain, secrets
 
+_EXTRACTOR: Final = r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$"
 _MIB: Final = 1024 * 1024
-
 Words = Annotated[tuple[str, ...], NoDecode]
 """Words separated by commas."""
 Seconds = Annotated[float, Field(gt=0)]
+Interval = Annotated[float, Field(ge=0, le=3600)]
+
+
+def _no_catch_all(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse the extractor that reads any address: links would no longer be checked by us."""
+    if taken := {"generic", "default", "all"} & {name.lower() for name in names}:
+        raise ValueError(f"{', '.join(sorted(taken))} would read any address; name the extractors of single sites")
+    return names
+
+
+class SourceSettings(BaseSettings):
+    """Everything a deployment can set about where songs come from."""
+
+    youtube_enabled: bool = True
+    youtube_cookies_secret: str = ""
+    """Secret with the key `cookies.txt`, in every watched namespace."""
+    youtube_proxy_secret: str = ""
+    """Secret with the key `proxyUrl`, in every watched namespace."""
+    youtube_po_token_url: Url | None = None
+    """Base URL of a provider of PO tokens."""
+    youtube_request_interval: Interval = 0.5
+    """Seconds between two requests."""
+    youtube_download_delay: Interval = 0
+    """Least seconds to wait before a download."""
+    youtube_download_delay_max: Interval = 0
+    """Most seconds to wait before a download; 0 means the least."""
+    youtube_extractors: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=_EXTRACTOR)], ...],
+        NoDecode,
+        BeforeValidator(words),
+        AfterValidator(_no_catch_all),
+    ] = ()
+    """More extractors of yt-dlp whose links are accepted."""
 
 
 class FetchVolume(BaseModel):

@@ -8,11 +8,10 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import MarkReference, WorkStage
 from stemyard_contract.identity import job_name
 from stemyard_contract.separationjob import Reason
-from stemyard_operator.attempts import DISRUPTION_LIMIT, Failed, failure_of
 from stemyard_operator.config.profiles import quantity_bytes
 from stemyard_operator.decision.actions import ConfirmAbsent, Decision, LookForMark, ReadPods, ReadWorkload, ask
 from stemyard_operator.decision.deduplication import reuse
-from stemyard_operator.decision.failure_policy import failed, given_up
+from stemyard_operator.decision.failure_policy import DISRUPTION_LIMIT, Failed, failed, failure_of, given_up
 from stemyard_operator.decision.status_draft import HOLD_SECONDS, LOOK_SECONDS, TICK_SECONDS, Turn
 from stemyard_operator.jobs.kueue import UNEXPLAINED, queue_of
 from stemyard_operator.jobs.manifest import JOB_TTL_SECONDS, build_job

@@ -23,11 +23,7 @@ from stemyard_operator.model.observed import FoundManifest, FoundSource
 from stemyard_operator.model.separation import Separation
 
 _TITLE_LIMIT: Final = 512
-
-
 _FETCHED_PERCENT: Final = 10
-
-
 STAGE_CONDITION: Final = {
     WorkStage.FETCH: ConditionType.FETCHED,
     WorkStage.SEPARATE: ConditionType.SEPARATED,

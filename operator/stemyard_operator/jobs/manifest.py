@@ -38,23 +38,11 @@ from stemyard_operator.model.separation import Separation
 
 JOB_LABELS: Final = {LABEL_MANAGED_BY: MANAGED_BY}
 """Labels by which the operator watches its Jobs."""
-
-
 JOB_TTL_SECONDS: Final = 3600
-
-
 _USER: Final = 65532
-
-
 _GRACE_SECONDS: Final = 10
-
-
 _TOKEN_SECONDS: Final = 3600
-
-
 _TMP: Final = "64Mi"
-
-
 _CONTAINER: Final = "separator"
 
 
@@ -111,8 +99,6 @@ _STAYS: Final = {
     "karpenter.sh/do-not-disrupt": "true",
 }
 """A node is not taken away for the sake of its price while it separates; it is as soon as nothing runs there."""
-
-
 _ONE_POD: Final = {
     "backoffLimit": 0,
     "completions": 1,

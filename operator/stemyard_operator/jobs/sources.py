@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from stemyard_operator.source_settings import SourceSettings
+from stemyard_operator.config.settings import SourceSettings
 
 _COOKIES: Final = "youtube-cookies"
 _COOKIES_FOLDER: Final = "/var/run/secrets/stemyard-youtube"

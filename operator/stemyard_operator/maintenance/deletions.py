@@ -8,8 +8,6 @@ from stemyard_operator.clients.s3 import LINK_SECONDS, Objects
 from stemyard_operator.workqueue import WorkQueue
 
 _MARGIN_SECONDS: Final = 30
-
-
 log = logging.getLogger(__name__)
 
 

@@ -14,8 +14,6 @@ from stemyard_contract.separationjob import (
 from stemyard_operator.model.separation import Separation
 
 _MESSAGE_LIMIT: Final = 1024
-
-
 _ORDER: Final = {str(kind): position for position, kind in enumerate(ConditionType)}
 
 

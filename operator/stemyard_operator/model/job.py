@@ -23,8 +23,6 @@ from stemyard_operator.config.profiles import quantity_bytes
 from stemyard_operator.model.separation import Resource, controller_of, moment
 
 _JOB_NAME: Final = re.compile(r"-(?P<stage>[fs])(?P<run>\d{1,6})-(?P<attempt>\d{1,6})$")
-
-
 _STAGES: Final = {stage[0]: stage for stage in WorkStage}
 
 

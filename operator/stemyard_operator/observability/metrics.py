@@ -1,7 +1,9 @@
 """Prometheus metrics of a replica, and the only importer of prometheus_client."""
 
+import collections
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -19,18 +21,85 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from stemyard_contract.mirror import AttemptRecord
-from stemyard_contract.separationjob import TERMINAL_PHASES
+from stemyard_contract.separationjob import TERMINAL_PHASES, Phase
+from stemyard_operator.clients.leader_election import Elector
 from stemyard_operator.decision.status_change import OTHER, Account
-from stemyard_operator.readings import Readings
+from stemyard_operator.health import Health
+from stemyard_operator.informer.cache_entry import Key
+from stemyard_operator.informer.cluster_cache import Projection
+from stemyard_operator.mirror.writer import MirrorFeed
+from stemyard_operator.webhooks.dispatcher import Courier
+from stemyard_operator.workqueue import WorkQueue
 
 METRICS_PATH: Final = "/metrics"
 _TURNS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _WAITS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
 _STAGES: Final = (1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600)
-
 _ATTEMPTS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
+_Item = TypeVar("_Item")
 
-Key = TypeVar("Key")
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One moment. Ages are seconds."""
+
+    leader: bool
+    phases: Mapping[Phase, int]
+    """SeparationJobs by phase; empty unless this replica leads, so that replicas can be added up."""
+    due: int
+    later: int
+    retries: int
+    """Turns that failed and were put off, since the process started."""
+    watch_age: float
+    resync_age: float | None
+    mirror_lag: float
+    mirror_waiting: int
+    webhooks_pending: int = 0
+    """Deliveries neither made nor given up; 0 unless this replica leads."""
+    webhook_lanes: Mapping[str, int] = field(default_factory=dict)
+    """Consumers that something waits for, by the state of their breaker."""
+
+
+class Readings:
+    """Nothing is kept up to date for this: it is counted when asked for."""
+
+    def __init__(
+        self,
+        projection: Projection,
+        queue: WorkQueue[Key],
+        health: Health,
+        feed: MirrorFeed,
+        elector: Elector,
+        courier: Courier,
+    ) -> None:
+        self._projection = projection
+        self._queue = queue
+        self._health = health
+        self._feed = feed
+        self._elector = elector
+        self._courier = courier
+
+    def now(self) -> Reading:
+        """Read everything."""
+        leader = self._elector.leading
+        due = self._queue.due
+        return Reading(
+            leader=leader,
+            phases=self._phases() if leader else {},
+            due=due,
+            later=len(self._queue) - due,
+            retries=self._queue.retries,
+            watch_age=self._health.event_age,
+            resync_age=self._health.resync_age,
+            mirror_lag=self._feed.lag,
+            mirror_waiting=self._feed.behind,
+            webhooks_pending=self._projection.webhooks_pending() if leader else 0,
+            webhook_lanes=self._courier.lanes(),
+        )
+
+    def _phases(self) -> dict[Phase, int]:
+        counted = collections.Counter(self._projection.phases())
+        return {phase: counted[phase] for phase in Phase}
 
 
 class Metrics:
@@ -149,10 +218,10 @@ class Metrics:
         """Count one call to the API server, in the words that a Role uses."""
         self._requests.labels(verb, resource, str(code)).inc()
 
-    def timed(self, handle: Callable[[Key], Awaitable[float | None]]) -> Callable[[Key], Awaitable[float | None]]:
+    def timed(self, handle: Callable[[_Item], Awaitable[float | None]]) -> Callable[[_Item], Awaitable[float | None]]:
         """Return the handler with its duration measured, whether it fails or not."""
 
-        async def measured(key: Key) -> float | None:
+        async def measured(key: _Item) -> float | None:
             begun = time.perf_counter()
             try:
                 return await handle(key)

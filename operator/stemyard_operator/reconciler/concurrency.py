@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 from stemyard_contract.handover import WorkStage
+from stemyard_contract.identity import youtube_id
 from stemyard_contract.source import Source
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.hosts import host_of
 from stemyard_operator.informer.cache_entry import Key
 from stemyard_operator.informer.cluster_cache import Projection
 from stemyard_operator.model.job import Job
@@ -23,6 +24,7 @@ Lane = tuple[str, str]
 _Place = tuple[tuple[int, float, str], str]
 """Sort key of a separation, and its name."""
 _NO_HOST: Final = ""
+_YOUTUBE: Final = "youtube.com"
 
 
 @dataclass
@@ -198,3 +200,12 @@ class Slots:
 
 def _place(separation: Separation) -> _Place:
     return separation.place, separation.name
+
+
+def host_of(source: Source) -> str:
+    """Return the host, all of YouTube being one; "" where nothing outside is asked, as for uploads."""
+    if source.search_query is not None:
+        return _YOUTUBE
+    if source.url is None:
+        return ""
+    return _YOUTUBE if youtube_id(source.url) else (urlsplit(source.url).hostname or "").lower()

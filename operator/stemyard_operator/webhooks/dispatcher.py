@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stemyard_contract.address_guard import origin_of
-from stemyard_operator.breaker import Breaker
 from stemyard_operator.config.webhook_settings import WebhookSettings
 from stemyard_operator.decision.webhook_progress import Notice
 from stemyard_operator.model.attempt_result import Attempted
 
+_FAILURES: Final = 5
+_FIRST_SECONDS: Final = 1.0
 _LANES_KEPT: Final = 1024
 """Consumers whose breaker is remembered while nothing is on its way to them."""
 _NEWS_WAITING: Final = 100
 """What may wait for one consumer when another notice comes; one that cannot keep up is told the ends only."""
 _AGAIN_SECONDS: Final = 2.0
 """When to look again at a delivery that could not be attempted."""
-
 log = logging.getLogger(__name__)
 
 
@@ -50,6 +50,36 @@ class News:
     def url(self) -> str:
         """Where it goes."""
         return self.notice.url
+
+
+class Breaker:
+    """Closed: all may go. Open: none. After a while one goes ahead, and its outcome decides for the others."""
+
+    def __init__(self, longest_seconds: float, clock: Callable[[], float]) -> None:
+        self._longest = longest_seconds
+        self._clock = clock
+        self._failures = 0
+        self._open_until = 0.0
+
+    @property
+    def closed(self) -> bool:
+        """Whether the consumer is thought to be well."""
+        return self._failures < _FAILURES
+
+    @property
+    def wait(self) -> float:
+        """Seconds until one may go ahead; 0 while it is closed."""
+        return 0.0 if self.closed else max(0.0, self._open_until - self._clock())
+
+    def told(self, *, well: bool) -> None:
+        """Take in how an attempt went."""
+        if well:
+            self._failures = 0
+            return
+        self._failures += 1
+        if not self.closed:
+            pause = _FIRST_SECONDS * 2.0 ** min(self._failures - _FAILURES, 20)
+            self._open_until = self._clock() + min(self._longest, pause)
 
 
 @dataclass(slots=True)

@@ -19,8 +19,7 @@ from stemyard_operator.decision.status_change import Account, Span, account
 from stemyard_operator.health import Health
 from stemyard_operator.informer.cluster_cache import Projection
 from stemyard_operator.mirror.writer import MirrorFeed
-from stemyard_operator.observability.metrics import Metrics
-from stemyard_operator.readings import Reading
+from stemyard_operator.observability.metrics import Metrics, Reading
 from stemyard_operator.workqueue import WorkQueue
 from tests.operator.decision.test_webhook_outbox import ONE, OWN, finished
 from tests.operator.world import NAMESPACE, SPEC, START, World, settings

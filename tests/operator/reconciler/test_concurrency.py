@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.source import Source
-from stemyard_operator.hosts import host_of
 from stemyard_operator.informer.cluster_cache import Projection
 from stemyard_operator.jobs.manifest import build_job
 from stemyard_operator.model.separation import Separation
-from stemyard_operator.reconciler.concurrency import Slots
+from stemyard_operator.reconciler.concurrency import Slots, host_of
 from tests.operator.world import START, World, settings, stamp
 
 FETCH, SEPARATE = WorkStage

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from stemyard_contract.event_types import EventType
-from stemyard_operator.breaker import Breaker
 from stemyard_operator.decision.webhook_progress import Notice
 from stemyard_operator.model.attempt_result import Attempted
-from stemyard_operator.webhooks.dispatcher import Courier, News, Parcel
+from stemyard_operator.webhooks.dispatcher import Breaker, Courier, News, Parcel
 from tests.operator.world import settings
 
 GOOD, BAD = "https://good.example.com/hook", "https://bad.example.com/hook"
