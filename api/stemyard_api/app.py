@@ -26,7 +26,6 @@ from stemyard_api.routes import (
     separations,
     uploads,
     usage,
-    webhook_tests,
     webhooks,
 )
 from stemyard_api.schemas.openapi import complete
@@ -34,7 +33,7 @@ from stemyard_api.settings import Settings, load_settings
 
 _DESCRIPTION = "Ask for a song; get its vocals and instrumental."
 
-_ROUTED = (separations, jobs, events, batch, uploads, capabilities, queue, usage, webhooks, webhook_tests, health)
+_ROUTED = (separations, jobs, events, batch, uploads, capabilities, queue, usage, webhooks, health)
 
 
 class App(FastAPI):

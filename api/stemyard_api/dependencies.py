@@ -9,17 +9,17 @@ from typing import Annotated, cast
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
+from stemyard_api.asgi import PRINCIPAL
 from stemyard_api.auth.api_keys import Principal, Scope
 from stemyard_api.clients.cloudflare_kv import Kv
 from stemyard_api.clients.kubernetes import Cluster, connect
 from stemyard_api.clients.redis import Store
 from stemyard_api.clients.s3 import Objects
-from stemyard_api.middleware.layers import PRINCIPAL
 from stemyard_api.observability.metrics import Metrics, Readings
+from stemyard_api.observability.probes import Prober, backend, up
 from stemyard_api.ratelimit.cloudflare import Shares
 from stemyard_api.ratelimit.limiter import Limiter
 from stemyard_api.ratelimit.quotas import Quotas
-from stemyard_api.routes.health import Prober, backend, up
 from stemyard_api.services.cache_hits import Hits
 from stemyard_api.services.event_hub import Hub
 from stemyard_api.services.idempotency import Bindings

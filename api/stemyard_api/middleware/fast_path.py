@@ -9,21 +9,10 @@ from typing import Final, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stemyard_api.asgi import COUNTED, HEADERS, PRINCIPAL, STREAM, Layer, Stream
 from stemyard_api.auth.api_keys import Keyring, Principal, presented_key
 from stemyard_api.auth.api_keys import Scope as KeyScope
-from stemyard_api.middleware.layers import (
-    COUNTED,
-    HEADERS,
-    PRINCIPAL,
-    SECURE_HEADERS,
-    SECURITY_HEADERS,
-    STREAM,
-    Layer,
-    Stream,
-    limiter_of,
-    note_end,
-    request_id_of,
-)
+from stemyard_api.middleware.layers import SECURE_HEADERS, SECURITY_HEADERS, limiter_of, note_end, request_id_of
 from stemyard_api.problems import REQUEST_ID
 from stemyard_api.ratelimit.limiter import Policy, headers_of
 from stemyard_api.services.cache_hits import BODY_LIMIT

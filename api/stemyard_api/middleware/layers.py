@@ -5,13 +5,13 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 from ipaddress import ip_address, ip_network
 from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stemyard_api.asgi import COUNTED, HEADERS, PRINCIPAL, Layer
 from stemyard_api.auth.api_keys import Keyring, presented_key
 from stemyard_api.errors import ApiError, RequestTooLargeError, UnauthenticatedError
 from stemyard_api.observability.logs import AccessLog
@@ -21,17 +21,6 @@ from stemyard_api.ratelimit.limiter import Limiter, Policy, headers_of, refusal
 
 BODY_LIMIT: Final = 1024 * 1024
 """Bytes of a request body; files do not pass through the API."""
-HEADERS: Final = "stemyard.headers"
-"""Where a request's headers are kept as a dict; of several with one name, the last."""
-COUNTED: Final = "stemyard.counted"
-"""Where the decision about a request is kept that the hot route has counted."""
-STREAM: Final = "stemyard.stream"
-"""Where a route leaves what is to be sent after the beginning of its answer, for as long as the client listens.
-
-The outermost layer sends it, so that an open stream does not keep the frames of all layers in memory.
-"""
-PRINCIPAL: Final = "stemyard.principal"
-"""Where the caller is kept in an ASGI scope."""
 PUBLIC_PATHS: Final = frozenset({"/health", "/livez", "/readyz", "/metrics", "/openapi.json"})
 """Paths that need no key."""
 _PROBES: Final = frozenset({"/health", "/livez", "/readyz", "/metrics"})
@@ -46,27 +35,10 @@ SECURITY_HEADERS: Final = (
     (b"x-frame-options", b"DENY"),
 )
 SECURE_HEADERS: Final = (*SECURITY_HEADERS, (b"strict-transport-security", b"max-age=31536000"))
-
 _PROCESS: Final = secrets.token_hex(8)
 _numbers = itertools.count()
 _access_log = AccessLog()
 _log = logging.getLogger(__name__)
-Stream = Callable[[Receive, Send], Awaitable[None]]
-
-
-class Layer:
-    """Wraps an app; subclasses handle requests, everything else passes."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Handle one connection."""
-        return (self.handle if scope["type"] == "http" else self._app)(scope, receive, send)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        raise NotImplementedError
 
 
 class RequestContext(Layer):

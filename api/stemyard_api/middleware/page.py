@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from stemyard_api.middleware.layers import HEADERS, Layer
+from stemyard_api.asgi import HEADERS, Layer
 from stemyard_api.settings import Settings
 
 _FOLDER: Final = "/web/"

@@ -5,32 +5,23 @@ OpenTelemetry specification hold (`OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `O
 """
 
 import os
-from collections.abc import Mapping
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stemyard_api.middleware.layers import Layer
+from stemyard_api.asgi import Layer
 from stemyard_api.settings import SettingsError
-from stemyard_contract.tracing import ANNOTATION_TRACEPARENT
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
+from stemyard_api.asgi import _traceparent
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-_traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 
 def enabled() -> bool:
     """Whether the deployment says where traces go."""
     return any(os.environ.get(name) for name in _ENDPOINTS)
-
-
-def annotations() -> Mapping[str, str]:
-    """Return what a SeparationJob made now is annotated with: the trace of the request, where there is one."""
-    current = _traceparent.get()
-    return {} if current is None else {ANNOTATION_TRACEPARENT: current}
 
 
 def provider() -> "TracerProvider":

@@ -14,8 +14,8 @@ from stemyard_api.problems import invalid_request
 from stemyard_api.ratelimit.limiter import refusal
 from stemyard_api.routes.separations import submit
 from stemyard_api.schemas.examples import BATCH, problems
+from stemyard_api.schemas.requests import SeparationRequest
 from stemyard_api.schemas.responses import Batch, BatchItem
-from stemyard_api.services.order import SeparationRequest
 
 ITEMS_LIMIT: Final = 100
 _AT_ONCE: Final = 8

@@ -12,11 +12,11 @@ from fastapi.responses import Response
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from stemyard_api.asgi import STREAM
 from stemyard_api.auth.api_keys import Principal
 from stemyard_api.clients.redis import Event, Store, StoreUnavailableError
 from stemyard_api.dependencies import ReaderDep, ServicesDep
 from stemyard_api.errors import ApiError
-from stemyard_api.middleware.layers import STREAM
 from stemyard_api.routes.jobs import TrackId
 from stemyard_api.schemas.examples import EVENT_SCHEMA, EVENTS, problems
 from stemyard_api.services.event_hub import Feed, Hub, Listener, encode

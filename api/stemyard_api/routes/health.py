@@ -1,134 +1,15 @@
 """Health: what is configured and what answers, probed in the background so that no answer waits for it."""
 
-import asyncio
-import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from stemyard_api.clients.kubernetes import Cluster
-from stemyard_api.clients.redis import Store
-from stemyard_api.clients.s3 import Objects
-from stemyard_api.errors import UnavailableError
-from stemyard_api.observability.metrics import CONTENT_TYPE, Backend, Metrics
-from stemyard_api.ratelimit.cloudflare import Shares
-from stemyard_api.schemas.responses import Health, ServiceStates
-from stemyard_api.settings import Settings
-
-PROBE_SECONDS: Final = 5.0
-"""Between two probes of one part: how old a reported state may be."""
-_TIMEOUT_SECONDS: Final = 4.0
+from stemyard_api.observability.metrics import CONTENT_TYPE, Metrics
+from stemyard_api.observability.probes import Prober, report
+from stemyard_api.schemas.responses import Health
 
 router = APIRouter(tags=["health"])
-
-
-@dataclass
-class Probe:
-    """Asks one part for a sign of life, again and again."""
-
-    check: Callable[[], Awaitable[None]] | None
-    operational: bool = False
-
-    async def once(self) -> None:
-        """Probe, and remember the outcome."""
-        if self.check is None:
-            return
-        try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                await self.check()
-            self.operational = True
-        except (UnavailableError, TimeoutError):
-            self.operational = False
-
-    async def forever(self) -> None:
-        """Probe every few seconds, not in step with other processes."""
-        while True:
-            await self.once()
-            await asyncio.sleep(PROBE_SECONDS * random.uniform(0.8, 1.2))
-
-
-@dataclass(frozen=True, slots=True)
-class Prober:
-    """The probes of one process."""
-
-    redis: Probe
-    storage: Probe
-    kubernetes: Probe
-
-    @classmethod
-    @asynccontextmanager
-    async def running(cls, store: Store | None, objects: Objects | None, cluster: Cluster) -> AsyncIterator["Prober"]:
-        """Probe for as long as the context lasts."""
-        prober = cls(
-            Probe(store.ping if store is not None else None),
-            Probe(objects.ping if objects is not None else None),
-            Probe(cluster.ping),
-        )
-        tasks = [asyncio.create_task(probe.forever()) for probe in (prober.redis, prober.storage, prober.kubernetes)]
-        try:
-            yield prober
-        finally:
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with suppress(asyncio.CancelledError):
-                    await task
-
-
-def states(settings: Settings, prober: Prober, shares: Shares | None = None) -> ServiceStates:
-    """Return what is configured and what answered when last probed.
-
-    Rate limits count as operational while what is in force is shared between processes: Redis, or Cloudflare KV.
-    """
-    redis = settings.redis_url is not None
-    kv = shares is not None and shares.operational
-    return ServiceStates(
-        storage_operational=prober.storage.operational,
-        storage_configured=settings.storage_configured,
-        rate_limiting_operational=prober.redis.operational or kv,
-        rate_limiting_configured=redis or settings.kv_configured,
-        redis_operational=prober.redis.operational,
-        redis_configured=redis,
-        kubernetes_operational=prober.kubernetes.operational,
-    )
-
-
-def backend(prober: Prober, shares: Shares | None) -> Backend:
-    """Return what counts submits now."""
-    if prober.redis.operational:
-        return "redis"
-    return "kv" if shares is not None and shares.operational else "local"
-
-
-def up(settings: Settings, prober: Prober, shares: Shares | None) -> dict[str, bool]:
-    """Return whether each configured part answered when it was last asked."""
-    found = {"kubernetes": prober.kubernetes.operational}
-    if settings.redis_url is not None:
-        found["redis"] = prober.redis.operational
-    if settings.storage_configured:
-        found["storage"] = prober.storage.operational
-    if shares is not None and not prober.redis.operational:
-        found["kv"] = shares.operational
-    return found
-
-
-def report(settings: Settings, prober: Prober, now: float, shares: Shares | None = None) -> Health:
-    """Return the answer of /health; `degraded` when a configured part does not answer."""
-    services = states(settings, prober, shares)
-    broken = (
-        (services["storage_configured"] and not services["storage_operational"])
-        or (services["redis_configured"] and not services["redis_operational"])
-        or not services["kubernetes_operational"]
-    )
-    return Health(
-        status="degraded" if broken else "healthy", timestamp=now, services=services, version=version("stemyard")
-    )
 
 
 @router.get("/health", summary="How the service is", responses={200: {"model": Health}})

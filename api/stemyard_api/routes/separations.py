@@ -12,11 +12,12 @@ from stemyard_api.clients.redis import Reading
 from stemyard_api.dependencies import ReaderDep, Services, ServicesDep, SubmitterDep
 from stemyard_api.errors import TrackNotFoundError
 from stemyard_api.schemas.examples import ACCEPTED, CACHED, JOB_STATES, problems
+from stemyard_api.schemas.requests import SeparationRequest
 from stemyard_api.schemas.responses import Accepted, Cached, Completed, Failed, Processing
 from stemyard_api.services import rendering
 from stemyard_api.services.cache_hits import answer_of
 from stemyard_api.services.idempotency import REPLAYED, Binding
-from stemyard_api.services.order import Order, SeparationRequest, order_of
+from stemyard_api.services.order import Order, order_of
 from stemyard_api.services.placement_rules import Placed, cache_result, cache_status, found_in, is_hit
 from stemyard_contract.mirror import MirrorRecord
 

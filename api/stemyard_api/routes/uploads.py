@@ -13,10 +13,10 @@ from stemyard_api.dependencies import ServicesDep, SubmitterDep
 from stemyard_api.errors import MisconfiguredError, RequestTooLargeError
 from stemyard_api.schemas.examples import UPLOAD_SLOT, problems
 from stemyard_api.schemas.integers import WHOLE
+from stemyard_api.schemas.requests import check_text
 from stemyard_api.schemas.responses import UploadSlot
-from stemyard_api.services.order import check_text
+from stemyard_api.services.stored_sources import mint_upload_id
 from stemyard_api.settings import Settings
-from stemyard_api.upload_id import mint_upload_id
 from stemyard_contract.identity import upload_key
 
 router = APIRouter(tags=["uploads"])

@@ -13,10 +13,11 @@ from stemyard_api.clients.redis import Raw, Store, reading_of
 from stemyard_api.observability.metrics import Metrics
 from stemyard_api.ratelimit.gcra import Decision
 from stemyard_api.ratelimit.limiter import Limiter
+from stemyard_api.schemas.requests import SeparationRequest
 from stemyard_api.schemas.responses import Accepted, Cached
 from stemyard_api.services import rendering
 from stemyard_api.services.links import Links
-from stemyard_api.services.order import Order, SeparationRequest, order_of
+from stemyard_api.services.order import Order, order_of
 from stemyard_api.services.placement_rules import Placed, cache_result, cache_status, found_in, is_hit
 from stemyard_api.settings import Settings
 from stemyard_contract.mirror import MirrorRecord

@@ -1,11 +1,14 @@
 """Estimates: a track's place in the queue, and when it is likely to be completed. Pure."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from typing_extensions import TypedDict
 
+from stemyard_api.clients.coalescing import Coalescer
+from stemyard_api.clients.redis import Store
 from stemyard_contract.mirror import (
     PACE_AUDIO,
     PACE_FETCH,
@@ -18,6 +21,10 @@ from stemyard_contract.separationjob import Phase
 
 ESTIMATED_PHASES: Final = frozenset({*QUEUE_PHASES, Phase.SEPARATING})
 """Phases in which an end can be foreseen."""
+KEPT_SECONDS: Final = 2.0
+"""A place in a queue of separations, which take minutes, is not out of date sooner."""
+_MOST: Final = 10_000
+"""Tracks whose place is told; the place of one behind them would help nobody."""
 _FETCHED_PERCENT: Final = 10.0
 _PUBLISHED_PERCENT: Final = 99.0
 
@@ -72,3 +79,30 @@ def remaining_seconds(record: MirrorRecord, progress: float, standing: Standing,
     queue = ahead * average / max(1.0, pace.get(PACE_SLOTS, 1.0))
     fetch = 0.0 if record.phase is Phase.QUEUED else pace.get(PACE_FETCH, 0.0)
     return round(max(fetch, queue) + own)
+
+
+class Standings:
+    """What is known now. Reads of any number of tracks cost Redis one call in `KEPT_SECONDS`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._looks = Coalescer(self._look)
+        self._positions: Mapping[str, int] = {}
+        self._pace: Mapping[str, float] = {}
+        self._until = 0.0
+
+    async def of(self, track_id: str) -> Standing:
+        """Return what estimates of a track are made from.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer.
+        """
+        if time.monotonic() >= self._until:
+            await self._looks.ask("all")
+        return Standing(self._positions.get(track_id), self._pace)
+
+    async def _look(self, _: Sequence[str]) -> list[None]:
+        waiting, self._pace = await self._store.waiting(_MOST)
+        self._positions = {track: number for number, track in enumerate(waiting, 1)}
+        self._until = time.monotonic() + KEPT_SECONDS
+        return [None]

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from stemyard_api.auth.api_keys import Principal
 from stemyard_api.clients.redis import Store, StoreUnavailableError
 from stemyard_api.errors import IdempotencyMismatchError, InvalidRequestError
-from stemyard_api.services.order import SeparationRequest
+from stemyard_api.schemas.requests import SeparationRequest
 from stemyard_contract.handover import Handed
 
 HEADER: Final = "Idempotency-Key"

@@ -6,11 +6,11 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
+from stemyard_api.asgi import annotations
 from stemyard_api.clients.kubernetes import AlreadyExistsError, Cluster
 from stemyard_api.clients.redis import Reading, StoreUnavailableError
 from stemyard_api.clients.s3 import Objects
 from stemyard_api.errors import UnavailableError
-from stemyard_api.middleware.tracing import annotations
 from stemyard_api.services.order import Order
 from stemyard_api.services.placement_rules import Placed, decide
 from stemyard_api.services.stored_sources import Lack, lack_of

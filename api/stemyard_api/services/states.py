@@ -12,10 +12,9 @@ from stemyard_api.auth.authorization import check_visible
 from stemyard_api.clients.redis import Raw, StoreUnavailableError, reading_of
 from stemyard_api.schemas.responses import Completed, Failed, Processing
 from stemyard_api.services import rendering
-from stemyard_api.services.estimates import ESTIMATED_PHASES, Standing, estimate
+from stemyard_api.services.estimates import ESTIMATED_PHASES, Standing, Standings, estimate
 from stemyard_api.services.links import Links
 from stemyard_api.services.tracks import Track, Tracks
-from stemyard_api.standings import Standings
 from stemyard_contract.separationjob import Phase
 
 _KEPT: Final = 10_000

@@ -9,13 +9,12 @@ from typing import Any, Final
 
 from stemyard_api.auth.api_keys import Principal
 from stemyard_api.auth.authorization import check_changeable, check_visible
-from stemyard_api.claims import Withdrawal, cancellation, removal
 from stemyard_api.clients.kubernetes import Cluster, Resource
 from stemyard_api.clients.redis import StoreUnavailableError
 from stemyard_api.clients.s3 import Objects
 from stemyard_api.errors import BeingDeletedError, ForbiddenError, TrackNotFoundError, UnavailableError
 from stemyard_api.services.deliveries import pending_of
-from stemyard_api.services.placement_rules import retry_patch
+from stemyard_api.services.placement_rules import Operation, retry_patch, test_of
 from stemyard_api.services.stored_sources import check_source
 from stemyard_api.services.tracks import Tracks
 from stemyard_api.settings import Settings
@@ -26,7 +25,6 @@ _ATTEMPTS: Final = 8
 _PAUSE_SECONDS: Final = 0.1
 _GONE: Final = AskedRecord(uid=DELETED_UID, run=0)
 """Matches no resource, so that readers of a stale record look at the cluster."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +37,23 @@ class Withdrawn:
     ended: bool
     webhooks_abandoned: int = 0
     """Webhooks of the last end that had not arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """What to do with a track from which a key withdraws.
+
+    Attributes:
+        record: the track as it was found.
+        claimed: whether the key has a claim to give up.
+        ends: whether nobody is left, or an admin says so, so that the track itself is cancelled or deleted.
+        patch: what to write; empty when nothing is to be written.
+    """
+
+    record: MirrorRecord
+    claimed: bool
+    ends: bool
+    patch: list[Operation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,3 +191,43 @@ async def erase(withdrawals: Withdrawals, key_id: str) -> tuple[int, int]:
 
     done = [found for found in await asyncio.gather(*(withdraw(record.track_id) for record in wanted)) if found]
     return sum(found.claim_removed for found in done), sum(found.ended for found in done)
+
+
+def cancellation(resource: Mapping[str, Any], principal: Principal) -> Withdrawal:
+    """Return what a key's wish to cancel leads to; a finished track is left as it is, claim and all."""
+    record = record_of(resource)
+    claimed, ends = _standing(record, principal)
+    if record.finished:
+        return Withdrawal(record, claimed=False, ends=False, patch=[])
+    changes = _removal(record, principal.key_id)
+    if ends and not record.cancel:
+        changes.append({"op": "add", "path": "/spec/cancel", "value": True})
+    return Withdrawal(record, claimed, ends, _guarded(resource, changes))
+
+
+def removal(resource: Mapping[str, Any], principal: Principal) -> Withdrawal:
+    """Return what a key's wish to be rid of a track leads to; where it ends, the resource is to be deleted."""
+    record = record_of(resource)
+    claimed, ends = _standing(record, principal)
+    changes = [] if ends else _removal(record, principal.key_id)
+    return Withdrawal(record, claimed, ends, _guarded(resource, changes))
+
+
+def _standing(record: MirrorRecord, principal: Principal) -> tuple[bool, bool]:
+    others = set(record.claims) - {principal.key_id}
+    return principal.key_id in record.claims, principal.is_admin or not others
+
+
+def _removal(record: MirrorRecord, key_id: str) -> list[Operation]:
+    if key_id not in record.claims:
+        return []
+    return [{"op": "remove", "path": f"/spec/claims/{record.claims.index(key_id)}"}]
+
+
+def _guarded(resource: Mapping[str, Any], changes: list[Operation]) -> list[Operation]:
+    if not changes:
+        return []
+    # whoever claims it in this moment must not find it cancelled
+    claims = resource["spec"].get("claims")
+    guard = [] if claims is None else [test_of("/spec/claims", claims)]
+    return [test_of("/metadata/uid", resource["metadata"]["uid"]), *guard, *changes]

@@ -6,7 +6,7 @@ import pytest
 
 from stemyard_api.auth.api_keys import KeyEntry, Keyring, Principal, Scope, digest, presented_key
 from stemyard_api.errors import ForbiddenError, UnauthenticatedError
-from stemyard_api.upload_id import belongs_to, mint_upload_id
+from stemyard_api.services.stored_sources import belongs_to, mint_upload_id
 
 
 def entry(key_id: str, key: str, expires_at: float | None = None) -> KeyEntry:

@@ -8,7 +8,8 @@ import pytest
 from stemyard_api.auth.api_keys import Principal, Scope
 from stemyard_api.errors import ApiError
 from stemyard_api.routes.capabilities import capabilities_of
-from stemyard_api.services.order import SeparationRequest, order_of
+from stemyard_api.schemas.requests import SeparationRequest
+from stemyard_api.services.order import order_of
 from tests.api.settings_for_tests import settings
 
 SETTINGS = settings(enabled_models="spleeter-2stems,htdemucs_6s", max_file_size_mb=7)

@@ -14,8 +14,9 @@ from stemyard_api.errors import (
     SourceDisabledError,
     UploadNotFoundError,
 )
-from stemyard_api.services.order import Order, SeparationRequest, order_of
-from stemyard_api.upload_id import mint_upload_id
+from stemyard_api.schemas.requests import SeparationRequest
+from stemyard_api.services.order import Order, order_of
+from stemyard_api.services.stored_sources import mint_upload_id
 from stemyard_contract.identity import track_id
 from stemyard_contract.separationjob import LABEL_TRACK, SeparationJobSpec
 from tests.api.settings_for_tests import settings

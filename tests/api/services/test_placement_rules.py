@@ -6,7 +6,8 @@ import pytest
 
 from stemyard_api.auth.api_keys import Principal
 from stemyard_api.errors import BeingDeletedError, ClaimsFullError, NameConflictError
-from stemyard_api.services.order import Order, SeparationRequest, order_of
+from stemyard_api.schemas.requests import SeparationRequest
+from stemyard_api.services.order import Order, order_of
 from stemyard_api.services.placement_rules import decide, found_in, is_hit
 from stemyard_contract.mirror import record_of
 from tests.api import tracks

@@ -8,8 +8,7 @@ import pytest
 import redis
 
 from stemyard_api.clients.redis import Store, StoreUnavailableError
-from stemyard_api.services.estimates import Standing
-from stemyard_api.standings import Standings
+from stemyard_api.services.estimates import Standing, Standings
 from stemyard_contract.mirror import PACE_FETCH, PACE_SLOTS, MirrorKeys
 from stemyard_operator.clients.redis import Mirror
 from tests.api import tracks
