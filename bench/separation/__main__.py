@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.separation.end_to_end import figures as end_to_end
 from bench.separation.figures import Figure, machine
 from bench.separation.stages import Model, figures
-from stemyard_separator.engines.openmp import sleep_while_waiting
+from stemyard_separator.engines.registry import sleep_while_waiting
 from tests.support.spleeter_model import model_folder
 
 _ROOT = Path(__file__).parents[2]

@@ -12,9 +12,8 @@ from stemyard_contract.handover import Assignment, Outcome, WorkStage
 from stemyard_separator.audio.lame import prefer_optimised_lame
 from stemyard_separator.errors import ConfigurationError
 from stemyard_separator.logs import log_failure, start_logging
-from stemyard_separator.process import leave_cores_to_networks
+from stemyard_separator.process import leave_cores_to_networks, stop_on_sigterm
 from stemyard_separator.settings import Settings
-from stemyard_separator.signals import stop_on_sigterm
 
 if TYPE_CHECKING:
     from stemyard_separator.engines.protocol import Engine

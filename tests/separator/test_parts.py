@@ -15,8 +15,8 @@ from stemyard_separator.audio.channels import stereo_matrix
 from stemyard_separator.audio.decode import exponent_for
 from stemyard_separator.audio.measurements import Meter
 from stemyard_separator.audio.render import gain_for
-from stemyard_separator.engines.devices import asked_device
 from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
+from stemyard_separator.engines.registry import asked_device
 from stemyard_separator.engines.stft import Analysis, Synthesis
 from stemyard_separator.errors import SourceError, redact
 from stemyard_separator.models.checkpoint import UnsafeCheckpointError, read_checkpoint

@@ -10,7 +10,7 @@ from stemyard_contract.findings import Stem
 from stemyard_contract.models import MODELS
 from stemyard_contract.output import BIT_DEPTHS, AudioFormat, Output
 from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
-from stemyard_separator.models.place import default_model_folder
+from stemyard_separator.models.folder import default_model_folder
 
 DEFAULT_STEMS: Final = (Stem.VOCALS, Stem.INSTRUMENTAL)
 _ALL: Final = "all"

@@ -1,7 +1,7 @@
 """Which engine runs a model, and whether this image has it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,13 +13,15 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
 from stemyard_contract.models import MODELS
 from stemyard_contract.models import Engine as EngineName
-from stemyard_separator.engines.devices import asked_device
-from stemyard_separator.engines.openmp import sleep_while_waiting
 from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
 from stemyard_separator.engines.protocol import Engine
 from stemyard_separator.errors import ConfigurationError, ModelError
 from stemyard_separator.models.catalogue import CATALOGUE
 from stemyard_separator.models.folder import verified_model
+
+_GIVEN: Final = "NVIDIA_VISIBLE_DEVICES"
+"""Set by NVIDIA's device plugin in containers whose pod asked for a GPU."""
+_NONE: Final = frozenset({"", "none", "void"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +103,15 @@ def load_engine(loading: Loading) -> Engine:
         gives = ", ".join(sorted(model.stems))
         raise ConfigurationError(f"{loading.model} does not give {', '.join(missing)}; it gives {gives}.")
     return _LOADERS[model.engine](loading)
+
+
+def sleep_while_waiting() -> None:
+    """Have threads sleep instead, unless the environment says otherwise; only before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def asked_device(setting: str, environment: Mapping[str, str]) -> str:
+    """Return `cuda` where a GPU was asked for, so that its absence is a failure; otherwise the setting itself."""
+    if setting == "auto" and environment.get(_GIVEN, "") not in _NONE:
+        return "cuda"
+    return setting

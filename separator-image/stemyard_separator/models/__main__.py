@@ -9,8 +9,7 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
 from stemyard_separator.errors import ModelError, StageError
 from stemyard_separator.models.catalogue import CATALOGUE, SPLEETER, Entry
-from stemyard_separator.models.folder import copy_model, read_index, verified_model
-from stemyard_separator.models.place import default_model_folder
+from stemyard_separator.models.folder import copy_model, default_model_folder, read_index, verified_model
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -116,3 +117,15 @@ def copy_model(name: str, source: Path, folder: Path) -> bool:
         add_record(folder, name, record)
     verified_model(folder, name)
     return True
+
+
+_IN_IMAGES: Final = Path("/models")
+
+
+def default_model_folder(environment: Mapping[str, str], in_images: Path = _IN_IMAGES) -> Path:
+    """Return STEMYARD_MODEL_DIR, else `/models` where it exists, as in images, else a folder of the user's cache."""
+    if given := environment.get("STEMYARD_MODEL_DIR"):
+        return Path(given)
+    if in_images.is_dir():
+        return in_images
+    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stemyard" / "models"

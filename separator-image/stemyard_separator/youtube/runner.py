@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import SourceError
 from stemyard_separator.logs import log_failure
-from stemyard_separator.signals import end_group, owned_process
+from stemyard_separator.process import end_group, owned_process
 from stemyard_separator.youtube.exchange import LINES, Done, Failed, NotOurs, Request, Step
 
 _NOTES_LIMIT: Final = 2000

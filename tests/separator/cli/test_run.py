@@ -16,8 +16,7 @@ import pytest
 
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_separator.cli.progress_bar import clock, drawn
-from stemyard_separator.models.folder import file_sha256
-from stemyard_separator.models.place import default_model_folder
+from stemyard_separator.models.folder import default_model_folder, file_sha256
 from tests.support.audio import CLIP, read, tone, write_wav
 from tests.support.spleeter_model import model_folder
 

@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from stemyard_contract.failures import FailureCode
-from stemyard_separator.addresses import is_public, resolve
 from stemyard_separator.errors import SourceError
+from stemyard_separator.transfer.link import is_public, resolve
 
 PRIVATE_ADDRESSES = """
 127.0.0.1 127.8.8.8 0.0.0.0 10.1.2.3 172.16.0.1 192.168.1.1 100.64.0.1 169.254.169.254 192.0.0.1 198.18.0.1
