@@ -10,7 +10,7 @@ from stemyard_api.app import create_app
 from stemyard_api.observability.logs import configure_logging
 from stemyard_api.protocol import Protocol
 from stemyard_api.settings import SettingsError, load_settings
-from stemyard_contract.garbage import spare_what_stays
+from stemyard_contract.runtime import spare_what_stays
 
 _DRAIN_SECONDS = 20
 """How long requests under way may take after SIGTERM."""

@@ -19,8 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stemyard_contract.models import MODELS
 from stemyard_contract.object_source import check_prefixes
-from stemyard_contract.redis_url import with_authority
-from stemyard_contract.runtime import absent
+from stemyard_contract.runtime import absent, with_authority
 
 _URL = TypeAdapter(AnyHttpUrl)
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"

@@ -1,12 +1,16 @@
-"""Variables and files that come from Secrets: what a part says at its start when one of them is not there."""
+"""What each part needs of its own process: Secrets missing at the start, log lines, garbage collection, Redis URL."""
 
+import gc
+import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from os.path import isfile
-from typing import Final
+from typing import Any, Final
+from urllib.parse import quote
 
 SECRET_VARIABLES: Final = "STEMYARD_SECRET_VARIABLES"  # noqa: S105 - a name
 """Environment variable that lists what a deployment takes from Secrets: `VARIABLE=secret`, separated by commas."""
-
 SECRET_FILES: Final = "STEMYARD_SECRET_FILES"  # noqa: S105 - a name
 """Environment variable that lists the files which come from Secrets, each named like its key: `/path/key=secret`."""
 
@@ -38,3 +42,49 @@ def _listed(text: str) -> Iterator[tuple[str, str]]:
 
 def _lacking(key: str, secret: str) -> str:
     return f"the Secret {secret} does not exist or has no key {key}; add it, then restart the pod"
+
+
+_THRESHOLDS: Final = (50_000, 20, 50)
+"""Objects made and not yet freed before they are searched for cycles; requests and turns leave next to none."""
+
+
+def spare_what_stays() -> None:
+    """Leave what is there by now out of every later search for garbage, and search more rarely."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
+
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as JSON; what was given as `extra` becomes fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+_TLS: Final = "rediss://"
+
+
+def with_authority(url: str, file: str | None) -> str:
+    """Return the URL with a file of certificate authorities, in the form that redis-py reads.
+
+    Args:
+        url: redis:// or rediss://; only the latter, which is TLS, has anything to check.
+        file: PEM file of the authorities to believe instead of the system's; None leaves the URL as it is.
+    """
+    if file is None or not url.startswith(_TLS) or "ssl_ca_certs=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}ssl_ca_certs={quote(file, safe='')}"

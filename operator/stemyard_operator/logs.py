@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from stemyard_contract.log_lines import JsonLines
+from stemyard_contract.runtime import JsonLines
 
 _QUIET: Final = ("botocore", "boto3", "urllib3", "aiohttp.access", "asyncio", "httpx", "httpcore")
 

@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from stemyard_contract.garbage import spare_what_stays
 from stemyard_contract.mirror import AttemptRecord
+from stemyard_contract.runtime import spare_what_stays
 from stemyard_operator.backoff import pause_after
 from stemyard_operator.clients.kubernetes import Cluster
 from stemyard_operator.clients.leader_election import Elector

@@ -1,7 +1,6 @@
 """A missing key of a Secret is said by name, with the Secret it should be in, and never with a value."""
 
-from stemyard_contract.redis_url import with_authority
-from stemyard_contract.runtime import SECRET_FILES, SECRET_VARIABLES, absent
+from stemyard_contract.runtime import SECRET_FILES, SECRET_VARIABLES, absent, with_authority
 
 
 def test_nothing_is_missing_where_nothing_is_listed() -> None:

@@ -6,7 +6,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from stemyard_contract.log_lines import JsonLines
+from stemyard_contract.runtime import JsonLines
 
 _quoted = json.encoder.encode_basestring_ascii
 

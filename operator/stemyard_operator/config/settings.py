@@ -26,8 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stemyard_contract.models import MODELS, Flavour
 from stemyard_contract.object_source import check_prefixes
-from stemyard_contract.redis_url import with_authority
-from stemyard_contract.runtime import absent
+from stemyard_contract.runtime import absent, with_authority
 from stemyard_contract.webhook import SecretError
 from stemyard_operator.config.fields import Url, words
 from stemyard_operator.config.profiles import Profile, load_profiles

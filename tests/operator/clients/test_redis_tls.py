@@ -11,7 +11,7 @@ import pytest
 from localcluster.certificates import Authority
 from stemyard_api.clients.redis import Store, StoreUnavailableError
 from stemyard_contract.mirror import MirrorKeys
-from stemyard_contract.redis_url import with_authority
+from stemyard_contract.runtime import with_authority
 from stemyard_operator.clients.redis import Mirror
 from stemyard_operator.errors import MirrorError
 from tests.support.servers import Server, valkey
