@@ -31,7 +31,7 @@ def stamp() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class Bucket:
+class BucketHttpClient:
     """Puts objects by presigned links, as the separator does."""
 
     def __init__(self, url: str, bucket: str, access: str, secret: str) -> None:
@@ -54,7 +54,7 @@ class Bucket:
 
 
 class Nodes:
-    def __init__(self, client: Client, bucket: Bucket, install: str, count: int, seconds: float) -> None:
+    def __init__(self, client: Client, bucket: BucketHttpClient, install: str, count: int, seconds: float) -> None:
         self._client = client
         self._bucket = bucket
         self._install = install
@@ -143,7 +143,7 @@ def _status(pod: Document, phase: str, state: Document) -> Document:
 async def main() -> None:
     given = json.loads(sys.stdin.readline())
     async with Client(Access(**given["access"])) as client:
-        nodes = Nodes(client, Bucket(**given["bucket"]), given["install"], given["count"], given["seconds"])
+        nodes = Nodes(client, BucketHttpClient(**given["bucket"]), given["install"], given["count"], given["seconds"])
         await nodes.run()
 
 

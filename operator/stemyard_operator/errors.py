@@ -24,7 +24,7 @@ class ConfigurationError(OperatorError):
     retryable = False
 
 
-class ClusterError(OperatorError):
+class KubernetesError(OperatorError):
     """The API server gave an answer that is not success.
 
     Attributes:
@@ -40,15 +40,15 @@ class ClusterError(OperatorError):
         self.reason = reason
 
 
-class NotFoundError(ClusterError):
+class NotFoundError(KubernetesError):
     """The object is not there (404)."""
 
 
-class ConflictError(ClusterError):
+class ConflictError(KubernetesError):
     """The object has changed or already exists (409)."""
 
 
-class OldDefinitionError(ClusterError):
+class OutdatedCrdError(KubernetesError):
     """The cluster's definition of SeparationJobs is older than this operator, and lacks a field of the status."""
 
     code = FailureCode.INTERNAL_CONFIG
@@ -74,19 +74,19 @@ class LeaseLostError(OperatorError):
     code = FailureCode.UNAVAILABLE
 
 
-class StoreError(OperatorError):
+class ObjectStoreError(OperatorError):
     """The object store did not answer, or refused."""
 
     code = FailureCode.STORE_UNREACHABLE
 
 
-class StoreLacksError(StoreError):
+class ObjectStoreUnsupportedError(ObjectStoreError):
     """The object store does not know what it was asked for."""
 
     retryable = False
 
 
-class StoreRefusedError(StoreError):
+class ObjectStoreRefusedError(ObjectStoreError):
     """The object store refuses us for good: wrong bucket, credentials or region; the message names the setting."""
 
     code = FailureCode.INTERNAL_CONFIG

@@ -11,38 +11,38 @@ from typing import Final
 from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.runtime import spare_what_stays
 from stemyard_operator.backoff import pause_after
-from stemyard_operator.clients.kubernetes import Cluster
-from stemyard_operator.clients.leader_election import Elector
-from stemyard_operator.clients.redis import Mirror
-from stemyard_operator.clients.s3 import Objects
-from stemyard_operator.clients.webhook_http import Sender
+from stemyard_operator.clients.kubernetes import KubernetesClient
+from stemyard_operator.clients.leader_election import LeaderElector
+from stemyard_operator.clients.redis import RedisClient
+from stemyard_operator.clients.s3 import ObjectStoreClient
+from stemyard_operator.clients.webhook_http import WebhookHttpClient
 from stemyard_operator.config.settings import Settings, load_settings
-from stemyard_operator.decision.status_change import Account
-from stemyard_operator.desk.authentication import Callers
+from stemyard_operator.decision.status_change import StatusChange
+from stemyard_operator.desk.authentication import Authenticator
 from stemyard_operator.desk.server import Desk
 from stemyard_operator.errors import OperatorError
 from stemyard_operator.health import Health, serving
 from stemyard_operator.informer.cache_entry import Key
-from stemyard_operator.informer.cluster_cache import Projection
-from stemyard_operator.informer.duplicate_index import Duplicates
-from stemyard_operator.informer.event_handlers import Intake
+from stemyard_operator.informer.cluster_cache import ClusterCache
+from stemyard_operator.informer.duplicate_index import DuplicateIndex
+from stemyard_operator.informer.event_handlers import EventHandlers
 from stemyard_operator.informer.job_watch import JobWatch
 from stemyard_operator.informer.resync import Resync
 from stemyard_operator.informer.separation_watch import watch
-from stemyard_operator.maintenance.deletions import Removals
+from stemyard_operator.maintenance.deletions import Deletions
 from stemyard_operator.maintenance.sweeper import Sweeper
 from stemyard_operator.mirror.delivery_log import DeliveryLog
-from stemyard_operator.mirror.progress import ProgressBoard
-from stemyard_operator.mirror.throughput import Pace
-from stemyard_operator.mirror.writer import MirrorFeed
+from stemyard_operator.mirror.progress import ProgressStore
+from stemyard_operator.mirror.throughput import ThroughputLog
+from stemyard_operator.mirror.writer import MirrorWriter
 from stemyard_operator.observability.metrics import Metrics, Readings
 from stemyard_operator.observability.tracing import Tracing
-from stemyard_operator.reconciler.concurrency import Slots
+from stemyard_operator.reconciler.concurrency import ConcurrencyLimiter
 from stemyard_operator.reconciler.reconciler import Reconciler
-from stemyard_operator.webhooks.delivery import Deliveries
-from stemyard_operator.webhooks.dispatcher import Courier
-from stemyard_operator.webhooks.request import Letters
-from stemyard_operator.webhooks.secrets import Keychain
+from stemyard_operator.webhooks.delivery import DeliveryAttempts
+from stemyard_operator.webhooks.dispatcher import Dispatcher
+from stemyard_operator.webhooks.request import RequestBuilder
+from stemyard_operator.webhooks.secrets import WebhookSecrets
 from stemyard_operator.workqueue import WorkQueue, work
 
 _PAUSE_BASE: Final = 0.5
@@ -57,48 +57,52 @@ class Parts:
     """Everything a replica is made of."""
 
     settings: Settings
-    cluster: Cluster
-    objects: Objects
-    mirror: Mirror
+    cluster: KubernetesClient
+    objects: ObjectStoreClient
+    mirror: RedisClient
     queue: WorkQueue[Key]
-    feed: MirrorFeed
-    removals: Removals
-    intake: Intake
+    mirror_writer: MirrorWriter
+    deletions: Deletions
+    event_handlers: EventHandlers
     resync: Resync
     reconciler: Reconciler
     desk: Desk
     health: Health
     metrics: Metrics
-    pace: Pace
+    pace: ThroughputLog
     sweeper: Sweeper
-    elector: Elector
-    courier: Courier
+    elector: LeaderElector
+    dispatcher: Dispatcher
     delivery_log: DeliveryLog
-    sender: Sender
+    sender: WebhookHttpClient
     job_watches: tuple[JobWatch, ...]
     tracing: Tracing | None
 
 
-def build(settings: Settings, cluster: Cluster) -> Parts:
+def build(settings: Settings, cluster: KubernetesClient) -> Parts:
     """Return the parts of a replica, wired."""
-    objects = Objects(settings)
-    mirror = Mirror(settings.redis_address, settings.stemyard_install_id)
-    projection, queue = Projection(), WorkQueue[Key]()
+    objects = ObjectStoreClient(settings)
+    mirror = RedisClient(settings.redis_address, settings.stemyard_install_id)
+    cluster_cache, queue = ClusterCache(), WorkQueue[Key]()
     health = Health(settings.resync_seconds)
-    feed, removals, board = MirrorFeed(mirror, projection), Removals(objects), ProgressBoard(mirror)
-    slots = Slots(projection, settings, cluster.clock.now)
-    duplicates = Duplicates(settings.default_model)
-    intake = Intake(projection, queue, slots, feed, removals, duplicates, settings.stemyard_install_id)
-    elector = Elector(cluster, settings.pod_namespace, settings.lease_name, settings.pod_name)
+    mirror_writer, deletions, board = MirrorWriter(mirror, cluster_cache), Deletions(objects), ProgressStore(mirror)
+    slots = ConcurrencyLimiter(cluster_cache, settings, cluster.clock.now)
+    duplicates = DuplicateIndex(settings.default_model)
+    event_handlers = EventHandlers(
+        cluster_cache, queue, slots, mirror_writer, deletions, duplicates, settings.stemyard_install_id
+    )
+    elector = LeaderElector(cluster, settings.pod_namespace, settings.lease_name, settings.pod_name)
     cluster.fence = elector.fence
-    sender, keychain = Sender(settings), Keychain(settings)
-    deliveries = Deliveries(projection, Letters(settings, objects, keychain), sender, elector.fence, cluster.clock.now)
-    courier, delivery_log = Courier(settings, deliveries.attempt), DeliveryLog(mirror)
-    metrics = Metrics(Readings(projection, queue, health, feed, elector, courier))
+    sender, webhook_secrets = WebhookHttpClient(settings), WebhookSecrets(settings)
+    deliveries = DeliveryAttempts(
+        cluster_cache, RequestBuilder(settings, objects, webhook_secrets), sender, elector.fence, cluster.clock.now
+    )
+    dispatcher, delivery_log = Dispatcher(settings, deliveries.attempt), DeliveryLog(mirror)
+    metrics = Metrics(Readings(cluster_cache, queue, health, mirror_writer, elector, dispatcher))
     cluster.on_answer = metrics.called
     deliveries.on_attempt = _both(delivery_log.note, metrics.attempted)
     tracing = Tracing.open()
-    pace = Pace(mirror, settings.max_active)
+    pace = ThroughputLog(mirror, settings.max_active)
     sweeper = Sweeper(settings, cluster, objects, elector.fence, metrics)
     wrote = _each(metrics.wrote, pace.learn)
     if tracing is not None:
@@ -110,27 +114,29 @@ def build(settings: Settings, cluster: Cluster) -> Parts:
         objects=objects,
         mirror=mirror,
         queue=queue,
-        feed=feed,
-        removals=removals,
-        intake=intake,
-        resync=Resync(cluster, projection, intake, queue, feed, health, settings.namespaces),
-        reconciler=Reconciler(settings, cluster, objects, projection, intake, slots, board, courier, wrote, keychain),
-        desk=Desk(Callers(cluster, projection, settings.namespaces), objects, board, settings),
+        mirror_writer=mirror_writer,
+        deletions=deletions,
+        event_handlers=event_handlers,
+        resync=Resync(cluster, cluster_cache, event_handlers, queue, mirror_writer, health, settings.namespaces),
+        reconciler=Reconciler(
+            settings, cluster, objects, cluster_cache, event_handlers, slots, board, dispatcher, wrote, webhook_secrets
+        ),
+        desk=Desk(Authenticator(cluster, cluster_cache, settings.namespaces), objects, board, settings),
         health=health,
         metrics=metrics,
         pace=pace,
         sweeper=sweeper,
         elector=elector,
-        courier=courier,
+        dispatcher=dispatcher,
         delivery_log=delivery_log,
         sender=sender,
-        job_watches=tuple(JobWatch(cluster, intake, health, namespace) for namespace in settings.namespaces),
+        job_watches=tuple(JobWatch(cluster, event_handlers, health, namespace) for namespace in settings.namespaces),
         tracing=tracing,
     )
 
 
-def _each(*told: Callable[[Account], None]) -> Callable[[Account], None]:
-    def wrote(account: Account) -> None:
+def _each(*told: Callable[[StatusChange], None]) -> Callable[[StatusChange], None]:
+    def wrote(account: StatusChange) -> None:
         for one in told:
             one(account)
 
@@ -156,12 +162,12 @@ async def run() -> None:
     settings = load_settings()
     _end_at_a_signal()
     async with AsyncExitStack() as stack:
-        parts = build(settings, await Cluster.connect())
+        parts = build(settings, await KubernetesClient.connect())
         stack.push_async_callback(parts.cluster.close)
         stack.push_async_callback(parts.mirror.close)
         stack.push_async_callback(parts.objects.close)
         stack.push_async_callback(parts.sender.close)
-        stack.push_async_callback(parts.courier.close)
+        stack.push_async_callback(parts.dispatcher.close)
         if parts.tracing is not None:
             stack.push_async_callback(parts.tracing.close)
         probes = parts.metrics.serve(parts.health.application())
@@ -207,7 +213,7 @@ async def _until_the_first_ends(parts: Parts) -> None:
     tasks = [
         asyncio.create_task(lead(parts), name="lead"),
         asyncio.create_task(parts.resync.run(parts.settings.resync_seconds), name="resync"),
-        asyncio.create_task(watch(parts.intake, parts.health, parts.settings, started), name="watch"),
+        asyncio.create_task(watch(parts.event_handlers, parts.health, parts.settings, started), name="watch"),
         *(asyncio.create_task(one.run(), name="watch of jobs") for one in parts.job_watches),
         asyncio.create_task(_signal(started, signalled), name="signal"),
     ]
@@ -251,13 +257,13 @@ async def lead(parts: Parts) -> None:
 async def act(parts: Parts) -> None:
     """Do what only the leader does, for ever."""
     async with asyncio.TaskGroup() as group:
-        parts.feed.active = parts.removals.active = True
+        parts.mirror_writer.active = parts.deletions.active = True
         await see_everything(parts)
-        parts.intake.wake_all()
-        parts.feed.tell_all()
+        parts.event_handlers.wake_all()
+        parts.mirror_writer.tell_all()
         group.create_task(work(parts.queue, parts.metrics.timed(parts.reconciler.reconcile), parts.settings.workers))
-        group.create_task(work(parts.removals.queue, parts.removals.remove, 1))
-        group.create_task(parts.feed.run())
+        group.create_task(work(parts.deletions.queue, parts.deletions.remove, 1))
+        group.create_task(parts.mirror_writer.run())
         group.create_task(parts.delivery_log.run())
         group.create_task(parts.pace.run())
         group.create_task(parts.sweeper.run())

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from localcluster.control_plane import ControlPlane
-from stemyard_operator.clients.kubernetes import Cluster
+from stemyard_operator.clients.kubernetes import KubernetesClient
 from tests.support.operator_world import World
 
 _LOG_CHARACTERS = 6000
@@ -67,9 +67,9 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> st
 
 
 @pytest.fixture
-async def cluster(running: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+async def cluster(running: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubernetesClient]:
     """The operator's own connection, with its rights, in the world of the test's module."""
     monkeypatch.setenv("KUBECONFIG", running.environment["KUBECONFIG"])
-    found = await Cluster.connect()
+    found = await KubernetesClient.connect()
     yield found
     await found.close()

@@ -11,10 +11,10 @@ import pytest
 
 from localcluster.control_plane import ControlPlane
 from stemyard_operator.clients import kubernetes as cluster_module
-from stemyard_operator.clients.kubernetes import Cluster
+from stemyard_operator.clients.kubernetes import KubernetesClient
 from stemyard_operator.health import Health
 from stemyard_operator.informer import job_watch
-from stemyard_operator.informer.event_handlers import Intake
+from stemyard_operator.informer.event_handlers import EventHandlers
 from stemyard_operator.informer.job_watch import JOB_SELECTOR, JobWatch
 from tests.support.faulty_proxy import GONE, Asked, Fault, Proxy
 
@@ -75,8 +75,8 @@ async def told(proxy: Proxy, namespace: str, tmp_path: Path, monkeypatch: pytest
     """What a running watch tells of, pausing shortly where it fails."""
     monkeypatch.setenv("KUBECONFIG", str(proxy.kubeconfig(tmp_path)))
     monkeypatch.setattr(job_watch, "_PAUSE_BASE", 0.01)
-    cluster, told = await Cluster.connect(), Told()
-    watch = asyncio.create_task(JobWatch(cluster, cast("Intake", told), Health(60), namespace).run())
+    cluster, told = await KubernetesClient.connect(), Told()
+    watch = asyncio.create_task(JobWatch(cluster, cast("EventHandlers", told), Health(60), namespace).run())
     try:
         yield told
     finally:

@@ -13,8 +13,8 @@ import pytest
 
 from localcluster.control_plane import ControlPlane
 from stemyard_contract.handover import WorkStage
-from stemyard_operator.clients.kubernetes import Cluster, leases_path
-from stemyard_operator.clients.leader_election import Elector
+from stemyard_operator.clients.kubernetes import KubernetesClient, leases_path
+from stemyard_operator.clients.leader_election import LeaderElector
 from stemyard_operator.errors import ConflictError, NotFoundError, NotLeadingError
 from stemyard_operator.model.job import job_of
 from tests.support.operator_world import World, eventually, world
@@ -137,8 +137,8 @@ def test_who_loses_the_lease_ends(running: World) -> None:
         assert lease["spec"]["leaseDurationSeconds"] == 12
 
 
-async def test_a_write_begins_only_if_the_lease_outlives_it(running: World, cluster: Cluster) -> None:
-    elector = Elector(cluster, running.namespace, "other", "me")
+async def test_a_write_begins_only_if_the_lease_outlives_it(running: World, cluster: KubernetesClient) -> None:
+    elector = LeaderElector(cluster, running.namespace, "other", "me")
     now = 1000.0
     elector.clock = lambda: now
     cluster.fence = elector.fence
@@ -157,7 +157,7 @@ async def test_a_write_begins_only_if_the_lease_outlives_it(running: World, clus
         elector.fence()
 
 
-async def test_a_status_from_an_older_state_is_refused(running: World, cluster: Cluster) -> None:
+async def test_a_status_from_an_older_state_is_refused(running: World, cluster: KubernetesClient) -> None:
     first = running.create()
     await cluster.apply_status(running.namespace, "song", first.resource_version, {"title": "one"})
     with pytest.raises(ConflictError):
@@ -175,8 +175,8 @@ async def test_a_status_from_an_older_state_is_refused(running: World, cluster: 
     assert "job" not in cut["status"]
 
 
-async def test_two_replicas_never_lead_at_once(running: World, cluster: Cluster) -> None:
-    electors = [Elector(cluster, running.namespace, "race", f"replica-{number}") for number in range(4)]
+async def test_two_replicas_never_lead_at_once(running: World, cluster: KubernetesClient) -> None:
+    electors = [LeaderElector(cluster, running.namespace, "race", f"replica-{number}") for number in range(4)]
     waiting = [asyncio.create_task(elector.acquire()) for elector in electors]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     await asyncio.sleep(0.5)

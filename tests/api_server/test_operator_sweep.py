@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from localcluster.control_plane import ControlPlane
-from stemyard_operator.clients.kubernetes import Cluster
-from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.clients.kubernetes import KubernetesClient
+from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.maintenance.sweeper import Sweeper
 from tests.operator.world import settings
 from tests.support.operator_world import INSTALL, World, world
@@ -31,10 +31,10 @@ class Counted:
 class Sweeping:
     """A sweeper with a clock of its own, over everything real."""
 
-    def __init__(self, running: World, cluster: Cluster, **changes: Any) -> None:
+    def __init__(self, running: World, cluster: KubernetesClient, **changes: Any) -> None:
         values = {key.lower(): value for key, value in running.store.environment.items()}
         given = {"stemyard_install_id": INSTALL, "pod_namespace": running.namespace, **values, **changes}
-        self.objects = Objects(settings(**given))
+        self.objects = ObjectStoreClient(settings(**given))
         self.told = Counted()
         self.clock = time.time()
         self.sweeper = Sweeper(settings(**given), cluster, self.objects, lambda: None, self.told)
@@ -64,7 +64,7 @@ def events(running: World) -> dict[str, str]:
     return {one["reason"]: one["message"] for one in running.plane.api.get(running.path("events"))["items"]}
 
 
-async def test_a_sweep_takes_what_two_listings_a_day_apart_agree_on(running: World, cluster: Cluster) -> None:
+async def test_a_sweep_takes_what_two_listings_a_day_apart_agree_on(running: World, cluster: KubernetesClient) -> None:
     with running.operating(SWEEP_SECONDS="0"):
         running.create("kept")
         running.separate("kept")
@@ -85,7 +85,7 @@ async def test_a_sweep_takes_what_two_listings_a_day_apart_agree_on(running: Wor
     client.close()
 
 
-async def test_an_empty_listing_stops_it_until_it_is_forced(running: World, cluster: Cluster) -> None:
+async def test_an_empty_listing_stops_it_until_it_is_forced(running: World, cluster: KubernetesClient) -> None:
     put(running, *(f"{INSTALL}/{STRAY.replace('gone', f'gone-{number}')}" for number in range(3)))
     sweeping = Sweeping(running, cluster)
     assert (await sweeping.day(0))[2]
@@ -100,7 +100,7 @@ async def test_an_empty_listing_stops_it_until_it_is_forced(running: World, clus
         await one.objects.close()
 
 
-async def test_a_completed_one_whose_stems_are_gone_is_deleted(running: World, cluster: Cluster) -> None:
+async def test_a_completed_one_whose_stems_are_gone_is_deleted(running: World, cluster: KubernetesClient) -> None:
     with running.operating(SWEEP_SECONDS="0"):
         for name in ("kept", "hollow"):
             running.create(name)

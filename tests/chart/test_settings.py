@@ -12,7 +12,7 @@ from stemyard_operator.config.profiles import Profile, StageProfile
 from stemyard_operator.config.settings import Settings as OperatorSettings
 from stemyard_operator.config.settings import load_settings as load_operator_settings
 from stemyard_operator.jobs.sources import source_environment, source_mounts, source_volumes
-from stemyard_operator.webhooks.secrets import Keychain, secrets
+from stemyard_operator.webhooks.secrets import WebhookSecrets, secrets
 from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, container, environment, find, render, schema
 
 NO_FIELD = {SECRET_FILES, SECRET_VARIABLES}
@@ -154,13 +154,13 @@ def test_webhooks_reach_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyP
     mounted = settings.model_copy(update={"webhook_secrets_dir": tmp_path})
     assert secrets(mounted) == ("0123456789abcdef", "fedcba9876543210")
     assert settings.webhook_events == ("separation.started", "separation.failed")
-    keychain = Keychain(mounted)
-    assert [(one.name, one.keys, one.events) for one in keychain.endpoints.endpoints] == [
+    webhook_secrets = WebhookSecrets(mounted)
+    assert [(one.name, one.keys, one.events) for one in webhook_secrets.endpoints.endpoints] == [
         ("crm", ("team-a",), ()),
         ("all", ("*",), ("separation.completed",)),
     ]
-    assert keychain.secrets("crm", "team-a") == ("s3cret-of-the-crm",)
-    assert keychain.secrets(key="team-a") == ("s3cret-of-team-a", "s3cret-of-before")
+    assert webhook_secrets.secrets("crm", "team-a") == ("s3cret-of-the-crm",)
+    assert webhook_secrets.secrets(key="team-a") == ("s3cret-of-team-a", "s3cret-of-before")
 
 
 def test_the_clusters_own_addresses_get_no_webhooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from stemyard_operator.config.webhook_endpoints import NONE, Endpoints
 from stemyard_operator.decision.actions import ConfirmAbsent, Decision, LookForMark, Question, ReadPods, ReadWorkload
 from stemyard_operator.decision.commit_marks import files, home, verified
 from stemyard_operator.decision.decide import decide
-from stemyard_operator.model.attempt_result import Attempted
+from stemyard_operator.model.attempt_result import AttemptResult
 from stemyard_operator.model.job import job_of
 from stemyard_operator.model.observed import Duplicate, FoundManifest, FoundSource, Observed
 from stemyard_operator.model.pod import Sighting, Workload, pod_of
@@ -49,7 +49,7 @@ def stamp(moment: datetime) -> str:
 
 
 @dataclass
-class Bucket:
+class BucketHttpClient:
     """The object store's part of copying, on a plain dict."""
 
     objects: dict[str, bytes]
@@ -99,7 +99,7 @@ class World:
     endpoints: Endpoints = NONE
     in_hand: dict[str, str] = field(default_factory=dict)
     """URLs of the webhooks that are on their way, by id."""
-    attempted: dict[str, Attempted] = field(default_factory=dict)
+    attempted: dict[str, AttemptResult] = field(default_factory=dict)
     attempted_seconds: float = 0
     seen: dict[str, Sighting] = field(default_factory=dict)
     """Jobs and pods as the operator last saw them."""
@@ -223,7 +223,7 @@ class World:
 
     def _copy(self, decision: Decision) -> None:
         if decision.copy is not None:
-            bucket: Any = Bucket(self.objects)
+            bucket: Any = BucketHttpClient(self.objects)
             if not asyncio.run(copy_stems(bucket, decision.copy, self.separation, INSTALL)):
                 self.duplicates = [other for other in self.duplicates if other.uid != decision.copy.uid]
 
@@ -272,7 +272,7 @@ class World:
         """Let a consumer answer; to the newest, where it has webhooks of several runs in hand."""
         one = [key for key, value in self.in_hand.items() if value == url][-1]
         del self.in_hand[one]
-        self.attempted[one] = Attempted(one, self.now, status, **more)
+        self.attempted[one] = AttemptResult(one, self.now, status, **more)
 
     def restart(self) -> None:
         """Kill the operator: what it did not write down is forgotten."""

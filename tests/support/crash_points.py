@@ -25,10 +25,10 @@ from typing import Any
 import uvloop
 
 from stemyard_operator import logs, manager
-from stemyard_operator.clients.kubernetes import Cluster
-from stemyard_operator.clients.redis import Mirror
-from stemyard_operator.clients.s3_http import Bucket
-from stemyard_operator.clients.webhook_http import Sender
+from stemyard_operator.clients.kubernetes import KubernetesClient
+from stemyard_operator.clients.redis import RedisClient
+from stemyard_operator.clients.s3_http import BucketHttpClient
+from stemyard_operator.clients.webhook_http import WebhookHttpClient
 from stemyard_operator.errors import OperatorError
 
 KILLED = 137
@@ -43,12 +43,12 @@ class Points:
         self._counts: Counter[str] = Counter()
 
     def install(self) -> None:
-        self._around(Cluster, "request", lambda _, method, path, **__: f"{method.lower()} {path}")
-        self._around(Bucket, "_call", _store_call)
-        self._around(Mirror, "_script", lambda _, script, *__: f"redis {_script_name(script)}")
-        self._around(Mirror, "progress", lambda _, track: "redis progress")
-        self._around(Mirror, "tracks", lambda _: "redis tracks")
-        self._around(Sender, "post", lambda _, url, *__: f"post {url.rpartition('/')[2]}")
+        self._around(KubernetesClient, "request", lambda _, method, path, **__: f"{method.lower()} {path}")
+        self._around(BucketHttpClient, "_call", _store_call)
+        self._around(RedisClient, "_script", lambda _, script, *__: f"redis {_script_name(script)}")
+        self._around(RedisClient, "progress", lambda _, track: "redis progress")
+        self._around(RedisClient, "tracks", lambda _: "redis tracks")
+        self._around(WebhookHttpClient, "post", lambda _, url, *__: f"post {url.rpartition('/')[2]}")
 
     def _around(self, owner: type, name: str, label: Callable[..., str]) -> None:
         original = getattr(owner, name)
@@ -73,7 +73,7 @@ class Points:
             os._exit(KILLED)
 
 
-def _store_call(_: Bucket, method: str, key: str, query: Mapping[str, str] | None = None, **__: Any) -> str:
+def _store_call(_: BucketHttpClient, method: str, key: str, query: Mapping[str, str] | None = None, **__: Any) -> str:
     return f"{method.lower()} object {key}" if key else f"list objects {(query or {})['prefix']}"
 
 

@@ -15,8 +15,8 @@ from pydantic_core import from_json, to_json
 from yarl import URL
 
 from stemyard_contract.separationjob import API_VERSION, FIELD_MANAGER, GROUP, KIND, PLURAL, VERSION
-from stemyard_operator.clients.server_clock import Clock
-from stemyard_operator.errors import ClusterError, ConfigurationError, ConflictError, NotFoundError, OldDefinitionError
+from stemyard_operator.clients.server_clock import ServerClock
+from stemyard_operator.errors import ConfigurationError, ConflictError, KubernetesError, NotFoundError, OutdatedCrdError
 
 WRITE_SECONDS: Final = 3.0
 """A write takes no longer than this, so that it cannot outlive the lease it was begun under."""
@@ -82,7 +82,7 @@ def right_of(method: str, path: str) -> tuple[str, str]:
     return verb, "/".join([parts[0], *parts[2:]])
 
 
-class Cluster:
+class KubernetesClient:
     """A connection to the API server.
 
     Calls raise ClusterError (NotFoundError for 404, ConflictError for 409) when the answer is not success.
@@ -96,7 +96,7 @@ class Cluster:
         self._configuration = configuration
         self._session: aiohttp.ClientSession | None = None
         self.fence: Callable[[], None] = lambda: None
-        self.clock = Clock()
+        self.clock = ServerClock()
         self._listen_at = 0.0
         self.on_answer: Callable[[str, str, int], None] = lambda _verb, _resource, _status: None
 
@@ -129,7 +129,7 @@ class Cluster:
         for attempt in range(_READ_ATTEMPTS - 1):
             try:
                 return await self.request("GET", path, query=query, seconds=seconds)
-            except ClusterError as error:
+            except KubernetesError as error:
                 if error.status not in _PASSING:
                     raise
             await asyncio.sleep(random.uniform(0, min(_RETRY_MAX, _RETRY_BASE * 2**attempt)))
@@ -170,7 +170,7 @@ class Cluster:
                     yield _event(line)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.on_answer("watch", resource, 0)
-            raise ClusterError(0, type(error).__name__, f"watch {path}: {error}") from error
+            raise KubernetesError(0, type(error).__name__, f"watch {path}: {error}") from error
 
     async def apply_status(self, namespace: str, name: str, resource_version: int, status: Json) -> Json:
         """Make this the whole status, provided the object still has this version; return the object."""
@@ -237,7 +237,7 @@ class Cluster:
                 self._listen(answer.headers.get("Date"), begun)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.on_answer(*right_of(method, path), 0)
-            raise ClusterError(0, type(error).__name__, f"{method} {path}: {error}") from error
+            raise KubernetesError(0, type(error).__name__, f"{method} {path}: {error}") from error
         self.on_answer(*right_of(method, path), answer.status)
         return _checked(answer.status, content)
 
@@ -269,13 +269,13 @@ def _checked(status: int, content: bytes) -> Json:
     except ValueError as error:
         if status < 300:
             # whatever is between us and the API server answered in its stead
-            raise ClusterError(0, "NotJson", content[:200].decode(errors="replace")) from error
+            raise KubernetesError(0, "NotJson", content[:200].decode(errors="replace")) from error
         answer = {"message": content[:200].decode(errors="replace")}
     if status < 300:
         return answer
     message = answer.get("message") or ""
-    kind = {404: NotFoundError, 409: ConflictError}.get(status, ClusterError)
-    raise (OldDefinitionError if _UNDECLARED in message else kind)(status, answer.get("reason") or "", message)
+    kind = {404: NotFoundError, 409: ConflictError}.get(status, KubernetesError)
+    raise (OutdatedCrdError if _UNDECLARED in message else kind)(status, answer.get("reason") or "", message)
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -292,7 +292,7 @@ def _event(line: bytes) -> tuple[str, str, Json]:
         event = from_json(line)
         kind, told = event["type"], event["object"]
         if kind == "ERROR":
-            raise ClusterError(told.get("code") or 0, told.get("reason") or "", told.get("message") or "")
+            raise KubernetesError(told.get("code") or 0, told.get("reason") or "", told.get("message") or "")
         return kind, told["metadata"]["resourceVersion"], told
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ClusterError(0, "NoEvent", line[:200].decode(errors="replace")) from error
+        raise KubernetesError(0, "NoEvent", line[:200].decode(errors="replace")) from error

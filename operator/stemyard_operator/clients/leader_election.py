@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from stemyard_operator.clients.kubernetes import WRITE_SECONDS, Cluster, Json, leases_path
-from stemyard_operator.errors import ClusterError, ConflictError, LeaseLostError, NotFoundError, NotLeadingError
+from stemyard_operator.clients.kubernetes import WRITE_SECONDS, Json, KubernetesClient, leases_path
+from stemyard_operator.errors import ConflictError, KubernetesError, LeaseLostError, NotFoundError, NotLeadingError
 
 LEASE_SECONDS: Final = 12
 """How long others wait after the last renewal they saw."""
@@ -20,10 +20,10 @@ RETRY_SECONDS: Final = 2.0
 log = logging.getLogger(__name__)
 
 
-class Elector:
+class LeaderElector:
     """Times are of the monotonic clock of this process: nobody's wall clock is trusted, least of all another's."""
 
-    def __init__(self, cluster: Cluster, namespace: str, name: str, identity: str) -> None:
+    def __init__(self, cluster: KubernetesClient, namespace: str, name: str, identity: str) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._name = name
@@ -77,7 +77,7 @@ class Elector:
             if lease["spec"].get("holderIdentity") == self._identity:
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
                 await self._put(lease)
-        except ClusterError as error:
+        except KubernetesError as error:
             log.warning("the lease was not released: %s", error)
 
     async def _attempt(self) -> bool:
@@ -87,7 +87,7 @@ class Elector:
             lease = await self._read()
         except NotFoundError:
             return await self._take(None, begun)
-        except ClusterError as error:
+        except KubernetesError as error:
             log.warning("the lease could not be read: %s", error)
             return False
         return await self._take(lease, begun) if self._free(lease) else False
@@ -106,7 +106,7 @@ class Elector:
             written = await (self._post() if lease is None else self._put(self._claimed(lease)))
         except ConflictError:
             return False
-        except ClusterError as error:
+        except KubernetesError as error:
             log.warning("the lease could not be written: %s", error)
             return False
         self._seen = (self._identity, written["metadata"]["resourceVersion"])

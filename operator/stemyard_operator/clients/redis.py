@@ -106,7 +106,7 @@ return 1
 """
 
 
-class Mirror:
+class RedisClient:
     """Redis, or nothing where the deployment has none. Calls raise MirrorError when Redis fails."""
 
     def __init__(self, url: str | None, install_id: str) -> None:

@@ -15,9 +15,9 @@ from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from stemyard_contract.object_source import owner_key
-from stemyard_operator.clients.s3_http import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, Bucket
+from stemyard_operator.clients.s3_http import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, BucketHttpClient
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.errors import StoreError, StoreLacksError, StoreRefusedError
+from stemyard_operator.errors import ObjectStoreError, ObjectStoreRefusedError, ObjectStoreUnsupportedError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,7 +44,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Objects:
+class ObjectStoreClient:
     """The installation's bucket. Calls run in threads of their own and raise StoreError when the store fails."""
 
     def __init__(self, settings: Settings) -> None:
@@ -55,7 +55,7 @@ class Objects:
         # a link is signed for the host that will be asked for it
         self._outer = _client(self._session, settings, settings.public_endpoint_url)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
-        self._bucket = Bucket(self._name, self._sign)
+        self._bucket = BucketHttpClient(self._name, self._sign)
         self._presigner = Presigner(_address(self._session, settings), self._client.meta.region_name, _SIGNED_SECONDS)
         given = settings.r2_access_key_id, settings.r2_secret_access_key
         self._credentials = Credentials(*given) if all(given) else None
@@ -114,7 +114,12 @@ class Objects:
     def write_link(self, key: str, seconds: int, headers: Mapping[str, str]) -> str:
         """Return a presigned link to put an object with exactly these headers, the content's length among them."""
         told = {name.replace("-", ""): value for name, value in headers.items()}
-        parameters = {"Bucket": self._name, "Key": key, **told, "ContentLength": int(headers["Content-Length"])}
+        parameters = {
+            "Bucket": self._name,
+            "Key": key,
+            **told,
+            "ContentLength": int(headers["Content-Length"]),
+        }
         return self._client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=seconds)
 
     def public_link(self, key: str, seconds: int) -> str:
@@ -166,12 +171,14 @@ class Objects:
         except ClientError as error:
             code = _code(error)
             if code in _LACKING:
-                raise StoreLacksError(f"the object store does not know this: {error}") from error
+                raise ObjectStoreUnsupportedError(f"the object store does not know this: {error}") from error
             if code in _REFUSED:
-                raise StoreRefusedError(f"the object store refuses bucket R2_BUCKET={self._name}: {error}") from error
-            raise StoreError(f"object store: {error}") from error
+                raise ObjectStoreRefusedError(
+                    f"the object store refuses bucket R2_BUCKET={self._name}: {error}"
+                ) from error
+            raise ObjectStoreError(f"object store: {error}") from error
         except BotoCoreError as error:
-            raise StoreError(f"object store: {error}") from error
+            raise ObjectStoreError(f"object store: {error}") from error
 
     def _prepare(self) -> None:
         try:

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import aiohttp
 from yarl import URL
 
-from stemyard_operator.errors import StoreError, StoreRefusedError
+from stemyard_operator.errors import ObjectStoreError, ObjectStoreRefusedError
 
 CONNECT_SECONDS: Final = 5
 READ_SECONDS: Final = 20
@@ -46,7 +46,7 @@ class _Answer:
         return found or str(self.status)
 
 
-class Bucket:
+class BucketHttpClient:
     """One bucket. Calls raise StoreError when the store fails, after a few attempts with jitter.
 
     Args:
@@ -112,7 +112,7 @@ class Bucket:
         try:
             return self._checked(await self._once(method, key, query, limit))
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise StoreError(f"object store: {type(error).__name__}: {error}") from error
+            raise ObjectStoreError(f"object store: {type(error).__name__}: {error}") from error
 
     async def _once(self, method: str, key: str, query: Mapping[str, str], limit: int) -> _Answer:
         link = URL(await self._sign(method, key, query), encoded=True)
@@ -128,8 +128,8 @@ class Bucket:
         if code in {"NoSuchKey", "404"}:
             return None
         if answer.status == 403:
-            raise StoreRefusedError(f"the object store refuses bucket R2_BUCKET={self._name}: {code}")
-        raise StoreError(f"object store: {answer.status} {code}")
+            raise ObjectStoreRefusedError(f"the object store refuses bucket R2_BUCKET={self._name}: {code}")
+        raise ObjectStoreError(f"object store: {answer.status} {code}")
 
     def _open(self, link: URL) -> aiohttp.ClientSession:
         if self._session is None:

@@ -9,7 +9,7 @@ _TOLERANCE: Final = timedelta(seconds=2)
 """Differences up to this are answers on their way, and dates in whole seconds."""
 
 
-class Clock:
+class ServerClock:
     """Follows the `Date` of the API server's answers; between them this machine's clock goes on."""
 
     def __init__(self) -> None:

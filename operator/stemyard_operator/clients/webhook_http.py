@@ -50,7 +50,7 @@ async def resolve(host: str, port: int) -> list[str]:
     return [str(entry[4][0]) for entry in found]
 
 
-class Sender:
+class WebhookHttpClient:
     """Connections to addresses that others named are never used twice; those to our own consumers are."""
 
     def __init__(self, settings: WebhookSettings, resolve: Resolve = resolve) -> None:

@@ -33,7 +33,7 @@ from stemyard_operator.config.profiles import Profile, load_profiles
 from stemyard_operator.config.webhook_endpoints import EndpointsError
 from stemyard_operator.config.webhook_settings import WebhookSettings
 from stemyard_operator.errors import ConfigurationError
-from stemyard_operator.webhooks.secrets import ENDPOINTS_FILE, Keychain, secrets
+from stemyard_operator.webhooks.secrets import ENDPOINTS_FILE, WebhookSecrets, secrets
 
 _EXTRACTOR: Final = r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$"
 _MIB: Final = 1024 * 1024
@@ -281,7 +281,7 @@ def load_settings() -> Settings:
     except (SecretError, OSError) as error:
         raise ConfigurationError(f"WEBHOOK_SECRET: {error}") from error
     try:
-        Keychain(settings).read()
+        WebhookSecrets(settings).read()
     except (EndpointsError, OSError) as error:
         raise ConfigurationError(f"{ENDPOINTS_FILE} in WEBHOOK_SECRETS_DIR: {error}") from error
     folder = settings.webhook_secrets_dir

@@ -11,7 +11,7 @@ from stemyard_operator.decision.artifacts import objects_of_result, objects_of_s
 from stemyard_operator.decision.finished import after_the_end
 from stemyard_operator.decision.stages import advance, stopping
 from stemyard_operator.decision.status import accept_source, complete, first_status
-from stemyard_operator.decision.status_draft import HOLD_SECONDS, Turn
+from stemyard_operator.decision.status_draft import HOLD_SECONDS, StatusDraft
 from stemyard_operator.decision.validation import refusal
 from stemyard_operator.model.conditions import ended, holds, set_condition
 from stemyard_operator.model.job import live_jobs
@@ -35,11 +35,11 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:
         return waiting
     current = separation.status.run == separation.spec.run
     status = separation.status.draft() if current else first_status(separation, settings.default_model)
-    turn = Turn(observed, now, settings, status)
+    turn = StatusDraft(observed, now, settings, status)
     return turn.end_test() if separation.spec.webhook_test else _at_work(turn)
 
 
-def _at_work(turn: Turn) -> Decision:
+def _at_work(turn: StatusDraft) -> Decision:
     turn.note_start()
     cancelled = _cancelled(turn)
     if cancelled is not None:
@@ -57,7 +57,7 @@ def _at_work(turn: Turn) -> Decision:
     return advance(turn, WorkStage.SEPARATE) or _published(turn)
 
 
-def _cancelled(turn: Turn) -> Decision | None:
+def _cancelled(turn: StatusDraft) -> Decision | None:
     """Return the steps of a cancellation; a run whose separate Job has ended well is past it."""
     if not turn.spec.cancel:
         return None
@@ -69,7 +69,7 @@ def _cancelled(turn: Turn) -> Decision | None:
     return waiting or turn.end(FailureCode.CANCELLED, turn.status.stage or Stage.CONTROL)
 
 
-def _refused(turn: Turn) -> Decision | None:
+def _refused(turn: StatusDraft) -> Decision | None:
     if holds(turn.status, ConditionType.ACCEPTED):
         return None
     refused = refusal(turn.spec, turn.settings)
@@ -81,7 +81,7 @@ def _refused(turn: Turn) -> Decision | None:
     return turn.end(code, Stage.REQUEST, message)
 
 
-def _fetched(turn: Turn) -> None:
+def _fetched(turn: StatusDraft) -> None:
     """Take over what fetch found. Waiting began when its Job ended, or now where that is not known."""
     found = turn.observed.source
     if found is None:
@@ -92,7 +92,7 @@ def _fetched(turn: Turn) -> None:
     accept_source(turn.status, found, turn.now, queued_at)
 
 
-def _published(turn: Turn) -> Decision:
+def _published(turn: StatusDraft) -> Decision:
     """End the run well. The source goes first, and only once a write has kept what is known of it."""
     found = turn.observed.manifest
     if found is None:

@@ -6,12 +6,12 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import Reason
 from stemyard_operator.decision.actions import Copy, Decision, LookForMark, ask
-from stemyard_operator.decision.status_draft import Turn
+from stemyard_operator.decision.status_draft import StatusDraft
 
 _LOOK_SECONDS: Final = 60
 
 
-def reuse(turn: Turn) -> Decision | None:
+def reuse(turn: StatusDraft) -> Decision | None:
     """Return the step that spares the run its own separation, or None where it has to separate.
 
     A run that replaces a result was asked for to make a new one.

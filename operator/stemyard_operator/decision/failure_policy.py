@@ -14,7 +14,7 @@ from stemyard_operator.config.profiles import StageProfile
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.decision.actions import Decision
 from stemyard_operator.decision.status import STAGE_CONDITION
-from stemyard_operator.decision.status_draft import Turn
+from stemyard_operator.decision.status_draft import StatusDraft
 from stemyard_operator.jobs.disk import mebibytes
 from stemyard_operator.model.conditions import camel, set_condition
 from stemyard_operator.model.job import Job
@@ -50,7 +50,7 @@ class Failed:
         return FAILURES[self.code].retryable
 
 
-def failed(turn: Turn, stage: WorkStage, attempt: int, job: Job | None, why: Failed) -> Decision:
+def failed(turn: StatusDraft, stage: WorkStage, attempt: int, job: Job | None, why: Failed) -> Decision:
     """Account for an attempt that failed: another one later, or the end of the run."""
     name = job_name(turn.separation.name, turn.separation.uid, stage, turn.spec.run, attempt)
     turn.record(stage, name, attempt)
@@ -67,7 +67,7 @@ def failed(turn: Turn, stage: WorkStage, attempt: int, job: Job | None, why: Fai
     return turn.end(why.code, stage, why.message, stop=_stopped(job))
 
 
-def given_up(turn: Turn, stage: WorkStage, job: Job, pod: Pod) -> Decision | None:
+def given_up(turn: StatusDraft, stage: WorkStage, job: Job, pod: Pod) -> Decision | None:
     """Return the step that gives up a pod which nobody stops: its kubelet, whose task it is, does not answer.
 
     One that was disrupted is begun anew without counting as a failure. It may be at work still, cut off from us; it
@@ -88,7 +88,7 @@ def _stopped(job: Job | None) -> tuple[Job, ...]:
     return (job,) if job is not None and job.live and job.deleted_at is None else ()
 
 
-def _with_more_memory(turn: Turn, stage: WorkStage, job: Job | None, why: Failed) -> tuple[Failed, bool]:
+def _with_more_memory(turn: StatusDraft, stage: WorkStage, job: Job | None, why: Failed) -> tuple[Failed, bool]:
     """Give the attempts after one that was killed for want of memory more of it, and say so.
 
     Returns the failure with what is to be said, and whether another attempt is hopeless: there is no more to give.

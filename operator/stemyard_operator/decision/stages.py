@@ -12,7 +12,7 @@ from stemyard_operator.config.profiles import quantity_bytes
 from stemyard_operator.decision.actions import ConfirmAbsent, Decision, LookForMark, ReadPods, ReadWorkload, ask
 from stemyard_operator.decision.deduplication import reuse
 from stemyard_operator.decision.failure_policy import DISRUPTION_LIMIT, Failed, failed, failure_of, given_up
-from stemyard_operator.decision.status_draft import HOLD_SECONDS, LOOK_SECONDS, TICK_SECONDS, Turn
+from stemyard_operator.decision.status_draft import HOLD_SECONDS, LOOK_SECONDS, TICK_SECONDS, StatusDraft
 from stemyard_operator.jobs.kueue import UNEXPLAINED, queue_of
 from stemyard_operator.jobs.manifest import JOB_TTL_SECONDS, build_job
 from stemyard_operator.model.job import Job, live_jobs
@@ -49,7 +49,7 @@ def _past_grace(observed: Observed, job: Job, now: datetime) -> bool:
     return all(pod.gone_at is not None and pod.gone_at + _GRACE_MARGIN < now for pod in pods)
 
 
-def advance(turn: Turn, stage: WorkStage) -> Decision | None:
+def advance(turn: StatusDraft, stage: WorkStage) -> Decision | None:
     """Return the next step of a stage, or None when its commit mark was found: the stage is done."""
     jobs = turn.observed.of_stage(stage)
     last = jobs[-1] if jobs else None
@@ -72,7 +72,7 @@ def advance(turn: Turn, stage: WorkStage) -> Decision | None:
     return _start(turn, stage, recorded + 1)
 
 
-def _suspending(turn: Turn, live: Sequence[Job]) -> Decision | None:
+def _suspending(turn: StatusDraft, live: Sequence[Job]) -> Decision | None:
     """Return the step that stops what is at work, written down before it is done: such an attempt has not failed."""
     waiting = stopping(turn.observed, live, turn.now)
     if waiting is None or waiting.questions:
@@ -83,7 +83,7 @@ def _suspending(turn: Turn, live: Sequence[Job]) -> Decision | None:
     return turn.step(waiting.again_in, stop=waiting.stop)
 
 
-def _lost(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
+def _lost(turn: StatusDraft, stage: WorkStage, attempt: int) -> Decision:
     """Judge a Job that was recorded and is not there: only its mark could speak for it."""
     name = job_name(turn.separation.name, turn.separation.uid, stage, turn.spec.run, attempt)
     if name not in turn.observed.absent:
@@ -93,7 +93,7 @@ def _lost(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
     return failed(turn, stage, attempt, None, Failed(FailureCode.JOB_LOST))
 
 
-def _start(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
+def _start(turn: StatusDraft, stage: WorkStage, attempt: int) -> Decision:
     """Start an attempt as soon as it is due and there is room; a mark that is already there saves it."""
     if turn.spec.suspend:
         turn.suspend(Reason.SUSPENDED, "Nothing is at work; set spec.suspend to false to go on.")
@@ -115,7 +115,7 @@ def _start(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
     return _create(turn, stage, attempt)
 
 
-def _is_first(turn: Turn, stage: WorkStage) -> bool:
+def _is_first(turn: StatusDraft, stage: WorkStage) -> bool:
     """Return whether no attempt of a stage can have come to anything yet: a Job that left a mark would still be there.
 
     Kubernetes keeps a finished Job for a while, so one made for a separation that is younger is known, or in the way
@@ -126,19 +126,19 @@ def _is_first(turn: Turn, stage: WorkStage) -> bool:
     return new and age < timedelta(seconds=JOB_TTL_SECONDS / 2)
 
 
-def _start_afresh(turn: Turn, stage: WorkStage) -> Decision:
+def _start_afresh(turn: StatusDraft, stage: WorkStage) -> Decision:
     """Fetch again: what an earlier run fetched is gone."""
     if not _has_room(turn, stage):
         return _wait_for_room(turn, stage)
     return _create(turn, stage, 1)
 
 
-def _has_room(turn: Turn, stage: WorkStage) -> bool:
+def _has_room(turn: StatusDraft, stage: WorkStage) -> bool:
     """Return whether a Job may be made now; what goes through a queue of Kueue is bounded there."""
     return stage in turn.observed.room or queue_of(turn.separation, stage, turn.settings) != ""
 
 
-def _earlier_source(turn: Turn, stage: WorkStage) -> MarkReference | None:
+def _earlier_source(turn: StatusDraft, stage: WorkStage) -> MarkReference | None:
     """Return the mark of an earlier run's source, which spares this run its fetch."""
     source = turn.status.source
     if stage is not WorkStage.FETCH or source is None or not source.mark_key or not source.mark_sha256:
@@ -146,7 +146,7 @@ def _earlier_source(turn: Turn, stage: WorkStage) -> MarkReference | None:
     return MarkReference(key=source.mark_key, sha256=source.mark_sha256)
 
 
-def _wait_for_room(turn: Turn, stage: WorkStage) -> Decision:
+def _wait_for_room(turn: StatusDraft, stage: WorkStage) -> Decision:
     if stage is WorkStage.FETCH:
         return _wait_to_fetch(turn)
     late = turn.queue_deadline
@@ -156,7 +156,7 @@ def _wait_for_room(turn: Turn, stage: WorkStage) -> Decision:
     return turn.step(min(_ROOM_SECONDS, (late - turn.now).total_seconds()), waits_for=stage)
 
 
-def _wait_to_fetch(turn: Turn) -> Decision:
+def _wait_to_fetch(turn: StatusDraft) -> Decision:
     """Wait for room to fetch. An attempt that failed says more of a retry than that it waits."""
     rest = turn.observed.rest_seconds
     if turn.recorded(WorkStage.FETCH):
@@ -167,7 +167,7 @@ def _wait_to_fetch(turn: Turn) -> Decision:
     return turn.step(rest or _ROOM_SECONDS, waits_for=WorkStage.FETCH)
 
 
-def _create(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
+def _create(turn: StatusDraft, stage: WorkStage, attempt: int) -> Decision:
     profile = turn.settings.profiles.get(turn.spec.profile)
     if profile is None:
         return turn.end(FailureCode.INVALID_REQUEST, stage, f"There is no profile {turn.spec.profile} any more.")
@@ -188,7 +188,7 @@ def _create(turn: Turn, stage: WorkStage, attempt: int) -> Decision:
     return turn.step(HOLD_SECONDS, create=creation)
 
 
-def _watch(turn: Turn, stage: WorkStage, job: Job) -> Decision:
+def _watch(turn: StatusDraft, stage: WorkStage, job: Job) -> Decision:
     """Follow the attempt that is at work, or judge it."""
     turn.record(stage, job.name, job.attempt)
     turn.name_pod(job)
@@ -215,7 +215,7 @@ def _watch(turn: Turn, stage: WorkStage, job: Job) -> Decision:
     return _starting(turn, stage, job, last_pod(turn.observed.pods[job.uid]))
 
 
-def _held(turn: Turn, stage: WorkStage, job: Job) -> Decision:
+def _held(turn: StatusDraft, stage: WorkStage, job: Job) -> Decision:
     """Say why a Job is suspended: by Kueue until there is quota, or by somebody unknown. It is never touched."""
     if turn.settings.kueue_enabled and job.uid not in turn.observed.workloads:
         return ask(ReadWorkload(job))
@@ -234,7 +234,7 @@ def _held(turn: Turn, stage: WorkStage, job: Job) -> Decision:
     return turn.step(LOOK_SECONDS)
 
 
-def _judge(turn: Turn, stage: WorkStage, job: Job) -> Decision:
+def _judge(turn: StatusDraft, stage: WorkStage, job: Job) -> Decision:
     """Judge an attempt that has ended: by its mark, else by why it failed."""
     pods = turn.observed.pods.get(job.uid)
     if pods is None:
@@ -245,7 +245,7 @@ def _judge(turn: Turn, stage: WorkStage, job: Job) -> Decision:
     return failed(turn, stage, job.attempt, job, failure_of(job, pods))
 
 
-def _starting(turn: Turn, stage: WorkStage, job: Job, pod: Pod | None) -> Decision:
+def _starting(turn: StatusDraft, stage: WorkStage, job: Job, pod: Pod | None) -> Decision:
     """Say why a pod does not run yet, and give it up when it is too late."""
     scheduled = pod.scheduled_at if pod else None
     if pod is not None and pod.running:

@@ -36,7 +36,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class StatusChange:
     """What became true by one write, each fact in exactly one write of a run."""
 
     separation: Separation
@@ -78,7 +78,7 @@ def account(
     after: SeparationJobStatus,
     now: datetime,
     settings: Settings,
-) -> Account:
+) -> StatusChange:
     """Return what a write makes true.
 
     Args:
@@ -94,7 +94,7 @@ def account(
     over = after.retry_at is not None and before.retry_at is None
     settled = settled_by(before, after)
     code = after.failure.code if after.failure is not None and terminal else after.reason or OTHER
-    return Account(
+    return StatusChange(
         separation=observed.separation,
         profile=profile if profile in settings.profiles else OTHER,
         model=model if model in settings.models else OTHER,

@@ -37,7 +37,7 @@ LOOK_SECONDS: Final = 10
 
 
 @dataclass(slots=True)
-class Turn:
+class StatusDraft:
     """What a decision is made from, and the status it is making."""
 
     observed: Observed

@@ -10,7 +10,7 @@ from stemyard_contract.separationjob import ConditionType, Reason, SeparationJob
 from stemyard_contract.webhook import EventType, event_of, webhook_id
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.decision.webhook_targets import Target
-from stemyard_operator.model.attempt_result import Attempted
+from stemyard_operator.model.attempt_result import AttemptResult
 from stemyard_operator.model.conditions import set_condition
 from stemyard_operator.model.separation import Separation
 
@@ -81,7 +81,7 @@ def _again(one: WebhookStatus, now: datetime) -> WebhookStatus:
 
 
 def record(
-    status: SeparationJobStatus, attempts: Iterable[Attempted], settings: Settings, *, once: bool = False
+    status: SeparationJobStatus, attempts: Iterable[AttemptResult], settings: Settings, *, once: bool = False
 ) -> None:
     """Take in what came of attempts; one that the outbox does not wait for changes nothing. `once` allows no second."""
     schedule = settings.webhook_schedule[:1] if once else settings.webhook_schedule
@@ -91,7 +91,7 @@ def record(
     ]
 
 
-def _after(one: WebhookStatus, attempt: Attempted, schedule: Sequence[float]) -> WebhookStatus:
+def _after(one: WebhookStatus, attempt: AttemptResult, schedule: Sequence[float]) -> WebhookStatus:
     made = one.attempts + 1
     ended = attempt.delivered or attempt.hopeless or attempt.status == _GONE or made >= len(schedule)
     return one.model_copy(
@@ -106,7 +106,7 @@ def _after(one: WebhookStatus, attempt: Attempted, schedule: Sequence[float]) ->
     )
 
 
-def _next(message_id: str, made: int, attempt: Attempted, schedule: Sequence[float]) -> datetime:
+def _next(message_id: str, made: int, attempt: AttemptResult, schedule: Sequence[float]) -> datetime:
     """Return when the next attempt is due: by the schedule, spread by a hash, and not before the consumer asks for it.
 
     A hash instead of chance: the same world always gives the same decision, and consumers still meet no wave.

@@ -11,7 +11,7 @@ from stemyard_operator.model.separation import Separation
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class ProgressWebhook:
     """News that is told once or not at all: it is not kept, and not tried again."""
 
     id: str
@@ -23,7 +23,7 @@ class Notice:
     key: str | None = None
 
 
-def start_of(separation: Separation, told: Iterable[Target]) -> list[Notice]:
+def start_of(separation: Separation, told: Iterable[Target]) -> list[ProgressWebhook]:
     """Return the news that the first pod of a run has started; the status says whether that is known already."""
     status, run = separation.status, separation.spec.run
     known = status if status.run == run else SeparationJobStatus()
@@ -33,7 +33,7 @@ def start_of(separation: Separation, told: Iterable[Target]) -> list[Notice]:
     return _to_each(separation, EventType.STARTED, run, known.progress or 0, phase, told)
 
 
-def progress_of(before: Separation, after: SeparationJobStatus, told: Iterable[Target]) -> list[Notice]:
+def progress_of(before: Separation, after: SeparationJobStatus, told: Iterable[Target]) -> list[ProgressWebhook]:
     """Return the news of a status write that has just been made: how far a run under way is."""
     phase = after.phase or Phase.PENDING
     known = before.status if before.status.run == after.run else SeparationJobStatus()
@@ -44,11 +44,11 @@ def progress_of(before: Separation, after: SeparationJobStatus, told: Iterable[T
 
 def _to_each(
     separation: Separation, event: EventType, run: int, progress: int, phase: Phase, told: Iterable[Target]
-) -> list[Notice]:
+) -> list[ProgressWebhook]:
     track, part = separation.track_id, progress if event is EventType.PROGRESS else None
     body = processing_body(track, progress, separation.created.timestamp(), phase)
     return [
-        Notice(webhook_id(track, run, event, one.url, part), one.url, event, run, body, one.endpoint, one.key)
+        ProgressWebhook(webhook_id(track, run, event, one.url, part), one.url, event, run, body, one.endpoint, one.key)
         for one in told
         if event in one.events
     ]

@@ -10,9 +10,9 @@ from typing import Any, Final
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import DESK_AUDIENCE
 from stemyard_contract.separationjob import KIND
-from stemyard_operator.clients.kubernetes import Cluster, jobs_path, pods_path, separations_path
+from stemyard_operator.clients.kubernetes import KubernetesClient, jobs_path, pods_path, separations_path
 from stemyard_operator.errors import DeskError, NotFoundError
-from stemyard_operator.informer.cluster_cache import Projection
+from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.model.conditions import ended
 from stemyard_operator.model.job import Job, job_of
 from stemyard_operator.model.separation import Separation, controller_of, separation_of
@@ -35,12 +35,12 @@ class Caller:
     """Name of the SeparationJob; `job.owner` is its uid."""
 
 
-class Callers:
+class Authenticator:
     """Labels grant nothing. What a token stands for is remembered for a minute; whether it may act, not at all."""
 
-    def __init__(self, cluster: Cluster, projection: Projection, namespaces: tuple[str, ...]) -> None:
+    def __init__(self, cluster: KubernetesClient, cluster_cache: ClusterCache, namespaces: tuple[str, ...]) -> None:
         self._cluster = cluster
-        self._projection = projection
+        self._cluster_cache = cluster_cache
         self._namespaces = namespaces
         self._known: OrderedDict[str, tuple[float, Caller]] = OrderedDict()
         self.clock: Callable[[], float] = time.monotonic
@@ -118,7 +118,7 @@ class Callers:
         return job, controller["name"]
 
     async def _separation(self, caller: Caller) -> Separation:
-        known = self._projection.typed(caller.job.owner)
+        known = self._cluster_cache.typed(caller.job.owner)
         if known is not None:
             return known
         try:

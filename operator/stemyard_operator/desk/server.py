@@ -22,12 +22,12 @@ from stemyard_contract.handover import (
 )
 from stemyard_contract.mirror import ProgressRecord
 from stemyard_contract.object_source import installation_of, owner_key
-from stemyard_operator.clients.s3 import LINK_SECONDS, Objects
+from stemyard_operator.clients.s3 import LINK_SECONDS, ObjectStoreClient
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.desk.authentication import Caller, Callers
+from stemyard_operator.desk.authentication import Authenticator, Caller
 from stemyard_operator.desk.authorization import granted, written_with
 from stemyard_operator.errors import DeskError, OperatorError
-from stemyard_operator.mirror.progress import ProgressBoard
+from stemyard_operator.mirror.progress import ProgressStore
 from stemyard_operator.model.separation import Separation
 
 _BODY_LIMIT: Final = 64 * 1024
@@ -41,7 +41,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Desk:
     """Answers are JSON; refusals are problem documents with a code of the failure table."""
 
-    def __init__(self, callers: Callers, objects: Objects, board: ProgressBoard, settings: Settings) -> None:
+    def __init__(
+        self, callers: Authenticator, objects: ObjectStoreClient, board: ProgressStore, settings: Settings
+    ) -> None:
         self._callers = callers
         self._objects = objects
         self._board = board

@@ -40,7 +40,7 @@ def is_test(resource: Resource) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class CacheEntry:
     """A SeparationJob as last seen: what all of them are searched by, and the whole of it."""
 
     key: Key
@@ -64,11 +64,11 @@ class Known:
         return from_json(zlib.decompress(self.kept)) if isinstance(self.kept, bytes) else self.kept
 
 
-def known_of(resource: Resource) -> Known:
+def entry_of(resource: Resource) -> CacheEntry:
     """Return a SeparationJob as it is kept."""
     metadata, spec, status = resource["metadata"], resource["spec"], resource.get("status") or {}
     whole = trimmed(resource)
-    return Known(
+    return CacheEntry(
         key=key_of(resource),
         uid=metadata["uid"],
         version=version_of(resource),

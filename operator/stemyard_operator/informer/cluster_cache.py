@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from stemyard_contract.handover import WorkStage
-from stemyard_operator.informer.cache_entry import Key, Known, known_of, version_of
+from stemyard_operator.informer.cache_entry import CacheEntry, Key, entry_of, version_of
 from stemyard_operator.model.job import Job, job_of
 from stemyard_operator.model.separation import Resource, Separation, separation_of
 
@@ -17,11 +17,11 @@ _TYPED: Final = 256
 """SeparationJobs whose typed form is kept: about those at work, several parts ask for one within a moment."""
 
 
-class Projection:
+class ClusterCache:
     """Fed by events, by the answers to our own writes and by the resync; older versions never replace newer ones."""
 
     def __init__(self) -> None:
-        self._separations: dict[str, Known] = {}
+        self._separations: dict[str, CacheEntry] = {}
         self._names: dict[Key, str] = {}
         self._typed: dict[str, Separation] = {}
         self._jobs: dict[str, Job] = {}
@@ -35,7 +35,7 @@ class Projection:
         """SeparationJobs that are known."""
         return len(self._separations)
 
-    def known(self) -> list[Known]:
+    def known(self) -> list[CacheEntry]:
         """Return all SeparationJobs, oldest first."""
         return sorted(self._separations.values(), key=lambda one: one.created)
 
@@ -91,7 +91,7 @@ class Projection:
         before = self._separations.get(uid)
         if uid in self._gone or (before is not None and before.version >= version):
             return False
-        known = self._separations[uid] = known_of(resource)
+        known = self._separations[uid] = entry_of(resource)
         current = self._separations.get(self._names.get(known.key, ""))
         if current is None or current.created <= known.created:
             self._names[known.key] = uid

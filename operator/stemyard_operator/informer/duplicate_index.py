@@ -15,7 +15,7 @@ _Found = tuple[str | None, str | None]
 """Media id and SHA-256 of the samples."""
 
 
-class Duplicates:
+class DuplicateIndex:
     """An index over all SeparationJobs whose source is known, kept by uid. Namespaces and owners are never mixed."""
 
     def __init__(self, default_model: str) -> None:

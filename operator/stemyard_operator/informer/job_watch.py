@@ -7,10 +7,10 @@ from typing import Final
 
 from stemyard_contract.separationjob import LABEL_MANAGED_BY, MANAGED_BY
 from stemyard_operator.backoff import pause_after
-from stemyard_operator.clients.kubernetes import Cluster, Json, jobs_path
-from stemyard_operator.errors import ClusterError
+from stemyard_operator.clients.kubernetes import Json, KubernetesClient, jobs_path
+from stemyard_operator.errors import KubernetesError
 from stemyard_operator.health import Health
-from stemyard_operator.informer.event_handlers import Intake
+from stemyard_operator.informer.event_handlers import EventHandlers
 
 JOB_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 """Label selector of the Jobs that are watched."""
@@ -27,9 +27,11 @@ class JobWatch:
     What neither tells, as a Job that was deleted in between, the resync finds.
     """
 
-    def __init__(self, cluster: Cluster, intake: Intake, health: Health, namespace: str) -> None:
+    def __init__(
+        self, cluster: KubernetesClient, event_handlers: EventHandlers, health: Health, namespace: str
+    ) -> None:
         self._cluster = cluster
-        self._intake = intake
+        self._event_handlers = event_handlers
         self._health = health
         self._namespace = namespace
         self._version = ""
@@ -42,7 +44,7 @@ class JobWatch:
             try:
                 await self._follow()
                 failures = 0
-            except ClusterError as error:
+            except KubernetesError as error:
                 failures = failures + 1 if self._version == before else 1
                 if error.status == _GONE:
                     self._version = ""
@@ -61,8 +63,8 @@ class JobWatch:
     def _take_in(self, kind: str, job: Json) -> None:
         try:
             if kind == "DELETED":
-                self._intake.job_gone(job["metadata"]["uid"])
+                self._event_handlers.job_gone(job["metadata"]["uid"])
             else:
-                self._intake.job(job)
+                self._event_handlers.job(job)
         except Exception:  # one broken Job must not end the watch
             log.exception("a job was left alone", extra={"job": job["metadata"].get("name")})

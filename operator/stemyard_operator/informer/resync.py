@@ -4,14 +4,14 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from stemyard_operator.clients.kubernetes import Cluster, jobs_path, separations_path
+from stemyard_operator.clients.kubernetes import KubernetesClient, jobs_path, separations_path
 from stemyard_operator.errors import ConflictError, NotFoundError, OperatorError
 from stemyard_operator.health import Health
 from stemyard_operator.informer.cache_entry import Key
-from stemyard_operator.informer.cluster_cache import Projection
-from stemyard_operator.informer.event_handlers import Intake
+from stemyard_operator.informer.cluster_cache import ClusterCache
+from stemyard_operator.informer.event_handlers import EventHandlers
 from stemyard_operator.informer.job_watch import JOB_SELECTOR
-from stemyard_operator.mirror.writer import MirrorFeed
+from stemyard_operator.mirror.writer import MirrorWriter
 from stemyard_operator.model.job import is_abandoned
 from stemyard_operator.model.separation import Resource
 from stemyard_operator.workqueue import WorkQueue
@@ -24,19 +24,19 @@ class Resync:
 
     def __init__(
         self,
-        cluster: Cluster,
-        projection: Projection,
-        intake: Intake,
+        cluster: KubernetesClient,
+        cluster_cache: ClusterCache,
+        event_handlers: EventHandlers,
         queue: WorkQueue[Key],
-        feed: MirrorFeed,
+        mirror_writer: MirrorWriter,
         health: Health,
         namespaces: tuple[str, ...],
     ) -> None:
         self._cluster = cluster
-        self._projection = projection
-        self._intake = intake
+        self._cluster_cache = cluster_cache
+        self._event_handlers = event_handlers
         self._queue = queue
-        self._feed = feed
+        self._mirror_writer = mirror_writer
         self._health = health
         self._namespaces = namespaces
         self._one_at_a_time = asyncio.Lock()
@@ -62,29 +62,29 @@ class Resync:
                 await self._jobs(namespace)
                 await self._separations(namespace)
             self._wake()
-            await self._feed.check()
+            await self._mirror_writer.check()
         self._health.synced()
 
     async def _separations(self, namespace: str) -> None:
         # known before the list is read, and not in it: deleted; what came since is not judged
-        unseen = self._projection.uids(namespace)
+        unseen = self._cluster_cache.uids(namespace)
         async for page in self._cluster.pages(separations_path(namespace)):
             for resource in page:
                 unseen.discard(resource["metadata"]["uid"])
-                self._intake.separation(resource)
+                self._event_handlers.separation(resource)
         for uid in unseen:
-            self._intake.separation_gone(uid)
+            self._event_handlers.separation_gone(uid)
 
     async def _jobs(self, namespace: str) -> None:
-        unseen = self._projection.job_uids(namespace)
+        unseen = self._cluster_cache.job_uids(namespace)
         async for page in self._cluster.pages(jobs_path(namespace), JOB_SELECTOR):
             for resource in page:
                 unseen.discard(resource["metadata"]["uid"])
-                self._intake.job(resource)
-                if self._feed.active and is_abandoned(resource):
+                self._event_handlers.job(resource)
+                if self._mirror_writer.active and is_abandoned(resource):
                     await self._remove(resource)
         for uid in unseen:
-            self._intake.job_gone(uid)
+            self._event_handlers.job_gone(uid)
 
     async def _remove(self, job: Resource) -> None:
         """Remove a Job that would work for nobody; its pods would hold a node until they end."""
@@ -94,6 +94,6 @@ class Resync:
             log.warning("removed a job that nobody owns", extra={"job": metadata["name"]})
 
     def _wake(self) -> None:
-        for one in self._projection.known():
+        for one in self._cluster_cache.known():
             if one.at_work:
                 self._queue.add(one.key)

@@ -11,7 +11,7 @@ from stemyard_contract.separationjob import GROUP, PLURAL, VERSION
 from stemyard_operator.clients.kubernetes import PAGE
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.health import Health
-from stemyard_operator.informer.event_handlers import Intake
+from stemyard_operator.informer.event_handlers import EventHandlers
 
 _IDLE_SECONDS: Final = 1.0
 """For which kopf keeps the task of an object, and its last event whole: at the start there is one for each."""
@@ -51,7 +51,7 @@ def operator_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def registry(intake: Intake, health: Health) -> kopf.OperatorRegistry:
+def registry(event_handlers: EventHandlers, health: Health) -> kopf.OperatorRegistry:
     """Return the handler: level-triggered, and never failing."""
     handlers = kopf.OperatorRegistry()
 
@@ -64,19 +64,19 @@ def registry(intake: Intake, health: Health) -> kopf.OperatorRegistry:
     async def separation_seen(event: Mapping[str, Any], **_: object) -> None:
         health.event()
         if event["type"] == "DELETED":
-            intake.separation_gone(event["object"]["metadata"]["uid"], event["object"])
+            event_handlers.separation_gone(event["object"]["metadata"]["uid"], event["object"])
         else:
-            intake.separation(event["object"])
+            event_handlers.separation(event["object"])
 
     return handlers
 
 
-async def watch(intake: Intake, health: Health, settings: Settings, started: asyncio.Event) -> None:
+async def watch(event_handlers: EventHandlers, health: Health, settings: Settings, started: asyncio.Event) -> None:
     """Watch until cancelled; `started` is set when kopf has put its own signal handlers in place."""
     # kopf tells of every event and every handler it runs, for each object
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     await kopf.operator(
-        registry=registry(intake, health),
+        registry=registry(event_handlers, health),
         settings=operator_settings(),
         # without one kopf asks for the user's name, which a container's user need not have
         identity=cast("Any", settings.pod_name),

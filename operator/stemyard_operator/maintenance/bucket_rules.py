@@ -12,9 +12,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from stemyard_contract.handover import Room
-from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings, load_settings
-from stemyard_operator.errors import OperatorError, StoreLacksError
+from stemyard_operator.errors import ObjectStoreUnsupportedError, OperatorError
 
 DAYS: Final = 14
 """Longer than any separation may wait and be tried again; until then the operator cleans up by itself."""
@@ -72,7 +72,7 @@ async def set_up(settings: Settings, days: int, origins: Sequence[str] | None) -
     Raises:
         StoreError: the store does not answer, or refuses us.
     """
-    objects, install_id = Objects(settings), settings.stemyard_install_id
+    objects, install_id = ObjectStoreClient(settings), settings.stemyard_install_id
     rooms = " and ".join(f"{install_id}/{room}/" for room in _AGING)
 
     async def age() -> None:
@@ -95,7 +95,7 @@ async def set_up(settings: Settings, days: int, origins: Sequence[str] | None) -
 async def _tried(done: str, act: Callable[[], Awaitable[None]]) -> str:
     try:
         await act()
-    except StoreLacksError:
+    except ObjectStoreUnsupportedError:
         return f"{done.partition(':')[0]}: this store knows no such rules; nothing was set"
     return done
 

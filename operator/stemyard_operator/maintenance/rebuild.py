@@ -12,8 +12,8 @@ from typing import Final
 
 from stemyard_contract.handover import Room
 from stemyard_operator import logs
-from stemyard_operator.clients.kubernetes import Cluster, separations_path
-from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.clients.kubernetes import KubernetesClient, separations_path
+from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings, load_settings
 from stemyard_operator.decision.commit_marks import MARK_LIMIT, files
 from stemyard_operator.errors import ConflictError, OperatorError
@@ -41,8 +41,8 @@ class Rebuild:
     """Restores the SeparationJobs of one installation."""
 
     settings: Settings
-    cluster: Cluster
-    objects: Objects
+    cluster: KubernetesClient
+    objects: ObjectStoreClient
 
     async def run(self) -> Counter[str]:
         """Restore what can be; return how many were `restored`, `present`, `expired`, `incomplete` and so on.
@@ -121,8 +121,8 @@ async def rebuild() -> Counter[str]:
         OperatorError: a setting cannot be used, or the API server or the store does not answer.
     """
     settings = load_settings()
-    cluster = await Cluster.connect()
-    objects = Objects(settings)
+    cluster = await KubernetesClient.connect()
+    objects = ObjectStoreClient(settings)
     try:
         return await Rebuild(settings, cluster, objects).run()
     finally:

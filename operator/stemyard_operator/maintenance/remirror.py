@@ -14,15 +14,15 @@ from pydantic import ValidationError
 
 from stemyard_contract.mirror import record_of
 from stemyard_operator import logs
-from stemyard_operator.clients.kubernetes import Cluster, separations_path
-from stemyard_operator.clients.redis import Mirror
+from stemyard_operator.clients.kubernetes import KubernetesClient, separations_path
+from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.config.settings import load_settings
 from stemyard_operator.errors import ConfigurationError, OperatorError
 
 log = logging.getLogger(__name__)
 
 
-async def remirror(cluster: Cluster, mirror: Mirror, namespaces: tuple[str, ...]) -> int:
+async def remirror(cluster: KubernetesClient, mirror: RedisClient, namespaces: tuple[str, ...]) -> int:
     """Clear the mirror, then write a record of every SeparationJob; return how many.
 
     Raises:
@@ -45,9 +45,9 @@ async def remirror(cluster: Cluster, mirror: Mirror, namespaces: tuple[str, ...]
 async def _run() -> None:
     settings = load_settings()
     async with AsyncExitStack() as stack:
-        cluster = await Cluster.connect()
+        cluster = await KubernetesClient.connect()
         stack.push_async_callback(cluster.close)
-        mirror = Mirror(settings.redis_url, settings.stemyard_install_id)
+        mirror = RedisClient(settings.redis_url, settings.stemyard_install_id)
         stack.push_async_callback(mirror.close)
         if not mirror.enabled:
             raise ConfigurationError("there is no mirror to rebuild: REDIS_URL is not set")

@@ -10,8 +10,8 @@ from typing import Final, Protocol
 from pydantic import ValidationError
 
 from stemyard_contract.object_source import owner_key
-from stemyard_operator.clients.kubernetes import Cluster, separations_path
-from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.clients.kubernetes import KubernetesClient, separations_path
+from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.decision.events import sweep_stopped
 from stemyard_operator.errors import ConflictError, NotFoundError, OperatorError
@@ -42,7 +42,12 @@ class Sweeper:
     """
 
     def __init__(
-        self, settings: Settings, cluster: Cluster, objects: Objects, fence: Callable[[], None], told: Told
+        self,
+        settings: Settings,
+        cluster: KubernetesClient,
+        objects: ObjectStoreClient,
+        fence: Callable[[], None],
+        told: Told,
     ) -> None:
         self._settings = settings
         self._cluster = cluster

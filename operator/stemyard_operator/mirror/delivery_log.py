@@ -7,7 +7,7 @@ from typing import Final
 
 from stemyard_contract.mirror import AttemptRecord
 from stemyard_operator.backoff import pause_after
-from stemyard_operator.clients.redis import Mirror
+from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.errors import MirrorError
 
 _WAITING: Final = 10_000
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class DeliveryLog:
     """What the SeparationJob says of the last attempt is the record; this is the history, for whoever looks into it."""
 
-    def __init__(self, mirror: Mirror) -> None:
+    def __init__(self, mirror: RedisClient) -> None:
         self._mirror = mirror
         self._waiting: deque[tuple[str, AttemptRecord]] = deque(maxlen=_WAITING)
         self._wake = asyncio.Event()

@@ -3,17 +3,17 @@
 import logging
 
 from stemyard_contract.mirror import ProgressRecord
-from stemyard_operator.clients.redis import Mirror
+from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.errors import MirrorError
 from stemyard_operator.model.separation import Separation
 
 log = logging.getLogger(__name__)
 
 
-class ProgressBoard:
+class ProgressStore:
     """Best effort: lost progress is not missed."""
 
-    def __init__(self, mirror: Mirror) -> None:
+    def __init__(self, mirror: RedisClient) -> None:
         self._mirror = mirror
         self._newest: dict[str, ProgressRecord] = {}
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import PACE_AUDIO, PACE_FETCH, PACE_SLOTS, pace_factor
-from stemyard_operator.clients.redis import Mirror
-from stemyard_operator.decision.status_change import OTHER, Account
+from stemyard_operator.clients.redis import RedisClient
+from stemyard_operator.decision.status_change import OTHER, StatusChange
 from stemyard_operator.errors import MirrorError
 
 _WAITING: Final = 1000
@@ -17,15 +17,15 @@ _TOGETHER_SECONDS: Final = 1.0
 log = logging.getLogger(__name__)
 
 
-class Pace:
+class ThroughputLog:
     """Best effort: what Redis does not hear is not missed."""
 
-    def __init__(self, mirror: Mirror, slots: int) -> None:
+    def __init__(self, mirror: RedisClient, slots: int) -> None:
         self._mirror = mirror
-        self._slots = slots
+        self._concurrency = slots
         self._heard: asyncio.Queue[dict[str, float]] = asyncio.Queue(_WAITING)
 
-    def learn(self, account: Account) -> None:
+    def learn(self, account: StatusChange) -> None:
         """Take in what a write tells of time."""
         found = lessons(account)
         if found and self._mirror.enabled and not self._heard.full():
@@ -40,12 +40,12 @@ class Pace:
                 heard.append(self._heard.get_nowait())
             learned = [lesson for found in heard for lesson in found.items()]
             try:
-                await self._mirror.put_pace({PACE_SLOTS: self._slots}, learned)
+                await self._mirror.put_pace({PACE_SLOTS: self._concurrency}, learned)
             except MirrorError as error:
                 log.warning("what was learned of pace is lost: %s", error)
 
 
-def lessons(account: Account) -> dict[str, float]:
+def lessons(account: StatusChange) -> dict[str, float]:
     """Return what a write teaches, by field of the pace: seconds, and seconds per second of audio."""
     found: dict[str, float] = {}
     for stage in account.stages:

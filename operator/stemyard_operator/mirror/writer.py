@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from stemyard_contract.mirror import record_from
 from stemyard_operator.backoff import pause_after
-from stemyard_operator.clients.redis import Mirror
+from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.errors import MirrorError
 from stemyard_operator.informer.cache_entry import is_test, track_id_of
-from stemyard_operator.informer.cluster_cache import Projection
+from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.model.separation import Resource
 
 _PAUSE_BASE: Final = 0.5
@@ -22,12 +22,12 @@ _PAUSE_MAX: Final = 15.0
 log = logging.getLogger(__name__)
 
 
-class MirrorFeed:
+class MirrorWriter:
     """What the mirror has yet to hear, newest state only."""
 
-    def __init__(self, mirror: Mirror, projection: Projection) -> None:
+    def __init__(self, mirror: RedisClient, cluster_cache: ClusterCache) -> None:
         self._mirror = mirror
-        self._projection = projection
+        self._cluster_cache = cluster_cache
         self._waiting: OrderedDict[str, Resource | None] = OrderedDict()
         self._since: dict[str, float] = {}
         self._wake = asyncio.Event()
@@ -62,7 +62,7 @@ class MirrorFeed:
         """Tell the mirror what it has lost, as after a flush, and drop what nobody knows any more."""
         if not self._mirror.enabled or not self.active:
             return
-        known = {one.track: one.uid for one in self._projection.known() if one.track is not None}
+        known = {one.track: one.uid for one in self._cluster_cache.known() if one.track is not None}
         try:
             there = await self._mirror.tracks()
             for track in there - set(known):
@@ -75,7 +75,7 @@ class MirrorFeed:
 
     def tell_all(self) -> None:
         """Tell the mirror every SeparationJob anew."""
-        for one in self._projection.known():
+        for one in self._cluster_cache.known():
             self.changed(one.uid)
 
     async def run(self) -> None:
@@ -101,11 +101,11 @@ class MirrorFeed:
         if last is not None:
             await self._mirror.drop(track_id_of(last), uid)
             return
-        resource = self._projection.separation(uid)
+        resource = self._cluster_cache.separation(uid)
         if resource is None or is_test(resource):
             return
         try:
-            typed = self._projection.typed(uid)
+            typed = self._cluster_cache.typed(uid)
         except ValidationError as error:
             log.error("not mirrored, its form is unknown: %s", error, extra={"uid": uid})  # noqa: TRY400 - the message says it all
             return

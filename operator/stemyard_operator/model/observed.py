@@ -11,7 +11,7 @@ from stemyard_contract.handover import (
     WorkStage,
 )
 from stemyard_operator.config.webhook_endpoints import NONE, Endpoints
-from stemyard_operator.model.attempt_result import Attempted
+from stemyard_operator.model.attempt_result import AttemptResult
 from stemyard_operator.model.job import Job
 from stemyard_operator.model.pod import Pod, Sighting, Workload
 from stemyard_operator.model.separation import Separation
@@ -80,7 +80,7 @@ class Observed:
     """Start of the first pod that was seen of this run."""
     quiet_seconds: float = float("inf")
     """Seconds since this process last wrote the status."""
-    attempted: tuple[Attempted, ...] = ()
+    attempted: tuple[AttemptResult, ...] = ()
     """What came of deliveries and is not recorded yet."""
     attempted_seconds: float = 0
     """Age of the oldest of these."""

@@ -22,13 +22,13 @@ from prometheus_client.registry import Collector
 
 from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.separationjob import TERMINAL_PHASES, Phase
-from stemyard_operator.clients.leader_election import Elector
-from stemyard_operator.decision.status_change import OTHER, Account
+from stemyard_operator.clients.leader_election import LeaderElector
+from stemyard_operator.decision.status_change import OTHER, StatusChange
 from stemyard_operator.health import Health
 from stemyard_operator.informer.cache_entry import Key
-from stemyard_operator.informer.cluster_cache import Projection
-from stemyard_operator.mirror.writer import MirrorFeed
-from stemyard_operator.webhooks.dispatcher import Courier
+from stemyard_operator.informer.cluster_cache import ClusterCache
+from stemyard_operator.mirror.writer import MirrorWriter
+from stemyard_operator.webhooks.dispatcher import Dispatcher
 from stemyard_operator.workqueue import WorkQueue
 
 METRICS_PATH: Final = "/metrics"
@@ -65,19 +65,19 @@ class Readings:
 
     def __init__(
         self,
-        projection: Projection,
+        cluster_cache: ClusterCache,
         queue: WorkQueue[Key],
         health: Health,
-        feed: MirrorFeed,
-        elector: Elector,
-        courier: Courier,
+        mirror_writer: MirrorWriter,
+        elector: LeaderElector,
+        dispatcher: Dispatcher,
     ) -> None:
-        self._projection = projection
+        self._cluster_cache = cluster_cache
         self._queue = queue
         self._health = health
-        self._feed = feed
+        self._mirror_writer = mirror_writer
         self._elector = elector
-        self._courier = courier
+        self._dispatcher = dispatcher
 
     def now(self) -> Reading:
         """Read everything."""
@@ -91,14 +91,14 @@ class Readings:
             retries=self._queue.retries,
             watch_age=self._health.event_age,
             resync_age=self._health.resync_age,
-            mirror_lag=self._feed.lag,
-            mirror_waiting=self._feed.behind,
-            webhooks_pending=self._projection.webhooks_pending() if leader else 0,
-            webhook_lanes=self._courier.lanes(),
+            mirror_lag=self._mirror_writer.lag,
+            mirror_waiting=self._mirror_writer.behind,
+            webhooks_pending=self._cluster_cache.webhooks_pending() if leader else 0,
+            webhook_lanes=self._dispatcher.lanes(),
         )
 
     def _phases(self) -> dict[Phase, int]:
-        counted = collections.Counter(self._projection.phases())
+        counted = collections.Counter(self._cluster_cache.phases())
         return {phase: counted[phase] for phase in Phase}
 
 
@@ -183,7 +183,7 @@ class Metrics:
         application.router.add_get(METRICS_PATH, make_aiohttp_handler(self.registry))
         return application
 
-    def wrote(self, account: Account) -> None:
+    def wrote(self, account: StatusChange) -> None:
         """Count what a status write made true."""
         if account.queue_wait is not None:
             self._queue_wait.labels(account.profile).observe(account.queue_wait.seconds)

@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from stemyard_contract.address_guard import origin_of
-from stemyard_operator.decision.status_change import Account, Span
+from stemyard_operator.decision.status_change import Span, StatusChange
 from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.model.separation import Separation
-from stemyard_operator.webhooks.dispatcher import News, Parcel
+from stemyard_operator.webhooks.dispatcher import QueuedDelivery, QueuedProgress
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -63,7 +63,7 @@ class Tracing:
         await asyncio.to_thread(self._provider.force_flush, _LAST_WORDS_MILLISECONDS)
         await asyncio.to_thread(self._provider.shutdown)
 
-    def wrote(self, account: Account) -> None:
+    def wrote(self, account: StatusChange) -> None:
         """Make the spans that a status write ended."""
         separation = account.separation
         if separation.traceparent is None:
@@ -74,7 +74,7 @@ class Tracing:
             self._span(separation.traceparent, span, told | ({"stemyard.error": span.error} if span.error else {}))
 
     @contextmanager
-    def webhook(self, separation: Separation, parcel: Parcel | News) -> Iterator[Mapping[str, str]]:
+    def webhook(self, separation: Separation, parcel: QueuedDelivery | QueuedProgress) -> Iterator[Mapping[str, str]]:
         """Make a span of an attempt at a webhook while the block runs; yield the headers that hand the trace on."""
         if separation.traceparent is None:
             yield {}

@@ -15,7 +15,7 @@ from stemyard_contract.identity import youtube_id
 from stemyard_contract.source import Source
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.informer.cache_entry import Key
-from stemyard_operator.informer.cluster_cache import Projection
+from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.model.job import Job
 from stemyard_operator.model.separation import Separation
 
@@ -62,15 +62,15 @@ class _Load:
             self.resting.add(lane[1])
 
 
-class Slots:
+class ConcurrencyLimiter:
     """Places for Jobs. The projection tells which are taken; a claim bridges the time until it knows the new Job.
 
     The namespace with the fewest Jobs goes first, so that none can crowd out others, by whatever priorities; within it,
     and between equals, the higher priority, then the older.
     """
 
-    def __init__(self, projection: Projection, settings: Settings, now: Callable[[], datetime]) -> None:
-        self._projection = projection
+    def __init__(self, cluster_cache: ClusterCache, settings: Settings, now: Callable[[], datetime]) -> None:
+        self._cluster_cache = cluster_cache
         self._settings = settings
         self._now = now
         self._by_host = settings.max_active_fetch_per_host > 0 or settings.fetch_spacing_seconds > 0
@@ -164,7 +164,7 @@ class Slots:
             host_limit=(settings.max_active_fetch_per_host or None) if fetch else None,
             spaced=fetch and settings.fetch_spacing_seconds > 0,
         )
-        taken = [(self._lane_of_job(job), job) for job in self._projection.live(stage) if not job.queue]
+        taken = [(self._lane_of_job(job), job) for job in self._cluster_cache.live(stage) if not job.queue]
         for lane, number in Counter(lane for lane, _ in taken).items():
             load.count(lane, number)
         if load.spaced:
@@ -183,7 +183,7 @@ class Slots:
 
     def _lane_of_job(self, job: Job) -> Lane:
         by_host = job.stage is WorkStage.FETCH and self._by_host
-        owner = self._projection.separation(job.owner) if by_host else None
+        owner = self._cluster_cache.separation(job.owner) if by_host else None
         return job.namespace, _NO_HOST if owner is None else host_of(Source.model_validate(owner["spec"]["source"]))
 
     def _saw(self, host: str, age: float) -> None:

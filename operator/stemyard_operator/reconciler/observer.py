@@ -2,23 +2,23 @@
 
 from collections.abc import Mapping
 
-from stemyard_operator.clients.kubernetes import Cluster, jobs_path, pods_path, workloads_path
-from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.clients.kubernetes import KubernetesClient, jobs_path, pods_path, workloads_path
+from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.decision.actions import ConfirmAbsent, LookForMark, Question, ReadPods, ReadWorkload
 from stemyard_operator.decision.commit_marks import MARK_LIMIT, Found, files, home, verified
 from stemyard_operator.errors import NotFoundError
-from stemyard_operator.informer.event_handlers import Intake
+from stemyard_operator.informer.event_handlers import EventHandlers
 from stemyard_operator.jobs.kueue import LABEL_JOB_UID, workload_of
 from stemyard_operator.model.job import Job
 from stemyard_operator.model.observed import FoundSource
 from stemyard_operator.model.pod import Pod, Workload, pod_of
 from stemyard_operator.model.separation import Separation, controller_of
-from stemyard_operator.reconciler.run_cache import Recall
+from stemyard_operator.reconciler.run_cache import RunState
 
 _OWNER_LABEL = "batch.kubernetes.io/controller-uid"
 
 
-class Answers:
+class Observations:
     """What was answered while one decision was made."""
 
     def __init__(self) -> None:
@@ -28,17 +28,26 @@ class Answers:
         self.workloads: dict[str, Workload | None] = {}
 
 
-class Lookout:
+class Observer:
     """Answers come into `answers`; those that stay true, into `recall` as well."""
 
-    def __init__(self, cluster: Cluster, objects: Objects, intake: Intake, install_id: str, kueue_version: str) -> None:
+    def __init__(
+        self,
+        cluster: KubernetesClient,
+        objects: ObjectStoreClient,
+        event_handlers: EventHandlers,
+        install_id: str,
+        kueue_version: str,
+    ) -> None:
         self._cluster = cluster
         self._objects = objects
-        self._intake = intake
+        self._event_handlers = event_handlers
         self._install_id = install_id
         self._kueue_version = kueue_version
 
-    async def answer(self, question: Question, separation: Separation, answers: Answers, recall: Recall) -> None:
+    async def answer(
+        self, question: Question, separation: Separation, answers: Observations, run_state: RunState
+    ) -> None:
         """Answer one question.
 
         Raises:
@@ -49,9 +58,9 @@ class Lookout:
             case ReadPods(job):
                 pods = await self.pods(job)
                 answers.pods[job.uid] = pods
-                recall.see(job, pods)
+                run_state.see(job, pods)
                 if not job.live:
-                    recall.pods[job.uid] = pods
+                    run_state.pods[job.uid] = pods
             case ReadWorkload(job):
                 answers.workloads[job.uid] = await self._workload(job)
             case ConfirmAbsent(name):
@@ -60,9 +69,9 @@ class Lookout:
                 found = await self.find(question, separation)
                 answers.looked.add(stage)
                 if isinstance(found, FoundSource):
-                    recall.source = found
+                    run_state.source = found
                 elif found is not None:
-                    recall.manifest = found
+                    run_state.manifest = found
 
     async def pods(self, job: Job) -> tuple[Pod, ...]:
         """Return the pods that a Job controls."""
@@ -84,7 +93,7 @@ class Lookout:
                 return workload_of(resource)
         return None
 
-    async def _confirm_absent(self, separation: Separation, name: str, answers: Answers) -> None:
+    async def _confirm_absent(self, separation: Separation, name: str, answers: Observations) -> None:
         try:
             resource = await self._cluster.read(jobs_path(separation.namespace, name))
         except NotFoundError:
@@ -93,7 +102,7 @@ class Lookout:
         owner = controller_of(resource["metadata"], "SeparationJob")
         if owner is None or owner["uid"] != separation.uid:
             answers.absent.add(name)
-        self._intake.job(resource)
+        self._event_handlers.job(resource)
 
     async def find(self, question: LookForMark, separation: Separation) -> Found | None:
         """Return the commit mark of a stage, read, verified, and with the files it names in their stated size."""

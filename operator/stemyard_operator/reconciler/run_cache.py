@@ -10,7 +10,7 @@ from stemyard_operator.model.pod import Pod, Sighting
 
 
 @dataclass(slots=True)
-class Recall:
+class RunState:
     """Answers that stay true within one run, and what only this process can know."""
 
     run: int
@@ -56,24 +56,24 @@ class Recall:
         self.started_at = min(starts, default=None)
 
 
-class Recalls:
+class RunCache:
     """One Recall for each separation at work, by uid."""
 
     def __init__(self) -> None:
-        self._recalls: dict[str, Recall] = {}
+        self._run_cache: dict[str, RunState] = {}
 
-    def of(self, uid: str, run: int, status: SeparationJobStatus) -> Recall:
+    def of(self, uid: str, run: int, status: SeparationJobStatus) -> RunState:
         """Return what is remembered of a run, at first what its status tells; earlier runs are forgotten."""
-        recall = self._recalls.get(uid)
-        if recall is None or recall.run != run:
-            written_at = recall.written_at if recall else None
-            recall = Recall(run=run, written_at=written_at)
+        run_state = self._run_cache.get(uid)
+        if run_state is None or run_state.run != run:
+            written_at = run_state.written_at if run_state else None
+            run_state = RunState(run=run, written_at=written_at)
             if status.run == run:
-                recall.disruptions_before = status.attempts.disruptions if status.attempts else 0
-                recall.told = (status.job, status.pod) if status.job and status.pod else None
-            self._recalls[uid] = recall
-        return recall
+                run_state.disruptions_before = status.attempts.disruptions if status.attempts else 0
+                run_state.told = (status.job, status.pod) if status.job and status.pod else None
+            self._run_cache[uid] = run_state
+        return run_state
 
     def forget(self, uid: str) -> None:
         """Forget a separation that has ended or is gone."""
-        self._recalls.pop(uid, None)
+        self._run_cache.pop(uid, None)

@@ -14,34 +14,34 @@ from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import phase_of
 from stemyard_contract.webhook import SecretError, event_of
-from stemyard_operator.clients.webhook_http import Sender
+from stemyard_operator.clients.webhook_http import WebhookHttpClient
 from stemyard_operator.errors import NotLeadingError
-from stemyard_operator.informer.cluster_cache import Projection
-from stemyard_operator.model.attempt_result import Attempted
+from stemyard_operator.informer.cluster_cache import ClusterCache
+from stemyard_operator.model.attempt_result import AttemptResult
 from stemyard_operator.model.conditions import ended
 from stemyard_operator.model.separation import Separation
-from stemyard_operator.webhooks.dispatcher import News, Parcel
-from stemyard_operator.webhooks.request import Letter, Letters
+from stemyard_operator.webhooks.dispatcher import QueuedDelivery, QueuedProgress
+from stemyard_operator.webhooks.request import RequestBuilder, WebhookRequest
 from stemyard_operator.webhooks.secrets import EndpointRemovedError
 
-Trace = Callable[[Separation, Parcel | News], AbstractContextManager[Mapping[str, str]]]
+Trace = Callable[[Separation, QueuedDelivery | QueuedProgress], AbstractContextManager[Mapping[str, str]]]
 """Follows an attempt, and gives headers that tell its consumer of the trace."""
 
 log = logging.getLogger(__name__)
 
 
-class Deliveries:
+class DeliveryAttempts:
     """Reads what is to be sent only when it is sent: nothing waits in a queue but ids, and notices."""
 
     def __init__(
         self,
-        projection: Projection,
-        letters: Letters,
-        sender: Sender,
+        cluster_cache: ClusterCache,
+        letters: RequestBuilder,
+        sender: WebhookHttpClient,
         fence: Callable[[], None],
         now: Callable[[], datetime],
     ) -> None:
-        self._projection = projection
+        self._cluster_cache = cluster_cache
         self._letters = letters
         self._sender = sender
         self._fence = fence
@@ -49,7 +49,7 @@ class Deliveries:
         self.on_attempt: Callable[[str, AttemptRecord], None] = lambda _track, _attempt: None
         self.trace: Trace = lambda _separation, _parcel: nullcontext({})
 
-    async def attempt(self, parcel: Parcel | News) -> Attempted | None:
+    async def attempt(self, parcel: QueuedDelivery | QueuedProgress) -> AttemptResult | None:
         """Attempt a delivery and return what came of it, None where it is not due any more or not ours to make."""
         separation = self._separation(parcel.uid)
         wanted = None if separation is None else self._wanted(separation, parcel)
@@ -76,9 +76,9 @@ class Deliveries:
         self.on_attempt(separation.track_id, record)
         return attempted
 
-    def _wanted(self, separation: Separation, parcel: Parcel | News) -> "_Wanted | None":
+    def _wanted(self, separation: Separation, parcel: QueuedDelivery | QueuedProgress) -> "_Wanted | None":
         """Return what there is to send by now."""
-        if isinstance(parcel, News):
+        if isinstance(parcel, QueuedProgress):
             notice = parcel.notice
             stale = separation.spec.run != notice.run or ended(separation)
             return None if stale else _Wanted(notice.event, notice.key, lambda at: self._letters.notice(notice, at))
@@ -88,22 +88,24 @@ class Deliveries:
         event = event_of(phase_of(separation.status.conditions), test=separation.spec.webhook_test)
         return _Wanted(event, delivery.key, lambda at: self._letters.end(separation, delivery, at))
 
-    async def _post(self, separation: Separation, parcel: Parcel | News, wanted: "_Wanted") -> Attempted:
+    async def _post(
+        self, separation: Separation, parcel: QueuedDelivery | QueuedProgress, wanted: "_Wanted"
+    ) -> AttemptResult:
         try:
             made = wanted.write(int(self._now().timestamp()))
         except EndpointRemovedError:
-            return Attempted(parcel.id, self._now(), error="EndpointRemoved", hopeless=True)
+            return AttemptResult(parcel.id, self._now(), error="EndpointRemoved", hopeless=True)
         except (SecretError, OSError) as error:
             log.error("a webhook cannot be signed: %s", error)  # noqa: TRY400 - the message says it all
-            return Attempted(parcel.id, self._now(), error="NotSigned")
+            return AttemptResult(parcel.id, self._now(), error="NotSigned")
         with self.trace(separation, parcel) as headers:
             answer = await self._sender.post(parcel.url, {**made.headers, **headers}, made.body)
         at = self._now()
-        return Attempted(parcel.id, at, answer.status, answer.error, answer.retry_after, answer.hopeless)
+        return AttemptResult(parcel.id, at, answer.status, answer.error, answer.retry_after, answer.hopeless)
 
     def _separation(self, uid: str) -> Separation | None:
         try:
-            separation = self._projection.typed(uid)
+            separation = self._cluster_cache.typed(uid)
         except ValidationError:
             return None
         return None if separation is None or separation.deleting else separation
@@ -113,7 +115,7 @@ class Deliveries:
 class _Wanted:
     event: EventType
     key: str | None
-    write: Callable[[int], Letter]
+    write: Callable[[int], WebhookRequest]
     """Makes the request of an attempt at that many epoch seconds."""
 
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from stemyard_contract.address_guard import origin_of
 from stemyard_operator.config.webhook_settings import WebhookSettings
-from stemyard_operator.decision.webhook_progress import Notice
-from stemyard_operator.model.attempt_result import Attempted
+from stemyard_operator.decision.webhook_progress import ProgressWebhook
+from stemyard_operator.model.attempt_result import AttemptResult
 
 _FAILURES: Final = 5
 _FIRST_SECONDS: Final = 1.0
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class QueuedDelivery:
     """One delivery to attempt."""
 
     uid: str
@@ -35,11 +35,11 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class QueuedProgress:
     """A notice to send while it is news."""
 
     uid: str
-    notice: Notice
+    notice: ProgressWebhook
 
     @property
     def id(self) -> str:
@@ -85,30 +85,34 @@ class Breaker:
 @dataclass(slots=True)
 class _Lane:
     breaker: Breaker
-    waiting: deque[Parcel | News] = field(default_factory=deque)
+    waiting: deque[QueuedDelivery | QueuedProgress] = field(default_factory=deque)
     running: int = 0
     timer: asyncio.TimerHandle | None = None
 
 
-class Courier:
+class Dispatcher:
     """Takes parcels, keeps what came of them until it is recorded, and says so.
 
     Nothing here is durable: what a crash loses is still due in the SeparationJob. `send` returns None where there is
     nothing to attempt any more.
     """
 
-    def __init__(self, settings: WebhookSettings, send: Callable[[Parcel | News], Awaitable[Attempted | None]]) -> None:
+    def __init__(
+        self,
+        settings: WebhookSettings,
+        send: Callable[[QueuedDelivery | QueuedProgress], Awaitable[AttemptResult | None]],
+    ) -> None:
         self._settings = settings
         self._send = send
         self._room = asyncio.Semaphore(settings.webhook_concurrency)
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
         self._in_hand: dict[str, set[str]] = {}
-        self._results: dict[str, dict[str, Attempted]] = {}
+        self._results: dict[str, dict[str, AttemptResult]] = {}
         self._since: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_result: Callable[[str], None] = lambda _: None
 
-    def take(self, parcel: Parcel) -> None:
+    def take(self, parcel: QueuedDelivery) -> None:
         """Have a parcel delivered as soon as its consumer's turn allows; one that is in hand already stays so."""
         ids = self._in_hand.setdefault(parcel.uid, set())
         if parcel.id in ids or parcel.id in self._results.get(parcel.uid, {}):
@@ -118,7 +122,7 @@ class Courier:
         lane.waiting.append(parcel)
         self._pump(lane)
 
-    def tell(self, news: News) -> None:
+    def tell(self, news: QueuedProgress) -> None:
         """Have a notice sent, once, unless its consumer is left alone or cannot keep up."""
         lane = self._lane(news.url)
         if lane.breaker.closed and len(lane.waiting) < _NEWS_WAITING:
@@ -129,7 +133,7 @@ class Courier:
         """Return the ids of what is on its way, or waits for its consumer's turn."""
         return frozenset(self._in_hand.get(uid, ()))
 
-    def results(self, uid: str) -> tuple[Attempted, ...]:
+    def results(self, uid: str) -> tuple[AttemptResult, ...]:
         """Return what came of attempts and is not recorded yet."""
         return tuple(self._results.get(uid, {}).values())
 
@@ -200,10 +204,10 @@ class Courier:
         lane.timer = None
         self._pump(lane)
 
-    async def _deliver(self, lane: _Lane, parcel: Parcel | News) -> None:
+    async def _deliver(self, lane: _Lane, parcel: QueuedDelivery | QueuedProgress) -> None:
         attempted = None
         try:
-            if isinstance(parcel, News) or parcel.id in self._in_hand.get(parcel.uid, ()):
+            if isinstance(parcel, QueuedProgress) or parcel.id in self._in_hand.get(parcel.uid, ()):
                 async with self._room:
                     attempted = await self._send(parcel)
         except Exception:  # one broken parcel must not end the lane
@@ -212,11 +216,11 @@ class Courier:
             lane.running -= 1
         if attempted is not None:
             lane.breaker.told(well=attempted.answered)
-        if isinstance(parcel, Parcel):
+        if isinstance(parcel, QueuedDelivery):
             self._settle(parcel, attempted)
         self._pump(lane)
 
-    def _settle(self, parcel: Parcel, attempted: Attempted | None) -> None:
+    def _settle(self, parcel: QueuedDelivery, attempted: AttemptResult | None) -> None:
         ids = self._in_hand.get(parcel.uid)
         if ids is None or parcel.id not in ids:
             return

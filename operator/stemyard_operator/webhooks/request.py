@@ -9,11 +9,11 @@ from urllib.parse import quote
 from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import Phase, phase_of
 from stemyard_contract.webhook import EventType, completed_body, event_of, failed_body, signed_headers, test_body
-from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.decision.webhook_progress import Notice
+from stemyard_operator.decision.webhook_progress import ProgressWebhook
 from stemyard_operator.model.separation import Separation
-from stemyard_operator.webhooks.secrets import Keychain
+from stemyard_operator.webhooks.secrets import WebhookSecrets
 
 USER_AGENT: Final = f"Stemyard/{version('stemyard')}"
 LINK_SECONDS: Final = 7 * 24 * 3600
@@ -21,43 +21,43 @@ LINK_SECONDS: Final = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class WebhookRequest:
     """What is posted."""
 
     headers: Mapping[str, str]
     body: bytes
 
 
-class Letters:
+class RequestBuilder:
     """Writes requests; nothing is ever sent unsigned because its secret cannot be read or used.
 
     Methods take the time of the attempt in epoch seconds, and raise EndpointRemovedError, SecretError or OSError as
     `Keychain.secrets` does.
     """
 
-    def __init__(self, settings: Settings, objects: Objects, keychain: Keychain) -> None:
+    def __init__(self, settings: Settings, objects: ObjectStoreClient, webhook_secrets: WebhookSecrets) -> None:
         self._settings = settings
         self._objects = objects
-        self._keychain = keychain
+        self._webhook_secrets = webhook_secrets
 
-    def end(self, separation: Separation, delivery: WebhookStatus, at: int) -> Letter:
+    def end(self, separation: Separation, delivery: WebhookStatus, at: int) -> WebhookRequest:
         """Return the request that tells of a run's end."""
         event = event_of(phase_of(separation.status.conditions), test=separation.spec.webhook_test)
-        secrets = self._keychain.secrets(delivery.endpoint, delivery.key)
+        secrets = self._webhook_secrets.secrets(delivery.endpoint, delivery.key)
         return _signed(delivery.id, event, _body(separation, self._objects, self._settings), at, secrets)
 
-    def notice(self, notice: Notice, at: int) -> Letter:
+    def notice(self, notice: ProgressWebhook, at: int) -> WebhookRequest:
         """Return the request that tells of a run under way."""
-        secrets = self._keychain.secrets(notice.endpoint, notice.key)
+        secrets = self._webhook_secrets.secrets(notice.endpoint, notice.key)
         return _signed(notice.id, notice.event, notice.body, at, secrets)
 
 
-def _signed(message_id: str, event: EventType, body: bytes, at: int, secrets: Iterable[str]) -> Letter:
+def _signed(message_id: str, event: EventType, body: bytes, at: int, secrets: Iterable[str]) -> WebhookRequest:
     headers = signed_headers(message_id, event, body, at, secrets)
-    return Letter({**headers, "User-Agent": USER_AGENT}, body)
+    return WebhookRequest({**headers, "User-Agent": USER_AGENT}, body)
 
 
-def _body(separation: Separation, objects: Objects, settings: Settings) -> bytes:
+def _body(separation: Separation, objects: ObjectStoreClient, settings: Settings) -> bytes:
     status, created = separation.status, separation.created.timestamp()
     if separation.spec.webhook_test:
         return test_body(separation.track_id, created)
@@ -70,7 +70,7 @@ def _body(separation: Separation, objects: Objects, settings: Settings) -> bytes
     return failed_body(separation.track_id, error, created)
 
 
-def _link(key: str, objects: Objects, settings: Settings) -> str:
+def _link(key: str, objects: ObjectStoreClient, settings: Settings) -> str:
     if settings.public_base_url is not None:
         return f"{settings.public_base_url}/{quote(key)}"
     return objects.public_link(key, LINK_SECONDS)

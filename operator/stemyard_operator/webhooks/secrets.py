@@ -18,7 +18,7 @@ class EndpointRemovedError(Exception):
     """The deployment has no endpoint of this name any more."""
 
 
-class Keychain:
+class WebhookSecrets:
     """Endpoints and secrets of the deployment; the kubelet changes their files when the Secret changes."""
 
     def __init__(self, settings: WebhookSettings) -> None:

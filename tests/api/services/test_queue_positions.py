@@ -10,7 +10,7 @@ import redis
 from stemyard_api.clients.redis import Store, StoreUnavailableError
 from stemyard_api.services.estimates import Standing, Standings
 from stemyard_contract.mirror import PACE_FETCH, PACE_SLOTS, MirrorKeys
-from stemyard_operator.clients.redis import Mirror
+from stemyard_operator.clients.redis import RedisClient
 from tests.api import tracks
 from tests.support.servers import Server, valkey
 
@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 async def test_position_and_pace_come_in_one_call(server: Server) -> None:
     url = f"redis://127.0.0.1:{server.port}/0"
-    mirror, store = Mirror(url, "install-1"), Store(url, KEYS)
+    mirror, store = RedisClient(url, "install-1"), Store(url, KEYS)
     for number, priority in enumerate([0, 5, 0]):
         name = f"music.song-{number}"
         await mirror.put(tracks.record(track_id=name, name=name, uid=name, created=1e9 + number, priority=priority))

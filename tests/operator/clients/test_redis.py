@@ -19,7 +19,7 @@ from stemyard_contract.mirror import (
 )
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.clients import redis as mirror_module
-from stemyard_operator.clients.redis import Mirror
+from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.errors import MirrorError
 from tests.support.servers import Server, valkey
 
@@ -41,8 +41,8 @@ def client(server: Server) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-async def mirror(server: Server, client: redis.Redis) -> AsyncIterator[Mirror]:
-    found = Mirror(f"redis://127.0.0.1:{server.port}/0", "install-1")
+async def mirror(server: Server, client: redis.Redis) -> AsyncIterator[RedisClient]:
+    found = RedisClient(f"redis://127.0.0.1:{server.port}/0", "install-1")
     yield found
     await found.close()
 
@@ -84,7 +84,7 @@ def stored(client: redis.Redis) -> MirrorRecord | None:
     ],
 )
 async def test_a_record_replaces_older_ones_only(
-    mirror: Mirror, client: redis.Redis, later: dict[str, Any], wins: bool
+    mirror: RedisClient, client: redis.Redis, later: dict[str, Any], wins: bool
 ) -> None:
     first, second = record(10), record(**later)
     assert await mirror.put(first)
@@ -93,7 +93,7 @@ async def test_a_record_replaces_older_ones_only(
     assert stored(client) == (second if wins else first)
 
 
-async def test_waiting_tracks_are_in_the_queue(mirror: Mirror, client: redis.Redis) -> None:
+async def test_waiting_tracks_are_in_the_queue(mirror: RedisClient, client: redis.Redis) -> None:
     for version, (phase, waits) in enumerate([("Pending", True), ("Queued", True), ("Separating", False)], 1):
         await mirror.put(record(version, phase=phase))
         assert client.zscore(KEYS.queue, TRACK) == (1000.0 if waits else None)
@@ -101,7 +101,7 @@ async def test_waiting_tracks_are_in_the_queue(mirror: Mirror, client: redis.Red
         assert client.ttl(KEYS.record(TRACK)) == -1
 
 
-async def test_the_queue_is_in_order_of_priority_then_age(mirror: Mirror, client: redis.Redis) -> None:
+async def test_the_queue_is_in_order_of_priority_then_age(mirror: RedisClient, client: redis.Redis) -> None:
     for number, priority in enumerate([0, -1, 1000, 0, 1000], 1):
         changes = {"track_id": f"music.song-{number}", "created": 1.76e9 + number, "priority": priority}
         await mirror.put(record(1, **changes))
@@ -109,7 +109,7 @@ async def test_the_queue_is_in_order_of_priority_then_age(mirror: Mirror, client
 
 
 async def test_a_finished_record_ends_with_its_resource_and_a_rerun_does_not(
-    mirror: Mirror, client: redis.Redis
+    mirror: RedisClient, client: redis.Redis
 ) -> None:
     await mirror.put(record(1, phase=Phase.COMPLETED, expires_at=4_000_000_000.0))
     assert client.expiretime(KEYS.record(TRACK)) == client.expiretime(KEYS.version(TRACK)) == 4_000_003_600
@@ -117,7 +117,7 @@ async def test_a_finished_record_ends_with_its_resource_and_a_rerun_does_not(
     assert client.ttl(KEYS.record(TRACK)) == client.ttl(KEYS.version(TRACK)) == -1
 
 
-async def test_drop_spares_another_resource(mirror: Mirror, client: redis.Redis) -> None:
+async def test_drop_spares_another_resource(mirror: RedisClient, client: redis.Redis) -> None:
     await mirror.put(record())
     assert not await mirror.drop(TRACK, "uid-2")
     assert stored(client) is not None
@@ -134,7 +134,7 @@ def progress(run: int, stage: WorkStage, attempt: int, sequence: int, uid: str =
     return ProgressRecord(**values, progress=1.0, step="x", at=0.0)
 
 
-async def test_progress_is_ordered_as_the_contract_says(mirror: Mirror, client: redis.Redis) -> None:
+async def test_progress_is_ordered_as_the_contract_says(mirror: RedisClient, client: redis.Redis) -> None:
     fetch, separate = WorkStage
     known = progress(2, fetch, 2, 2)
     others = [
@@ -154,7 +154,7 @@ async def test_progress_is_ordered_as_the_contract_says(mirror: Mirror, client: 
 
 
 async def test_a_dead_redis_is_an_error_within_seconds(tmp_path: Path) -> None:
-    mirror = Mirror("redis://127.0.0.1:1/0", "install-1")
+    mirror = RedisClient("redis://127.0.0.1:1/0", "install-1")
     for call in (mirror.put(record()), mirror.tracks(), mirror.progress(TRACK)):
         with pytest.raises(MirrorError):
             await call
@@ -162,7 +162,7 @@ async def test_a_dead_redis_is_an_error_within_seconds(tmp_path: Path) -> None:
 
 
 async def test_without_redis_nothing_is_written() -> None:
-    mirror = Mirror(None, "install-1")
+    mirror = RedisClient(None, "install-1")
     assert not mirror.enabled
     assert not await mirror.put(record())
     assert await mirror.progress(TRACK) is None
@@ -173,7 +173,7 @@ def told(client: redis.Redis) -> list[EventRecord]:
     return [EventRecord.model_validate_json(fields[EVENT_FIELD]) for _, fields in entries]
 
 
-async def test_a_new_phase_or_run_is_told_once(mirror: Mirror, client: redis.Redis) -> None:
+async def test_a_new_phase_or_run_is_told_once(mirror: RedisClient, client: redis.Redis) -> None:
     await mirror.put(record(1))
     await mirror.put(record(2, claims=["another-key"]))
     await mirror.put(record(3, phase=Phase.FETCHING, stage="fetch"))
@@ -189,7 +189,7 @@ async def test_a_new_phase_or_run_is_told_once(mirror: Mirror, client: redis.Red
     assert 0 < int(str(client.ttl(KEYS.events(TRACK)))) <= EVENTS_TTL_SECONDS
 
 
-async def test_progress_is_told_and_listeners_are_woken(mirror: Mirror, client: redis.Redis) -> None:
+async def test_progress_is_told_and_listeners_are_woken(mirror: RedisClient, client: redis.Redis) -> None:
     with client.pubsub(ignore_subscribe_messages=True) as listener:  # type: ignore[no-untyped-call]
         listener.subscribe(KEYS.changes)
         listener.get_message(timeout=2)
@@ -203,7 +203,7 @@ async def test_progress_is_told_and_listeners_are_woken(mirror: Mirror, client: 
     assert (event.kind, event.phase, event.step) == ("progress", Phase.SEPARATING, "x")
 
 
-async def test_events_go_with_their_track(mirror: Mirror, client: redis.Redis) -> None:
+async def test_events_go_with_their_track(mirror: RedisClient, client: redis.Redis) -> None:
     await mirror.put(record(1))
     await mirror.drop(TRACK)
     assert told(client) == []
@@ -217,7 +217,7 @@ async def test_a_redis_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyP
         writer.close()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    mirror = Mirror(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", "install-1")
+    mirror = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", "install-1")
     try:
         for call in (mirror.drop(TRACK), mirror.progress(TRACK), mirror.put_pace({}, [])):
             async with asyncio.timeout(10):

@@ -12,7 +12,7 @@ from localcluster.certificates import Authority
 from stemyard_api.clients.redis import Store, StoreUnavailableError
 from stemyard_contract.mirror import MirrorKeys
 from stemyard_contract.runtime import with_authority
-from stemyard_operator.clients.redis import Mirror
+from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.errors import MirrorError
 from tests.support.servers import Server, valkey
 
@@ -55,7 +55,7 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def test_the_operator_believes_the_authority_it_is_given(url: str, authority: Authority) -> None:
-    mirror = Mirror(with_authority(url, str(authority.certificate)), "install")
+    mirror = RedisClient(with_authority(url, str(authority.certificate)), "install")
     assert await mirror.tracks() == set()
     await mirror.close()
 
@@ -70,7 +70,10 @@ async def test_neither_believes_an_unknown_authority(url: str, tmp_path: Path) -
     stranger = Authority(tmp_path)
     stranger.create()
     for file in (None, str(stranger.certificate)):
-        mirror, store = Mirror(with_authority(url, file), "install"), Store(with_authority(url, file), MirrorKeys("i"))
+        mirror, store = (
+            RedisClient(with_authority(url, file), "install"),
+            Store(with_authority(url, file), MirrorKeys("i")),
+        )
         with pytest.raises(MirrorError, match="certificate"):
             await mirror.tracks()
         with pytest.raises(StoreUnavailableError):

@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from stemyard_operator.clients.s3 import Objects
-from stemyard_operator.errors import StoreError, StoreRefusedError
+from stemyard_operator.clients.s3 import ObjectStoreClient
+from stemyard_operator.errors import ObjectStoreError, ObjectStoreRefusedError
 from tests.operator.world import settings
 from tests.support.servers import ObjectStore, object_store
 
@@ -21,9 +21,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
         yield found
 
 
-def objects_of(store: ObjectStore, **changes: str) -> Objects:
+def objects_of(store: ObjectStore, **changes: str) -> ObjectStoreClient:
     values = {key.lower(): value for key, value in store.environment.items()}
-    return Objects(settings(**{**values, **changes}))
+    return ObjectStoreClient(settings(**{**values, **changes}))
 
 
 class Trouble:
@@ -44,7 +44,7 @@ def trouble() -> Trouble:
 
 
 @pytest.fixture
-async def objects_in_trouble(trouble: Trouble, store: ObjectStore) -> AsyncIterator[Objects]:
+async def objects_in_trouble(trouble: Trouble, store: ObjectStore) -> AsyncIterator[ObjectStoreClient]:
     application = web.Application()
     application.router.add_route("*", "/{rest:.*}", trouble.answer)
     async with TestServer(application) as server:
@@ -54,7 +54,7 @@ async def objects_in_trouble(trouble: Trouble, store: ObjectStore) -> AsyncItera
 
 
 @pytest.fixture
-async def objects(store: ObjectStore) -> AsyncIterator[Objects]:
+async def objects(store: ObjectStore) -> AsyncIterator[ObjectStoreClient]:
     found = objects_of(store)
     yield found
     await found.close()
@@ -76,20 +76,22 @@ async def test_the_bucket_is_made_and_says_whose_it_is(store: ObjectStore) -> No
 
 async def test_wrong_credentials_name_the_setting(store: ObjectStore) -> None:
     objects = objects_of(store, r2_secret_access_key="wrong")
-    with pytest.raises(StoreRefusedError, match="R2_BUCKET=stemyard"):
+    with pytest.raises(ObjectStoreRefusedError, match="R2_BUCKET=stemyard"):
         await objects.prepare()
     await objects.close()
 
 
 async def test_no_answer_can_be_waited_for() -> None:
-    objects = Objects(settings(s3_endpoint_url="http://127.0.0.1:1", r2_access_key_id="a", r2_secret_access_key="b"))
-    with pytest.raises(StoreError) as caught:
+    objects = ObjectStoreClient(
+        settings(s3_endpoint_url="http://127.0.0.1:1", r2_access_key_id="a", r2_secret_access_key="b")
+    )
+    with pytest.raises(ObjectStoreError) as caught:
         await objects.size("x")
     assert caught.value.retryable
     await objects.close()
 
 
-async def test_reads(store: ObjectStore, objects: Objects) -> None:
+async def test_reads(store: ObjectStore, objects: ObjectStoreClient) -> None:
     put(store, f"{PREFIX}/a/vocals.mp3", b"12345")
     assert await objects.get(f"{PREFIX}/a/vocals.mp3", 5) == b"12345"
     assert await objects.get(f"{PREFIX}/a/vocals.mp3", 4) is None
@@ -98,7 +100,7 @@ async def test_reads(store: ObjectStore, objects: Objects) -> None:
     assert await objects.size(f"{PREFIX}/a/none.mp3") is None
 
 
-async def test_removal_takes_exactly_what_is_named(store: ObjectStore, objects: Objects) -> None:
+async def test_removal_takes_exactly_what_is_named(store: ObjectStore, objects: ObjectStoreClient) -> None:
     for key in (f"{PREFIX}/a/1", f"{PREFIX}/a/2", f"{PREFIX}/ab/1", f"{PREFIX}/b/1", f"{PREFIX}/b/12"):
         put(store, key)
     await objects.remove(f"{PREFIX}/a/")
@@ -109,7 +111,7 @@ async def test_removal_takes_exactly_what_is_named(store: ObjectStore, objects: 
     assert [key for key in left if "vocals" not in key] == [f"{PREFIX}/ab/1", f"{PREFIX}/b/12"]
 
 
-async def test_more_than_a_page(store: ObjectStore, objects: Objects) -> None:
+async def test_more_than_a_page(store: ObjectStore, objects: ObjectStoreClient) -> None:
     client = store.client()
     for number in range(1005):
         client.put_object(Bucket=store.bucket, Key=f"install-1/many/{number}", Body=b"")
@@ -121,9 +123,9 @@ async def test_more_than_a_page(store: ObjectStore, objects: Objects) -> None:
 
 async def test_a_bucket_that_is_gone_is_not_an_absent_object(store: ObjectStore) -> None:
     objects = objects_of(store, r2_bucket="never-made")
-    with pytest.raises(StoreError, match="NoSuchBucket"):
+    with pytest.raises(ObjectStoreError, match="NoSuchBucket"):
         await objects.get("x", 10)
-    with pytest.raises(StoreError, match="NoSuchBucket"):
+    with pytest.raises(ObjectStoreError, match="NoSuchBucket"):
         await objects.keys("x/")
     await objects.close()
 
@@ -131,20 +133,20 @@ async def test_a_bucket_that_is_gone_is_not_an_absent_object(store: ObjectStore)
 async def test_refused_calls_name_the_setting(store: ObjectStore) -> None:
     objects = objects_of(store, r2_secret_access_key="wrong")
     for call in (objects.get("x", 10), objects.size("x"), objects.keys("x/"), objects.remove("x")):
-        with pytest.raises(StoreRefusedError, match="R2_BUCKET=stemyard"):
+        with pytest.raises(ObjectStoreRefusedError, match="R2_BUCKET=stemyard"):
             await call
     await objects.close()
 
 
-async def test_passing_trouble_is_sat_out_for_a_while(trouble: Trouble, objects_in_trouble: Objects) -> None:
+async def test_passing_trouble_is_sat_out_for_a_while(trouble: Trouble, objects_in_trouble: ObjectStoreClient) -> None:
     trouble.answers = [503, 500, 200]
     assert await objects_in_trouble.get("key", 100) == b"after 2"
     trouble.answers = [503, 503, 503, 200]
-    with pytest.raises(StoreError, match="503"):
+    with pytest.raises(ObjectStoreError, match="503"):
         await objects_in_trouble.get("key", 100)
 
 
-async def test_odd_keys_are_found_again(objects: Objects, store: ObjectStore) -> None:
+async def test_odd_keys_are_found_again(objects: ObjectStoreClient, store: ObjectStore) -> None:
     key = f"{PREFIX}/odd/a b+c&d=e%20é.mp3"
     put(store, key)
     assert await objects.size(key) == 4
@@ -163,7 +165,7 @@ async def test_odd_keys_are_found_again(objects: Objects, store: ObjectStore) ->
 )
 async def test_calls_go_where_the_s3_client_would_send_them(endpoint: str | None, bucket: str, address: str) -> None:
     keys = {"r2_access_key_id": "AKIA", "r2_secret_access_key": "secret"}
-    found = Objects(settings(**keys, s3_endpoint_url=endpoint, s3_region="eu-west-1", r2_bucket=bucket))
+    found = ObjectStoreClient(settings(**keys, s3_endpoint_url=endpoint, s3_region="eu-west-1", r2_bucket=bucket))
     key = "a b/c~dé"
     for _ in range(5):  # a signature tells the second
         own, link = await found._sign("GET", key, {}), found.read_link(key, 60)
@@ -187,12 +189,12 @@ async def test_credentials_may_come_from_the_surroundings(store: ObjectStore, mo
 async def test_credentials_that_nobody_gave_are_told(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     found = objects_of(store, r2_access_key_id="", r2_secret_access_key="")
-    with pytest.raises(StoreError, match="credentials"):
+    with pytest.raises(ObjectStoreError, match="credentials"):
         await found.size(f"{PREFIX}/mark.json")
     await found.close()
 
 
-def test_links_open_one_object_for_one_method(store: ObjectStore, objects: Objects) -> None:
+def test_links_open_one_object_for_one_method(store: ObjectStore, objects: ObjectStoreClient) -> None:
     key = f"{PREFIX}/link/vocals.mp3"
     saved_as = "attachment; filename=\"S_ng (Vocals).mp3\"; filename*=UTF-8''S%C3%B6ng%20%28Vocals%29.mp3"
     headers = {"Content-Length": "3", "Content-Type": "audio/mpeg", "Content-Disposition": saved_as}

@@ -5,14 +5,14 @@ from email.utils import format_datetime
 
 import pytest
 
-from stemyard_operator.clients.server_clock import Clock
+from stemyard_operator.clients.server_clock import ServerClock
 
 NOW = datetime(2026, 11, 25, 20, 0, tzinfo=UTC)
 
 
-def clock(ahead: timedelta) -> Clock:
+def clock(ahead: timedelta) -> ServerClock:
     """One of a machine whose own clock is ahead by so much."""
-    found = Clock()
+    found = ServerClock()
     found.own = lambda: NOW + ahead
     return found
 

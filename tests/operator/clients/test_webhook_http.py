@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from localcluster.control_plane import free_port
-from stemyard_operator.clients.webhook_http import Answer, Resolve, Sender
+from stemyard_operator.clients.webhook_http import Answer, Resolve, WebhookHttpClient
 from tests.operator.world import settings
 from tests.support.http_server import Exchange, HttpServer
 from tests.support.webhook_receiver import Received, Receiver, break_off, endless, hang, slow, status
@@ -26,9 +26,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 @asynccontextmanager
-async def sending(resolver: Resolve | None = None, **config: Any) -> AsyncIterator[Sender]:
+async def sending(resolver: Resolve | None = None, **config: Any) -> AsyncIterator[WebhookHttpClient]:
     more = {"resolve": resolver} if resolver else {}
-    sender = Sender(settings(**{"webhook_timeout_seconds": 2, **config}), **more)
+    sender = WebhookHttpClient(settings(**{"webhook_timeout_seconds": 2, **config}), **more)
     try:
         yield sender
     finally:

@@ -11,7 +11,7 @@ from stemyard_operator.config.settings import load_settings
 from stemyard_operator.config.webhook_endpoints import Endpoints, EndpointsError, parse
 from stemyard_operator.decision.webhook_targets import Target, named, targets
 from stemyard_operator.errors import ConfigurationError
-from stemyard_operator.webhooks.secrets import EndpointRemovedError, Keychain
+from stemyard_operator.webhooks.secrets import EndpointRemovedError, WebhookSecrets
 from tests.operator.world import INSTALL, SPEC, settings
 
 CRM, ALL, OWN, OTHER = (f"https://{name}.example.com/hook" for name in ("crm", "all", "own", "other"))
@@ -76,35 +76,35 @@ def test_a_key_cannot_borrow_the_secret_of_anothers_endpoint() -> None:
 def test_the_nearest_secret_signs(tmp_path: Path) -> None:
     (tmp_path / "WEBHOOK_SECRET").write_text("global")
     (tmp_path / "endpoints.yaml").write_text(FILE)
-    keychain = Keychain(settings(webhook_secrets_dir=tmp_path))
-    assert keychain.secrets() == ("global",)
-    assert keychain.secrets(key="team-b") == ("global",)
-    assert keychain.secrets(key="team-a") == ("team-a-secret",)
-    assert keychain.secrets("all", None) == ("global",)
-    assert keychain.secrets("crm", "team-a") == ("crm-secret",)
-    assert keychain.secrets("lent", "team-a") == ("whsec_bmV3", "whsec_b2xk")
+    webhook_secrets = WebhookSecrets(settings(webhook_secrets_dir=tmp_path))
+    assert webhook_secrets.secrets() == ("global",)
+    assert webhook_secrets.secrets(key="team-b") == ("global",)
+    assert webhook_secrets.secrets(key="team-a") == ("team-a-secret",)
+    assert webhook_secrets.secrets("all", None) == ("global",)
+    assert webhook_secrets.secrets("crm", "team-a") == ("crm-secret",)
+    assert webhook_secrets.secrets("lent", "team-a") == ("whsec_bmV3", "whsec_b2xk")
     with pytest.raises(EndpointRemovedError):
-        keychain.secrets("gone")
+        webhook_secrets.secrets("gone")
 
 
 def test_a_changed_file_is_taken_up_and_a_broken_one_changes_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keychain = Keychain(settings(webhook_secrets_dir=tmp_path))
-    assert keychain.endpoints == Endpoints()
+    webhook_secrets = WebhookSecrets(settings(webhook_secrets_dir=tmp_path))
+    assert webhook_secrets.endpoints == Endpoints()
     path = tmp_path / "endpoints.yaml"
     path.write_text(FILE)
-    assert [one.name for one in keychain.endpoints.endpoints] == ["crm", "all", "lent"]
+    assert [one.name for one in webhook_secrets.endpoints.endpoints] == ["crm", "all", "lent"]
     path.write_text(FILE.replace("whsec_bmV3", "whsec_%%broken%%"))
     for _ in range(3):
-        assert [one.name for one in keychain.endpoints.endpoints] == ["crm", "all", "lent"]
-    assert keychain.secrets("lent") == ("whsec_bmV3", "whsec_b2xk")
+        assert [one.name for one in webhook_secrets.endpoints.endpoints] == ["crm", "all", "lent"]
+    assert webhook_secrets.secrets("lent") == ("whsec_bmV3", "whsec_b2xk")
     assert caplog.text.count("not reloaded") == 1
     assert "broken" not in caplog.text
     path.write_text("")
-    assert keychain.endpoints == Endpoints()
+    assert webhook_secrets.endpoints == Endpoints()
     path.unlink()
-    assert keychain.endpoints == Endpoints()
+    assert webhook_secrets.endpoints == Endpoints()
 
 
 @pytest.mark.parametrize(

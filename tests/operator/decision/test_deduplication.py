@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from stemyard_contract.handover import Manifest, Outcome, WorkStage
 from stemyard_contract.separationjob import LABEL_OWNER, AttemptsStatus, Phase
-from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.decision.actions import Copy
-from stemyard_operator.informer.duplicate_index import Duplicates, duplicates_of
+from stemyard_operator.informer.duplicate_index import DuplicateIndex, duplicates_of
 from stemyard_operator.model.observed import Duplicate
 from stemyard_operator.model.separation import Separation
 from stemyard_operator.reconciler.copy_stems import copy_stems
@@ -50,7 +50,7 @@ def completed(number: int) -> Separation:
 
 
 def test_those_of_one_recording_know_each_other() -> None:
-    index = Duplicates("spleeter-2stems")
+    index = DuplicateIndex("spleeter-2stems")
     index.note(other(1), "youtube:x", SHA)
     index.note(other(2, model="spleeter-2stems"), "youtube:x", "b" * 64)
     index.note(other(3), None, SHA)
@@ -75,7 +75,7 @@ def test_those_of_one_recording_know_each_other() -> None:
     ],
 )
 def test_others_stay_strangers(stranger: Separation) -> None:
-    index = Duplicates("spleeter-2stems")
+    index = DuplicateIndex("spleeter-2stems")
     index.note(other(1, owner="key-1" if LABEL_OWNER in stranger.labels else None), "youtube:x", SHA)
     index.note(stranger, "youtube:x", SHA)
     assert index.others(other(1).uid) == set()
@@ -222,7 +222,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
 
 
 async def test_a_real_store_copies(store: ObjectStore) -> None:
-    objects = Objects(settings(**{key.lower(): value for key, value in store.environment.items()}))
+    objects = ObjectStoreClient(settings(**{key.lower(): value for key, value in store.environment.items()}))
     await objects.prepare()
     key, content, beside = mark_of(completed(1), SEPARATE, 1, "pod-other")
     for name, body in {**beside, key: content}.items():

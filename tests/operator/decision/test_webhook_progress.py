@@ -8,7 +8,7 @@ from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import Phase, SeparationJobSpec, SeparationJobStatus
 from stemyard_contract.webhook import webhook_id
 from stemyard_operator.config.webhook_endpoints import NONE
-from stemyard_operator.decision.webhook_progress import Notice, progress_of, start_of
+from stemyard_operator.decision.webhook_progress import ProgressWebhook, progress_of, start_of
 from stemyard_operator.decision.webhook_targets import Target, targets
 from tests.operator.decision.test_webhook_outbox import TRACK
 from tests.operator.world import SPEC, START, World, settings
@@ -17,9 +17,9 @@ ONE, TWO = (f"https://{name}.example.com/hook" for name in ("one", "two"))
 EVERYTHING = frozenset(EventType)
 
 
-def separated(*told: Target) -> tuple[World, list[Notice]]:
+def separated(*told: Target) -> tuple[World, list[ProgressWebhook]]:
     """Take a separation from its creation to its end, two minutes a stage; return the progress told on the way."""
-    world, notices = World(), list[Notice]()
+    world, notices = World(), list[ProgressWebhook]()
 
     def turn() -> None:
         before = world.separation

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stemyard_contract.handover import WorkStage
-from stemyard_operator.informer.cluster_cache import Projection
+from stemyard_operator.informer.cluster_cache import ClusterCache
 from tests.operator.world import SPEC, World
 
 
@@ -17,39 +17,43 @@ def resource(uid: str = "a", version: int = 1, created: str = "2026-11-22T12:00:
 
 
 def test_newer_versions_win_and_are_trimmed() -> None:
-    projection = Projection()
-    assert projection.apply(resource(version=9))
-    assert not projection.apply(resource(version=9))
-    assert not projection.apply(resource(version=8))
-    assert projection.apply(resource(version=10))
-    known = projection.separation("a")
+    cluster_cache = ClusterCache()
+    assert cluster_cache.apply(resource(version=9))
+    assert not cluster_cache.apply(resource(version=9))
+    assert not cluster_cache.apply(resource(version=8))
+    assert cluster_cache.apply(resource(version=10))
+    known = cluster_cache.separation("a")
     assert known is not None
     assert known["metadata"]["resourceVersion"] == "10"
     assert "managedFields" not in known["metadata"]
 
 
 def test_the_typed_form_is_of_the_newest_version_and_made_once() -> None:
-    projection = Projection()
-    projection.apply(resource(version=1))
-    first = projection.typed("a")
+    cluster_cache = ClusterCache()
+    cluster_cache.apply(resource(version=1))
+    first = cluster_cache.typed("a")
     assert first is not None
-    assert projection.typed("a") is projection.at(("music", "song")) is first
-    projection.apply(resource(version=2))
-    second = projection.typed("a")
+    assert cluster_cache.typed("a") is cluster_cache.at(("music", "song")) is first
+    cluster_cache.apply(resource(version=2))
+    second = cluster_cache.typed("a")
     assert second is not None
     assert (first.resource_version, second.resource_version) == (1, 2)
-    projection.drop("a")
-    assert projection.typed("a") is None
+    cluster_cache.drop("a")
+    assert cluster_cache.typed("a") is None
 
 
 def test_how_long_ago_the_last_version_was_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    projection, now = Projection(), 100.0
+    cluster_cache, now = ClusterCache(), 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    projection.apply(resource(version=3))
+    cluster_cache.apply(resource(version=3))
     now += 2.5
-    assert projection.since_heard("a", 3) == 2.5
-    projection.apply(resource(version=4))
-    assert (projection.since_heard("a", 4), projection.since_heard("a", 3), projection.since_heard("b", 4)) == (
+    assert cluster_cache.since_heard("a", 3) == 2.5
+    cluster_cache.apply(resource(version=4))
+    assert (
+        cluster_cache.since_heard("a", 4),
+        cluster_cache.since_heard("a", 3),
+        cluster_cache.since_heard("b", 4),
+    ) == (
         0,
         math.inf,
         math.inf,
@@ -57,85 +61,85 @@ def test_how_long_ago_the_last_version_was_heard_of(monkeypatch: pytest.MonkeyPa
 
 
 def test_typed_forms_are_kept_of_a_few() -> None:
-    projection = Projection()
+    cluster_cache = ClusterCache()
     uids = [str(number) for number in range(300)]
     for uid in uids:
-        projection.apply(resource(uid, name=f"song-{uid}"))
-    first = projection.typed(uids[0])
+        cluster_cache.apply(resource(uid, name=f"song-{uid}"))
+    first = cluster_cache.typed(uids[0])
     for uid in uids:
-        projection.typed(uid)
-    assert projection.typed(uids[-1]) is projection.typed(uids[-1])
-    assert projection.typed(uids[0]) is not first
+        cluster_cache.typed(uid)
+    assert cluster_cache.typed(uids[-1]) is cluster_cache.typed(uids[-1])
+    assert cluster_cache.typed(uids[0]) is not first
 
 
 def test_a_job_of_which_only_the_version_changed_is_no_news() -> None:
-    world, projection = World(), Projection()
+    world, cluster_cache = World(), ClusterCache()
     world.settle()
     job = world.job(WorkStage.FETCH)
     versions = itertools.count(1)
 
     def applied(**status: Any) -> bool:
         metadata = {**job["metadata"], "resourceVersion": str(next(versions))}
-        return projection.apply_job({**job, "metadata": metadata, "status": status}) is not None
+        return cluster_cache.apply_job({**job, "metadata": metadata, "status": status}) is not None
 
     assert applied()
     assert not applied(active=1)
     assert applied(active=1, ready=1)
-    [known] = projection.jobs_of(job["metadata"]["ownerReferences"][0]["uid"])
+    [known] = cluster_cache.jobs_of(job["metadata"]["ownerReferences"][0]["uid"])
     assert (known.resource_version, known.ready) == (3, 1)
     assert not applied(active=1, ready=1, startTime="2026-11-22T12:00:00Z")
-    [known] = projection.jobs_of(known.owner)
+    [known] = cluster_cache.jobs_of(known.owner)
     assert known.resource_version == 4
 
 
 def test_what_is_gone_does_not_come_back() -> None:
-    projection = Projection()
-    projection.apply(resource())
-    assert projection.drop("a") is not None
-    assert not projection.apply(resource(version=2))
-    assert projection.at(("music", "song")) is None
-    assert projection.drop("a") is None
+    cluster_cache = ClusterCache()
+    cluster_cache.apply(resource())
+    assert cluster_cache.drop("a") is not None
+    assert not cluster_cache.apply(resource(version=2))
+    assert cluster_cache.at(("music", "song")) is None
+    assert cluster_cache.drop("a") is None
 
 
 def test_a_name_means_the_newest_resource() -> None:
-    projection = Projection()
-    projection.apply(resource("b", 20, "2026-11-22T12:00:05Z"))
-    projection.apply(resource("a", 5))
-    known = projection.at(("music", "song"))
+    cluster_cache = ClusterCache()
+    cluster_cache.apply(resource("b", 20, "2026-11-22T12:00:05Z"))
+    cluster_cache.apply(resource("a", 5))
+    known = cluster_cache.at(("music", "song"))
     assert known is not None
     assert known.uid == "b"
-    projection.drop("a")
-    assert projection.at(("music", "song")) is not None
-    assert projection.uids("music") == {"b"}
+    cluster_cache.drop("a")
+    assert cluster_cache.at(("music", "song")) is not None
+    assert cluster_cache.uids("music") == {"b"}
 
 
 def test_a_finished_one_is_packed_and_comes_back_as_it_was() -> None:
-    projection = Projection()
+    cluster_cache = ClusterCache()
     done = {"phase": "Completed", "run": 1, "finishedAt": "2026-11-22T12:01:00Z", "source": {"title": "Días 🎧"}}
     seen = {**resource(), "spec": {"run": 1}, "status": done}
-    projection.apply(seen)
-    [known] = projection.known()
+    cluster_cache.apply(seen)
+    [known] = cluster_cache.known()
     assert isinstance(known.kept, bytes)
     assert not known.at_work
-    back = projection.separation("a")
+    back = cluster_cache.separation("a")
     assert back is not None
     assert (back["spec"], back["status"]) == (seen["spec"], seen["status"])
     assert "managedFields" not in back["metadata"]
-    assert projection.drop("a") == back
+    assert cluster_cache.drop("a") == back
 
 
 def test_one_that_runs_again_is_at_work_though_its_status_tells_of_an_end() -> None:
-    projection = Projection()
-    projection.apply({**resource(), "spec": {"run": 2}, "status": {"run": 1, "finishedAt": "2026-11-22T12:01:00Z"}})
-    assert projection.known()[0].at_work
+    cluster_cache = ClusterCache()
+    cluster_cache.apply({**resource(), "spec": {"run": 2}, "status": {"run": 1, "finishedAt": "2026-11-22T12:01:00Z"}})
+    assert cluster_cache.known()[0].at_work
 
 
 def test_what_all_are_searched_by() -> None:
-    projection = Projection()
+    cluster_cache = ClusterCache()
     boxes = [{"nextAttemptAt": "x"}, {"nextAttemptAt": "x", "deliveredAt": "y"}, {"deliveredAt": "y"}]
-    projection.apply({**resource("b", created="2026-11-22T12:00:05Z", name="later"), "status": {"webhooks": boxes}})
-    projection.apply({**resource("a"), "spec": {"webhookTest": True}, "status": {"phase": "Completed"}})
-    assert [(one.uid, one.track) for one in projection.known()] == [("a", None), ("b", "music.later")]
-    assert list(projection.phases()) == ["Pending", "Completed"]
-    assert projection.webhooks_pending() == 1
-    assert projection.known()[1].at_work
+    cluster_cache.apply({**resource("b", created="2026-11-22T12:00:05Z", name="later"), "status": {"webhooks": boxes}})
+    cluster_cache.apply({**resource("a"), "spec": {"webhookTest": True}, "status": {"phase": "Completed"}})
+    assert [(one.uid, one.track) for one in cluster_cache.known()] == [("a", None), ("b", "music.later")]
+    assert list(cluster_cache.phases()) == ["Pending", "Completed"]
+    assert cluster_cache.webhooks_pending() == 1
+    assert cluster_cache.known()[1].at_work

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from stemyard_contract.handover import WorkStage
-from stemyard_operator.clients.redis import Mirror
-from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.clients.redis import RedisClient
+from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.informer.cache_entry import Key
-from stemyard_operator.informer.cluster_cache import Projection
-from stemyard_operator.informer.duplicate_index import Duplicates
-from stemyard_operator.informer.event_handlers import Intake
-from stemyard_operator.maintenance.deletions import Removals
-from stemyard_operator.mirror.writer import MirrorFeed
-from stemyard_operator.reconciler.concurrency import Slots
+from stemyard_operator.informer.cluster_cache import ClusterCache
+from stemyard_operator.informer.duplicate_index import DuplicateIndex
+from stemyard_operator.informer.event_handlers import EventHandlers
+from stemyard_operator.maintenance.deletions import Deletions
+from stemyard_operator.mirror.writer import MirrorWriter
+from stemyard_operator.reconciler.concurrency import ConcurrencyLimiter
 from stemyard_operator.workqueue import WorkQueue
 from tests.operator.world import START, World, settings
 
@@ -27,10 +27,21 @@ def queue() -> WorkQueue[Key]:
 
 
 @pytest.fixture
-def intake(queue: WorkQueue[Key]) -> Intake:
-    projection, given = Projection(), settings()
-    slots, feed = Slots(projection, given, lambda: START), MirrorFeed(Mirror(None, "test"), projection)
-    return Intake(projection, queue, slots, feed, Removals(Objects(given)), Duplicates("spleeter-2stems"), "test")
+def event_handlers(queue: WorkQueue[Key]) -> EventHandlers:
+    cluster_cache, given = ClusterCache(), settings()
+    slots, mirror_writer = (
+        ConcurrencyLimiter(cluster_cache, given, lambda: START),
+        MirrorWriter(RedisClient(None, "test"), cluster_cache),
+    )
+    return EventHandlers(
+        cluster_cache,
+        queue,
+        slots,
+        mirror_writer,
+        Deletions(ObjectStoreClient(given)),
+        DuplicateIndex("spleeter-2stems"),
+        "test",
+    )
 
 
 def song(version: int) -> dict[str, Any]:
@@ -38,33 +49,37 @@ def song(version: int) -> dict[str, Any]:
     return {"metadata": {**metadata, "creationTimestamp": "2026-11-22T12:00:00Z"}, "spec": {"run": 1}}
 
 
-async def test_what_we_wrote_is_decided_about_later(intake: Intake, queue: WorkQueue[Key]) -> None:
-    assert intake.separation(song(version=1), delay=30)
+async def test_what_we_wrote_is_decided_about_later(event_handlers: EventHandlers, queue: WorkQueue[Key]) -> None:
+    assert event_handlers.separation(song(version=1), delay=30)
     assert (len(queue), queue.due) == (1, 0)
 
 
-async def test_news_comes_before_what_we_wrote(intake: Intake, queue: WorkQueue[Key]) -> None:
-    intake.separation(song(version=1), delay=30)
-    intake.separation(song(version=2))
+async def test_news_comes_before_what_we_wrote(event_handlers: EventHandlers, queue: WorkQueue[Key]) -> None:
+    event_handlers.separation(song(version=1), delay=30)
+    event_handlers.separation(song(version=2))
     async with asyncio.timeout(1):
         assert await queue.get() == SONG
 
 
-async def test_the_watch_repeats_what_we_wrote_and_wakes_nobody(intake: Intake, queue: WorkQueue[Key]) -> None:
-    intake.separation(song(version=1), delay=30)
-    assert not intake.separation(song(version=1))
+async def test_the_watch_repeats_what_we_wrote_and_wakes_nobody(
+    event_handlers: EventHandlers, queue: WorkQueue[Key]
+) -> None:
+    event_handlers.separation(song(version=1), delay=30)
+    assert not event_handlers.separation(song(version=1))
     assert queue.due == 0
 
 
-async def test_a_job_we_made_is_decided_about_later_and_its_pod_at_once(intake: Intake, queue: WorkQueue[Key]) -> None:
+async def test_a_job_we_made_is_decided_about_later_and_its_pod_at_once(
+    event_handlers: EventHandlers, queue: WorkQueue[Key]
+) -> None:
     world = World()
     world.settle()
     job, owner = world.job(WorkStage.FETCH), world.resource
-    intake.separation(owner)
+    event_handlers.separation(owner)
     queue.done(await queue.get())
-    intake.job(job, delay=30)
+    event_handlers.job(job, delay=30)
     assert queue.due == 0
     version = str(int(job["metadata"]["resourceVersion"]) + 1)
     metadata = {**job["metadata"], "resourceVersion": version}
-    intake.job({**job, "metadata": metadata, "status": {"active": 1, "ready": 1}})
+    event_handlers.job({**job, "metadata": metadata, "status": {"active": 1, "ready": 1}})
     assert queue.due == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.maintenance.bucket_rules import cors_rules, lifecycle_rules, set_up
 from tests.operator.world import INSTALL, settings
@@ -84,7 +84,7 @@ async def test_rules_are_set_and_set_again(rule_store: tuple[RuleStore, Settings
 
 async def test_rules_of_others_and_of_pages_stay(rule_store: tuple[RuleStore, Settings]) -> None:
     store, given = rule_store
-    objects = Objects(given)
+    objects = ObjectStoreClient(given)
     await objects.set_lifecycle([FOREIGN])
     await set_up(given, 14, None)
     assert "cors" not in store.kept

@@ -11,7 +11,7 @@ from stemyard_contract.separationjob import (
     StemStatus,
 )
 from stemyard_operator.decision.artifacts import objects_of, objects_of_result
-from stemyard_operator.maintenance.deletions import Removals
+from stemyard_operator.maintenance.deletions import Deletions
 
 SPEC = SeparationJobSpec.model_validate(
     {"source": {"upload": {"id": "0b1f2f3e-0000-4000-8000-000000000000", "owner": "default"}}}
@@ -51,15 +51,15 @@ class Recorded:
 
 async def test_the_leader_removes_at_once_and_again_when_links_are_dead(monkeypatch: Any) -> None:
     store = Recorded()
-    removals = Removals(store)  # type: ignore[arg-type]
+    deletions = Deletions(store)  # type: ignore[arg-type]
     delays: list[tuple[bool, float]] = []
-    monkeypatch.setattr(removals.queue, "add", lambda key, delay=0.0: delays.append((key.again, delay)))
-    removals.deleted("uid", (STEMS,))
+    monkeypatch.setattr(deletions.queue, "add", lambda key, delay=0.0: delays.append((key.again, delay)))
+    deletions.deleted("uid", (STEMS,))
     assert delays == []
-    removals.active = True
-    removals.deleted("uid", ())
+    deletions.active = True
+    deletions.deleted("uid", ())
     assert delays == []
-    removals.deleted("uid", (STEMS,))
+    deletions.deleted("uid", (STEMS,))
     assert delays[0] == (False, 0.0)
     assert delays[1][0]
     assert delays[1][1] > 15 * 60

@@ -11,9 +11,9 @@ import redis
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import PACE_FETCH, PACE_SLOTS, MirrorKeys, pace_factor
-from stemyard_operator.clients.redis import Mirror
-from stemyard_operator.decision.status_change import Account, Span
-from stemyard_operator.mirror.throughput import Pace, lessons
+from stemyard_operator.clients.redis import RedisClient
+from stemyard_operator.decision.status_change import Span, StatusChange
+from stemyard_operator.mirror.throughput import ThroughputLog, lessons
 from tests.operator.world import START, World
 from tests.support.operator_world import eventually
 from tests.support.servers import Server, valkey
@@ -29,8 +29,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-async def mirror(server: Server) -> AsyncIterator[Mirror]:
-    found = Mirror(f"redis://127.0.0.1:{server.port}/0", "install-1")
+async def mirror(server: Server) -> AsyncIterator[RedisClient]:
+    found = RedisClient(f"redis://127.0.0.1:{server.port}/0", "install-1")
     yield found
     await found.close()
 
@@ -43,9 +43,9 @@ def scripts_run(client: redis.Redis) -> int:
     return int(client.info("commandstats")["cmdstat_evalsha"]["calls"])
 
 
-def account(**changes: object) -> Account:
+def account(**changes: object) -> StatusChange:
     values = {"separation": World().separation, "profile": "default", "model": "spleeter-2stems", **changes}
-    return Account(**values)  # type: ignore[arg-type]
+    return StatusChange(**values)  # type: ignore[arg-type]
 
 
 def ran(stage: WorkStage, seconds: float) -> tuple[Span, ...]:
@@ -60,8 +60,8 @@ def test_what_a_write_teaches() -> None:
     assert lessons(account(model="other", stages=ran(SEPARATE, 30.0), audio_seconds=300.0)) == {}
 
 
-async def test_figures_move_towards_what_is_new(server: Server, mirror: Mirror) -> None:
-    pace = Pace(mirror, slots=3)
+async def test_figures_move_towards_what_is_new(server: Server, mirror: RedisClient) -> None:
+    pace = ThroughputLog(mirror, slots=3)
     running = asyncio.create_task(pace.run())
     with redis.Redis(port=server.port, decode_responses=True) as client:
         for seconds, expected in ((10.0, 10.0), (20.0, 12.0), (20.0, 13.6)):
@@ -71,8 +71,8 @@ async def test_figures_move_towards_what_is_new(server: Server, mirror: Mirror) 
     running.cancel()
 
 
-async def test_what_is_learned_at_once_is_told_in_one_call(server: Server, mirror: Mirror) -> None:
-    pace = Pace(mirror, slots=3)
+async def test_what_is_learned_at_once_is_told_in_one_call(server: Server, mirror: RedisClient) -> None:
+    pace = ThroughputLog(mirror, slots=3)
     running = asyncio.create_task(pace.run())
     with redis.Redis(port=server.port, decode_responses=True) as client:
         client.flushall()
@@ -86,7 +86,7 @@ async def test_what_is_learned_at_once_is_told_in_one_call(server: Server, mirro
 
 
 async def test_a_dead_redis_is_no_trouble(tmp_path: Path) -> None:
-    pace = Pace(Mirror("redis://127.0.0.1:1/0", "install-1"), slots=3)
+    pace = ThroughputLog(RedisClient("redis://127.0.0.1:1/0", "install-1"), slots=3)
     running = asyncio.create_task(pace.run())
     for _ in range(1100):
         pace.learn(account(stages=ran(FETCH, 1.0)))

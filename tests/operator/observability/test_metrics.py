@@ -15,10 +15,10 @@ from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.clients.kubernetes import jobs_path, leases_path, pods_path, right_of, separations_path
 from stemyard_operator.config.profiles import Gpu, Profile, StageProfile
-from stemyard_operator.decision.status_change import Account, Span, account
+from stemyard_operator.decision.status_change import Span, StatusChange, account
 from stemyard_operator.health import Health
-from stemyard_operator.informer.cluster_cache import Projection
-from stemyard_operator.mirror.writer import MirrorFeed
+from stemyard_operator.informer.cluster_cache import ClusterCache
+from stemyard_operator.mirror.writer import MirrorWriter
 from stemyard_operator.observability.metrics import Metrics, Reading
 from stemyard_operator.workqueue import WorkQueue
 from tests.operator.decision.test_webhook_outbox import ONE, OWN, finished
@@ -54,9 +54,9 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, labels)
 
 
-def accounts(world: World) -> list[Account]:
+def accounts(world: World) -> list[StatusChange]:
     """Accounts of the writes of a world, from now on."""
-    found: list[Account] = []
+    found: list[StatusChange] = []
     write = world._write
 
     def watched(decision: Any) -> None:
@@ -158,7 +158,7 @@ def test_labels_have_no_values_that_users_choose() -> None:
 
 def test_what_is_counted() -> None:
     metrics = Metrics(Told())  # type: ignore[arg-type]
-    one = Account(
+    one = StatusChange(
         World().separation,
         "default",
         "spleeter-2stems",
@@ -171,7 +171,7 @@ def test_what_is_counted() -> None:
     )
     metrics.wrote(one)
     metrics.wrote(replace(one, gpu_seconds=0.5))
-    metrics.wrote(Account(World().separation, "default", "spleeter-2stems", reused=True))
+    metrics.wrote(StatusChange(World().separation, "default", "spleeter-2stems", reused=True))
     metrics.called("create", "jobs", 201)
     assert value(metrics, "stemyard_separations_ended_total", phase="Failed") == 2
     assert value(metrics, "stemyard_separations_ended_total", phase="Completed") == 0
@@ -250,20 +250,20 @@ class Deaf:
 
 
 async def test_the_mirror_lags_until_it_has_heard() -> None:
-    mirror, projection, world = Deaf(), Projection(), World()
-    feed = MirrorFeed(mirror, projection)  # type: ignore[arg-type]
-    feed.active = True
+    mirror, cluster_cache, world = Deaf(), ClusterCache(), World()
+    mirror_writer = MirrorWriter(mirror, cluster_cache)  # type: ignore[arg-type]
+    mirror_writer.active = True
     resource = world.resource
-    projection.apply(resource)
-    assert (feed.behind, feed.lag) == (0, 0)
-    feed.changed(resource["metadata"]["uid"])
-    running = asyncio.create_task(feed.run())
+    cluster_cache.apply(resource)
+    assert (mirror_writer.behind, mirror_writer.lag) == (0, 0)
+    mirror_writer.changed(resource["metadata"]["uid"])
+    running = asyncio.create_task(mirror_writer.run())
     await asyncio.sleep(0.01)
-    assert feed.behind == 1
-    assert feed.lag >= 0.01
+    assert mirror_writer.behind == 1
+    assert mirror_writer.lag >= 0.01
     mirror.hears.set()
     await asyncio.sleep(0.01)
-    assert (feed.behind, feed.lag) == (0, 0)
+    assert (mirror_writer.behind, mirror_writer.lag) == (0, 0)
     running.cancel()
 
 

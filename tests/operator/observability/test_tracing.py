@@ -11,11 +11,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from stemyard_contract.tracing import ANNOTATION_TRACEPARENT, traceparent_of
-from stemyard_operator.decision.status_change import Account, Span
+from stemyard_operator.decision.status_change import Span, StatusChange
 from stemyard_operator.informer.cache_entry import trimmed
 from stemyard_operator.model.separation import separation_of
 from stemyard_operator.observability.tracing import Tracing
-from stemyard_operator.webhooks.dispatcher import Parcel
+from stemyard_operator.webhooks.dispatcher import QueuedDelivery
 from tests.operator.world import START, World
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -56,7 +56,7 @@ def test_what_is_no_trace_is_none(bad: str) -> None:
 
 def test_a_failed_attempt_is_a_span_with_an_error(tracing: Tracing, exported: InMemorySpanExporter) -> None:
     separation = separation_of(annotated(TRACEPARENT))
-    tracing.wrote(Account(separation, "default", "m", attempt=Span("fetch", START, START, "SourceNetwork")))
+    tracing.wrote(StatusChange(separation, "default", "m", attempt=Span("fetch", START, START, "SourceNetwork")))
     [span] = exported.get_finished_spans()
     assert span.name == "fetch"
     assert span.status.status_code is StatusCode.ERROR
@@ -67,15 +67,15 @@ def test_a_failed_attempt_is_a_span_with_an_error(tracing: Tracing, exported: In
 
 def test_separations_without_a_trace_have_no_spans(tracing: Tracing, exported: InMemorySpanExporter) -> None:
     separation = World().separation
-    tracing.wrote(Account(separation, "default", "m", whole=Span("separation", START, START)))
-    delivery = Parcel("uid", "0" * 36, "https://example.com/hook")
+    tracing.wrote(StatusChange(separation, "default", "m", whole=Span("separation", START, START)))
+    delivery = QueuedDelivery("uid", "0" * 36, "https://example.com/hook")
     with tracing.webhook(separation, delivery) as headers:
         assert headers == {}
     assert exported.get_finished_spans() == ()
 
 
 def test_a_webhook_hands_the_trace_on_and_tells_no_path(tracing: Tracing, exported: InMemorySpanExporter) -> None:
-    delivery = Parcel("uid", "0" * 36, "https://example.com/hook?secret=1")
+    delivery = QueuedDelivery("uid", "0" * 36, "https://example.com/hook?secret=1")
     with tracing.webhook(separation_of(annotated(TRACEPARENT)), delivery) as headers:
         assert headers["traceparent"].startswith(f"00-{TRACE}-")
     [span] = exported.get_finished_spans()

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.source import Source
-from stemyard_operator.informer.cluster_cache import Projection
+from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.jobs.manifest import build_job
 from stemyard_operator.model.separation import Separation
-from stemyard_operator.reconciler.concurrency import Slots, host_of
+from stemyard_operator.reconciler.concurrency import ConcurrencyLimiter, host_of
 from tests.operator.world import START, World, settings, stamp
 
 FETCH, SEPARATE = WorkStage
@@ -37,33 +37,33 @@ def resource_of(of: Separation) -> dict[str, Any]:
     return {"metadata": metadata, "spec": of.spec.dump()}
 
 
-def start(projection: Projection, of: Separation, stage: WorkStage, *, ended: bool = False) -> None:
-    projection.apply(resource_of(of))
+def start(cluster_cache: ClusterCache, of: Separation, stage: WorkStage, *, ended: bool = False) -> None:
+    cluster_cache.apply(resource_of(of))
     manifest: Any = build_job(of, FETCH, 1, settings()).manifest
     name = manifest["metadata"]["name"].replace("-f1-1", f"-{stage[0]}1-1")
     given = {"name": name, "uid": f"job-{name}", "resourceVersion": "9" if ended else "1"}
     end = {"conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": "2026-11-22T12:00:00Z"}]}
     metadata = {**manifest["metadata"], **given, "creationTimestamp": stamp(the_time())}
-    assert projection.apply_job({**manifest, "metadata": metadata, "status": end if ended else {}})
+    assert cluster_cache.apply_job({**manifest, "metadata": metadata, "status": end if ended else {}})
 
 
 @pytest.fixture
-def projection() -> Projection:
-    return Projection()
+def cluster_cache() -> ClusterCache:
+    return ClusterCache()
 
 
-def test_the_limit_counts_live_jobs_only(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=1), the_time)
+def test_the_limit_counts_live_jobs_only(cluster_cache: ClusterCache) -> None:
+    slots = ConcurrencyLimiter(cluster_cache, settings(max_active=1), the_time)
     first, second = separation(1), separation(2)
     assert SEPARATE in slots.room(first)
-    start(projection, first, SEPARATE)
+    start(cluster_cache, first, SEPARATE)
     assert slots.room(second) == {FETCH}
-    start(projection, first, SEPARATE, ended=True)
+    start(cluster_cache, first, SEPARATE, ended=True)
     assert SEPARATE in slots.room(second)
 
 
-def test_a_claim_takes_a_place_until_it_is_given_back(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=1), the_time)
+def test_a_claim_takes_a_place_until_it_is_given_back(cluster_cache: ClusterCache) -> None:
+    slots = ConcurrencyLimiter(cluster_cache, settings(max_active=1), the_time)
     first, second = separation(1), separation(2)
     assert slots.claim(first, SEPARATE)
     assert not slots.claim(second, SEPARATE)
@@ -72,8 +72,8 @@ def test_a_claim_takes_a_place_until_it_is_given_back(projection: Projection) ->
     assert slots.claim(second, SEPARATE)
 
 
-def test_the_oldest_goes_first(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=1), the_time)
+def test_the_oldest_goes_first(cluster_cache: ClusterCache) -> None:
+    slots = ConcurrencyLimiter(cluster_cache, settings(max_active=1), the_time)
     old, young = separation(1), separation(2)
     slots.wait(young, SEPARATE)
     slots.wait(old, SEPARATE)
@@ -86,8 +86,8 @@ def test_the_oldest_goes_first(projection: Projection) -> None:
     assert SEPARATE in slots.room(young)
 
 
-def test_a_higher_priority_goes_before_age(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=1), the_time)
+def test_a_higher_priority_goes_before_age(cluster_cache: ClusterCache) -> None:
+    slots = ConcurrencyLimiter(cluster_cache, settings(max_active=1), the_time)
     old, young = separation(1), separation(2)
     slots.wait(old, SEPARATE)
     slots.wait(young, SEPARATE)
@@ -99,9 +99,9 @@ def test_a_higher_priority_goes_before_age(projection: Projection) -> None:
     assert SEPARATE not in slots.room(old)
 
 
-def test_a_full_namespace_does_not_hold_up_others(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=3, max_active_per_namespace=1), the_time)
-    start(projection, separation(0), SEPARATE)
+def test_a_full_namespace_does_not_hold_up_others(cluster_cache: ClusterCache) -> None:
+    slots = ConcurrencyLimiter(cluster_cache, settings(max_active=3, max_active_per_namespace=1), the_time)
+    start(cluster_cache, separation(0), SEPARATE)
     full, free = separation(1), separation(2, "jazz")
     slots.wait(full, SEPARATE)
     slots.wait(free, SEPARATE)
@@ -110,15 +110,15 @@ def test_a_full_namespace_does_not_hold_up_others(projection: Projection) -> Non
     assert slots.next_in_line(SEPARATE) == [("jazz", "song-2")]
 
 
-def test_stages_have_places_of_their_own(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=1, max_active_fetch=1), the_time)
-    start(projection, separation(0), FETCH)
+def test_stages_have_places_of_their_own(cluster_cache: ClusterCache) -> None:
+    slots = ConcurrencyLimiter(cluster_cache, settings(max_active=1, max_active_fetch=1), the_time)
+    start(cluster_cache, separation(0), FETCH)
     assert slots.room(separation(1)) == {SEPARATE}
 
 
-def test_the_namespace_with_the_fewest_goes_first_whatever_the_priorities(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active=4), the_time)
-    start(projection, separation(0), SEPARATE)
+def test_the_namespace_with_the_fewest_goes_first_whatever_the_priorities(cluster_cache: ClusterCache) -> None:
+    slots = ConcurrencyLimiter(cluster_cache, settings(max_active=4), the_time)
+    start(cluster_cache, separation(0), SEPARATE)
     for number in range(1, 5):
         slots.wait(urgent(separation(number)), SEPARATE)
     for number in range(5, 7):
@@ -151,21 +151,21 @@ def test_hosts(source: dict[str, Any], host: str) -> None:
     assert host_of(Source.model_validate(source)) == host
 
 
-def test_a_busy_host_holds_up_its_own_only(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active_fetch=4, max_active_fetch_per_host=1), the_time)
-    start(projection, sourced(0, searchQuery="a song"), FETCH)
+def test_a_busy_host_holds_up_its_own_only(cluster_cache: ClusterCache) -> None:
+    slots = ConcurrencyLimiter(cluster_cache, settings(max_active_fetch=4, max_active_fetch_per_host=1), the_time)
+    start(cluster_cache, sourced(0, searchQuery="a song"), FETCH)
     busy, free = sourced(1, url="https://youtu.be/dQw4w9WgXcQ"), sourced(2, url="https://example.com/a.mp3")
     slots.wait(busy, FETCH)
     slots.wait(free, FETCH)
     assert slots.next_in_line(FETCH) == [("music", "song-2")]
     assert FETCH not in slots.room(busy)
     assert FETCH in slots.room(free)
-    start(projection, sourced(0, searchQuery="a song"), FETCH, ended=True)
+    start(cluster_cache, sourced(0, searchQuery="a song"), FETCH, ended=True)
     assert FETCH in slots.room(busy)
 
 
-def test_fetches_of_one_host_are_spaced(projection: Projection) -> None:
-    slots = Slots(projection, settings(max_active_fetch=9, fetch_spacing_seconds=100), the_time)
+def test_fetches_of_one_host_are_spaced(cluster_cache: ClusterCache) -> None:
+    slots = ConcurrencyLimiter(cluster_cache, settings(max_active_fetch=9, fetch_spacing_seconds=100), the_time)
     first, second, other = (sourced(n, url=f"https://{h}.com/") for n, h in enumerate(("aa", "aa", "bb")))
     assert slots.rest(first) == 0
     assert slots.claim(first, FETCH)
@@ -181,9 +181,9 @@ def test_fetches_of_one_host_are_spaced(projection: Projection) -> None:
     assert slots.next_in_line(FETCH) == [("music", "song-3")]
 
 
-def test_spacing_outlives_a_leader(projection: Projection) -> None:
-    start(projection, sourced(0, url="https://example.com/a.mp3"), FETCH)
-    slots = Slots(projection, settings(max_active_fetch=9, fetch_spacing_seconds=100), the_time)
+def test_spacing_outlives_a_leader(cluster_cache: ClusterCache) -> None:
+    start(cluster_cache, sourced(0, url="https://example.com/a.mp3"), FETCH)
+    slots = ConcurrencyLimiter(cluster_cache, settings(max_active_fetch=9, fetch_spacing_seconds=100), the_time)
     assert FETCH not in slots.room(sourced(1, url="https://example.com/b.mp3"))
     assert slots.rest(sourced(1, url="https://example.com/b.mp3")) > 90
 
@@ -193,7 +193,7 @@ def test_spacing_outlives_a_leader(projection: Projection) -> None:
 def test_only_so_many_and_never_one_out_of_turn(data: st.DataObject) -> None:
     """Whoever is next in line has room, nobody else in line has, and limits hold."""
     limits = {"max_active": data.draw(st.integers(1, 4)), "max_active_per_namespace": data.draw(st.integers(0, 2))}
-    slots = Slots(Projection(), settings(**limits), the_time)
+    slots = ConcurrencyLimiter(ClusterCache(), settings(**limits), the_time)
     waiting = []
     for number in range(data.draw(st.integers(1, 8))):
         one = separation(number, data.draw(st.sampled_from(["music", "jazz", "blues"])))

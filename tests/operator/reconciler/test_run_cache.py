@@ -8,7 +8,7 @@ from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import SeparationJobStatus
 from stemyard_operator.model.job import Job, job_of
 from stemyard_operator.model.pod import Pod
-from stemyard_operator.reconciler.run_cache import Recalls
+from stemyard_operator.reconciler.run_cache import RunCache
 from tests.operator.decision.test_decide import separating
 from tests.operator.world import World
 
@@ -32,24 +32,24 @@ def pods(*names: str) -> tuple[Pod, ...]:
 
 
 def test_a_second_pod_of_a_job_is_a_disruption(job: Job) -> None:
-    recall = Recalls().of("u", 1, status(job))
+    run_state = RunCache().of("u", 1, status(job))
     for seen, disruptions in ((pods("a"), 0), (pods("a"), 0), ((), 0), (pods("b"), 1), (pods("b"), 1)):
-        recall.see(job, seen)
-        assert recall.disruptions == disruptions
+        run_state.see(job, seen)
+        assert run_state.disruptions == disruptions
 
 
 @pytest.mark.parametrize(("seen", "disruptions"), [(pods("a"), 2), ((), 2), (pods("b"), 3), (pods("a", "b"), 3)])
 def test_the_pod_that_the_status_names_counts_as_seen(job: Job, seen: tuple[Pod, ...], disruptions: int) -> None:
-    recall = Recalls().of("u", 1, status(job, pod="a", attempts={"disruptions": 2}))
-    recall.see(job, seen)
-    assert recall.disruptions == disruptions
+    run_state = RunCache().of("u", 1, status(job, pod="a", attempts={"disruptions": 2}))
+    run_state.see(job, seen)
+    assert run_state.disruptions == disruptions
 
 
 @pytest.mark.parametrize("told", [{"pod": "a", "run": 2}, {"pod": "a", "job": "another"}])
 def test_neither_a_pod_of_another_run_nor_one_of_another_job_counts(job: Job, told: dict[str, Any]) -> None:
-    recall = Recalls().of("u", 1, status(job, **told))
-    recall.see(job, pods("b"))
-    assert recall.disruptions == 0
+    run_state = RunCache().of("u", 1, status(job, **told))
+    run_state.see(job, pods("b"))
+    assert run_state.disruptions == 0
 
 
 def test_the_status_names_the_pod_in_a_write_that_was_due_anyway() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from stemyard_contract.event_types import EventType
-from stemyard_operator.decision.webhook_progress import Notice
-from stemyard_operator.model.attempt_result import Attempted
-from stemyard_operator.webhooks.dispatcher import Breaker, Courier, News, Parcel
+from stemyard_operator.decision.webhook_progress import ProgressWebhook
+from stemyard_operator.model.attempt_result import AttemptResult
+from stemyard_operator.webhooks.dispatcher import Breaker, Dispatcher, QueuedDelivery, QueuedProgress
 from tests.operator.world import settings
 
 GOOD, BAD = "https://good.example.com/hook", "https://bad.example.com/hook"
@@ -26,11 +26,11 @@ class Consumers:
         self.at_once: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.gone = False
-        self.courier = Courier(settings(**config), self.send)
+        self.dispatcher = Dispatcher(settings(**config), self.send)
         self.told: list[str] = []
-        self.courier.on_result = self.told.append
+        self.dispatcher.on_result = self.told.append
 
-    async def send(self, parcel: Parcel | News) -> Attempted | None:
+    async def send(self, parcel: QueuedDelivery | QueuedProgress) -> AttemptResult | None:
         if self.gone:
             return None
         self.asked[parcel.url] += 1
@@ -42,44 +42,44 @@ class Consumers:
                 await self.gate[parcel.url].wait()
         finally:
             self.at_once[parcel.url] -= 1
-        return Attempted(parcel.id, datetime.now(UTC), 503 if parcel.url in self.dead else 200)
+        return AttemptResult(parcel.id, datetime.now(UTC), 503 if parcel.url in self.dead else 200)
 
     async def idle(self) -> None:
         for _ in range(200):
             await asyncio.sleep(0)
 
 
-def parcels(url: str, count: int) -> list[Parcel]:
-    return [Parcel(f"uid-{url}-{number}", f"id-{number}", url) for number in range(count)]
+def parcels(url: str, count: int) -> list[QueuedDelivery]:
+    return [QueuedDelivery(f"uid-{url}-{number}", f"id-{number}", url) for number in range(count)]
 
 
 async def test_what_came_of_a_parcel_is_kept_until_it_is_recorded() -> None:
     consumers = Consumers()
     [parcel] = parcels(GOOD, 1)
-    courier = consumers.courier
-    courier.take(parcel)
-    assert courier.in_hand(parcel.uid) == {parcel.id}
+    dispatcher = consumers.dispatcher
+    dispatcher.take(parcel)
+    assert dispatcher.in_hand(parcel.uid) == {parcel.id}
     await consumers.idle()
-    assert courier.in_hand(parcel.uid) == frozenset()
-    [result] = courier.results(parcel.uid)
+    assert dispatcher.in_hand(parcel.uid) == frozenset()
+    [result] = dispatcher.results(parcel.uid)
     assert (result.id, result.delivered) == (parcel.id, True)
     assert consumers.told == [parcel.uid]
-    courier.take(parcel)
+    dispatcher.take(parcel)
     await consumers.idle()
     assert consumers.asked[GOOD] == 1
-    courier.recorded(parcel.uid, [parcel.id])
-    assert courier.results(parcel.uid) == ()
+    dispatcher.recorded(parcel.uid, [parcel.id])
+    assert dispatcher.results(parcel.uid) == ()
 
 
 async def test_of_many_results_the_first_and_the_last_are_news() -> None:
     consumers = Consumers()
-    many = [Parcel("uid", f"id-{number}", GOOD) for number in range(20)]
+    many = [QueuedDelivery("uid", f"id-{number}", GOOD) for number in range(20)]
     for parcel in many:
-        consumers.courier.take(parcel)
+        consumers.dispatcher.take(parcel)
     await consumers.idle()
     assert consumers.told == ["uid", "uid"]
-    consumers.courier.recorded("uid", [parcel.id for parcel in many])
-    consumers.courier.take(many[0])
+    consumers.dispatcher.recorded("uid", [parcel.id for parcel in many])
+    consumers.dispatcher.take(many[0])
     await consumers.idle()
     assert consumers.told == ["uid"] * 3
 
@@ -88,7 +88,7 @@ async def test_a_parcel_is_in_hand_once() -> None:
     consumers = Consumers()
     [parcel] = parcels(GOOD, 1)
     for _ in range(3):
-        consumers.courier.take(parcel)
+        consumers.dispatcher.take(parcel)
     await consumers.idle()
     assert consumers.asked[GOOD] == 1
 
@@ -97,18 +97,18 @@ async def test_a_consumer_gets_a_few_at_a_time_and_others_are_not_delayed() -> N
     consumers = Consumers(webhook_concurrency_per_target=3)
     consumers.gate[BAD] = asyncio.Event()
     for parcel in [*parcels(BAD, 10_000), *parcels(GOOD, 20)]:
-        consumers.courier.take(parcel)
+        consumers.dispatcher.take(parcel)
     await consumers.idle()
     assert consumers.most == {BAD: 3, GOOD: 3}
     assert consumers.asked == {BAD: 3, GOOD: 20}
-    await consumers.courier.close()
+    await consumers.dispatcher.close()
 
 
 async def test_a_dead_consumer_is_left_alone_until_it_answers_again() -> None:
     consumers = Consumers(webhook_concurrency_per_target=1, webhook_breaker_seconds=0.05)
     consumers.dead.add(BAD)
     for parcel in parcels(BAD, 100):
-        consumers.courier.take(parcel)
+        consumers.dispatcher.take(parcel)
     await consumers.idle()
     assert consumers.asked[BAD] == 5
     await asyncio.sleep(0.2)
@@ -119,22 +119,22 @@ async def test_a_dead_consumer_is_left_alone_until_it_answers_again() -> None:
         if consumers.asked[BAD] == 100:
             break
     assert consumers.asked[BAD] == 100
-    await consumers.courier.close()
+    await consumers.dispatcher.close()
 
 
-def news(url: str, number: int = 0) -> News:
-    return News("uid", Notice(f"news-{number}", url, EventType.PROGRESS, 1, b"{}"))
+def news(url: str, number: int = 0) -> QueuedProgress:
+    return QueuedProgress("uid", ProgressWebhook(f"news-{number}", url, EventType.PROGRESS, 1, b"{}"))
 
 
 async def test_a_notice_is_sent_once_and_nothing_is_kept_of_it() -> None:
     consumers = Consumers()
     consumers.dead.add(BAD)
     for url in (GOOD, BAD):
-        consumers.courier.tell(news(url))
-    assert consumers.courier.in_hand("uid") == frozenset()
+        consumers.dispatcher.tell(news(url))
+    assert consumers.dispatcher.in_hand("uid") == frozenset()
     await consumers.idle()
     assert consumers.asked == {GOOD: 1, BAD: 1}
-    assert consumers.courier.results("uid") == ()
+    assert consumers.dispatcher.results("uid") == ()
     assert consumers.told == []
 
 
@@ -142,26 +142,26 @@ async def test_a_consumer_that_is_dead_or_cannot_keep_up_gets_no_notices() -> No
     consumers = Consumers(webhook_concurrency_per_target=1)
     consumers.dead.add(BAD)
     for number in range(200):
-        consumers.courier.tell(news(GOOD, number))
+        consumers.dispatcher.tell(news(GOOD, number))
     for parcel in parcels(BAD, 5):
-        consumers.courier.take(parcel)
+        consumers.dispatcher.take(parcel)
     await consumers.idle()
     await consumers.idle()
-    consumers.courier.tell(news(BAD))
+    consumers.dispatcher.tell(news(BAD))
     await consumers.idle()
     assert consumers.asked[BAD] == 5
     assert consumers.asked[GOOD] == 101
-    await consumers.courier.close()
+    await consumers.dispatcher.close()
 
 
 async def test_what_is_not_due_any_more_says_so_later() -> None:
     consumers = Consumers()
     consumers.gone = True
     [parcel] = parcels(GOOD, 1)
-    consumers.courier.take(parcel)
+    consumers.dispatcher.take(parcel)
     await consumers.idle()
-    assert consumers.courier.in_hand(parcel.uid) == frozenset()
-    assert consumers.courier.results(parcel.uid) == ()
+    assert consumers.dispatcher.in_hand(parcel.uid) == frozenset()
+    assert consumers.dispatcher.results(parcel.uid) == ()
     assert consumers.told == []
 
 
@@ -170,14 +170,14 @@ async def test_a_deleted_separation_is_forgotten() -> None:
     consumers.gate[GOOD] = asyncio.Event()
     first, second = parcels(GOOD, 2)
     for parcel in (first, second):
-        consumers.courier.take(parcel)
+        consumers.dispatcher.take(parcel)
     await consumers.idle()
     for parcel in (first, second):
-        consumers.courier.forget(parcel.uid)
+        consumers.dispatcher.forget(parcel.uid)
     consumers.gate[GOOD].set()
     await consumers.idle()
     assert consumers.asked[GOOD] == 1
-    assert consumers.courier.results(first.uid) == ()
+    assert consumers.dispatcher.results(first.uid) == ()
     assert consumers.told == []
 
 
@@ -185,14 +185,14 @@ async def test_a_parcel_that_breaks_does_not_end_its_lane(caplog: pytest.LogCapt
     consumers = Consumers()
     send = consumers.send
 
-    async def breaking(parcel: Parcel | News) -> Attempted | None:
+    async def breaking(parcel: QueuedDelivery | QueuedProgress) -> AttemptResult | None:
         if parcel.id == "id-0":
             raise ValueError("broken")
         return await send(parcel)
 
-    courier = Courier(settings(), breaking)
+    dispatcher = Dispatcher(settings(), breaking)
     for parcel in parcels(GOOD, 2):
-        courier.take(parcel)
+        dispatcher.take(parcel)
     await consumers.idle()
     assert consumers.asked[GOOD] == 1
     assert "could not be attempted" in caplog.text

@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from stemyard_contract.webhook import SecretError, verify
-from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import load_settings
 from stemyard_operator.errors import ConfigurationError
-from stemyard_operator.webhooks.request import Letter, Letters
-from stemyard_operator.webhooks.secrets import Keychain, secrets
+from stemyard_operator.webhooks.request import RequestBuilder, WebhookRequest
+from stemyard_operator.webhooks.secrets import WebhookSecrets, secrets
 from tests.operator.decision.test_webhook_outbox import OWN, TRACK, finished, of
 from tests.operator.world import INSTALL, SPEC, START, World, settings
 
@@ -26,9 +26,11 @@ STORE = {
 AT = 1_800_000_000
 
 
-def written(world: World, **config: Any) -> Letter:
+def written(world: World, **config: Any) -> WebhookRequest:
     configured = settings(**{"webhook_url": OWN, "webhook_secret": "s3cret", **STORE, **config})
-    return Letters(configured, Objects(configured), Keychain(configured)).end(world.separation, of(world, OWN), AT)
+    return RequestBuilder(configured, ObjectStoreClient(configured), WebhookSecrets(configured)).end(
+        world.separation, of(world, OWN), AT
+    )
 
 
 def test_success_is_told_with_links_for_clients() -> None:
@@ -83,7 +85,7 @@ def test_a_test_tells_nothing_but_that_it_arrives() -> None:
     assert found.payload == {"status": "test", "track_id": TRACK, "progress": 0, "created_at": START.timestamp()}
 
 
-def _parts(got: Letter) -> tuple[bytes, dict[str, str]]:
+def _parts(got: WebhookRequest) -> tuple[bytes, dict[str, str]]:
     return got.body, dict(got.headers)
 
 
