@@ -1,6 +1,10 @@
-"""Which addresses a webhook may be sent to: the URL first, then what its name resolves to. Pure."""
+"""The SSRF guard of webhooks and downloads: which URLs and IP addresses may be connected to. Pure: resolves nothing.
 
-from collections.abc import Collection, Iterable
+Sources: the IANA special-purpose address registries (RFC 6890), RFC 6052 (NAT64), RFC 3056 (6to4), and the metadata
+endpoints that cloud providers document.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -9,16 +13,22 @@ from urllib.parse import SplitResult, urlsplit
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-_METADATA: Final = tuple(
-    ip_network(one)
-    for one in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32", "168.63.129.16/32")
+METADATA_NETWORKS: Final = tuple(
+    ip_network(text)
+    for text in (
+        "169.254.0.0/16",  # link-local: AWS, Azure, Google Cloud, OpenStack
+        "fe80::/10",
+        "fd00:ec2::254/128",  # AWS
+        "fd20:ce::254/128",  # Google Cloud
+        "100.100.100.200/32",  # Alibaba Cloud
+        "168.63.129.16/32",  # Azure's WireServer
+        "192.0.0.192/32",  # Oracle Cloud
+    )
 )
-"""Link-local addresses and the metadata services of clouds: never, whoever names them."""
-_NAT64: Final = tuple(ip_network(one) for one in ("64:ff9b::/96", "64:ff9b:1::/48"))
-_6TO4: Final = ip_network("2002::/16")
-_SPECIAL: Final = tuple(
-    ip_network(one)
-    for one in (
+"""Link-local networks and the metadata services of clouds: refused to everyone, the deployment included."""
+SPECIAL_NETWORKS: Final = tuple(
+    ip_network(text)
+    for text in (
         "192.0.0.0/24",
         "192.88.99.0/24",
         "::/96",
@@ -29,17 +39,19 @@ _SPECIAL: Final = tuple(
         "fec0::/10",
     )
 )
-"""Special-purpose ranges that not every Python version calls so: protocols, tunnels, documentation."""
+"""Special-purpose networks that `ipaddress` of some supported Python version calls global."""
+_NAT64: Final = tuple(ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48"))
+_6TO4: Final = ip_network("2002::/16")
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 
 class AddressRefusedError(Exception):
-    """This deployment does not send webhooks there; the message says why."""
+    """The URL or an address of its host is not allowed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a URL leads, once it has passed."""
+    """Scheme, host and port of a URL that passed."""
 
     scheme: str
     host: str
@@ -48,19 +60,25 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a deployment allows for addresses that it did not set itself."""
+    """What a deployment allows for URLs that it did not configure itself.
+
+    Attributes:
+        allow_http: whether http is allowed beside https.
+        ports: allowed ports; empty means the scheme's default port.
+        denied: public networks that are refused all the same, such as the cluster's own.
+    """
 
     allow_http: bool = False
     ports: frozenset[int] = frozenset()
     denied: tuple[Network, ...] = ()
 
     def open_ports(self, scheme: str) -> Collection[int]:
-        """Return the ports that may be named with a scheme."""
+        """Return the ports allowed with a scheme."""
         return self.ports or {_DEFAULT_PORTS[scheme]}
 
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and port of a URL in one spelling.
+    """Return scheme, host and port of a URL in canonical form.
 
     Raises:
         ValueError: it is no http or https URL with a host.
@@ -76,12 +94,12 @@ def _port(parts: SplitResult) -> int:
 
 
 def destination(url: str, rules: Rules, *, trusted: bool) -> Destination:
-    """Return where a URL leads.
+    """Return scheme, host and port of a URL.
 
     Args:
-        url: the address as it was given.
-        rules: what is allowed to those who are not trusted.
-        trusted: whether the deployment itself names it.
+        url: the URL as given.
+        rules: what is allowed for URLs that are not trusted.
+        trusted: whether the deployment itself configured the URL.
 
     Raises:
         AddressRefusedError: its scheme, port or form is not allowed.
@@ -104,39 +122,51 @@ def destination(url: str, rules: Rules, *, trusted: bool) -> Destination:
 
 
 def permitted(found: Iterable[str], rules: Rules, *, trusted: bool) -> list[str]:
-    """Return what a name resolved to, if a connection to any of it is allowed.
+    """Return the addresses that a host name resolved to, if all of them are allowed.
 
     Raises:
-        AddressRefusedError: one of the addresses is not allowed; a name that mixes both is up to no good.
+        AddressRefusedError: an address is not allowed. One is enough: a name that mixes public and private addresses
+            is an attempt at DNS rebinding.
     """
     addresses = list(dict.fromkeys(found))
     for text in addresses:
         address = ip_address(text.partition("%")[0])
-        if not (_reachable(address, rules) if not trusted else not _is_metadata(address)):
+        if is_metadata(address) or not (trusted or is_public(address, rules.denied)):
             raise AddressRefusedError("its host is at an address that is not public")
     return addresses
 
 
-def _reachable(address: Address, rules: Rules) -> bool:
-    inner = _inner(address)
-    if inner is not None:
-        return _reachable(inner, rules)
+def is_public(address: Address, denied: Sequence[Network] = ()) -> bool:
+    """Return whether an address is on the public internet and in none of the `denied` networks.
+
+    An IPv6 address that carries an IPv4 address (mapped, NAT64, 6to4) counts as that address.
+    """
+    carried = _carried(address)
+    if carried is not None:
+        return is_public(carried, denied)
     return (
         address.is_global
         and not address.is_multicast
-        and not _is_metadata(address)
-        and not _within(address, _SPECIAL)
-        and not _within(address, rules.denied)
+        and not address.is_reserved
+        and not is_metadata(address)
+        and not _within(address, SPECIAL_NETWORKS)
+        and not _within(address, denied)
     )
 
 
-def _is_metadata(address: Address) -> bool:
-    inner = _inner(address)
-    return _is_metadata(inner) if inner is not None else _within(address, _METADATA)
+def is_allowed(address: Address, allowed: Sequence[Network]) -> bool:
+    """Return whether an address is in one of the `allowed` networks and no metadata service."""
+    carried = _carried(address)
+    return _within(carried or address, allowed) and not is_metadata(address)
 
 
-def _inner(address: Address) -> IPv4Address | None:
-    """Return the IPv4 address that an IPv6 address stands for."""
+def is_metadata(address: Address) -> bool:
+    """Return whether an address is link-local or the metadata service of a cloud."""
+    return _within(_carried(address) or address, METADATA_NETWORKS)
+
+
+def _carried(address: Address) -> IPv4Address | None:
+    """Return the IPv4 address that an IPv6 address carries."""
     if not isinstance(address, IPv6Address):
         return None
     if address.ipv4_mapped is not None:

@@ -6,6 +6,8 @@ from charts.helm import merge
 from stemyard_contract.separationjob import LABEL_STAGE
 from tests.chart.policies import End, passes, selected
 from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, environment, of_kind, pods, render
+from tests.contract.test_address_guard import METADATA as METADATA_ADDRESSES
+from tests.contract.test_address_guard import NOT_PUBLIC
 
 POD_ADDRESS = "10.244.0.9"
 
@@ -74,6 +76,22 @@ BUNDLED = [
 ]
 
 
+NOT_ROUTED = {
+    "0.0.0.0",
+    "100::1",
+    "2001:db8::1",
+    "3fff::1",
+    "4000::1",
+    "5f00::1",
+    "224.0.0.1",
+    "239.255.255.255",
+    "ff02::1",
+}
+"""Not public, and no host answers there: the guard refuses them, the policy need not."""
+LISTED = sorted(one for one in {*NOT_PUBLIC, *METADATA_ADDRESSES} - NOT_ROUTED if not one.startswith("::ffff:"))
+"""IPv4-mapped addresses leave a host as IPv4."""
+
+
 def policies(objects: list[Object]) -> list[Object]:
     return of_kind(objects, "NetworkPolicy")
 
@@ -81,6 +99,17 @@ def policies(objects: list[Object]) -> list[Object]:
 @pytest.mark.parametrize(("source", "target", "port", "verdict"), BUNDLED)
 def test_the_demo(source: End, target: End, port: int, verdict: bool) -> None:
     assert passes(policies(case("demo")), source, target, port) is verdict
+
+
+@pytest.mark.parametrize("address", LISTED)
+def test_fetch_pods_reach_no_address_that_the_guard_refuses(address: str) -> None:
+    target = End(address.partition("%")[0])
+    assert not passes(policies(case("demo")), FETCH, target, 80)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"])
+def test_fetch_pods_reach_public_addresses(address: str) -> None:
+    assert passes(policies(case("demo")), FETCH, End(address), 443)
 
 
 def test_a_store_behind_a_cluster_ip_is_for_the_system_alone() -> None:

@@ -1,10 +1,17 @@
 {{/* Parts of NetworkPolicies. */}}
 
-{{/* Address ranges that are not public, as a JSON list of those of one IP version. Takes a list: the root, "4" or "6". */}}
+{{/*
+Address ranges that are not public, as a JSON list of those of one IP version: private and link-local networks, the
+metadata services of clouds (168.63.129.16 is Azure's) and networks that translate to IPv4. An IPv6-only cluster reaches
+public IPv4 addresses through 64:ff9b::/96, so only its private parts are listed. Takes a list: the root, "4" or "6".
+*/}}
 {{- define "stemyard.privateCIDRs" -}}
-{{- $ranges := list "10.0.0.0/8" "172.16.0.0/12" "192.168.0.0/16" "100.64.0.0/10" "169.254.0.0/16" -}}
+{{- $ranges := list "10.0.0.0/8" "172.16.0.0/12" "192.168.0.0/16" "100.64.0.0/10" "169.254.0.0/16" "127.0.0.0/8" -}}
+{{- $ranges = concat $ranges (list "168.63.129.16/32" "192.0.0.0/24" "192.88.99.0/24" "198.18.0.0/15" "240.0.0.0/4") -}}
 {{- if eq (index . 1) "6" -}}
-{{- $ranges = list "fc00::/7" "fe80::/10" -}}
+{{- $ranges = list "fc00::/7" "fe80::/10" "fec0::/10" "::/96" "2001::/32" "2002::/16" "64:ff9b:1::/48" -}}
+{{- $ranges = concat $ranges (list "64:ff9b::a00:0/104" "64:ff9b::ac10:0/108" "64:ff9b::c0a8:0/112") -}}
+{{- $ranges = concat $ranges (list "64:ff9b::7f00:0/104" "64:ff9b::6440:0/106" "64:ff9b::a9fe:0/112" "64:ff9b::a83f:8110/128") -}}
 {{- end -}}
 {{- range (index . 0).Values.clusterCIDRs -}}
 {{- if eq (contains ":" .) (eq (index $ 1) "6") -}}

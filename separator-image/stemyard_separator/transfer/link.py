@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote, urljoin, urlsplit
 
+from stemyard_contract.address_guard import is_allowed, is_public
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import StoredFile
 from stemyard_separator.errors import SourceError
@@ -20,8 +21,6 @@ from stemyard_separator.transfer.download import Incoming
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _PORTS: Final = {"http": 80, "https": 443}
-_TRANSLATED: Final = tuple(ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
-"""IPv6 networks that stand for IPv4 ones: what they reach cannot be told from here."""
 _HOPS: Final = 5
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _STATUS_CODES: Final = MappingProxyType(
@@ -143,17 +142,6 @@ def _check_answer(download: Download) -> None:
         raise SourceError(FailureCode.SOURCE_UNDECODABLE, detail)
 
 
-def is_public(address: Address) -> bool:
-    """Return whether an address is on the public internet, seen through IPv6 forms that wrap an IPv4 address."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if inner is not None:
-            return is_public(inner)
-        if any(address in network for network in _TRANSLATED):
-            return False
-    return address.is_global and not address.is_multicast and not address.is_reserved
-
-
 def resolve(url: str, allowed: Sequence[Network]) -> Target:
     """Resolve a link's host and refuse it unless every address is public or in `allowed`.
 
@@ -176,7 +164,7 @@ def resolve(url: str, allowed: Sequence[Network]) -> Target:
 
 
 def _check(address: Address, port: int, allowed: Sequence[Network]) -> None:
-    if any(address in network for network in allowed):
+    if is_allowed(address, allowed):
         return
     if not is_public(address):
         raise _refused("It leads to an address that is not public.")

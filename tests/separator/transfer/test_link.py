@@ -7,14 +7,9 @@ import pytest
 
 from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import SourceError
-from stemyard_separator.transfer.link import is_public, resolve
+from stemyard_separator.transfer.link import resolve
+from tests.contract.test_address_guard import METADATA, NOT_PUBLIC
 
-PRIVATE_ADDRESSES = """
-127.0.0.1 127.8.8.8 0.0.0.0 10.1.2.3 172.16.0.1 192.168.1.1 100.64.0.1 169.254.169.254 192.0.0.1 198.18.0.1
-224.0.0.1 240.0.0.1 255.255.255.255 ::1 :: fe80::1 fc00::1 fd12:3456::1 ff02::1 2001:db8::1
-::ffff:127.0.0.1 ::ffff:10.0.0.1 64:ff9b::7f00:1 64:ff9b:1::1 2002:7f00:1:: ::127.0.0.1
-"""
-PUBLIC = ["8.8.8.8", "1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "::ffff:8.8.8.8"]
 REFUSED_LINKS = [
     "http://2130706433/song.mp3",
     "http://0x7f.1/song.mp3",
@@ -33,14 +28,21 @@ REFUSED_LINKS = [
 ]
 
 
-@pytest.mark.parametrize("text", PRIVATE_ADDRESSES.split())
-def test_private_addresses(text: str) -> None:
-    assert not is_public(ipaddress.ip_address(text))
+@pytest.mark.parametrize("address", [one for one in NOT_PUBLIC if "%" not in one])
+def test_links_to_addresses_that_are_not_public_are_refused(address: str) -> None:
+    host = f"[{address}]" if ":" in address else address
+    with pytest.raises(SourceError) as caught:
+        resolve(f"http://{host}/song.mp3", ())
+    assert caught.value.code is FailureCode.SOURCE_ADDRESS_REFUSED
 
 
-@pytest.mark.parametrize("text", PUBLIC)
-def test_public_addresses(text: str) -> None:
-    assert is_public(ipaddress.ip_address(text))
+@pytest.mark.parametrize("address", METADATA)
+def test_an_allowed_network_never_opens_a_metadata_service(address: str) -> None:
+    everything = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+    host = f"[{address}]" if ":" in address else address
+    with pytest.raises(SourceError) as caught:
+        resolve(f"http://{host}/latest/meta-data", everything)
+    assert caught.value.code is FailureCode.SOURCE_ADDRESS_REFUSED
 
 
 @pytest.mark.parametrize("link", REFUSED_LINKS)
