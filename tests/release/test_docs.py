@@ -43,6 +43,22 @@ def test_tests_that_are_named_are_there(path: Path) -> None:
         assert (ROOT / named).exists(), named
 
 
+def test_each_step_of_the_overview_names_a_module_that_exists() -> None:
+    rows = re.findall(r"(?m)^\| (\d+) \| (.+?) \| .+ \|$", (ROOT / "docs/00-overview.md").read_text())
+    assert [int(number) for number, _ in rows] == list(range(1, 16))
+    for number, where in rows:
+        modules = re.findall(r"`([^`]+)`", where)
+        assert modules, number
+        assert all(name.endswith(".py") and (ROOT / name).is_file() for name in modules), where
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page)
+def test_modules_that_are_named_exist(path: Path) -> None:
+    parts = "(?:api|operator|contract|separator-image|charts|demo|localcluster|bench|images)"
+    for named in set(re.findall(rf"`({parts}/[\w/.-]+\.py)`", path.read_text())):
+        assert (ROOT / named).is_file(), named
+
+
 def values_shown(text: str) -> list[Object]:
     """The chart's values among a page's YAML: mappings of names that the chart knows."""
     known = yaml.safe_load((CHART / "values.yaml").read_text()).keys()
