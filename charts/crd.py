@@ -1,4 +1,4 @@
-"""Prints the CustomResourceDefinition of SeparationJob, made from the types: `python -m stemyard_contract.crd`."""
+"""Prints the CustomResourceDefinition of SeparationJob, made from the types: `python -m charts.crd`."""
 
 import json
 import sys

@@ -5,9 +5,9 @@ import json
 import pytest
 import yaml
 
+from charts import crd
 from charts.helm import CHART, find_helm
 from localcluster import tools
-from stemyard_contract import crd
 from stemyard_contract.separationjob import LABEL_STAGE
 from tests.chart import pod_security
 from tests.chart.rendered import (
