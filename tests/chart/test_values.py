@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from charts.described_values import UndescribedValueError, Value, read_values
+from charts.described_values import AnnotationError, UndescribedValueError, Value, read_values
 from charts.generate import CHART, generated, with_table
 from charts.helm import HelmError, ValuesFileError, merge
 from charts.helm import read_values as read_values_files
+from charts.values_schema import UnknownTypeError, values_schema
 from tests.chart.rendered import BUCKET, Object, environment, render, schema
 
 GONE: Object = {"objectStore": {"cloudflareAccountId": None, "existingSecret": None}}
@@ -64,6 +65,37 @@ def test_a_value_without_a_comment_is_refused() -> None:
 def test_comments_become_descriptions() -> None:
     [top] = read_values("# Top.\na:\n  # One line,\n  # and another.\n  b: [x]\n")
     assert list(top.leaves()) == [Value(("a", "b"), ["x"], "One line, and another.")]
+
+
+def test_a_schema_comment_adds_to_what_the_default_says() -> None:
+    [top] = read_values("# Top.\n# @schema {$ref: port, minimum: 1024}\na: 8080\n")
+    assert (top.description, top.schema) == ("Top.", {"$ref": "port", "minimum": 1024})
+    assert values_schema([top], "Values")["properties"]["a"] == {
+        "description": "Top.",
+        "type": "integer",
+        "minimum": 1024,
+        "maximum": 65535,
+    }
+
+
+def test_a_mapping_with_a_schema_comment_is_one_value() -> None:
+    [top] = read_values("# Top.\n# @schema {$ref: resources}\na:\n  limits: {memory: 1Gi}\n")
+    assert [leaf.name for leaf in top.leaves()] == ["a"]
+
+
+def test_a_schema_comment_that_is_no_mapping_is_refused() -> None:
+    with pytest.raises(AnnotationError, match="a: '@schema port' is not a YAML mapping"):
+        read_values("# Top.\n# @schema port\na: 1\n")
+
+
+def test_a_schema_comment_without_a_description_is_refused() -> None:
+    with pytest.raises(UndescribedValueError, match="a: write a comment"):
+        read_values("# @schema {minimum: 1}\na: 1\n")
+
+
+def test_an_unknown_type_in_a_schema_comment_is_refused() -> None:
+    with pytest.raises(UnknownTypeError, match="a: there is no type 'prot'"):
+        values_schema(read_values("# Top.\n# @schema {items: {$ref: prot}}\na: []\n"), "Values")
 
 
 def test_a_readme_without_its_marks_is_refused() -> None:
