@@ -30,7 +30,7 @@ setup: $(UV) ## install the locked development environment into .venv (no torch)
 check: setup ## format, lint, types, import rules, generated files current
 	$(RUN) ruff format --check --quiet && $(RUN) ruff check --quiet
 	$(RUN) mypy && $(RUN) lint-imports --no-cache
-	$(RUN) hadolint */Dockerfile && $(RUN) shellcheck .ci/run
+	$(RUN) hadolint images/Dockerfile && $(RUN) shellcheck .ci/run
 	$(RUN) python -m charts.crd | diff -u $(CRD) - && $(RUN) python -m charts.generate --check
 
 format: setup ## rewrite the code in the house format
