@@ -46,7 +46,7 @@ class LocalCluster:
     @property
     def images(self) -> ImageStore:
         """The node's images."""
-        return ImageStore(self._node(Path("/")).room)
+        return ImageStore(self._node(Path("/")).namespaces)
 
     def up(self, gpus: int) -> None:
         """Bring the cluster up; what is left of a broken one is removed first, a sound one is only completed.
@@ -56,7 +56,7 @@ class LocalCluster:
         """
         programs = binaries.cluster_binaries(self.folders)
         with self._alone():
-            if self._node(programs).room.process() is None:
+            if self._node(programs).namespaces.process() is None:
                 self._clear()
                 self._bring_up(programs, gpus)
                 return
@@ -140,7 +140,7 @@ class LocalCluster:
 
     def _servers(self) -> list[Daemon]:
         above = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-        below = ("room", "containerd", "kubelet", "kube-proxy")
+        below = ("namespaces", "containerd", "kubelet", "kube-proxy")
         return [Daemon(name, (), self.folders.control_plane) for name in above] + [
             Daemon(name, (), self.folders.node) for name in below
         ]
@@ -148,7 +148,10 @@ class LocalCluster:
     def _clear(self) -> None:
         if self.folders.state.exists():
             say("removing what is there of the cluster")
-        end([pid for daemon in reversed(self._servers()) if (pid := daemon.pid()) and daemon.name != "room"], grace=2.0)
+        end(
+            [pid for daemon in reversed(self._servers()) if (pid := daemon.pid()) and daemon.name != "namespaces"],
+            grace=2.0,
+        )
         self._node(Path("/")).stop()
         if self.exists():
             network.remove_pod_links(self._plan())

@@ -8,7 +8,7 @@ from localcluster import oci
 from localcluster.errors import LocalClusterError
 from localcluster.node_config import CONTAINERD_SOCKET
 from localcluster.progress import say
-from localcluster.room import Room
+from localcluster.namespaces import Namespaces
 
 IMPORT_LIMIT = 900.0
 
@@ -16,8 +16,8 @@ IMPORT_LIMIT = 900.0
 class ImageStore:
     """containerd's images of one node (its namespace k8s.io)."""
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, namespaces: Namespaces) -> None:
+        self._namespaces = namespaces
 
     def digests(self) -> dict[str, str]:
         """Manifest digest of every image by name."""
@@ -61,4 +61,4 @@ class ImageStore:
 
     def _ctr(self, *arguments: str) -> str:
         command: list[str | Path] = ["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", *arguments]
-        return self._room.run(command, timeout=IMPORT_LIMIT)
+        return self._namespaces.run(command, timeout=IMPORT_LIMIT)

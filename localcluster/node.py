@@ -1,4 +1,4 @@
-"""The node: containerd, kubelet and kube-proxy in their room, with their files, network and control groups."""
+"""The node: containerd, kubelet and kube-proxy in their namespaces, with their files, network and control groups."""
 
 import time
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from localcluster.daemon import Daemon, end, marked
 from localcluster.errors import CommandFailedError, MissingPrerequisiteError, NotReadyError
 from localcluster.identities import Identities
 from localcluster.kubeconfig import write
-from localcluster.room import Room
+from localcluster.namespaces import Namespaces
 
 READY_LIMIT = 90.0
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
@@ -29,9 +29,9 @@ class Node:
     programs: Path
 
     @property
-    def room(self) -> Room:
-        """Its namespaces."""
-        return Room(self.folder, self.programs / "pause")
+    def namespaces(self) -> Namespaces:
+        """The namespaces its servers run in."""
+        return Namespaces(self.folder, self.programs / "pause")
 
     def daemons(self) -> list[Daemon]:
         """Its servers, in the order in which they are started."""
@@ -43,24 +43,24 @@ class Node:
             "kubelet": [*kubelet, f"--kubeconfig={self.folder / 'kubelet.kubeconfig'}", f"--node-ip={self._address()}"],
             "kube-proxy": [program, "kube-proxy", f"--config={self.folder / 'kube-proxy.json'}"],
         }
-        return [self.room.daemon(name, argv) for name, argv in lines.items()]
+        return [self.namespaces.daemon(name, argv) for name, argv in lines.items()]
 
     def make_network(self, plan: Plan) -> None:
         """Give the machine the node's interface and rules, and remember what was there before."""
         network.create(plan, self.folder / "switches.json")
 
     def prepare(self, plan: Plan, identities: Identities) -> None:
-        """Write its configuration, make its control groups and open its room."""
+        """Write its configuration, make its control groups and open its namespaces."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._configure(plan, identities)
         cgroups.create()
-        self.room.open()
+        self.namespaces.open()
 
     def start_runtime(self) -> None:
         """Start containerd and wait until it answers."""
         containerd = self.daemons()[0]
         containerd.start()
-        socket = Path("/proc", str(self.room.process()), "root", node_config.CONTAINERD_SOCKET.lstrip("/"))
+        socket = Path("/proc", str(self.namespaces.process()), "root", node_config.CONTAINERD_SOCKET.lstrip("/"))
         deadline = time.monotonic() + READY_LIMIT
         while not (socket.exists() and self._answers()):
             containerd.require()
@@ -75,7 +75,7 @@ class Node:
 
     def stop(self) -> None:
         """End everything on the node and remove what it made on the machine; safe when nothing is there."""
-        self.room.close()
+        self.namespaces.close()
         end(marked(self.folder), grace=0.5)
         network.remove(self.folder / "switches.json")
         cgroups.remove()
@@ -109,7 +109,7 @@ class Node:
 
     def _answers(self) -> bool:
         try:
-            self.room.run(["ctr", "--address", node_config.CONTAINERD_SOCKET, "version"], timeout=10)
+            self.namespaces.run(["ctr", "--address", node_config.CONTAINERD_SOCKET, "version"], timeout=10)
         except CommandFailedError:
             return False
         return True

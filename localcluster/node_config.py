@@ -12,7 +12,7 @@ CGROUP = "stemyard"
 
 
 def containerd(folder: Path, cni_programs: Path) -> str:
-    """containerd's TOML; its state lies in a private folder of the room.
+    """containerd's TOML; its state is in a private directory of the node's namespaces.
 
     `restrict_oom_score_adj` is for machines without CAP_SYS_RESOURCE, where every sandbox would die otherwise.
     """
