@@ -87,7 +87,7 @@ class System:
 def prepare(provider: Provider, tag: str, say: Say) -> dict[str, str]:
     """Compile what must be compiled while the images are built; return the images' digests."""
     digests: dict[str, str] = {}
-    steps.together(provider.prepare, lambda: digests.update(build(provider, tag, say)))
+    steps.run_parallel(provider.prepare, lambda: digests.update(build(provider, tag, say)))
     return digests
 
 

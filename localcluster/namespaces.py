@@ -10,7 +10,7 @@ from pathlib import Path
 
 from localcluster.daemon import Daemon, start_time
 from localcluster.errors import NotReadyError
-from localcluster.programs import run, tie
+from localcluster.programs import die_with_parent, run
 
 # Directories that containerd and kubelet write to by fixed path; bind mounts replace them inside the namespaces.
 PRIVATE = (
@@ -57,13 +57,13 @@ class Namespaces:
         self.holder.start()
         deadline = time.monotonic() + READY_LIMIT
         while not self._ready.exists():
-            self.holder.require()
+            self.holder.check_running()
             if time.monotonic() > deadline:
                 raise NotReadyError(f"the node's namespaces were not ready within {READY_LIMIT:.0f} s")
             time.sleep(0.02)
 
     def close(self) -> None:
-        """Kill every process in the namespaces, whose mounts end with the last one, and remove the created mount points."""
+        """Kill every process in the namespaces, which drops their mounts, and remove the created mount points."""
         process, holder = self.process(), self.holder.pid()
         for pid in filter(None, (process, holder)):
             with contextlib.suppress(ProcessLookupError):
@@ -88,7 +88,7 @@ class Namespaces:
     def daemon(self, name: str, argv: list[str]) -> Daemon:
         """Return a program that runs inside the namespaces."""
         # nsenter waits outside for the program inside; neither may outlive the other.
-        return Daemon(name, [*self._enter(), *tie(), *argv], self.folder)
+        return Daemon(name, [*self._enter(), *die_with_parent(), *argv], self.folder)
 
     def run(self, argv: list[str | Path], timeout: float) -> str:
         """Run a program inside the namespaces and return its output."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from localcluster import cgroups, network, node_config
 from localcluster.addresses import Plan
-from localcluster.daemon import Daemon, end, marked
+from localcluster.daemon import Daemon, processes_of, terminate
 from localcluster.errors import CommandFailedError, MissingPrerequisiteError, NotReadyError
 from localcluster.identities import Identities
 from localcluster.kubeconfig import write
@@ -21,7 +21,7 @@ class Node:
     """One node.
 
     Attributes:
-        folder: everything it keeps.
+        folder: its configuration, data and logs.
         programs: folder of `node` and `pause`.
     """
 
@@ -34,7 +34,7 @@ class Node:
         return Namespaces(self.folder, self.programs / "pause")
 
     def daemons(self) -> list[Daemon]:
-        """Its servers, in the order in which they are started."""
+        """Return the servers in start order."""
         program = str(self.programs / "node")
         config, kubelet_config = str(self.folder / "containerd.toml"), str(self.folder / "kubelet.json")
         kubelet = [program, "kubelet", f"--config={kubelet_config}", f"--hostname-override={node_config.NODE}"]
@@ -46,11 +46,11 @@ class Node:
         return [self.namespaces.daemon(name, argv) for name, argv in lines.items()]
 
     def make_network(self, plan: Plan) -> None:
-        """Give the machine the node's interface and rules, and remember what was there before."""
+        """Create the node's interface and rules on the host, and record the previous kernel parameters."""
         network.create(plan, self.folder / "switches.json")
 
     def prepare(self, plan: Plan, identities: Identities) -> None:
-        """Write its configuration, make its control groups and open its namespaces."""
+        """Write the configuration, create the control groups and the namespaces."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._configure(plan, identities)
         cgroups.create()
@@ -62,8 +62,8 @@ class Node:
         containerd.start()
         socket = Path("/proc", str(self.namespaces.process()), "root", node_config.CONTAINERD_SOCKET.lstrip("/"))
         deadline = time.monotonic() + READY_LIMIT
-        while not (socket.exists() and self._answers()):
-            containerd.require()
+        while not (socket.exists() and self._runtime_answers()):
+            containerd.check_running()
             if time.monotonic() > deadline:
                 raise NotReadyError(f"containerd did not answer within {READY_LIMIT:.0f} s (log: {containerd.log})")
             time.sleep(0.1)
@@ -74,9 +74,9 @@ class Node:
             daemon.start()
 
     def stop(self) -> None:
-        """End everything on the node and remove what it made on the machine; safe when nothing is there."""
+        """Kill everything on the node and undo its changes to the host; does nothing if there is no node."""
         self.namespaces.close()
-        end(marked(self.folder), grace=0.5)
+        terminate(processes_of(self.folder), grace=0.5)
         network.remove(self.folder / "switches.json")
         cgroups.remove()
 
@@ -84,10 +84,10 @@ class Node:
         kubelet = identities.client(f"system:node:{node_config.NODE}", ["system:nodes"])
         proxy = identities.client("system:kube-proxy")
         served = identities.authority.for_server("kubelet", [plan.node], [node_config.NODE])
-        machine = Path("/run/systemd/resolve/resolv.conf")
-        machine = machine if machine.exists() else Path("/etc/resolv.conf")
+        host = Path("/run/systemd/resolve/resolv.conf")
+        host = host if host.exists() else Path("/etc/resolv.conf")
         resolver = self.folder / "resolv.conf"
-        resolver.write_text(node_config.resolv_conf(machine.read_text() if machine.exists() else ""))
+        resolver.write_text(node_config.resolv_conf(host.read_text() if host.exists() else ""))
         authority = identities.authority.certificate
         files = {
             "containerd.toml": node_config.containerd(self.folder, _cni_programs()),
@@ -101,13 +101,13 @@ class Node:
             write(self.folder / name, content)
 
     def has_upstream_dns(self) -> bool:
-        """Whether the machine has a name server that pods can reach."""
+        """Return whether the host has a name server that pods can reach."""
         return bool((self.folder / "resolv.conf").read_text())
 
     def _address(self) -> str:
         return (self.folder / "address").read_text()
 
-    def _answers(self) -> bool:
+    def _runtime_answers(self) -> bool:
         try:
             self.namespaces.run(["ctr", "--address", node_config.CONTAINERD_SOCKET, "version"], timeout=10)
         except CommandFailedError:
