@@ -45,32 +45,36 @@ def resolve(schema: Any) -> Any:  # noqa: ANN401 - any part of a schema
 _NAME: Final[Schema] = {"type": "string", "pattern": f"^{_LABEL}$"}
 _RESOURCES: Final = closed(
     {
-        "requests": {**_QUANTITIES, "description": "What a node must have left for the container."},
-        "limits": {**_QUANTITIES, "description": "What the container may not exceed."},
+        "requests": {**_QUANTITIES, "description": "Resource requests of the container."},
+        "limits": {**_QUANTITIES, "description": "Resource limits of the container."},
     }
 )
 _GPU: Final = closed(
     {
         "resource": {"type": "string", "description": "Extended resource of the GPU, such as nvidia.com/gpu."},
-        "count": {"type": "integer", "minimum": 1, "description": "How many of them a pod needs."},
+        "count": {"type": "integer", "minimum": 1, "description": "Number of GPUs that a pod needs."},
     },
     ("resource",),
 )
 _RESOURCE_CLAIM: Final = closed(
     {
-        "name": {**_NAME, "description": "Name of the claim within the pod."},
-        "resourceClaimTemplateName": {"type": "string", "minLength": 1, "description": "What each pod's is made from."},
+        "name": {**_NAME, "description": "Name of the claim in the pod."},
+        "resourceClaimTemplateName": {
+            "type": "string",
+            "minLength": 1,
+            "description": "ResourceClaimTemplate of each pod's claim.",
+        },
     },
     ("name", "resourceClaimTemplateName"),
 )
-_QUEUE: Final[Schema] = {"type": "string", "description": "LocalQueue of Kueue; needs kueue.enabled."}
+_QUEUE: Final[Schema] = {"type": "string", "description": "LocalQueue of Kueue; requires kueue.enabled."}
 _PLACEMENT: Final[Schema] = {
-    "nodeSelector": {**_STRINGS, "description": "Node labels that the pod needs."},
-    "tolerations": {**_OBJECTS, "description": "Taints that the pod tolerates."},
+    "nodeSelector": {**_STRINGS, "description": "Node selector of the pod."},
+    "tolerations": {**_OBJECTS, "description": "Tolerations of the pod."},
     "affinity": {"type": "object", "description": "Affinity of the pod."},
     "priorityClassName": {"type": "string", "description": "Priority class of the pod."},
     "runtimeClassName": {"type": "string", "description": "Runtime class of the pod."},
-    "topologySpreadConstraints": {**_OBJECTS, "description": "How pods are spread over nodes and zones."},
+    "topologySpreadConstraints": {**_OBJECTS, "description": "Topology spread constraints of the pod."},
 }
 _STAGE: Final = closed(
     {
@@ -79,21 +83,24 @@ _STAGE: Final = closed(
         "resourceClaims": {
             "type": "array",
             "items": _RESOURCE_CLAIM,
-            "description": "Devices by dynamic resource allocation.",
+            "description": "Resource claims of the pod (dynamic resource allocation).",
         },
         "queueName": _QUEUE,
-        "maxMemory": {"type": "string", "description": "Memory that an attempt may get after others ran out of it."},
+        "maxMemory": {
+            "type": "string",
+            "description": "Maximum memory limit of a retry after earlier attempts ran out of memory.",
+        },
         "device": {
             "enum": ["auto", "cpu", "cuda"],
-            "description": "What separate computes on; cuda where gpu is set, which fails without a usable one.",
+            "description": "Device that separate computes on; cuda if gpu is set, which fails without a usable GPU.",
         },
         **_PLACEMENT,
     }
 )
 _PROFILE: Final = closed(
     {
-        "fetch": {**_STAGE, "description": "The fetch stage; it has only the placement written here."},
-        "separate": {**_STAGE, "description": "The separate stage; what it leaves out is the profile's."},
+        "fetch": {**_STAGE, "description": "The fetch stage; it does not inherit the profile's placement."},
+        "separate": {**_STAGE, "description": "The separate stage; it inherits from the profile what it omits."},
         "queueName": _QUEUE,
         **_PLACEMENT,
     }
@@ -104,13 +111,13 @@ _PRIORITY_CLASS: Final = closed(
             "type": "integer",
             "minimum": -1_000_000_000,
             "maximum": 1_000_000_000,
-            "description": "Higher is more important.",
+            "description": "Priority; a higher value is more important.",
         },
         "preemptionPolicy": {
             "enum": ["PreemptLowerPriority", "Never"],
-            "description": "Whether its pods may push less important ones off a node.",
+            "description": "Whether its pods may preempt pods of lower priority.",
         },
-        "description": {"type": "string", "description": "What it is for."},
+        "description": {"type": "string", "description": "Description of the class."},
     },
     ("value",),
 )
@@ -118,15 +125,15 @@ _CONFIG_MAP_MOUNT: Final = closed(
     {
         "name": {**_NAME, "description": "Name of the volume."},
         "configMap": {"type": "string", "description": "Name of the ConfigMap."},
-        "mountPath": {"type": "string", "pattern": "^/", "description": "Where it is mounted."},
+        "mountPath": {"type": "string", "pattern": "^/", "description": "Mount path."},
     },
     ("name", "configMap", "mountPath"),
 )
 _ENV_VAR: Final = closed(
     {
         "name": {"type": "string", "description": "Name of the variable."},
-        "value": {"type": "string", "description": "Its value."},
-        "valueFrom": {"type": "object", "description": "Where its value comes from, as in a container's env."},
+        "value": {"type": "string", "description": "Value of the variable."},
+        "valueFrom": {"type": "object", "description": "Source of the value, as in a container's env."},
     },
     ("name",),
 )
@@ -134,15 +141,28 @@ _EVENT: Final[Schema] = {
     "enum": [f"separation.{what}" for what in ("started", "progress", "completed", "failed", "cancelled")]
 }
 _SIGNING: Final[Schema] = {
-    "secret": {"type": "string", "pattern": "^(.{16,})?$", "description": "What signs."},
-    "previousSecret": {"type": "string", "pattern": "^(.{16,})?$", "description": "What it replaces."},
+    "secret": {"type": "string", "pattern": "^(.{16,})?$", "description": "Signing secret."},
+    "previousSecret": {
+        "type": "string",
+        "pattern": "^(.{16,})?$",
+        "description": "Previous signing secret, during a rotation.",
+    },
 }
 _WEBHOOK_ENDPOINT: Final = closed(
     {
         "name": {**_NAME, "description": "Name of the endpoint."},
-        "url": {"type": "string", "pattern": "^https?://[^ ]+$", "maxLength": 1024, "description": "Where to POST to."},
-        "keys": {"type": "array", "items": {"type": "string"}, "description": "Ids of API keys, or * for every track."},
-        "events": {"type": "array", "items": _EVENT, "uniqueItems": True, "description": "What it is told of."},
+        "url": {
+            "type": "string",
+            "pattern": "^https?://[^ ]+$",
+            "maxLength": 1024,
+            "description": "URL that receives the POST requests.",
+        },
+        "keys": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Ids of API keys whose tracks it receives, or * for every track.",
+        },
+        "events": {"type": "array", "items": _EVENT, "uniqueItems": True, "description": "Events that it receives."},
         **_SIGNING,
     },
     ("name", "url"),

@@ -17,7 +17,7 @@ def values_schema(values: Iterable[Value], title: str) -> Schema:
         UnknownTypeError: an `@schema` comment refers to a type that does not exist.
     """
     properties = {value.path[-1]: _schema(value) for value in values}
-    properties["global"] = {"type": "object", "description": "Values of a parent chart; none is used."}
+    properties["global"] = {"type": "object", "description": "Global values of a parent chart; none is used."}
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": title, **closed(properties)}
 
 

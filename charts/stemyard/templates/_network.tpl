@@ -1,6 +1,6 @@
 {{/* Parts of NetworkPolicies. */}}
 
-{{/* Address ranges that are not public, as a JSON list of those of one IP version. Takes a list: the root, "4" or "6". */}}
+{{/* Private address ranges of one IP version, as a JSON list. Takes a list: the root, "4" or "6". */}}
 {{- define "stemyard.privateCIDRs" -}}
 {{- $ranges := list "10.0.0.0/8" "172.16.0.0/12" "192.168.0.0/16" "100.64.0.0/10" "169.254.0.0/16" -}}
 {{- if eq (index . 1) "6" -}}
@@ -59,7 +59,7 @@
       - {key: stemyard.dev/stage, operator: Exists}
 {{- end }}
 
-{{/* Port of a URL: the one it names, else its scheme's. */}}
+{{/* Port of a URL; by default that of its scheme. */}}
 {{- define "stemyard.urlPort" -}}
 {{- $url := urlParse . -}}
 {{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) -}}
@@ -81,7 +81,7 @@
     - {port: {{ include "stemyard.storePodPort" . }}, protocol: TCP}
 {{- end }}
 
-{{/* Port of the object store as packets carry it: the pod's of the bundled one, else the endpoint's. */}}
+{{/* Destination port of packets to the object store: the pod's port of the bundled one, else the endpoint's. */}}
 {{- define "stemyard.storePodPort" -}}
 {{- if .Values.store.enabled -}}
 7070
@@ -90,7 +90,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* Egress rule: where clients find stems, when that is not where pods find them. */}}
+{{/* Egress rule: the public endpoint of the stems, if it differs from the pods'. */}}
 {{- define "stemyard.toLinks" -}}
 {{- with .Values.objectStore.publicDomain | default .Values.objectStore.publicEndpoint -}}
 - ports:
@@ -98,7 +98,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* Egress rule: consumers of webhooks, at public addresses. */}}
+{{/* Egress rule: webhook consumers at public addresses. */}}
 {{- define "stemyard.toWebhooks" -}}
 - to:
     {{- include "stemyard.publicPeers" . | nindent 4 }}
@@ -108,7 +108,7 @@
     {{- end }}
 {{- end }}
 
-{{/* Ports that webhooks may go to, as a JSON list: those that anyone may name, and those of the addresses set here. */}}
+{{/* Ports of webhook URLs, as a JSON list: those allowed in requests, and those of the URLs in the values. */}}
 {{- define "stemyard.webhookPorts" -}}
 {{- $ports := .Values.webhooks.ports | default (ternary (list 80 443) (list 443) .Values.webhooks.allowHttp) -}}
 {{- $ports = $ports | toStrings -}}
@@ -135,12 +135,12 @@
 {{- end -}}
 {{- end }}
 
-{{/* Port of an external Redis: the URL's, where it is not in a Secret of the deployer's. */}}
+{{/* Port of an external Redis: that of redis.url, else redis.port. */}}
 {{- define "stemyard.redisPort" -}}
 {{- regexFind ":[0-9]+$" (urlParse .Values.redis.url).host | trimPrefix ":" | default (toString .Values.redis.port) -}}
 {{- end }}
 
-{{/* Egress rule: the collector of traces, wherever it is. */}}
+{{/* Egress rule: the trace collector, at any address. */}}
 {{- define "stemyard.toTracing" -}}
 {{- with .Values.tracing.endpoint -}}
 - ports:
