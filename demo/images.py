@@ -22,7 +22,7 @@ class Image:
     arguments: tuple[tuple[str, str], ...] = ()
 
     def repository(self) -> str:
-        """Name without a tag."""
+        """Return the name without a tag."""
         return f"localhost/stemyard/{self.name}"
 
 
@@ -45,6 +45,6 @@ def build(provider: Provider, tag: str, say: Callable[[str], None]) -> dict[str,
     for image in IMAGES:
         say(f"image {image.repository()}:{tag}")
         arguments = dict(image.arguments) | ({"BASE_IMAGE": base} if base else {})
-        wanted = Build(ROOT / DOCKERFILE, f"{image.repository()}:{tag}", ROOT, image.target, arguments)
-        digests[image.chart_name] = provider.build_image(wanted)
+        request = Build(ROOT / DOCKERFILE, f"{image.repository()}:{tag}", ROOT, image.target, arguments)
+        digests[image.chart_name] = provider.build_image(request)
     return digests
