@@ -1,8 +1,8 @@
 """Simulates nodes in a separate process: drives every scheduled pod through its phases by the API.
 
 It does what kubelet and the separator do as far as the cluster can see: heartbeats, a pod that starts, runs for a
-while, writes its files and its commit mark to the S3 server, and ends with an Outcome. The scheduler, the Job controller
-and the garbage collector are real.
+while, writes its files and its commit mark to the S3 server, and ends with an Outcome. The scheduler, the Job
+controller and the garbage collector are real.
 """
 
 import asyncio
