@@ -78,7 +78,7 @@ class Helm:
             except helm_python.HelmNotFoundError:
                 return None
 
-    def given(self, release: Release) -> dict[str, Any]:
+    def user_values(self, release: Release) -> dict[str, Any]:
         """Return the user-supplied values of the latest revision, as `helm get values` does."""
         with _helm_errors(), _config(release) as config:
             return dict(config.get_values(release.name) or {})
@@ -126,11 +126,6 @@ class Helm:
         """Cancel the operation that runs in another thread."""
         if self._context is not None:
             self._context.cancel()
-
-
-def find_helm() -> Helm:
-    """Return Helm's operations."""
-    return Helm()
 
 
 def _config(release: Release) -> helm_python.Config:

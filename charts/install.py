@@ -13,7 +13,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from charts.cluster import Cluster, ClusterError
-from charts.helm import DEFAULT_TIMEOUT, Helm, HelmError, Release, find_helm, read_values
+from charts.helm import DEFAULT_TIMEOUT, Helm, HelmError, Release, read_values
 from charts.rollout import rollout
 
 Report = Callable[[str], None]
@@ -45,7 +45,7 @@ def install(release: Release, report: Report, *, timeout: int = DEFAULT_TIMEOUT,
         HelmError: Helm refused the values.
         ClusterError: the cluster is unreachable.
     """
-    helm, cluster = find_helm(), Cluster(release.namespace)
+    helm, cluster = Helm(), Cluster(release.namespace)
     cluster.ensure_namespace()
     _roll_back_interrupted(helm, release, report, timeout)
     with ThreadPoolExecutor(1) as pool:
@@ -66,7 +66,7 @@ def uninstall(release: Release, *, timeout: int = DEFAULT_TIMEOUT) -> None:
     Raises:
         HelmError: Helm failed.
     """
-    find_helm().uninstall(release, timeout=timeout)
+    Helm().uninstall(release, timeout=timeout)
 
 
 def _roll_back_interrupted(helm: Helm, release: Release, report: Report, timeout: int) -> None:
@@ -128,14 +128,14 @@ def _run(args: argparse.Namespace) -> int:
     release = Release(args.release, args.namespace, values=read_values(args.values), sets=tuple(args.sets))
     if args.command == "install":
         install(release, _print, timeout=args.timeout, wait=not args.no_wait)
-        _print(find_helm().notes(release))
+        _print(Helm().notes(release))
     elif args.command == "uninstall":
         uninstall(release, timeout=args.timeout)
         _print(f"{release.name} is uninstalled")
     elif args.command == "template":
-        _print(find_helm().template(release))
+        _print(Helm().template(release))
     else:
-        problems = find_helm().lint(release)
+        problems = Helm().lint(release)
         for problem in problems:
             _print(problem)
         return int(bool(problems))
