@@ -30,14 +30,14 @@ setup: $(UV) ## install the locked development environment into .venv (no torch)
 check: setup ## format, lint, types, import rules, generated files current
 	$(RUN) ruff format --check --quiet && $(RUN) ruff check --quiet
 	$(RUN) mypy && $(RUN) lint-imports --no-cache
-	$(RUN) hadolint */Dockerfile && $(RUN) shellcheck .ci/run
-	$(RUN) python -m stemyard_contract.crd | diff -u $(CRD) - && $(RUN) python -m charts.generate --check
+	$(RUN) hadolint images/Dockerfile && $(RUN) shellcheck .ci/run
+	$(RUN) python -m charts.crd | diff -u $(CRD) - && $(RUN) python -m charts.generate --check
 
 format: setup ## rewrite the code in the house format
 	$(RUN) ruff check --fix --quiet ; $(RUN) ruff format --quiet
 
 generate: setup ## rewrite the files that are made from the types
-	$(RUN) python -m stemyard_contract.crd > $(CRD) && $(RUN) python -m charts.generate
+	$(RUN) python -m charts.crd > $(CRD) && $(RUN) python -m charts.generate
 
 images: setup ## build the images and, where a cluster runs, load them into it
 	$(RUN) python -m demo images
