@@ -217,6 +217,8 @@ def _describe(part: str, environment: Mapping[str, str], release: str) -> None:
     lines = {"settings": origin, "cluster": environment["KUBECONFIG"], "object store": environment["S3_ENDPOINT_URL"]}
     if part == "operator":
         lines["desk"] = f"{environment['DESK_URL']}, where separator pods must reach this machine"
+        if not release:
+            lines["pods"] = "none will start: their image, ServiceAccount and NetworkPolicies come with the chart"
         lines["metrics"] = f"http://127.0.0.1:{environment.get('HEALTH_PORT', '8086')}/metrics"
     else:
         lines["API"] = f"http://127.0.0.1:{environment.get('PORT', '5500')}"
