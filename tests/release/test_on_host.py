@@ -10,7 +10,7 @@ import pytest
 from demo.host_environment import in_cluster, missing, of_release, with_reachable_store, without_release
 from demo.on_host import main
 from stemyard_api.settings import load_settings as load_api_settings
-from stemyard_operator.settings import load_settings as load_operator_settings
+from stemyard_operator.config.settings import load_settings as load_operator_settings
 from tests.chart.rendered import NAMESPACE, RELEASE, Object, case, find, of_kind
 
 ROOT = Path(__file__).parents[2]
