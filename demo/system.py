@@ -110,7 +110,7 @@ def bring_up(wanted: Installation, say: Say) -> System:
     for url in (system.service.url, f"http://{system.node_address}:{wanted.store_port}"):
         _await_answer(url)
     say("letting the page read and upload")
-    rules = ("python", "-m", "stemyard_operator.bucket_rules", "--origin", system.service.url)
+    rules = ("stemyard-operator", "bucket-rules", "--origin", system.service.url)
     system.kubectl("exec", f"deploy/{wanted.name}-operator", "--", *rules)
     return system
 
