@@ -87,7 +87,7 @@ class Resync:
             for resource in page:
                 unseen.discard(resource["metadata"]["uid"])
                 self._event_handlers.job(resource)
-                if is_abandoned(resource) and self._lease_held():
+                if self._lease_held() and is_abandoned(resource):
                     await self._delete(resource)
         for uid in unseen:
             self._event_handlers.job_gone(uid)
