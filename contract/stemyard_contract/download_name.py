@@ -1,4 +1,4 @@
-"""Download names: what a stem is called on the disk of whoever saves it."""
+"""File names of downloaded stems."""
 
 import re
 from typing import Final
@@ -10,14 +10,14 @@ _NAME_LIMIT: Final = 80
 
 
 def disposition(title: str | None, artist: str | None, track: str, stem: Stem, ending: str) -> str:
-    """Return the Content-Disposition that saves a stem as `Artist - Title (Vocals).mp3`, both spellings of RFC 6266.
+    """Return a Content-Disposition header such as `Artist - Title (Vocals).mp3`, in both forms of RFC 6266.
 
     Args:
-        title: of the song, where it is known.
-        artist: likewise.
-        track: id of the track, for a song without a title.
+        title: title of the song, if known.
+        artist: artist of the song, if known.
+        track: id of the track, used if there is no title.
         stem: the stem.
-        ending: of its file, without the dot.
+        ending: file extension without the dot.
     """
     name = f"{_safe(_song(title, artist, track))} ({stem.title()}).{ending}"
     plain = re.sub(r"[^A-Za-z0-9 ._()-]", "_", name)
@@ -25,14 +25,14 @@ def disposition(title: str | None, artist: str | None, track: str, stem: Stem, e
 
 
 def _song(title: str | None, artist: str | None, track: str) -> str:
-    """Return artist and title, without naming an artist twice whom the title names already."""
+    """Return `artist - title`, or the title alone if it contains the artist."""
     if title is None:
         return track
     return title if not artist or artist.casefold() in title.casefold() else f"{artist} - {title}"
 
 
 def _safe(title: str) -> str:
-    """Return a title that is a file name everywhere: no separators, no controls, no leading dot."""
+    """Return the title as a portable file name: no separators, control characters or leading dots."""
     visible = "".join(character if character.isprintable() else " " for character in title)
     name = " ".join(re.sub(r'[\\/:*?"<>|]+', " ", visible).split()).strip(". ")
     return name[:_NAME_LIMIT].rstrip(". ") or "track"

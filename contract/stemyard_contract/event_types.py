@@ -1,11 +1,11 @@
-"""Event types: what a webhook may tell of, and which of it everybody is told who names no events."""
+"""Event types of webhooks, and those sent by default."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class EventType(StrEnum):
-    """What a webhook tells."""
+    """Type of a webhook event."""
 
     STARTED = "separation.started"
     PROGRESS = "separation.progress"
@@ -16,4 +16,4 @@ class EventType(StrEnum):
 
 
 ENDS: Final = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED})
-"""The events that end a run: what is told where no events are named. They alone are kept until they arrive."""
+"""The events that end a run. They are sent by default, and only they are persisted and retried."""

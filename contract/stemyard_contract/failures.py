@@ -1,4 +1,4 @@
-"""The one table of failure codes: what each means, whether trying again can help, and how every part reports it."""
+"""The table of failure codes: meaning, retryability, exit code, HTTP status and message of each."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Stage(StrEnum):
-    """A part of a separation that can fail on its own."""
+    """Stage at which a separation can fail."""
 
     REQUEST = "request"
     FETCH = "fetch"
@@ -17,7 +17,7 @@ class Stage(StrEnum):
 
 
 class FailureCode(StrEnum):
-    """Stable names of failures: clients, alerts and retry rules may depend on them."""
+    """Stable failure codes: clients, alerts and retry policies may depend on them."""
 
     # the request itself
     UNAUTHENTICATED = "UNAUTHENTICATED"
@@ -70,7 +70,7 @@ class FailureCode(StrEnum):
     LINK_REFUSED = "LINK_REFUSED"
     STORE_UNREACHABLE = "STORE_UNREACHABLE"
     ARTIFACT_MISMATCH = "ARTIFACT_MISMATCH"
-    # any stage, and what only the operator can see
+    # any stage, and what only the operator observes
     INTERNAL_IO = "INTERNAL_IO"
     INTERNAL_CONFIG = "INTERNAL_CONFIG"
     DESK_UNREACHABLE = "DESK_UNREACHABLE"
@@ -90,14 +90,14 @@ class Failure:
     """One row of the table.
 
     Attributes:
-        code: the stable name.
-        stage: where it happens; the reporting stage may be narrower.
-        retryable: whether the same work may succeed when tried again without a change by the user.
-        exit_code: what the separator's process exits with (0 where a process never reports it).
-        http_status: status of an HTTP answer when the request itself fails so.
-        sentence: what a user reads; says what happened and, where there is something, what to change.
-        least_pause_seconds: least wait before trying again.
-        most_retries: how often trying again may help, None where nothing is known.
+        code: stable code.
+        stage: stage at which it happens; the reported stage may be more specific.
+        retryable: whether a retry may succeed without a change by the user.
+        exit_code: exit code of the separator (0 if the separator never reports it).
+        http_status: HTTP status if the request itself fails with this code.
+        sentence: message for users: what happened and, if possible, what to change.
+        least_pause_seconds: minimum delay before a retry.
+        most_retries: maximum number of useful retries, None if unknown.
     """
 
     code: FailureCode
@@ -113,7 +113,7 @@ class Failure:
 _REQUEST, _FETCH, _SEPARATE, _PUBLISH, _CONTROL = Stage
 _C = FailureCode
 _LOCKED_OUT: Final = 900.0
-"""Seconds for which YouTube turns an address away, at least."""
+"""Minimum seconds for which YouTube blocks an IP address."""
 
 _ROWS: Final = (
     Failure(_C.UNAUTHENTICATED, _REQUEST, False, 0, 401, "Send a valid API key in the X-API-Key header."),
@@ -125,27 +125,29 @@ _ROWS: Final = (
     Failure(_C.TRACK_NOT_FOUND, _REQUEST, False, 0, 404, "No track has this id."),
     Failure(_C.NOT_FOUND, _REQUEST, False, 0, 404, "There is nothing at this address."),
     Failure(_C.METHOD_NOT_ALLOWED, _REQUEST, False, 0, 405, "This address does not take that method."),
-    Failure(_C.MODEL_NOT_ENABLED, _REQUEST, False, 0, 422, "This model is not enabled here."),
-    Failure(_C.SOURCE_DISABLED, _REQUEST, False, 30, 403, "This kind of source is turned off here."),
+    Failure(_C.MODEL_NOT_ENABLED, _REQUEST, False, 0, 422, "This model is not enabled."),
+    Failure(_C.SOURCE_DISABLED, _REQUEST, False, 30, 403, "This kind of source is disabled."),
     Failure(_C.REQUEST_TOO_LARGE, _REQUEST, False, 0, 413, "This is larger than the service accepts."),
     Failure(_C.UPLOAD_MISSING, _REQUEST, True, 0, 409, "The upload's bytes have not arrived; PUT the file first."),
     Failure(_C.UPLOAD_NOT_FOUND, _REQUEST, False, 0, 404, "No upload of this key has this id."),
-    Failure(_C.CLAIMS_FULL, _REQUEST, False, 0, 409, "Too many API keys have asked for this track."),
+    Failure(_C.CLAIMS_FULL, _REQUEST, False, 0, 409, "Too many API keys have requested this track."),
     Failure(_C.NAME_CONFLICT, _REQUEST, False, 0, 409, "Another resource already has this name."),
-    Failure(_C.TRACK_COMPLETED, _REQUEST, False, 0, 409, "The track is completed; ask with cache: refresh instead."),
-    Failure(_C.BEING_DELETED, _REQUEST, True, 0, 503, "The track is just being deleted; ask again in a moment."),
-    Failure(_C.UNAVAILABLE, _REQUEST, True, 0, 503, "A part of the service does not answer; try again shortly."),
-    Failure(_C.INTERNAL, _CONTROL, True, 10, 500, "Something went wrong inside the service."),
+    Failure(
+        _C.TRACK_COMPLETED, _REQUEST, False, 0, 409, "The track is completed; submit it with cache: refresh instead."
+    ),
+    Failure(_C.BEING_DELETED, _REQUEST, True, 0, 503, "The track is being deleted; try again in a moment."),
+    Failure(_C.UNAVAILABLE, _REQUEST, True, 0, 503, "A backend of the service is unavailable; try again shortly."),
+    Failure(_C.INTERNAL, _CONTROL, True, 10, 500, "An unexpected error occurred in the service."),
     Failure(_C.INTERNAL_IO, _CONTROL, True, 11, 500, "A disk or pipe of the worker failed."),
     Failure(_C.INTERNAL_CONFIG, _CONTROL, False, 12, 500, "The service is not configured correctly."),
     Failure(_C.DESK_UNREACHABLE, _CONTROL, True, 13, 503, "The worker could not reach the operator."),
     Failure(_C.SOURCE_NOT_FOUND, _FETCH, False, 31, 404, "No recording matches this query."),
-    Failure(_C.SOURCE_UNAVAILABLE, _FETCH, False, 32, 404, "The recording is private, removed or not there."),
-    Failure(_C.SOURCE_LOGIN_REQUIRED, _FETCH, False, 33, 422, "The recording can only be heard after signing in."),
-    Failure(_C.SOURCE_AGE_RESTRICTED, _FETCH, False, 34, 422, "The recording is restricted by age."),
+    Failure(_C.SOURCE_UNAVAILABLE, _FETCH, False, 32, 404, "The recording is private, removed or does not exist."),
+    Failure(_C.SOURCE_LOGIN_REQUIRED, _FETCH, False, 33, 422, "The recording requires a login."),
+    Failure(_C.SOURCE_AGE_RESTRICTED, _FETCH, False, 34, 422, "The recording is age-restricted."),
     Failure(_C.SOURCE_GEO_BLOCKED, _FETCH, False, 35, 422, "The recording is not available in the service's country."),
     Failure(_C.SOURCE_LIVE, _FETCH, False, 36, 422, "Live and upcoming streams cannot be separated."),
-    Failure(_C.SOURCE_DRM, _FETCH, False, 37, 422, "The recording is protected against copying."),
+    Failure(_C.SOURCE_DRM, _FETCH, False, 37, 422, "The recording is protected by DRM."),
     Failure(_C.SOURCE_TOO_LONG, _FETCH, False, 38, 422, "The recording is longer than the service accepts."),
     Failure(_C.SOURCE_TOO_LARGE, _FETCH, False, 39, 413, "The file is larger than the service accepts."),
     Failure(_C.SOURCE_TOO_SHORT, _FETCH, False, 40, 422, "The recording is too short to separate."),
@@ -172,7 +174,7 @@ _ROWS: Final = (
         least_pause_seconds=_LOCKED_OUT,
     ),
     Failure(_C.SOURCE_FORBIDDEN, _FETCH, True, 46, 503, "The source refused the download.", most_retries=1),
-    Failure(_C.SOURCE_NETWORK, _FETCH, True, 47, 503, "The source could not be reached or broke off."),
+    Failure(_C.SOURCE_NETWORK, _FETCH, True, 47, 503, "The source could not be reached, or the connection broke."),
     Failure(
         _C.EXTRACTOR_BROKEN,
         _FETCH,
@@ -184,19 +186,19 @@ _ROWS: Final = (
     ),
     Failure(_C.MODEL_MISSING, _SEPARATE, False, 60, 500, "The model's weights are not installed."),
     Failure(_C.MODEL_CORRUPT, _SEPARATE, False, 61, 500, "The model's weights do not match their digest."),
-    Failure(_C.DEVICE_UNAVAILABLE, _SEPARATE, True, 62, 503, "The GPU that was asked for cannot be used."),
+    Failure(_C.DEVICE_UNAVAILABLE, _SEPARATE, True, 62, 503, "The requested GPU is unavailable."),
     Failure(_C.OUT_OF_MEMORY, _SEPARATE, True, 63, 503, "The worker ran out of memory."),
-    Failure(_C.SEPARATION_INVALID, _SEPARATE, True, 64, 500, "The model gave no usable audio."),
-    Failure(_C.LINK_REFUSED, _PUBLISH, False, 80, 500, "The operator gave the worker no link to the store."),
+    Failure(_C.SEPARATION_INVALID, _SEPARATE, True, 64, 500, "The model produced no usable audio."),
+    Failure(_C.LINK_REFUSED, _PUBLISH, False, 80, 500, "The operator refused the worker a link to the object store."),
     Failure(_C.STORE_UNREACHABLE, _PUBLISH, True, 81, 503, "The object store could not be reached or refused a file."),
-    Failure(_C.ARTIFACT_MISMATCH, _PUBLISH, True, 82, 500, "A stored file differs from what was made."),
-    Failure(_C.JOB_LOST, _CONTROL, True, 0, 500, "The worker disappeared without a word."),
-    Failure(_C.POD_FAILED, _CONTROL, True, 0, 500, "The worker ended without saying why."),
-    Failure(_C.DISRUPTED, _CONTROL, False, 0, 503, "The worker was moved away from its node too many times."),
-    Failure(_C.EVICTED, _CONTROL, True, 0, 503, "The worker used more disk than it was given."),
+    Failure(_C.ARTIFACT_MISMATCH, _PUBLISH, True, 82, 500, "A stored file differs from the file that was written."),
+    Failure(_C.JOB_LOST, _CONTROL, True, 0, 500, "The worker disappeared without reporting a result."),
+    Failure(_C.POD_FAILED, _CONTROL, True, 0, 500, "The worker ended without reporting a reason."),
+    Failure(_C.DISRUPTED, _CONTROL, False, 0, 503, "The worker was disrupted too many times."),
+    Failure(_C.EVICTED, _CONTROL, True, 0, 503, "The worker exceeded its disk limit and was evicted."),
     Failure(_C.FETCH_DEADLINE, _CONTROL, True, 0, 504, "Fetching the audio took longer than allowed."),
-    Failure(_C.START_DEADLINE, _CONTROL, True, 0, 504, "The worker could not be started in time."),
-    Failure(_C.QUEUE_DEADLINE, _CONTROL, False, 0, 504, "No room was found to separate this track in time."),
+    Failure(_C.START_DEADLINE, _CONTROL, True, 0, 504, "The worker did not start in time."),
+    Failure(_C.QUEUE_DEADLINE, _CONTROL, False, 0, 504, "The track waited in the queue for longer than allowed."),
     Failure(_C.SEPARATE_DEADLINE, _CONTROL, True, 0, 504, "Separating the audio took longer than allowed."),
     Failure(_C.CANCELLED, _CONTROL, False, 0, 409, "The separation was cancelled."),
 )
@@ -208,5 +210,5 @@ _BY_EXIT_CODE: Final = MappingProxyType({row.exit_code: row for row in _ROWS if 
 
 
 def failure_of_exit_code(exit_code: int) -> Failure:
-    """Return the failure that a separator's exit code stands for; an unknown code is `POD_FAILED`."""
+    """Return the failure of a separator's exit code; an unknown code is `POD_FAILED`."""
     return _BY_EXIT_CODE.get(exit_code, FAILURES[FailureCode.POD_FAILED])

@@ -1,4 +1,4 @@
-"""What a separation found and made, as its status tells it."""
+"""The source and result of a separation, as recorded in its status."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -21,33 +21,33 @@ class Stem(StrEnum):
 
 
 class Candidate(Value):
-    """One recording that a search found."""
+    """A search result."""
 
     media_id: Annotated[str, Field(max_length=128)]
     """Canonical id of the recording."""
     title: Annotated[str, Field(max_length=256)] = ""
-    """Its title."""
+    """Title of the recording."""
     channel: Annotated[str, Field(max_length=256)] | None = None
-    """Who published it."""
+    """Channel that published it."""
     duration: float | None = None
     """Seconds."""
     score: float = 0.0
-    """How well it fits the query; the highest is taken."""
+    """How well it matches the query; the highest score is chosen."""
     reason: Annotated[str, Field(max_length=128)] | None = None
-    """What counted for and against it, in words."""
+    """What the score is made of, human-readable."""
     chosen: bool = False
-    """Whether this one was separated."""
+    """Whether this result was chosen."""
 
 
 class SourceStatus(Value):
-    """What fetch found."""
+    """Recording that was fetched."""
 
     title: Annotated[str, Field(max_length=256)] | None = None
     """Title of the recording."""
     artist: Annotated[str, Field(max_length=256)] | None = None
     """Artist of the recording."""
     channel: Annotated[str, Field(max_length=256)] | None = None
-    """Who published it."""
+    """Channel that published it."""
     duration: float | None = None
     """Seconds."""
     media_id: Annotated[str, Field(max_length=128)] | None = None
@@ -59,7 +59,7 @@ class SourceStatus(Value):
     mark_sha256: Annotated[str, Field(max_length=64)] | None = None
     """SHA-256 of the accepted `source.json`."""
     candidates: Annotated[list[Candidate], Field(max_length=10)] | None = None
-    """What a search found, best first."""
+    """Search results, best first."""
 
 
 class StemStatus(Value):
@@ -74,22 +74,22 @@ class StemStatus(Value):
     duration: float
     """Seconds."""
     lufs: float | None = None
-    """Integrated loudness after EBU R128; absent for silence."""
+    """Integrated loudness in LUFS (EBU R128); absent for silence."""
     true_peak: float | None = None
     """True peak in dBTP; absent for silence."""
     peaks_key: Annotated[str, Field(max_length=512)] | None = None
-    """Object key of its outline for drawing, in the JSON of `audiowaveform`."""
+    """Object key of its waveform peaks, in the JSON format of `audiowaveform`."""
 
 
 class ResultStatus(Value):
-    """What was published."""
+    """Published stems."""
 
     stems: Annotated[dict[Stem, StemStatus], Field(max_length=8)]
     """Published stems by name."""
     manifest_key: Annotated[str, Field(max_length=512)]
     """Object key of `manifest.json`."""
     model: Annotated[str, Field(max_length=64)]
-    """Model that separated it, by name."""
+    """Name of the model."""
     model_digest: Annotated[str, Field(max_length=80)]
     """Digest of the model's weights."""
     real_time_factor: float
@@ -97,6 +97,6 @@ class ResultStatus(Value):
     device: Annotated[str, Field(max_length=128)]
     """Device the model ran on, for example `cpu` or the name of a GPU."""
     copied_from: Annotated[str, Field(max_length=63)] | None = None
-    """SeparationJob of the same recording whose stems these are copies of; absent where they were made here."""
+    """Name of the SeparationJob of the same recording that the stems were copied from; absent if separated here."""
     processing_seconds: Annotated[float, Field(ge=0)] | None = None
-    """Seconds taken by the run that made the copied stems; absent where they were made here."""
+    """Seconds that the original run of copied stems took; absent if separated here."""

@@ -1,4 +1,4 @@
-"""What the operator hands the separator and gets back: Assignment, progress, links, commit marks, Outcome."""
+"""Protocol between operator and separator: Assignment, progress, links, commit marks, Outcome."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,30 +14,30 @@ from stemyard_contract.quality import DEFAULT_QUALITY, Quality
 from stemyard_contract.source import Source
 
 ASSIGNMENT_VARIABLE: Final = "STEMYARD_ASSIGNMENT"
-"""Environment variable that carries the Assignment as JSON."""
+"""Environment variable with the Assignment as JSON."""
 POD_UID_VARIABLE: Final = "STEMYARD_POD_UID"
 """Environment variable with the pod's own uid (downward API)."""
 DESK_AUDIENCE: Final = "stemyard-desk"
-"""Audience of the projected service-account token the separator shows at the desk."""
+"""Audience of the projected service account token that the separator sends to the desk."""
 DESK_TOKEN_PATH: Final = "/var/run/secrets/stemyard/token"  # noqa: S105 - a path, not a secret
-"""Where the projected token is mounted in the separator's pod; re-read for each call, since kubelet renews it."""
+"""Path of the projected token in the separator's pod; read for each call, since the kubelet rotates it."""
 DESK_PROGRESS_PATH: Final = "/v1/progress"
 DESK_LINKS_PATH: Final = "/v1/links"
 TERMINATION_MESSAGE_PATH: Final = "/dev/termination-log"
 OUTCOME_LIMIT: Final = 2048
-"""Bytes an Outcome may take; kubelet keeps the last 4096 of a termination message."""
+"""Maximum size of an Outcome in bytes; the kubelet keeps the last 4096 bytes of a termination message."""
 SAMPLE_RATE: Final = 44_100
-"""Samples per second and channel of the audio between fetch and separate."""
+"""Sample rate of the audio between fetch and separate, in Hz."""
 
 INPUT_FILE: Final = "input"
-"""Logical name of an uploaded or stored source, readable by fetch."""
+"""Logical name of an uploaded or stored source, which fetch may read."""
 AUDIO_FILE: Final = "audio.flac"
 SOURCE_MARK_FILE: Final = "source.json"
 MANIFEST_FILE: Final = "manifest.json"
 
 
 def peaks_file(stem: Stem) -> str:
-    """Return the name of the file that holds a stem's outline for drawing."""
+    """Return the name of the file with a stem's waveform peaks."""
     return f"{stem}.peaks.json"
 
 
@@ -49,17 +49,17 @@ class WorkStage(StrEnum):
 
     @property
     def mark_file(self) -> str:
-        """Name of the file whose presence says that this stage is done."""
+        """File name of the stage's commit mark."""
         return SOURCE_MARK_FILE if self is WorkStage.FETCH else MANIFEST_FILE
 
     @property
     def room(self) -> "Room":
-        """Room of the bucket this stage writes to."""
+        """Room that this stage writes to."""
         return Room.WORK if self is WorkStage.FETCH else Room.STEMS
 
 
 class Room(StrEnum):
-    """First level of the bucket below the install id."""
+    """First level of object keys below the install id."""
 
     STEMS = "stems"
     WORK = "work"
@@ -67,7 +67,7 @@ class Room(StrEnum):
 
 
 class Handed(BaseModel):
-    """Base of everything handed over: camelCase on the wire, unknown fields ignored so that versions may differ."""
+    """Base model of messages: camelCase in JSON; unknown fields are ignored, so that versions may differ."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
@@ -77,22 +77,22 @@ class Handed(BaseModel):
 
 
 class Limits(Handed):
-    """Bounds on what fetch takes in."""
+    """Limits on the input of fetch."""
 
     max_bytes: int = Field(gt=0)
-    """Bytes of encoded input."""
+    """Maximum size of the encoded input, in bytes."""
     max_duration_seconds: float = Field(gt=0)
 
 
 class MarkReference(Handed):
-    """Where a stage's commit mark is, and the SHA-256 of its bytes."""
+    """Object key of a commit mark, and the SHA-256 of its bytes."""
 
     key: str
     sha256: str
 
 
 class Assignment(Handed):
-    """All a separator is told: what to do, for whom, within which limits, and where its desk is."""
+    """Everything a separator pod needs to know to run its stage."""
 
     stage: WorkStage
     uid: str
@@ -102,7 +102,7 @@ class Assignment(Handed):
     track_id: str
     run: int
     owner: str | None = None
-    """Id of the API key it belongs to, where results are not shared between keys."""
+    """Id of the API key it belongs to, if results are not shared between keys."""
     source: Source
     model: str
     quality: Quality = DEFAULT_QUALITY
@@ -113,7 +113,7 @@ class Assignment(Handed):
     """Base URL of the desk, without a trailing slash."""
     youtube_enabled: bool = True
     fetched: MarkReference | None = None
-    """The commit mark of the fetch stage that the operator accepted; given to separate only."""
+    """Accepted commit mark of the fetch stage; for separate only."""
 
     @model_validator(mode="after")
     def _separate_knows_its_source(self) -> Self:
@@ -123,33 +123,33 @@ class Assignment(Handed):
 
 
 class Progress(Handed):
-    """How far a stage is; the body of `POST /v1/progress`."""
+    """Progress of a stage; body of `POST /v1/progress`."""
 
     stage: WorkStage
     sequence: int = Field(ge=0)
-    """Grows with each report of one pod, so that a late report never undoes a newer one."""
+    """Increases with each report of a pod, so that a late report never overwrites a newer one."""
     fraction: float = Field(ge=0, le=1)
     step: str = Field(max_length=32)
-    """What is being done, one word: search, download, decode, load, separate, encode, upload."""
+    """Current step, one word: search, download, decode, load, separate, encode, upload."""
 
 
 _FETCH_SHARE: Final = 10.0
 
 
 def overall_progress(stage: WorkStage, fraction: float) -> float:
-    """Return the percentage of the whole separation: fetch fills 0 to 10, separate 10 to 99; 100 means published."""
+    """Return the progress of the separation in percent: fetch is 0 to 10, separate 10 to 99; 100 means published."""
     if stage is WorkStage.FETCH:
         return round(_FETCH_SHARE * fraction, 1)
     return round(_FETCH_SHARE + (99.0 - _FETCH_SHARE) * fraction, 1)
 
 
 class LinkRequest(Handed):
-    """One file a stage wants to read or write."""
+    """A file that a stage requests to read or write."""
 
     file: str = Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")
     method: Literal["GET", "PUT"]
     bytes: int | None = Field(default=None, ge=0)
-    """Length that a PUT link is signed for; required for PUT."""
+    """Content length that a PUT link is signed for; required for PUT."""
     content_type: str | None = Field(default=None, max_length=64)
 
     @model_validator(mode="after")
@@ -176,13 +176,13 @@ class Link(Handed):
 
 
 class Links(Handed):
-    """Answer of `POST /v1/links`, in the order asked for."""
+    """Response of `POST /v1/links`, in the order of the request."""
 
     links: list[Link]
 
 
 class StoredFile(Handed):
-    """A file a stage has written below its own prefix."""
+    """A file that a stage has written below its own prefix."""
 
     file: str
     bytes: int
@@ -190,7 +190,7 @@ class StoredFile(Handed):
 
 
 class MediaMetadata(Handed):
-    """What is known about a recording; every field may be missing."""
+    """Metadata of a recording; every field is optional."""
 
     title: str | None = None
     artist: str | None = None
@@ -201,7 +201,7 @@ class MediaMetadata(Handed):
 
 
 class Mark(Handed):
-    """Common part of the commit marks: which pod of which run wrote it."""
+    """Common fields of the commit marks: the run and pod that wrote it."""
 
     uid: str
     """uid of the SeparationJob."""
@@ -210,10 +210,10 @@ class Mark(Handed):
 
 
 class SourceMark(Mark):
-    """`source.json`: fetch is done; the audio and its measurements.
+    """`source.json`, the commit mark of fetch: the audio and its measurements.
 
-    The FLAC holds `source x 2^-exponent`; statistics are of the samples as written, in float64, over the mean of
-    the two channels, with n - 1 in the standard deviation (the form demucs normalises with).
+    The FLAC holds `source x 2^-exponent`; `mean` and `standard_deviation` (n - 1) are of the mono mix
+    of the samples as written, computed in float64: demucs normalises with them.
     """
 
     audio: StoredFile
@@ -234,7 +234,7 @@ class SourceMark(Mark):
     received_sha256: str | None = None
     """SHA-256 of the encoded input."""
     versions: dict[str, str] = Field(default_factory=dict)
-    """Versions of what downloaded and decoded it."""
+    """Versions of the libraries that downloaded and decoded it."""
 
     @property
     def duration_seconds(self) -> float:
@@ -249,35 +249,35 @@ class StemFile(StoredFile):
     """Per channel, at the sample rate of the source mark."""
     duration_seconds: float
     integrated_loudness: float | None = None
-    """LUFS after EBU R128, as published; None where nothing is above the gate."""
+    """Integrated loudness in LUFS (EBU R128), as published; None if nothing is above the gate."""
     true_peak: float | None = None
-    """dBTP as encoded, before what a lossy codec adds; None for silence."""
+    """True peak in dBTP before lossy encoding; None for silence."""
     peaks: StoredFile | None = None
-    """The stem's outline for drawing, in the JSON of `audiowaveform`."""
+    """Waveform peaks of the stem, in the JSON format of `audiowaveform`."""
 
 
 class Copied(Handed):
-    """Whose stems were copied."""
+    """The separation that stems were copied from."""
 
     name: str
-    """SeparationJob of the same recording, in the same namespace."""
+    """Name of a SeparationJob of the same recording in the same namespace."""
     processing_seconds: float
-    """Seconds that the run took which made them."""
+    """Seconds that its run took."""
 
 
 class Asked(Handed):
-    """What a separation was of: with it the SeparationJob can be made again from the bucket alone."""
+    """The request of a separation, from which its SeparationJob can be rebuilt with the bucket alone."""
 
     namespace: str
     name: str
     source: Source
     quality: Quality = DEFAULT_QUALITY
     owner: str | None = None
-    """Id of the API key it belongs to, where results are not shared between keys."""
+    """Id of the API key it belongs to, if results are not shared between keys."""
 
 
 class Manifest(Mark):
-    """`manifest.json`: the separation is published. Written last; everything needed to check and reproduce it."""
+    """`manifest.json`, the commit mark of separate: written last, with all that verifying and reproducing need."""
 
     stems: dict[Stem, StemFile]
     source_audio_sha256: str
@@ -288,34 +288,34 @@ class Manifest(Mark):
     device: str
     output: Output
     gain_db: float
-    """Gain applied to all stems alike before encoding."""
+    """Gain applied to all stems before encoding."""
     real_time_factor: float
-    """Seconds spent per second of audio, from first sample read to last stem encoded."""
+    """Seconds spent per second of audio, from the first sample read to the last stem encoded."""
     timings: dict[str, float] = Field(default_factory=dict)
-    """Seconds by step."""
+    """Seconds per step."""
     versions: dict[str, str] = Field(default_factory=dict)
     parameters: dict[str, float | str] = Field(default_factory=dict)
-    """What the engine was told beyond its model, such as threads, overlap, precision."""
+    """Parameters of the engine, such as threads, overlap and precision."""
     source_mark_sha256: str | None = None
-    """SHA-256 of the `source.json` it was made from."""
+    """SHA-256 of the `source.json` it was separated from."""
     copied: Copied | None = None
-    """Set where the operator copied another separation's stems; `podUid` is then that separation's uid."""
+    """Set if the operator copied the stems of another separation; `podUid` is then the uid of that separation."""
     asked: Asked | None = None
     published_at: datetime | None = None
-    """When it was written."""
+    """When the manifest was written."""
 
 
 class Outcome(Handed):
-    """A stage's last word, left in the termination message."""
+    """Result of a stage, written to the termination message."""
 
     stage: WorkStage
     code: FailureCode | None = None
-    """None when the stage succeeded."""
+    """None if the stage succeeded."""
     message: str | None = None
     mark: MarkReference | None = None
 
     def dump(self) -> str:
-        """Return JSON of at most `OUTCOME_LIMIT` bytes; the message is shortened to fit."""
+        """Return JSON of at most `OUTCOME_LIMIT` bytes; the message is truncated to fit."""
         text = super().dump()
         if len(text.encode()) <= OUTCOME_LIMIT:
             return text
@@ -325,7 +325,7 @@ class Outcome(Handed):
 
 
 def parse_outcome(text: str | None) -> Outcome | None:
-    """Return the Outcome in a termination message, or None where there is none that can be read."""
+    """Return the Outcome in a termination message, or None if there is no valid one."""
     if not text:
         return None
     try:

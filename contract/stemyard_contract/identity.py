@@ -1,4 +1,4 @@
-"""Identity: when two requests are the same request, and what everything made for one is called."""
+"""Identity of a request (cache key, track id) and the names derived from it: resources, Jobs, objects. Pure."""
 
 import hashlib
 import json
@@ -14,12 +14,12 @@ from stemyard_contract.quality import DEFAULT_QUALITY, Quality
 from stemyard_contract.separationjob import LABEL_TRACK, Output, SeparationJobSpec, Source, Stem
 
 QUERY_LIMIT: Final = 500
-"""Characters of a search query."""
+"""Maximum length of a search query, in characters."""
 TRACK_NAMESPACE: Final = uuid.UUID("104a3622-3887-4910-b74e-c6df00466590")
-"""Namespace of track ids. A change would give every track another id; golden values in the tests guard it."""
+"""UUIDv5 namespace of track ids. Changing it would give every track a new id; golden tests guard it."""
 RESOURCE_PREFIX: Final = "sep-"
 NAME_LIMIT: Final = 40
-"""Characters of a SeparationJob's name, so that the names of its Jobs stay within 63."""
+"""Maximum length of a SeparationJob's name, so that the names of its Jobs stay within 63 characters."""
 
 _ALLOWED_CONTROLS: Final = frozenset("\t\r\n")
 _YOUTUBE_HOSTS: Final = frozenset(
@@ -31,7 +31,7 @@ _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensu
 
 
 class QueryError(ValueError):
-    """The search query cannot be used; the message says what to change."""
+    """The search query is invalid; the message says what to change."""
 
 
 def check_query(text: str) -> str:
@@ -52,7 +52,7 @@ def check_query(text: str) -> str:
 
 
 def normalise_query(text: str) -> str:
-    """Return the form under which queries that mean the same are equal; word order is kept."""
+    """Return the canonical form of a query: case, width, white space and punctuation at its ends do not matter."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     visible = "".join(character for character in folded if unicodedata.category(character) != "Cf")
     collapsed = " ".join(visible.split())
@@ -72,7 +72,7 @@ def _strip_punctuation(text: str) -> str:
 
 
 def youtube_id(url: str) -> str | None:
-    """Return the 11 characters that name a YouTube video, or None when the URL names none."""
+    """Return the 11-character id of a YouTube video, or None if the URL is not one of a video."""
     parts = urlsplit(url)
     host, path = (parts.hostname or "").lower(), parts.path.strip("/").split("/")
     if host in {"youtu.be", "www.youtu.be"}:
@@ -87,7 +87,7 @@ def youtube_id(url: str) -> str | None:
 
 
 def normalise_url(url: str) -> str:
-    """Return the URL with scheme and host in lower case, without default port and fragment."""
+    """Return the URL with lower-case scheme and host, without default port and fragment."""
     parts = urlsplit(url.strip())
     host = (parts.hostname or "").lower()
     host = f"[{host}]" if ":" in host else host
@@ -98,7 +98,7 @@ def normalise_url(url: str) -> str:
 
 
 def canonical_source(source: Source) -> str:
-    """Return one string that is equal for sources that mean the same."""
+    """Return a string that is equal for equivalent sources."""
     if source.search_query is not None:
         return f"query:{normalise_query(source.search_query)}"
     if source.upload is not None:
@@ -118,15 +118,15 @@ def cache_key(
     sharing_key: str | None = None,
     quality: Quality = DEFAULT_QUALITY,
 ) -> str:
-    """Return the SHA-256, in hex, of all that decides what a separation gives.
+    """Return the SHA-256, in hex, of everything that determines the result of a separation.
 
     Args:
         source: where the audio comes from.
         model: name of the model, never `auto`.
         stems: stems to publish, in any order.
         output: how they are encoded.
-        sharing_key: id of the API key, where results are not shared between keys.
-        quality: how much work goes into it; the default is not hashed, so that older keys stay valid.
+        sharing_key: id of the API key, if results are not shared between keys.
+        quality: quality level; the default is not hashed, so that older keys stay valid.
     """
     return _digest(canonical_source(source), model, stems, output, sharing_key, quality)
 
@@ -134,13 +134,13 @@ def cache_key(
 def recording_keys(
     spec: SeparationJobSpec, default_model: str, sharing_key: str | None, media_id: str | None, audio_sha256: str | None
 ) -> tuple[str, ...]:
-    """Return the keys by which separations of one recording know each other: one in common, and they give the same.
+    """Return the keys that identify duplicates: separations with a common key have the same result.
 
     Args:
-        spec: what is asked for, whatever its source.
-        default_model: what `auto` means.
-        sharing_key: id of the API key, where results are not shared between keys.
-        media_id: canonical id of the recording, where it has one.
+        spec: the request; its source is ignored.
+        default_model: model that `auto` stands for.
+        sharing_key: id of the API key, if results are not shared between keys.
+        media_id: canonical id of the recording, if it has one.
         audio_sha256: SHA-256 of its decoded samples.
     """
     model = default_model if spec.model == "auto" else spec.model
@@ -169,39 +169,39 @@ def _digest(
 
 
 def spec_cache_key(spec: SeparationJobSpec, default_model: str, sharing_key: str | None = None) -> str:
-    """Return the cache key of a spec; `auto` counts as the default model."""
+    """Return the cache key of a spec, with `auto` resolved to the default model."""
     model = default_model if spec.model == "auto" else spec.model
     return cache_key(spec.source, model, spec.stems, spec.output, sharing_key, spec.quality)
 
 
 def track_id(key: str) -> str:
-    """Return the id of the track with this cache key, a UUIDv5."""
+    """Return the track id of a cache key, a UUIDv5."""
     return str(uuid.uuid5(TRACK_NAMESPACE, key))
 
 
 def resource_name(track: str) -> str:
-    """Return the name of the SeparationJob of a track asked for through the API."""
+    """Return the name of the SeparationJob of a track requested through the API."""
     return f"{RESOURCE_PREFIX}{track}"
 
 
 def track_of(namespace: str, name: str, labels: Mapping[str, str]) -> str:
-    """Return the track id of a SeparationJob: the API's own, or `<namespace>.<name>` of one written by hand."""
+    """Return the track id of a SeparationJob: the API's, or `<namespace>.<name>` if it was not created by the API."""
     labelled = labels.get(LABEL_TRACK, "")
     return labelled if labelled and name == resource_name(labelled) else f"{namespace}.{name}"
 
 
 def job_name(name: str, uid: str, stage: WorkStage, run: int, attempt: int) -> str:
-    """Return the name of a stage's Job; `attempt` counts the Jobs made for this stage and run, from 1."""
+    """Return the name of a stage's Job; `attempt` counts the Jobs of this stage and run from 1."""
     return f"{name}-{uid[:8]}-{stage[0]}{run}-{attempt}"
 
 
 def object_token(uid: str, run: int, pod_uid: str, room: Room) -> str:
-    """Return the part of an object key that no one can guess and no two pods share."""
+    """Return the unguessable part of an object key, unique to a pod."""
     return hashlib.sha256("\n".join((uid, str(run), pod_uid, room)).encode()).hexdigest()[:32]
 
 
 def track_prefix(install_id: str, room: Room, track: str) -> str:
-    """Return the prefix of everything a track has in a room, with a trailing slash."""
+    """Return the prefix of a track's objects in a room, with a trailing slash."""
     return f"{install_id}/{room}/{track}/"
 
 
@@ -216,5 +216,5 @@ def uploads_prefix(install_id: str, owner: str) -> str:
 
 
 def upload_key(install_id: str, owner: str, upload_id: str) -> str:
-    """Return the object key of an upload; it names the API key, so that another key's upload is not found."""
+    """Return the object key of an upload; it contains the API key's id, so that other keys cannot address it."""
     return f"{uploads_prefix(install_id, owner)}{upload_id}/source"

@@ -1,4 +1,4 @@
-"""The mirror: what Redis holds of each track, as keys and records. The SeparationJob stays the record of truth."""
+"""The mirror, the read model in Redis: its keys and records. The SeparationJob remains the source of truth."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,34 +24,34 @@ from stemyard_contract.separationjob import (
 
 PROGRESS_TTL_SECONDS: Final = 3600
 ASKED_TTL_SECONDS: Final = 24 * 3600
-"""How long the mirror may lag behind what was asked for."""
+"""Maximum time that the mirror may lag behind a request."""
 EVENTS_KEPT: Final = 200
-"""Events of a track that its stream keeps: XADD with MAXLEN ~ this."""
+"""Events kept in the stream of a track (XADD MAXLEN ~)."""
 EVENTS_TTL_SECONDS: Final = 24 * 3600
-"""Life of a stream after its newest event."""
+"""TTL of a stream after its newest event."""
 EVENT_FIELD: Final = "event"
 ATTEMPTS_KEPT: Final = 500
-"""Attempts at a track's webhooks that its log keeps: XADD with MAXLEN ~ this."""
+"""Webhook attempts kept in the log of a track (XADD MAXLEN ~)."""
 ATTEMPTS_TTL_SECONDS: Final = 7 * 24 * 3600
-"""Life of a log after its newest attempt; longer than the schedule of a delivery."""
+"""TTL of a log after its newest attempt; longer than the retry schedule of a delivery."""
 ATTEMPT_FIELD: Final = "attempt"
 IDEMPOTENCY_TTL_SECONDS: Final = 24 * 3600
 RECORD_GRACE_SECONDS: Final = 3600
-"""How much longer than its SeparationJob a record may live; a deletion removes it at once."""
+"""How long a record may outlive the TTL of its SeparationJob; a deletion removes it immediately."""
 QUEUE_PHASES: Final = frozenset({Phase.PENDING, Phase.FETCHING, Phase.QUEUED})
-"""Phases that count as waiting in the queue."""
+"""Phases that count as queued."""
 PACE_SLOTS: Final = "slots"
-"""Field of the pace: separations that may run at once."""
+"""Field of the pace hash: separations that may run concurrently."""
 PACE_FETCH: Final = "fetch"
-"""Field of the pace: seconds that a fetch takes."""
+"""Field of the pace hash: seconds per fetch."""
 PACE_AUDIO: Final = "audio"
-"""Field of the pace: seconds of audio that a song has."""
+"""Field of the pace hash: seconds of audio per song."""
 _PRIORITY_SECONDS: Final = 1e10
-"""One step of priority outweighs any age; in a double, milliseconds are left beside a thousand of them."""
+"""Score of one step of priority: it outweighs any age, and a double still resolves milliseconds beside 1,000 steps."""
 
 
 def pace_factor(profile: str, model: str) -> str:
-    """Return the field of the pace that holds the seconds a separate pod runs per second of audio."""
+    """Return the field of the pace hash with the seconds that a separate pod runs per second of audio."""
     return f"factor:{profile}/{model}"
 
 
@@ -66,7 +66,7 @@ class MirrorKeys:
         return f"stemyard:{self.install_id}:track:{track}"
 
     def version(self, track: str) -> str:
-        """Key of a hash with `uid`, `version` and `created` of the record, to refuse older ones."""
+        """Key of a hash with `uid`, `version` and `created` of the record, used to reject older writes."""
         return f"stemyard:{self.install_id}:version:{track}"
 
     def progress(self, track: str) -> str:
@@ -74,17 +74,17 @@ class MirrorKeys:
         return f"stemyard:{self.install_id}:progress:{track}"
 
     def asked(self, track: str) -> str:
-        """Key of what the API last asked for: JSON of an AskedRecord. Written by the API only."""
+        """Key of the API's last request: JSON of an AskedRecord. Written by the API only."""
         return f"stemyard:{self.install_id}:asked:{track}"
 
     def idempotency(self, key_id: str, digest: str) -> str:
-        """Key of what an API key's Idempotency-Key, as its SHA-256, stands for. Written by the API only."""
+        """Key of the request bound to an Idempotency-Key, by its SHA-256. Written by the API only."""
         return f"stemyard:{self.install_id}:idempotency:{key_id}:{digest}"
 
     def events(self, track: str) -> str:
         """Stream of a track's events, each an EventRecord as JSON in the field `event`. Written by the operator.
 
-        Whoever adds one publishes the track's id on `changes`, in the same script.
+        The script that appends an event also publishes the track's id on `changes`.
         """
         return f"stemyard:{self.install_id}:events:{track}"
 
@@ -98,25 +98,25 @@ class MirrorKeys:
         return f"stemyard:{self.install_id}:changes"
 
     def rate(self, key_id: str) -> str:
-        """Key of what an API key has used of its rate limit. Written by the API only, like the two below."""
+        """Key of the rate limit state of an API key. Written by the API only, like the two below."""
         return f"stemyard:{self.install_id}:rate:{key_id}"
 
     def under_way(self, key_id: str) -> str:
-        """Sorted set of the tracks that count against an API key's quota, by when they were asked for."""
+        """Sorted set of the tracks that count against an API key's quota, by time of the request."""
         return f"stemyard:{self.install_id}:under-way:{key_id}"
 
     def minutes(self, key_id: str, day: str) -> str:
-        """Key of the minutes of audio an API key has had on a day, `YYYY-MM-DD` in UTC."""
+        """Key of the minutes of audio that an API key used on a day, `YYYY-MM-DD` in UTC."""
         return f"stemyard:{self.install_id}:minutes:{key_id}:{day}"
 
     @property
     def queue(self) -> str:
-        """Sorted set of waiting tracks by their record's `queue_score`: by priority, then by creation time."""
+        """Sorted set of queued tracks by `queue_score` of their record: priority, then creation time."""
         return f"stemyard:{self.install_id}:queue"
 
     @property
     def pace(self) -> str:
-        """Hash of how fast separations go here: figures by the fields below. Written by the operator."""
+        """Hash of measured throughput, with the fields above. Written by the operator."""
         return f"stemyard:{self.install_id}:pace"
 
     @property
@@ -126,7 +126,7 @@ class MirrorKeys:
 
 
 class ProgressRecord(Handed):
-    """Fine-grained progress of one pod; newer wins by `order`."""
+    """Fine-grained progress of one pod; the record with the higher `order` wins."""
 
     uid: str
     run: int
@@ -141,12 +141,12 @@ class ProgressRecord(Handed):
 
     @property
     def order(self) -> tuple[int, int, int, int]:
-        """Sort key within one uid: a later run, stage, attempt or report is newer."""
+        """Sort key within a uid: a later run, stage, attempt or report is newer."""
         return (self.run, int(self.stage is WorkStage.SEPARATE), self.attempt, self.sequence)
 
 
 DELETED_UID: Final = "deleted"
-"""In an AskedRecord: the API has deleted the resource, whatever its record says."""
+"""uid in an AskedRecord: the API has deleted the resource, even if its record still exists."""
 
 
 class EventRecord(Handed):
@@ -180,22 +180,22 @@ class AttemptRecord(Handed):
     status: int = 0
     """HTTP status; 0 when there was no answer."""
     error: str | None = None
-    """Why it came to nothing, one word."""
+    """Why it failed, in one word."""
     key: str | None = None
-    """Id of the API key that named the address."""
+    """Id of the API key that requested the webhook."""
 
 
 class AskedRecord(Handed):
-    """What the API has just asked for, so that no reader takes the run before it for the answer."""
+    """The run that the API requested last, so that no reader takes the previous run for the result."""
 
     uid: str
     run: int
     version: int = 0
-    """Resource version of the write; an older record of the same resource is no answer any more."""
+    """resourceVersion of the write; an older record of the same resource is stale."""
 
 
 class MirrorRecord(Handed):
-    """One track as readers need it. Times are epoch seconds."""
+    """Read model of a track. Times are epoch seconds."""
 
     track_id: str
     namespace: str
@@ -203,13 +203,13 @@ class MirrorRecord(Handed):
     uid: str
     resource_version: int
     created: float
-    """Creation of the resource; orders two resources of one name."""
+    """Creation time of the resource; orders resources of the same name."""
     generation: int
     observed_generation: int
     run: int
-    """Run asked for."""
+    """`spec.run`."""
     status_run: int
-    """Run that phase, result and failure tell of."""
+    """Run that phase, result and failure describe."""
     phase: Phase
     query: str
     model: str
@@ -222,51 +222,51 @@ class MirrorRecord(Handed):
     stage: str | None = None
     reason: str | None = None
     progress: int = 0
-    """Coarse percent reached; the progress record is finer."""
+    """Coarse percent; the progress record is finer."""
     started_at: float | None = None
     ended_at: float | None = None
     processing_seconds: float | None = None
-    """Seconds that the run took which made the stems, where they are copies of another separation's."""
+    """Seconds that the original run took, if the stems were copied from another separation."""
     stem_keys: dict[Stem, str] = Field(default_factory=dict)
     peaks_keys: dict[Stem, str] = Field(default_factory=dict)
-    """Outlines of the stems, for those that have one."""
+    """Object keys of waveform peaks, of the stems that have them."""
     failure: FailureStatus | None = None
     claims: list[str] = Field(default_factory=list)
-    """Ids of the API keys that asked for it."""
+    """Ids of the API keys that requested it."""
     metadata: dict[str, str] = Field(default_factory=dict)
-    """What each of them wants echoed, as JSON text."""
+    """Metadata by API key id, as JSON text."""
     webhooks: dict[str, str] = Field(default_factory=dict)
-    """Where each of them is told."""
+    """Webhook URL by API key id."""
     webhook_events: dict[str, list[EventType]] = Field(default_factory=dict)
-    """What each of them is told of, where it said so."""
+    """Subscribed events by API key id, if it chose any."""
     cancel: bool = False
     priority: int = 0
     expires_at: float | None = None
     owner: str | None = None
-    """Id of the one API key it belongs to, where results are not shared between keys."""
+    """Id of the API key it belongs to, if results are not shared between keys."""
 
     @property
     def queue_score(self) -> float:
-        """Place among those that wait: lower goes first."""
+        """Score in the queue: lower goes first."""
         return self.created - self.priority * _PRIORITY_SECONDS
 
     @property
     def finished(self) -> bool:
-        """Whether the run that was asked for has ended."""
+        """Whether the requested run has ended."""
         return self.status_run == self.run and self.phase in TERMINAL_PHASES
 
     def supersedes(self, other: Self) -> bool:
-        """Whether this record is newer: by version within a uid, else by the resource's creation."""
+        """Return whether this record is newer: by resourceVersion within a uid, else by creation time."""
         if self.uid == other.uid:
             return self.resource_version > other.resource_version
         return self.created >= other.created
 
 
 def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
-    """Return the record of a SeparationJob as the API server gives it.
+    """Return the record of a SeparationJob in its JSON form.
 
     Raises:
-        pydantic.ValidationError: the resource does not have the form its CRD demands.
+        pydantic.ValidationError: the resource does not match its schema.
     """
     spec = SeparationJobSpec.model_validate(resource["spec"])
     status = SeparationJobStatus.model_validate(resource.get("status") or {})
@@ -274,7 +274,7 @@ def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
 
 
 def record_from(metadata: Mapping[str, Any], spec: SeparationJobSpec, status: SeparationJobStatus) -> MirrorRecord:
-    """Return the record of a SeparationJob whose parts are typed already."""
+    """Return the record of a SeparationJob from its typed parts."""
     source = status.source
     stems = status.result.stems if status.result else {}
     created = datetime.fromisoformat(metadata["creationTimestamp"]).timestamp()

@@ -1,4 +1,4 @@
-"""The catalogue of separation models: what each makes and which engine, hence which image, runs it."""
+"""Catalogue of separation models: the stems of each, and the engine and image that run it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,18 +8,18 @@ from typing import Final
 from stemyard_contract.findings import Stem
 
 AUTO_MODEL: Final = "auto"
-"""Stands for the model that the deployment configured as its default."""
+"""Alias of the deployment's default model."""
 
 
 class Engine(StrEnum):
-    """Runs a family of models. The image follows the engine, never the device."""
+    """Inference engine of a family of models. It determines the image, independently of the device."""
 
     SPLEETER = "spleeter"
     DEMUCS = "demucs"
 
     @property
     def has_presets(self) -> bool:
-        """Whether the quality that is asked for makes a difference."""
+        """Whether `spec.quality` has an effect."""
         return self is Engine.DEMUCS
 
 
@@ -39,8 +39,8 @@ class Model:
 
     Attributes:
         name: what users write in `spec.model`.
-        engine: what runs it.
-        stems: every stem it can give.
+        engine: engine that runs it.
+        stems: stems it can produce.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Model:
 
     @property
     def flavour(self) -> Flavour:
-        """Image that holds this model's engine."""
+        """Image that contains the engine of this model."""
         return _FLAVOURS[self.engine]
 
 
@@ -72,5 +72,5 @@ MODELS: Final = MappingProxyType(
 
 
 def resolve_model(name: str, default: str) -> Model | None:
-    """Return the model a request means, `auto` being the default, or None when there is no such model."""
+    """Return the model of this name (`auto` is the default model), or None if it does not exist."""
     return MODELS.get(default if name == AUTO_MODEL else name)

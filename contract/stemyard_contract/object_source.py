@@ -1,4 +1,4 @@
-"""Objects of the deployment's own bucket as sources: which keys may be asked for. Pure."""
+"""Objects of the deployment's bucket as sources: which keys may be requested. Pure."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ class ObjectKeyError(ValueError):
 
 
 def check_object_key(key: str) -> str:
-    """Return the key, if it is one that every store reads alike.
+    """Return the key if it is unambiguous in every object store.
 
-    Some stores keep objects as files: to them `a/../b` and `a//b` are other objects than they say.
+    Some stores keep objects as files: they resolve `a/../b` and `a//b` to other objects.
 
     Raises:
         ObjectKeyError: it is empty, too long, holds control characters, or an empty, `.` or `..` part.
@@ -34,10 +34,10 @@ def check_object_key(key: str) -> str:
 
 
 def check_prefixes(prefixes: Iterable[str], install_id: str) -> tuple[str, ...]:
-    """Return the prefixes below which objects may be asked for, each whole folders with a trailing slash.
+    """Return the prefixes below which objects may be requested, each with a trailing slash.
 
     Raises:
-        ObjectKeyError: one cannot be used; everything of this installation stays out of reach.
+        ObjectKeyError: a prefix is invalid, or contains the objects of this installation.
     """
     checked = tuple(check_object_key(prefix.removesuffix("/")) + "/" for prefix in prefixes)
     for prefix in checked:
@@ -47,7 +47,7 @@ def check_prefixes(prefixes: Iterable[str], install_id: str) -> tuple[str, ...]:
 
 
 def allows(prefixes: Iterable[str], key: str, install_id: str) -> bool:
-    """Whether a key lies below one of the checked prefixes, and outside this installation's own objects."""
+    """Return whether a key is below one of the checked prefixes and outside this installation's own objects."""
     try:
         check_object_key(key)
     except ObjectKeyError:
@@ -56,10 +56,10 @@ def allows(prefixes: Iterable[str], key: str, install_id: str) -> bool:
 
 
 def installation_of(key: str) -> str:
-    """Return the id of the installation that a key belongs to, should there be one of that id."""
+    """Return the first segment of a key: the installation id if the key belongs to an installation."""
     return key.partition("/")[0]
 
 
 def owner_key(install_id: str) -> str:
-    """Return the key of the object that says that an installation keeps its objects below its id."""
+    """Return the key of the object that marks the prefix of an installation as its own."""
     return f"{install_id}/owner.json"

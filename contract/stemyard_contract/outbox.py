@@ -1,4 +1,4 @@
-"""What a SeparationJob holds of webhooks: where to send them, and how each delivery stands."""
+"""Webhook targets and the state of each delivery, as stored in a SeparationJob."""
 
 from datetime import datetime
 from typing import Annotated, Final, Literal
@@ -9,53 +9,53 @@ from stemyard_contract.event_types import EventType
 from stemyard_contract.resource import Resource, Value
 
 URL_LIMIT: Final = 1024
-"""Characters of a webhook's address."""
+"""Maximum length of a webhook's URL, in characters."""
 SPEC_TARGETS: Final = 16
 TARGETS_LIMIT: Final = 81
-"""Deliveries of one run: 64 claims', 16 of the spec, and the deployment's own."""
+"""Maximum deliveries of one run: 64 claims, 16 of the spec, and the deployment's own webhook."""
 
 WebhookUrl = Annotated[str, Field(min_length=8, max_length=URL_LIMIT, pattern=r"^https?://[^\s]+$")]
 ChosenEvent = Literal[EventType.STARTED, EventType.PROGRESS, EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED]
-"""What may be asked for; a test tells everybody whom it names."""
+"""Events that can be subscribed to; a test is sent to all targets that it names."""
 Events = Annotated[
     list[ChosenEvent], Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"})
 ]
 
 
 class WebhookTarget(Resource):
-    """An address that is told of a separation."""
+    """A webhook of a separation."""
 
     url: WebhookUrl
-    """Where to POST to. Put no secret in it: whoever may read this resource can read it."""
+    """URL to POST to. Do not put a secret in it: everyone who may read this resource can read it."""
     events: Events | None = None
-    """Events it is told of; by default the three ends: completed, failed, cancelled."""
+    """Events sent to it; by default the three that end a run: completed, failed, cancelled."""
 
 
 class WebhookStatus(Value):
-    """One delivery: what was tried, and what comes next."""
+    """State of one delivery."""
 
     id: Annotated[str, Field(min_length=36, max_length=36)]
     """The `webhook-id` of every attempt."""
     url: WebhookUrl
-    """Where it goes."""
+    """URL of the consumer."""
     endpoint: Annotated[str, Field(max_length=63)] | None = None
-    """Name of the deployment's endpoint that has this address, and may have a secret of its own."""
+    """Name of the deployment's configured endpoint for this URL, which may have a secret of its own."""
     key: Annotated[str, Field(max_length=64)] | None = None
-    """Id of the API key that named it."""
+    """Id of the API key that requested it."""
     attempts: Annotated[int, Field(ge=0, le=1000)] = 0
-    """Attempts made."""
+    """Number of attempts."""
     last_status: Annotated[int, Field(ge=0, le=999)] | None = None
-    """HTTP status of the last attempt; 0 when there was no answer."""
+    """HTTP status of the last attempt; 0 if there was no response."""
     last_error: Annotated[str, Field(max_length=64)] | None = None
-    """Why the last attempt came to nothing, one word."""
+    """Why the last attempt failed, in one word."""
     last_attempt_at: datetime | None = None
     """When the last attempt ended."""
     next_attempt_at: datetime | None = None
-    """When the next attempt is due; absent when there will be none."""
+    """When the next attempt is due; absent if there is none."""
     delivered_at: datetime | None = None
-    """When it arrived."""
+    """When it was delivered."""
 
     @property
     def pending(self) -> bool:
-        """Whether it is still to be delivered."""
+        """Whether another attempt is due."""
         return self.delivered_at is None and self.next_attempt_at is not None

@@ -1,11 +1,11 @@
-"""Quality: how much work a model puts into a separation."""
+"""Quality: the trade-off between speed and separation quality."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class Quality(StrEnum):
-    """Speed against quality, as three named choices; the separator's presets say what each means."""
+    """Trade-off between speed and quality; the separator's presets define each level."""
 
     FAST = "fast"
     BALANCED = "balanced"

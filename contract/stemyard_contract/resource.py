@@ -1,4 +1,4 @@
-"""Base of everything within a SeparationJob resource, and the form of its CEL rules."""
+"""Base models of the SeparationJob resource, and its CEL validation rules."""
 
 from typing import Any
 
@@ -8,24 +8,24 @@ from pydantic.config import JsonDict
 
 
 class Resource(BaseModel):
-    """A part of a resource: camelCase in its JSON form."""
+    """Base model of a part of the resource: camelCase in JSON."""
 
-    # Unknown fields are ignored: during an upgrade an older reader meets fields of a newer writer.
+    # Unknown fields are ignored: during an upgrade an older reader sees fields of a newer writer.
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True, extra="ignore"
     )
 
     def dump(self) -> dict[str, Any]:
-        """Return the JSON form, camelCase, without absent fields."""
+        """Return JSON data in camelCase, without absent fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class Value(Resource):
-    """A part that never changes, and so serves as the default of many wholes: pydantic copies only what may change."""
+    """Base model of an immutable part, which can be shared as a default: pydantic copies only mutable defaults."""
 
     model_config = ConfigDict(frozen=True)
 
 
 def rule(rule: str, message: str) -> JsonDict:
-    """Return a CEL rule, and what is said when it does not hold."""
+    """Return a CEL validation rule and the message shown if it is violated."""
     return {"rule": rule, "message": message}

@@ -10,16 +10,16 @@ from typing import Any, Final
 from urllib.parse import quote
 
 SECRET_VARIABLES: Final = "STEMYARD_SECRET_VARIABLES"  # noqa: S105 - a name
-"""Environment variable that lists what a deployment takes from Secrets: `VARIABLE=secret`, separated by commas."""
+"""Environment variable that lists the variables set from Secrets: `VARIABLE=secret`, comma-separated."""
 SECRET_FILES: Final = "STEMYARD_SECRET_FILES"  # noqa: S105 - a name
-"""Environment variable that lists the files which come from Secrets, each named like its key: `/path/key=secret`."""
+"""Environment variable that lists the files mounted from Secrets, each named like its key: `/path/key=secret`."""
 
 
 def absent(environment: Mapping[str, str], is_there: Callable[[str], bool] = isfile) -> list[str]:
-    """Return a sentence for each variable and file that should have come from a Secret and did not.
+    """Return an error sentence for each variable and file whose Secret or key is missing.
 
-    Kubernetes itself would hold the container back without a word of ours; so the chart makes such variables and
-    volumes optional and lists them, and the part says which key of which Secret is missing.
+    Kubernetes would not start the container and only name the Secret in an event. So the chart marks such references as
+    optional and lists them, and the process reports which key of which Secret is missing.
     """
     variables = [
         f"{name} is empty: {_lacking(name, secret)}"
@@ -45,11 +45,11 @@ def _lacking(key: str, secret: str) -> str:
 
 
 _THRESHOLDS: Final = (50_000, 20, 50)
-"""Objects made and not yet freed before they are searched for cycles; requests and turns leave next to none."""
+"""Thresholds of the cyclic collector, far above the default: requests and reconciles leave almost no cycles."""
 
 
 def spare_what_stays() -> None:
-    """Leave what is there by now out of every later search for garbage, and search more rarely."""
+    """Move startup objects to the permanent generation (gc.freeze) and collect less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
@@ -59,7 +59,7 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as JSON; what was given as `extra` becomes fields."""
+    """Formats a log record as one JSON object; `extra` becomes fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -79,11 +79,11 @@ _TLS: Final = "rediss://"
 
 
 def with_authority(url: str, file: str | None) -> str:
-    """Return the URL with a file of certificate authorities, in the form that redis-py reads.
+    """Return a Redis URL with a CA bundle, as redis-py reads it.
 
     Args:
-        url: redis:// or rediss://; only the latter, which is TLS, has anything to check.
-        file: PEM file of the authorities to believe instead of the system's; None leaves the URL as it is.
+        url: redis:// or rediss:// (TLS); without TLS the URL is returned unchanged.
+        file: PEM file of the CAs to trust instead of the system's; None returns the URL unchanged.
     """
     if file is None or not url.startswith(_TLS) or "ssl_ca_certs=" in url:
         return url

@@ -41,21 +41,21 @@ LABEL_OWNER: Final = f"{GROUP}/owner"
 LABEL_JOB: Final = f"{GROUP}/separationjob"
 """On child Jobs and pods: the name of their SeparationJob."""
 ANNOTATION_REDELIVER: Final = f"{GROUP}/redeliver"
-"""Asks to deliver webhooks again: `all`, or ids by comma; what follows a space only makes the wish a new one."""
+"""Requests redelivery of webhooks: `all`, or comma-separated ids; text after a space only makes the value unique."""
 REDELIVER_LIMIT: Final = 4096
-"""Characters of that annotation that are read."""
+"""Maximum length of that annotation, in characters."""
 LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
-"""Kueue's own: the LocalQueue that separate Jobs are to go through."""
+"""Kueue's label: the LocalQueue that separate Jobs are submitted to."""
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "stemyard-operator"
 
 DEFAULT_TTL_SECONDS: Final = 30 * 24 * 3600
-"""A completed separation is its own cache entry for 30 days."""
+"""A completed separation is the cache entry of its request, for 30 days by default."""
 
 
 class Phase(StrEnum):
-    """One word for where a separation is, derived from its conditions."""
+    """Summary of the conditions in one word."""
 
     PENDING = "Pending"
     FETCHING = "Fetching"
@@ -71,7 +71,7 @@ TERMINAL_PHASES: Final = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELL
 
 
 class ConditionType(StrEnum):
-    """What can be waited for with `kubectl wait --for=condition=`."""
+    """Types of the conditions in `status.conditions`."""
 
     ACCEPTED = "Accepted"
     FETCHED = "Fetched"
@@ -116,40 +116,40 @@ class Reason(StrEnum):
 
 
 class Claim(Resource):
-    """One API key that asked for this track."""
+    """An API key that requested this track."""
 
     key: Annotated[str, Field(min_length=1, max_length=64)]
     """Id of the API key, never the key itself."""
     metadata: Annotated[str, Field(max_length=1024)] | None = None
-    """Whatever the caller wants echoed, as JSON text."""
+    """Metadata that the API echoes to this key, as JSON text."""
     webhook: WebhookUrl | None = None
-    """Where this key wants to be told."""
+    """URL of this key's webhook."""
     webhook_events: Events | None = None
-    """Events it wants to be told of there; by default the three ends: completed, failed, cancelled."""
+    """Events sent to that webhook; by default the three that end a run: completed, failed, cancelled."""
 
 
 class RetryPolicy(Value):
-    """How often a stage is tried again."""
+    """How often a failed stage is retried."""
 
     limit: Annotated[int, Field(ge=0, le=10)] = 3
     """Retries of each stage after its first attempt; disruptions do not count."""
 
 
 class Deadlines(Value):
-    """Seconds each part may take."""
+    """Time limits, in seconds."""
 
     fetch: Annotated[int, Field(ge=10, le=86400)] = 900
-    """Seconds one fetch pod may run."""
+    """Seconds that a fetch pod may run."""
     queue: Annotated[int, Field(ge=10, le=604800)] = 86400
-    """Seconds a fetched track may wait for room to be separated."""
+    """Seconds that a fetched track may wait to be separated."""
     start: Annotated[int, Field(ge=10, le=86400)] = 900
-    """Seconds a created pod may take until its container runs."""
+    """Seconds from the creation of a pod until its container must run."""
     separate: Annotated[int, Field(ge=10, le=86400)] = 3600
-    """Seconds one separate pod may run."""
+    """Seconds that a separate pod may run."""
 
 
 def _frozen(field: str) -> JsonDict:
-    """Return a transition rule for a field that may not change; it also holds where the field is absent."""
+    """Return a CEL transition rule that makes a field immutable, whether it is set or absent."""
     return rule(
         f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
         f"{field} cannot be changed; create another SeparationJob",
@@ -165,17 +165,18 @@ _FROZEN_FIELDS: Final = (
 class SeparationJobSpec(Resource):
     """What to separate.
 
-    Immutable except `run`, `claims`, `priority`, `suspend`, `cancel` and `ttlSecondsAfterFinished`; `webhooks` grows.
+    Immutable except `run`, `claims`, `priority`, `suspend`, `cancel` and `ttlSecondsAfterFinished`; `webhooks`
+    may only be appended to.
     """
 
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
                 *(_frozen(field) for field in _FROZEN_FIELDS),
-                rule("self.run >= oldSelf.run", "run only grows"),
+                rule("self.run >= oldSelf.run", "run can only be increased"),
                 rule(
                     "!oldSelf.cancel || self.cancel || self.run > oldSelf.run",
-                    "a cancelled run stays cancelled; raise run to run again",
+                    "a cancelled run stays cancelled; increase run to run again",
                 ),
                 rule(
                     "self.webhooks.size() >= oldSelf.webhooks.size() && "
@@ -189,9 +190,9 @@ class SeparationJobSpec(Resource):
     source: Source
     """Where the audio comes from."""
     model: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")] = "auto"
-    """Name of the separation model; `auto` is the one the deployment configured."""
+    """Name of the separation model; `auto` is the deployment's default model."""
     quality: Quality = DEFAULT_QUALITY
-    """Speed against quality, for models that know the choice."""
+    """Trade-off between speed and quality, for models that support it."""
     stems: Annotated[
         list[Stem], Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = [Stem.VOCALS, Stem.INSTRUMENTAL]  # noqa: RUF012 - pydantic copies defaults
@@ -199,7 +200,7 @@ class SeparationJobSpec(Resource):
     output: Output = Output()
     """How stems are encoded."""
     run: Annotated[int, Field(ge=1, le=99999)] = 1
-    """Number of the run; raise it to run the same separation again."""
+    """Number of the run; increase it to run the same separation again."""
     claims: Annotated[
         list[Claim],
         Field(
@@ -207,114 +208,115 @@ class SeparationJobSpec(Resource):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["key"]},
         ),
     ] = []  # noqa: RUF012 - pydantic copies defaults
-    """Who asked for this track; written by the API."""
+    """API keys that requested this track; written by the API."""
     webhooks: Annotated[list[WebhookTarget], Field(max_length=SPEC_TARGETS)] = []  # noqa: RUF012 - pydantic copies defaults
-    """Addresses that are told of this separation. The secrets that sign are in the deployment's configuration."""
+    """Webhooks of this separation. Signing secrets are configured in the deployment, never in this resource."""
     webhook_test: bool = False
-    """True only tests the webhooks: no pod runs, and each is sent `webhook.test` once, without retries."""
+    """If true, no pod runs: each webhook is sent `webhook.test` once, without retries."""
     profile: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*$")] = "default"
-    """Named scheduling profile of the deployment: resources, GPU, node selection."""
+    """Name of a scheduling profile of the deployment: resources, GPU, node selection."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
-    """Among those that wait, a higher priority goes first, and the older of equals; nothing at work is stopped."""
+    """Order in the queue: higher priority first, then older first. Running separations are never preempted."""
     suspend: bool = False
-    """True stops the work and keeps what was done; false goes on from there, with a new attempt that is no retry."""
+    """If true, the running Job is stopped and finished stages are kept; false resumes with a new attempt that does not
+    count as a retry."""
     cancel: bool = False
-    """True stops the current run."""
+    """If true, the current run is cancelled."""
     retry_policy: RetryPolicy = RetryPolicy()
-    """How often a stage is tried again."""
+    """How often a failed stage is retried."""
     deadlines: Deadlines = Deadlines()
-    """Seconds each part may take."""
+    """Time limits, in seconds."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = DEFAULT_TTL_SECONDS
     """Seconds after which a finished SeparationJob and its artifacts are deleted."""
 
 
 class Condition(Value):
-    """A condition, as `meta/v1` defines it."""
+    """A condition as defined by `meta/v1`."""
 
     type: Annotated[str, Field(max_length=316)]
     """Name of the condition."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
-    """Why, one stable word."""
+    """Machine-readable reason, CamelCase."""
     message: Annotated[str, Field(max_length=32768)] = ""
-    """Why, for people."""
+    """Human-readable explanation."""
     last_transition_time: datetime
-    """When the status last changed."""
+    """When the status of the condition last changed."""
     observed_generation: Annotated[int, Field(ge=0)] | None = None
-    """Generation of the spec it was decided from."""
+    """`metadata.generation` that the condition was set from."""
 
 
 class FailureStatus(Value):
     """Why the run failed."""
 
     code: Annotated[str, Field(max_length=64)]
-    """Stable code of the failure table."""
+    """Stable failure code."""
     stage: Annotated[str, Field(max_length=32)]
-    """Where it failed."""
+    """Stage that failed."""
     message: Annotated[str, Field(max_length=1024)]
-    """A sentence for people."""
+    """Human-readable explanation."""
     retryable: bool
     """Whether running again may succeed without a change."""
 
 
 class AttemptsStatus(Value):
-    """Kubernetes Jobs made in this run, and how they ended."""
+    """Attempts of this run, each a Kubernetes Job."""
 
     fetch: Annotated[int, Field(ge=0)] = 0
-    """Fetch Jobs made."""
+    """Fetch Jobs created."""
     separate: Annotated[int, Field(ge=0)] = 0
-    """Separate Jobs made."""
+    """Separate Jobs created."""
     disruptions: Annotated[int, Field(ge=0)] = 0
     """Attempts ended by disruptions, which do not count against the retry limit."""
     failed: Annotated[int, Field(ge=0)] = 0
-    """Attempts of the stage at work that failed; these count."""
+    """Failed attempts of the current stage, which count against the retry limit."""
     memory: Annotated[str, Field(max_length=32)] | None = None
-    """Memory that further attempts of this stage get, after one ran out of it."""
+    """Memory limit of the next attempts of this stage, after an attempt was OOM-killed."""
 
 
 class UsageStatus(Value):
-    """What the pods of the run held, as far as known: what they asked for, times the seconds they were on a node."""
+    """Resources that the pods of the run held: their requests times the seconds they were scheduled on a node."""
 
     cpu_seconds: Annotated[float, Field(ge=0)] = 0
-    """Cores that were asked for, times seconds."""
+    """CPU cores requested, times seconds."""
     gpu_seconds: Annotated[float, Field(ge=0)] = 0
-    """GPUs that were asked for, times seconds."""
+    """GPUs requested, times seconds."""
 
 
 class SeparationJobStatus(Resource):
-    """What is known; written by the operator only."""
+    """Observed state; written by the operator only."""
 
     observed_generation: Annotated[int, Field(ge=0)] | None = None
-    """Generation of the spec that was last acted on."""
+    """`metadata.generation` that the operator last acted on."""
     run: Annotated[int, Field(ge=1)] | None = None
-    """Run that this status tells of."""
+    """Run that this status describes."""
     track_id: Annotated[str, Field(max_length=128)] | None = None
-    """Id that API clients know the track by."""
+    """Id of the track in the REST API."""
     cache_key: Annotated[str, Field(max_length=64)] | None = None
-    """SHA-256 of what was asked for."""
+    """SHA-256 of the normalised request: equal requests have equal keys."""
     phase: Phase | None = None
-    """Where the separation is, derived from the conditions."""
+    """Summary of the conditions in one word."""
     progress: Annotated[int, Field(ge=0, le=100)] | None = None
-    """Percent done; coarse here, fine-grained in the API."""
+    """Percent done; coarse here, fine-grained in the REST API."""
     stage: Annotated[str, Field(max_length=32)] | None = None
-    """Stage at work: fetch or separate."""
+    """Current stage: fetch or separate."""
     title: Annotated[str, Field(max_length=512)] | None = None
-    """Title of the recording; what was asked for until it is known."""
+    """Title of the recording; the query until the title is known."""
     reason: Annotated[str, Field(max_length=64)] | None = None
-    """Why it waits or failed, one word."""
+    """Why it waits or failed, in one word."""
     duration: Annotated[str, Field(max_length=32)] | None = None
-    """How long the run took, for people."""
+    """How long the run took, human-readable."""
     job: Annotated[str, Field(max_length=63)] | None = None
-    """Kubernetes Job at work, or the last one."""
+    """Name of the current Kubernetes Job, or the last one."""
     pod: Annotated[str, Field(max_length=253)] | None = None
-    """Pod of that Job when it was last looked at, the newest where one was replaced."""
+    """Newest observed pod of that Job."""
     attempts: AttemptsStatus | None = None
-    """Kubernetes Jobs made in this run, and how they ended."""
+    """Attempts of this run, each a Kubernetes Job."""
     retry_at: datetime | None = None
-    """When the next attempt is due, while there is none at work."""
+    """When the next attempt is due, while none is running."""
     queued_at: datetime | None = None
-    """When the audio was ready and began to wait for room to be separated."""
+    """When fetch finished and the track was queued for separation."""
     conditions: Annotated[
         list[Condition],
         Field(
@@ -324,13 +326,13 @@ class SeparationJobStatus(Resource):
     ] = []  # noqa: RUF012 - pydantic copies defaults
     """Conditions by type."""
     source: SourceStatus | None = None
-    """What fetch found."""
+    """Recording that was fetched."""
     result: ResultStatus | None = None
-    """What was published."""
+    """Published stems."""
     failure: FailureStatus | None = None
     """Why the run failed."""
     usage: UsageStatus | None = None
-    """What the pods of this run that have ended held."""
+    """Resources held by the finished pods of this run."""
     started_at: datetime | None = None
     """When the first fetch pod of this run started."""
     finished_at: datetime | None = None
@@ -342,17 +344,17 @@ class SeparationJobStatus(Resource):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]},
         ),
     ] = []  # noqa: RUF012 - pydantic copies defaults
-    """Deliveries of this run's end: the addresses known when it ended, and those that came later."""
+    """Webhook deliveries of this run: targets known when it ended, and targets added later."""
     last_handled_redelivery: Annotated[str, Field(max_length=REDELIVER_LIMIT)] | None = None
-    """Value of the redelivery annotation that was last carried out."""
+    """Value of the redelivery annotation that was last handled."""
 
     def draft(self) -> Self:
-        """Return a copy to change. Parts are shared: they never change, and lists of them are replaced, not altered."""
+        """Return a shallow copy to modify. Its parts are shared and immutable: replace lists, do not modify them."""
         return self.model_copy()
 
 
 def phase_of(conditions: Iterable[Condition]) -> Phase:
-    """Return the phase that a set of conditions amounts to."""
+    """Return the phase that the conditions add up to."""
     by_type = {condition.type: condition for condition in conditions}
 
     def holds(kind: ConditionType) -> bool:

@@ -1,4 +1,4 @@
-"""Where the audio of a separation comes from."""
+"""Source of a separation: a search, a URL, an upload or an object of the bucket."""
 
 from typing import Annotated
 
@@ -11,16 +11,16 @@ class UploadSource(Resource):
     """A file uploaded through the API."""
 
     id: Annotated[str, Field(min_length=36, max_length=36, pattern=r"^[0-9a-f-]{36}$")]
-    """Id that the upload was given."""
+    """Id of the upload."""
     owner: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Id of the API key the upload belongs to."""
 
 
 class ObjectSource(Resource):
-    """An object of the deployment's bucket. It is read, and never removed."""
+    """An object of the deployment's bucket. It is only read, never deleted."""
 
     key: Annotated[str, Field(min_length=1, max_length=1024)]
-    """Key of the object; it must begin with a prefix that the deployment allows."""
+    """Key of the object; it must start with a prefix that the deployment allows."""
 
 
 class Source(Resource):
@@ -39,17 +39,17 @@ class Source(Resource):
     )
 
     search_query: Annotated[str, Field(min_length=1, max_length=500)] | None = None
-    """Words to search a recording by, for example title and artist."""
+    """Search query, for example title and artist."""
     url: Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s]+$")] | None = None
-    """Address of a media file or of a video page of an allowed site."""
+    """URL of a media file, or of a video page of an allowed site."""
     upload: UploadSource | None = None
     """A file uploaded through the API."""
     object: ObjectSource | None = None
-    """A file that lies in the deployment's bucket."""
+    """An object of the deployment's bucket."""
 
 
 def display_query(source: Source) -> str:
-    """Return what was asked for, as people would say it."""
+    """Return a human-readable description of the source."""
     if source.upload is not None:
         return f"upload {source.upload.id}"
     if source.object is not None:

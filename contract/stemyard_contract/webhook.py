@@ -1,4 +1,4 @@
-"""Webhooks: what is said when a run ends, how it is signed, and how a consumer verifies it."""
+"""Webhooks: bodies, signatures, the retry schedule, and verification for consumers."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ from typing import Any, Final
 from stemyard_contract.event_types import EventType as EventType
 from stemyard_contract.separationjob import Phase, Stem
 
-SEED_HEADER: Final = "X-Webhook-Signature"
+BODY_SIGNATURE_HEADER: Final = "X-Webhook-Signature"
 ID_HEADER: Final = "webhook-id"
 TIMESTAMP_HEADER: Final = "webhook-timestamp"
 SIGNATURE_HEADER: Final = "webhook-signature"
@@ -22,11 +22,11 @@ EVENT_HEADER: Final = "X-Webhook-Event"
 CONTENT_TYPE: Final = "application/json"
 
 RETRY_SCHEDULE: Final = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
-"""Seconds before each attempt, counted from the one before it: the schedule that Standard Webhooks recommends."""
+"""Seconds between one attempt and the next: the retry schedule that Standard Webhooks recommends."""
 TOLERANCE_SECONDS: Final = 300
-"""How far the time of an attempt may lie from the consumer's clock."""
+"""Maximum difference between the timestamp of an attempt and the consumer's clock, in seconds."""
 ID_NAMESPACE: Final = uuid.UUID("d7af8b89-a2d2-40df-ac43-8251893d31b2")
-"""Namespace of webhook ids. A change would give every retry another id; golden values in the tests guard it."""
+"""UUIDv5 namespace of webhook ids. Changing it would give every retry a new id; golden tests guard it."""
 
 _PREFIX: Final = "whsec_"
 _VERSION: Final = "v1"
@@ -35,27 +35,27 @@ EVENT_OF_PHASE: Final[Mapping[Phase, EventType]] = {
     Phase.FAILED: EventType.FAILED,
     Phase.CANCELLED: EventType.CANCELLED,
 }
-"""The event of each phase that ends a run."""
+"""Event of each terminal phase."""
 
 
 def event_of(phase: Phase, *, test: bool = False) -> EventType:
-    """Return the event of a run that has ended, or of a test of its webhooks."""
+    """Return the event for the terminal phase of a run, or for a webhook test."""
     return EventType.TEST if test else EVENT_OF_PHASE[phase]
 
 
 def webhook_id(track_id: str, run: int, event: EventType, url: str, progress: int | None = None) -> str:
-    """Return the id that all attempts at one delivery share, a UUIDv5; `progress` tells one progress from another."""
+    """Return the id shared by all attempts at one delivery, a UUIDv5; `progress` distinguishes progress events."""
     parts = (track_id, str(run), event, url, *(() if progress is None else (str(progress),)))
     return str(uuid.uuid5(ID_NAMESPACE, "\n".join(parts)))
 
 
 def completed_body(track_id: str, urls: Mapping[Stem, str], created_at: float) -> bytes:
-    """Return the body that tells of success.
+    """Return the body of `separation.completed`.
 
     Args:
         track_id: id of the track.
         urls: links to the stems.
-        created_at: when the separation was asked for, in epoch seconds.
+        created_at: when the separation was requested, in epoch seconds.
     """
     links = {f"{stem}_url": urls[stem] for stem in Stem if stem in urls}
     return _dump(
@@ -70,12 +70,12 @@ def completed_body(track_id: str, urls: Mapping[Stem, str], created_at: float) -
 
 
 def failed_body(track_id: str, error: str, created_at: float) -> bytes:
-    """Return the body that tells of a failure or a cancellation; `error` is a sentence for people."""
+    """Return the body of `separation.failed` or `separation.cancelled`; `error` is human-readable."""
     return _dump({"status": "failed", "track_id": track_id, "error": error, "progress": 0, "created_at": created_at})
 
 
 def processing_body(track_id: str, progress: int, created_at: float, phase: Phase) -> bytes:
-    """Return the body that tells of a run under way: that it has started, or how far it is, in percent."""
+    """Return the body of `separation.started` or `separation.progress`; `progress` is in percent."""
     return _dump(
         {
             "status": "processing",
@@ -88,21 +88,21 @@ def processing_body(track_id: str, progress: int, created_at: float, phase: Phas
 
 
 def test_body(track_id: str, created_at: float) -> bytes:
-    """Return the body of a test: it tells of nothing but that webhooks arrive and verify."""
+    """Return the body of `webhook.test`."""
     return _dump({"status": "test", "track_id": track_id, "progress": 0, "created_at": created_at})
 
 
 def _dump(payload: Mapping[str, Any]) -> bytes:
-    # with Python's defaults, so that a consumer who dumps what it parsed gets the signed text again
+    # Python's defaults, so that a consumer that re-serialises the parsed body gets the signed bytes again
     return json.dumps(payload).encode()
 
 
 class SecretError(ValueError):
-    """The webhook secret cannot be used; the message says what to change."""
+    """The webhook secret is invalid; the message says what to change."""
 
 
 def standard_key(secret: str) -> bytes:
-    """Return the HMAC key of a secret as Standard Webhooks has it: the base64 after `whsec_`, else its UTF-8 bytes.
+    """Return the HMAC key of a secret by Standard Webhooks: the base64 after `whsec_`, else its UTF-8 bytes.
 
     Raises:
         SecretError: it is empty, or what follows `whsec_` is not base64.
@@ -120,8 +120,8 @@ def standard_key(secret: str) -> bytes:
     return key
 
 
-def seed_signature(secret: str, body: bytes) -> str:
-    """Return the value of `X-Webhook-Signature`: the key is the whole secret's UTF-8 bytes, prefix and all."""
+def body_signature(secret: str, body: bytes) -> str:
+    """Return the value of `X-Webhook-Signature`; the key is the UTF-8 bytes of the whole secret, prefix included."""
     return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
 
 
@@ -138,14 +138,14 @@ def signed_headers(
     """Return the headers of one attempt.
 
     Args:
-        message_id: the same for every attempt.
-        event: what the webhook tells.
-        body: the very bytes that are sent.
+        message_id: id shared by all attempts.
+        event: type of the event.
+        body: the bytes that are sent.
         timestamp: time of this attempt, in epoch seconds.
-        secrets: newest first; while one replaces another, both sign, and the seed's header has the oldest's.
+        secrets: newest first. During rotation all of them sign; `X-Webhook-Signature` uses the oldest.
 
     Raises:
-        SecretError: a secret cannot be used.
+        SecretError: a secret is invalid.
     """
     headers = {
         "Content-Type": CONTENT_TYPE,
@@ -157,38 +157,38 @@ def signed_headers(
     if known:
         signatures = (standard_signature(secret, message_id, timestamp, body) for secret in known)
         headers[SIGNATURE_HEADER] = " ".join(signatures)
-        headers[SEED_HEADER] = seed_signature(known[-1], body)
+        headers[BODY_SIGNATURE_HEADER] = body_signature(known[-1], body)
     return headers
 
 
 class VerificationError(Exception):
-    """A webhook is not to be believed; the message says why."""
+    """The webhook failed verification; the message says why."""
 
 
 class MissingHeaderError(VerificationError):
-    """A header that is needed is missing or malformed."""
+    """A required header is missing or malformed."""
 
 
 class BadSignatureError(VerificationError):
-    """No signature is ours: another secret, or the body is not the very bytes that were received."""
+    """No signature matches: a different secret, or a body that is not the bytes as received."""
 
 
 class StaleTimestampError(VerificationError):
-    """The attempt's time is too far from now: an old message sent again, or a clock that is wrong."""
+    """The timestamp is outside the tolerance: a replayed message, or a wrong clock."""
 
 
 class ReplayError(VerificationError):
-    """This message was seen before: a retry whose first copy did arrive, or a replay. Answer 200 and do nothing."""
+    """The message was handled before: a retry after a lost response, or a replay. Answer 200 and do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A webhook that may be believed."""
+    """A verified webhook."""
 
     id: str
-    """The same in every copy of this message."""
+    """Id shared by all copies of this message; use it to deduplicate."""
     event: EventType | None
-    """What it tells; None for an event this version does not know."""
+    """Type of the event; None if this version does not know it."""
     sent_at: int
     """Epoch seconds of the attempt."""
     payload: dict[str, Any]
@@ -203,19 +203,19 @@ def verify(
     now: float | None = None,
     tolerance: int = TOLERANCE_SECONDS,
 ) -> Webhook:
-    """Return the webhook that a request carries, if it is ours and fresh.
+    """Return the webhook of a request after verifying its signature and timestamp.
 
     Args:
-        body: the request's body exactly as it was received; JSON that was parsed and dumped anew will not do.
+        body: the request's body exactly as received, not re-serialised JSON.
         headers: the request's headers, in any case.
-        secret: the shared secret, or several while one replaces another.
-        seen: tells whether an id was handled before.
-        now: epoch seconds; the clock's by default.
-        tolerance: seconds that an attempt may be old, or ahead.
+        secret: the shared secret, or several during rotation.
+        seen: returns whether an id was handled before.
+        now: epoch seconds; the system clock by default.
+        tolerance: maximum age, or clock skew, of an attempt, in seconds.
 
     Raises:
-        MissingHeaderError, StaleTimestampError, BadSignatureError, ReplayError: it is not to be believed.
-        SecretError: the secret cannot be used.
+        MissingHeaderError, StaleTimestampError, BadSignatureError, ReplayError: verification failed.
+        SecretError: the secret is invalid.
     """
     raw = body.encode() if isinstance(body, str) else body
     given = {name.lower(): value for name, value in headers.items()}

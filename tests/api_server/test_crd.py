@@ -159,7 +159,7 @@ def test_webhooks_can_be_added_and_nothing_else(control_plane: ControlPlane, nam
 def test_run_only_grows_and_only_a_new_run_undoes_a_cancel(control_plane: ControlPlane, namespace: str) -> None:
     create(control_plane, namespace, {**GOOD, "run": 2})
     song = path(namespace, "song")
-    with pytest.raises(ApiRefusedError, match="run only grows"):
+    with pytest.raises(ApiRefusedError, match="run can only be increased"):
         control_plane.api.merge(song, {"spec": {"run": 1}})
     control_plane.api.merge(song, {"spec": {"cancel": True}})
     with pytest.raises(ApiRefusedError, match="stays cancelled"):

@@ -10,7 +10,11 @@ from charts.helm import CHART, merge
 from tests.chart.rendered import BUCKET, Object, render
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "charts/stemyard/README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "charts/stemyard/README.md")),
+    *(ROOT / part / "README.md" for part in ("api", "contract", "operator", "separator-image")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
 MADE_LATER = {"tests/separator/corpus/"}
 """Folders that appear when something is found."""
 
@@ -41,6 +45,22 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_tests_that_are_named_are_there(path: Path) -> None:
     for named in set(re.findall(r"`(tests/[\w/.]+)`", path.read_text())) - MADE_LATER:
         assert (ROOT / named).exists(), named
+
+
+def test_each_step_of_the_overview_names_a_module_that_exists() -> None:
+    rows = re.findall(r"(?m)^\| (\d+) \| (.+?) \| .+ \|$", (ROOT / "docs/00-overview.md").read_text())
+    assert [int(number) for number, _ in rows] == list(range(1, 16))
+    for number, where in rows:
+        modules = re.findall(r"`([^`]+)`", where)
+        assert modules, number
+        assert all(name.endswith(".py") and (ROOT / name).is_file() for name in modules), where
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page)
+def test_modules_that_are_named_exist(path: Path) -> None:
+    parts = "(?:api|operator|contract|separator-image|charts|demo|localcluster|bench|images)"
+    for named in set(re.findall(rf"`({parts}/[\w/.-]+\.py)`", path.read_text())):
+        assert (ROOT / named).is_file(), named
 
 
 def values_shown(text: str) -> list[Object]:

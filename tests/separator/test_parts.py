@@ -138,7 +138,7 @@ def test_redaction(text: str, redacted: str) -> None:
 def test_errors_say_the_sentence_and_the_detail_without_links() -> None:
     error = SourceError(FailureCode.SOURCE_NETWORK, "While reading https://host/a?key=secret.")
 
-    assert error.message == "The source could not be reached or broke off. While reading https://host/[...]"
+    assert error.message == "The source could not be reached, or the connection broke. While reading https://host/[...]"
     assert error.exit_code == 47
 
 
