@@ -1,6 +1,7 @@
 """Applies events to the cluster cache, notifies listeners and requeues the SeparationJobs concerned."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from stemyard_contract.handover import WorkStage
 from stemyard_operator.informer.cache_entry import Key, key_of
@@ -18,6 +19,7 @@ def requeue(cluster_cache: ClusterCache, queue: WorkQueue[Key], uid: str, delay:
         queue.add(entry.key, delay)
 
 
+@dataclass(frozen=True, slots=True)
 class EventHandlers:
     """Level-triggered: an event says only that something may have changed.
 
@@ -33,75 +35,64 @@ class EventHandlers:
         on_delete: each is called with the last state of a deleted SeparationJob, if that is known.
     """
 
-    def __init__(
-        self,
-        cluster_cache: ClusterCache,
-        queue: WorkQueue[Key],
-        duplicates: DuplicateIndex,
-        *,
-        next_in_line: Callable[[WorkStage], Iterable[Key]],
-        on_change: Callable[[str], None],
-        on_forget: tuple[Callable[[str], None], ...],
-        on_delete: tuple[Callable[[Resource], None], ...],
-    ) -> None:
-        self._cluster_cache = cluster_cache
-        self._queue = queue
-        self._duplicates = duplicates
-        self._next_in_line = next_in_line
-        self._on_change = on_change
-        self._on_forget = on_forget
-        self._on_delete = on_delete
+    cluster_cache: ClusterCache
+    queue: WorkQueue[Key]
+    duplicates: DuplicateIndex
+    next_in_line: Callable[[WorkStage], Iterable[Key]]
+    on_change: Callable[[str], None]
+    on_forget: tuple[Callable[[str], None], ...]
+    on_delete: tuple[Callable[[Resource], None], ...]
 
     def separation(self, resource: Resource, delay: float = 0) -> bool:
         """Apply a SeparationJob, to be reconciled after so many seconds; return whether it was newer than known."""
-        changed = self._cluster_cache.apply(resource)
+        changed = self.cluster_cache.apply(resource)
         if changed:
             uid = resource["metadata"]["uid"]
-            self._on_change(uid)
-            self._queue.add(key_of(resource), delay)
-            self._duplicates.learn(resource)
+            self.on_change(uid)
+            self.queue.add(key_of(resource), delay)
+            self.duplicates.learn(resource)
             self._requeue_duplicates(uid)
         return changed
 
     def separation_gone(self, uid: str, last: Resource | None = None) -> None:
         """Drop a deleted SeparationJob; `last` is its last state, if the caller has it."""
-        known = self._cluster_cache.drop(uid)
+        known = self.cluster_cache.drop(uid)
         resource = last or known
         self._requeue_duplicates(uid)
-        self._duplicates.forget(uid)
-        for forget in self._on_forget:
+        self.duplicates.forget(uid)
+        for forget in self.on_forget:
             forget(uid)
         if resource is None:
             return
-        for deleted in self._on_delete:
+        for deleted in self.on_delete:
             deleted(resource)
-        self._queue.add(key_of(resource))
+        self.queue.add(key_of(resource))
 
     def job(self, resource: Resource, delay: float = 0) -> None:
         """Apply a Job, whose SeparationJob is reconciled after so many seconds; Jobs of others are ignored."""
-        job = self._cluster_cache.apply_job(resource)
+        job = self.cluster_cache.apply_job(resource)
         if job is not None:
             self._job_changed(job, delay)
 
     def job_gone(self, uid: str) -> None:
         """Drop a deleted Job."""
-        job = self._cluster_cache.drop_job(uid)
+        job = self.cluster_cache.drop_job(uid)
         if job is not None:
             self._job_changed(job)
 
     def requeue_all(self) -> None:
         """Queue every SeparationJob, oldest first."""
-        for entry in self._cluster_cache.known():
-            self._queue.add(entry.key)
+        for entry in self.cluster_cache.known():
+            self.queue.add(entry.key)
 
     def _requeue_duplicates(self, uid: str) -> None:
         """Queue unfinished SeparationJobs that may wait for this one."""
-        for other in self._duplicates.others(uid):
-            entry = self._cluster_cache.entry(other)
+        for other in self.duplicates.others(uid):
+            entry = self.cluster_cache.entry(other)
             if entry is not None and entry.at_work:
-                self._queue.add(entry.key)
+                self.queue.add(entry.key)
 
     def _job_changed(self, job: Job, delay: float = 0) -> None:
-        requeue(self._cluster_cache, self._queue, job.owner, delay)
-        for key in self._next_in_line(job.stage):
-            self._queue.add(key)
+        requeue(self.cluster_cache, self.queue, job.owner, delay)
+        for key in self.next_in_line(job.stage):
+            self.queue.add(key)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from stemyard_operator.clients.kubernetes import KubernetesClient, jobs_path, separations_path
 from stemyard_operator.errors import ConflictError, NotFoundError, OperatorError
@@ -19,6 +20,7 @@ from stemyard_operator.workqueue import WorkQueue
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class Resync:
     """Applies what is newer, drops what is gone, and requeues every unfinished SeparationJob.
 
@@ -26,26 +28,15 @@ class Resync:
     after each complete list.
     """
 
-    def __init__(
-        self,
-        cluster: KubernetesClient,
-        cluster_cache: ClusterCache,
-        event_handlers: EventHandlers,
-        queue: WorkQueue[Key],
-        health: Health,
-        namespaces: tuple[str, ...],
-        lease_held: Callable[[], bool],
-        on_complete: Callable[[], Awaitable[None]],
-    ) -> None:
-        self._cluster = cluster
-        self._cluster_cache = cluster_cache
-        self._event_handlers = event_handlers
-        self._queue = queue
-        self._health = health
-        self._namespaces = namespaces
-        self._lease_held = lease_held
-        self._on_complete = on_complete
-        self._lock = asyncio.Lock()
+    cluster: KubernetesClient
+    cluster_cache: ClusterCache
+    event_handlers: EventHandlers
+    queue: WorkQueue[Key]
+    health: Health
+    namespaces: tuple[str, ...]
+    lease_held: Callable[[], bool]
+    on_complete: Callable[[], Awaitable[None]]
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def run(self, seconds: float) -> None:
         """Resync forever, so many seconds apart; a failed resync is logged and repeated next time."""
@@ -53,7 +44,7 @@ class Resync:
             try:
                 await self.once()
             except OperatorError as error:
-                self._health.worked()
+                self.health.worked()
                 log.warning("resync failed: %s", error)
             await asyncio.sleep(seconds)
 
@@ -64,42 +55,42 @@ class Resync:
             ClusterError: the API server does not answer; the cache keeps what it has.
         """
         async with self._lock:
-            for namespace in self._namespaces:
+            for namespace in self.namespaces:
                 await self._list_jobs(namespace)
                 await self._list_separations(namespace)
             self._requeue_unfinished()
-            await self._on_complete()
-        self._health.synced()
+            await self.on_complete()
+        self.health.synced()
 
     async def _list_separations(self, namespace: str) -> None:
         # cached before the list is read, and not in it: deleted; newer entries are not compared with the list
-        unseen = self._cluster_cache.uids(namespace)
-        async for page in self._cluster.pages(separations_path(namespace)):
+        unseen = self.cluster_cache.uids(namespace)
+        async for page in self.cluster.pages(separations_path(namespace)):
             for resource in page:
                 unseen.discard(resource["metadata"]["uid"])
-                self._event_handlers.separation(resource)
+                self.event_handlers.separation(resource)
         for uid in unseen:
-            self._event_handlers.separation_gone(uid)
+            self.event_handlers.separation_gone(uid)
 
     async def _list_jobs(self, namespace: str) -> None:
-        unseen = self._cluster_cache.job_uids(namespace)
-        async for page in self._cluster.pages(jobs_path(namespace), JOB_SELECTOR):
+        unseen = self.cluster_cache.job_uids(namespace)
+        async for page in self.cluster.pages(jobs_path(namespace), JOB_SELECTOR):
             for resource in page:
                 unseen.discard(resource["metadata"]["uid"])
-                self._event_handlers.job(resource)
-                if self._lease_held() and is_abandoned(resource):
+                self.event_handlers.job(resource)
+                if self.lease_held() and is_abandoned(resource):
                     await self._delete(resource)
         for uid in unseen:
-            self._event_handlers.job_gone(uid)
+            self.event_handlers.job_gone(uid)
 
     async def _delete(self, job: Resource) -> None:
         """Delete a Job whose owner is gone; its pods would occupy a node until they end."""
         metadata = job["metadata"]
         with suppress(NotFoundError, ConflictError):
-            await self._cluster.delete_job(metadata["namespace"], metadata["name"], metadata["uid"])
+            await self.cluster.delete_job(metadata["namespace"], metadata["name"], metadata["uid"])
             log.warning("deleted an abandoned job", extra={"job": metadata["name"]})
 
     def _requeue_unfinished(self) -> None:
-        for entry in self._cluster_cache.known():
+        for entry in self.cluster_cache.known():
             if entry.at_work:
-                self._queue.add(entry.key)
+                self.queue.add(entry.key)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -46,30 +47,19 @@ class DecideAgain(Exception):  # noqa: N818 - not an error
         self.seconds = seconds
 
 
+@dataclass(frozen=True, slots=True)
 class Applier:
     """Carries out decisions. `on_write` are called with each change of a status that was written."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        cluster: KubernetesClient,
-        objects: ObjectStoreClient,
-        cluster_cache: ClusterCache,
-        event_handlers: EventHandlers,
-        limiter: ConcurrencyLimiter,
-        dispatcher: Dispatcher,
-        webhook_secrets: WebhookSecrets,
-        on_write: tuple[Callable[[StatusChange], None], ...],
-    ) -> None:
-        self._settings = settings
-        self._cluster = cluster
-        self._objects = objects
-        self._cluster_cache = cluster_cache
-        self._event_handlers = event_handlers
-        self._limiter = limiter
-        self._dispatcher = dispatcher
-        self._webhook_secrets = webhook_secrets
-        self._on_write = on_write
+    settings: Settings
+    cluster: KubernetesClient
+    objects: ObjectStoreClient
+    cluster_cache: ClusterCache
+    event_handlers: EventHandlers
+    limiter: ConcurrencyLimiter
+    dispatcher: Dispatcher
+    webhook_secrets: WebhookSecrets
+    on_write: tuple[Callable[[StatusChange], None], ...]
 
     async def apply(self, decision: Decision, observed: Observed, run_state: RunState) -> None:
         """Carry out a decision, in the order of its fields.
@@ -81,11 +71,11 @@ class Applier:
         separation = observed.separation
         self._notify_start(separation, run_state)
         if decision.waits_for is not None:
-            self._limiter.wait(separation, decision.waits_for)
+            self.limiter.wait(separation, decision.waits_for)
         else:
-            self._limiter.leave(separation.uid)
+            self.limiter.leave(separation.uid)
         for target in decision.remove:
-            await self._objects.remove(target)
+            await self.objects.remove(target)
         if decision.copy is not None:
             await self._copy(decision.copy, separation, run_state)
         if decision.create is not None:
@@ -95,7 +85,7 @@ class Applier:
         for job in decision.stop:
             await self._stop(job)
         for delivery in decision.deliver:
-            self._dispatcher.take(QueuedDelivery(separation.uid, delivery.id, delivery.url))
+            self.dispatcher.take(QueuedDelivery(separation.uid, delivery.id, delivery.url))
         if decision.delete:
             await self._delete(separation)
 
@@ -107,36 +97,36 @@ class Applier:
 
     def _notify(self, separation: Separation, notices: list[ProgressWebhook]) -> None:
         for notice in notices:
-            self._dispatcher.tell(QueuedProgress(separation.uid, notice))
+            self.dispatcher.tell(QueuedProgress(separation.uid, notice))
 
     def _targets(self, separation: Separation) -> tuple[Target, ...]:
-        return targets(separation.spec, self._settings, self._webhook_secrets.endpoints)
+        return targets(separation.spec, self.settings, self.webhook_secrets.endpoints)
 
     async def _copy(self, copy: Copy, separation: Separation, run_state: RunState) -> None:
         extra = {**separation.about, "from": copy.name}
-        if await copy_stems(self._objects, copy, separation, self._settings.stemyard_install_id):
+        if await copy_stems(self.objects, copy, separation, self.settings.stemyard_install_id):
             log.info("copied stems", extra=extra)
         else:
             run_state.unusable_duplicates.add(copy.uid)
             log.warning("stems to copy are missing", extra=extra)
 
     async def _create(self, creation: Creation, separation: Separation, run_state: RunState) -> None:
-        if not creation.queue and not self._limiter.claim(separation, creation.stage):
+        if not creation.queue and not self.limiter.claim(separation, creation.stage):
             raise DecideAgain
         try:
             await self._confirm_unchanged(separation)
             try:
-                job = await self._cluster.create_job(separation.namespace, creation.manifest)
+                job = await self.cluster.create_job(separation.namespace, creation.manifest)
             except ConflictError:
                 job = await self._adopt(creation.name, separation, run_state)
-            self._event_handlers.job(job, _OWN_WRITE_SECONDS)
+            self.event_handlers.job(job, _OWN_WRITE_SECONDS)
             log.info("created job", extra={**separation.about, "stage": creation.stage, "job": creation.name})
         finally:
-            self._limiter.release(separation.uid)
+            self.limiter.release(separation.uid)
 
     async def _confirm_unchanged(self, separation: Separation) -> None:
         """Read the SeparationJob before a Job is created for it: it may be cancelled or gone without an event yet."""
-        age = self._cluster_cache.seconds_since_received(separation.uid, separation.resource_version)
+        age = self.cluster_cache.seconds_since_received(separation.uid, separation.resource_version)
         if separation.status.run is None and age < _FRESH_SECONDS:
             return
         resource = await self._read_again(separation)
@@ -146,7 +136,7 @@ class Applier:
     async def _adopt(self, name: str, separation: Separation, run_state: RunState) -> Json:
         """Return the existing Job of that name if this separation owns it."""
         try:
-            job = await self._cluster.read(jobs_path(separation.namespace, name))
+            job = await self.cluster.read(jobs_path(separation.namespace, name))
         except NotFoundError:
             raise DecideAgain from None
         owner = controller_of(job["metadata"], KIND)
@@ -163,9 +153,9 @@ class Applier:
         separation = observed.separation
         name, namespace = separation.name, separation.namespace
         try:
-            resource = await self._cluster.apply_status(namespace, name, separation.resource_version, status.dump())
+            resource = await self.cluster.apply_status(namespace, name, separation.resource_version, status.dump())
         except NotFoundError:
-            self._event_handlers.separation_gone(separation.uid)
+            self.event_handlers.separation_gone(separation.uid)
             raise DecideAgain from None
         except ConflictError:
             await self._read_again(separation)
@@ -174,12 +164,12 @@ class Applier:
             await self._post_event(namespace, status_refused(separation, status, str(error), self._now()))
             raise
         run_state.written_at = time.monotonic()
-        self._dispatcher.recorded(separation.uid, decision.recorded)
+        self.dispatcher.recorded(separation.uid, decision.recorded)
         self._received(resource, separation, 0.0 if status.finished_at else _OWN_WRITE_SECONDS)
         now = self._now()
         _log_transition(separation, status)
-        change = account(observed, status, now, self._settings)
-        for notify in self._on_write:
+        change = account(observed, status, now, self.settings)
+        for notify in self.on_write:
             notify(change)
         self._notify(separation, progress_of(separation, status, self._targets(separation)))
         for event in events_of(separation, status, now):
@@ -188,47 +178,47 @@ class Applier:
     async def _read_again(self, separation: Separation) -> Resource | None:
         """Read the SeparationJob into the cache; return it, None if it is gone."""
         try:
-            resource = await self._cluster.read(separations_path(separation.namespace, separation.name))
+            resource = await self.cluster.read(separations_path(separation.namespace, separation.name))
         except NotFoundError:
-            self._event_handlers.separation_gone(separation.uid)
+            self.event_handlers.separation_gone(separation.uid)
             return None
         self._received(resource, separation)
         return resource
 
     def _received(self, resource: Resource, separation: Separation, delay: float = 0.0) -> None:
         if resource["metadata"]["uid"] != separation.uid:
-            self._event_handlers.separation_gone(separation.uid)
-        self._event_handlers.separation(resource, delay)
+            self.event_handlers.separation_gone(separation.uid)
+        self.event_handlers.separation(resource, delay)
 
     async def _post_event(self, namespace: str, event: Resource) -> None:
         """Post an Event; failures are logged, not raised."""
         try:
-            await self._cluster.post_event(namespace, event)
+            await self.cluster.post_event(namespace, event)
         except OperatorError as error:
             log.warning("Event not posted: %s", error)
 
     async def _stop(self, job: Job) -> None:
         try:
-            await self._cluster.delete_job(job.namespace, job.name, job.uid)
+            await self.cluster.delete_job(job.namespace, job.name, job.uid)
         except (NotFoundError, ConflictError):
-            self._event_handlers.job_gone(job.uid)
+            self.event_handlers.job_gone(job.uid)
             return
         log.info("stopping job", extra={"uid": job.owner, "stage": job.stage, "job": job.name, "run": job.run})
 
     async def _delete(self, separation: Separation) -> None:
         try:
-            await self._cluster.delete_separation(
+            await self.cluster.delete_separation(
                 separation.namespace, separation.name, separation.uid, separation.resource_version
             )
         except NotFoundError:
-            self._event_handlers.separation_gone(separation.uid)
+            self.event_handlers.separation_gone(separation.uid)
         except ConflictError:
             await self._read_again(separation)
             raise DecideAgain from None
         log.info("deleted expired SeparationJob", extra=separation.about)
 
     def _now(self) -> datetime:
-        return self._cluster.clock.now()
+        return self.cluster.clock.now()
 
 
 def _log_transition(separation: Separation, after: SeparationJobStatus) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from stemyard_contract.handover import WorkStage
@@ -41,37 +42,24 @@ class Answers:
         self.workloads: dict[str, Workload | None] = {}
 
 
+@dataclass(frozen=True, slots=True)
 class Observer:
     """Methods that call out raise ClusterError or StoreError if the API server or the object store does not answer."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        cluster: KubernetesClient,
-        objects: ObjectStoreClient,
-        cluster_cache: ClusterCache,
-        event_handlers: EventHandlers,
-        duplicates: DuplicateIndex,
-        limiter: ConcurrencyLimiter,
-        progress: ProgressStore,
-        dispatcher: Dispatcher,
-        webhook_secrets: WebhookSecrets,
-    ) -> None:
-        self._install_id = settings.stemyard_install_id
-        self._kueue_version = settings.kueue_api_version
-        self._cluster = cluster
-        self._objects = objects
-        self._cluster_cache = cluster_cache
-        self._event_handlers = event_handlers
-        self._duplicates = duplicates
-        self._limiter = limiter
-        self._progress = progress
-        self._dispatcher = dispatcher
-        self._webhook_secrets = webhook_secrets
+    settings: Settings
+    cluster: KubernetesClient
+    objects: ObjectStoreClient
+    cluster_cache: ClusterCache
+    event_handlers: EventHandlers
+    duplicates: DuplicateIndex
+    limiter: ConcurrencyLimiter
+    progress: ProgressStore
+    dispatcher: Dispatcher
+    webhook_secrets: WebhookSecrets
 
     async def observe(self, separation: Separation, answers: Answers, run_state: RunState) -> Observed:
         """Return all that is known of a separation, the answers so far included."""
-        jobs, over = self._cluster_cache.jobs_of(separation.uid), ended(separation)
+        jobs, over = self.cluster_cache.jobs_of(separation.uid), ended(separation)
         await self._read_new_pods(jobs, answers, run_state)
         quiet = run_state.seconds_since_write(time.monotonic())
         progress_due = quiet >= TICK_SECONDS and bool(jobs) and not over
@@ -87,16 +75,16 @@ class Observer:
             absent=frozenset(answers.absent),
             foreign=frozenset(run_state.foreign_jobs),
             room=self._room(separation, jobs, run_state),
-            rest_seconds=self._limiter.spacing_delay(separation),
+            rest_seconds=self.limiter.spacing_delay(separation),
             duplicates=() if over else self._duplicates_of(separation, run_state),
             disruptions=run_state.disruptions,
-            progress=await self._progress.percent(separation) if progress_due else None,
+            progress=await self.progress.percent(separation) if progress_due else None,
             started_at=run_state.started_at,
             quiet_seconds=quiet,
-            attempted=self._dispatcher.results(separation.uid),
-            attempted_seconds=self._dispatcher.results_age(separation.uid),
-            in_hand=self._dispatcher.in_hand(separation.uid),
-            endpoints=self._webhook_secrets.endpoints,
+            attempted=self.dispatcher.results(separation.uid),
+            attempted_seconds=self.dispatcher.results_age(separation.uid),
+            in_hand=self.dispatcher.in_hand(separation.uid),
+            endpoints=self.webhook_secrets.endpoints,
         )
 
     async def answer(self, question: Question, separation: Separation, answers: Answers, run_state: RunState) -> None:
@@ -132,28 +120,28 @@ class Observer:
         if ended(separation) or any(job.live and job.deleted_at is None for job in jobs):
             return frozenset()
         fetched = run_state.source is not None or holds(separation.run_status, ConditionType.FETCHED)
-        return self._limiter.room(separation, (WorkStage.SEPARATE if fetched else WorkStage.FETCH,))
+        return self.limiter.room(separation, (WorkStage.SEPARATE if fetched else WorkStage.FETCH,))
 
     def _duplicates_of(self, separation: Separation, run_state: RunState) -> tuple[Duplicate, ...]:
         if run_state.source is not None:
             mark = run_state.source.mark
-            self._duplicates.note(separation, mark.media.media_id, mark.audio_sha256)
-        uids = self._duplicates.others(separation.uid) - run_state.unusable_duplicates
-        found = [self._cluster_cache.typed(uid) for uid in uids]
+            self.duplicates.note(separation, mark.media.media_id, mark.audio_sha256)
+        uids = self.duplicates.others(separation.uid) - run_state.unusable_duplicates
+        found = [self.cluster_cache.typed(uid) for uid in uids]
         return duplicates_of(separation, [other for other in found if other is not None])
 
     async def _read_pods(self, job: Job) -> tuple[Pod, ...]:
         """Return the pods that a Job controls."""
         query = {"labelSelector": f"{_OWNER_LABEL}={job.uid}"}
-        listed = (await self._cluster.read(pods_path(job.namespace), query)).get("items") or []
+        listed = (await self.cluster.read(pods_path(job.namespace), query)).get("items") or []
         owners = [(resource, controller_of(resource["metadata"], "Job")) for resource in listed]
         return tuple(pod_of(resource) for resource, owner in owners if owner and owner["uid"] == job.uid)
 
     async def _read_workload(self, job: Job) -> Workload | None:
         """Return Kueue's Workload of a Job, None if there is none or Kueue is not installed."""
-        path = workloads_path(self._kueue_version, job.namespace)
+        path = workloads_path(self.settings.kueue_api_version, job.namespace)
         try:
-            listed = await self._cluster.read(path, {"labelSelector": f"{LABEL_JOB_UID}={job.uid}"})
+            listed = await self.cluster.read(path, {"labelSelector": f"{LABEL_JOB_UID}={job.uid}"})
         except NotFoundError:
             return None
         for resource in listed.get("items") or []:
@@ -164,14 +152,14 @@ class Observer:
 
     async def _confirm_absent(self, separation: Separation, name: str, answers: Answers) -> None:
         try:
-            resource = await self._cluster.read(jobs_path(separation.namespace, name))
+            resource = await self.cluster.read(jobs_path(separation.namespace, name))
         except NotFoundError:
             answers.absent.add(name)
             return
         owner = controller_of(resource["metadata"], KIND)
         if owner is None or owner["uid"] != separation.uid:
             answers.absent.add(name)
-        self._event_handlers.job(resource)
+        self.event_handlers.job(resource)
 
     async def _find_mark(self, question: LookForMark, separation: Separation) -> Found | None:
         """Return the commit mark of a stage, read and verified, and the files it names stored in their stated size."""
@@ -179,8 +167,8 @@ class Observer:
             found = await self._read_mark(question.reference.key, question, separation)
             if found is not None or question.any_run:
                 return found
-        prefix = home(separation, question.stage, self._install_id)
-        for key in await self._objects.keys(prefix):
+        prefix = home(separation, question.stage, self.settings.stemyard_install_id)
+        for key in await self.objects.keys(prefix):
             if key.endswith(f"/{question.stage.mark_file}"):
                 found = await self._read_mark(key, question, separation)
                 if found is not None:
@@ -188,10 +176,14 @@ class Observer:
         return None
 
     async def _read_mark(self, key: str, question: LookForMark, separation: Separation) -> Found | None:
-        if not key.startswith(home(separation, question.stage, self._install_id)):
+        if not key.startswith(home(separation, question.stage, self.settings.stemyard_install_id)):
             return None
-        content = await self._objects.get(key, MARK_LIMIT)
-        found = verified(content, key, question, separation, self._install_id) if content is not None else None
+        content = await self.objects.get(key, MARK_LIMIT)
+        found = (
+            verified(content, key, question, separation, self.settings.stemyard_install_id)
+            if content is not None
+            else None
+        )
         if found is None:
             return None
         return found if await self._are_stored(files(found), key.removesuffix(question.stage.mark_file)) else None
@@ -200,5 +192,5 @@ class Observer:
         """Return whether these objects have these sizes: one HEAD request for one object, else one list."""
         if len(sizes) == 1:
             [(key, size)] = sizes.items()
-            return await self._objects.size(key) == size
-        return sizes.items() <= (await self._objects.sizes(prefix)).items()
+            return await self.objects.size(key) == size
+        return sizes.items() <= (await self.objects.sizes(prefix)).items()

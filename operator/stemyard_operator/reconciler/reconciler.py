@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -27,26 +28,17 @@ _ROUNDS: Final = 8
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class Reconciler:
     """Idempotent: a crash between any two lines is repaired by the next pass."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        cluster_cache: ClusterCache,
-        run_cache: RunCache,
-        progress: ProgressStore,
-        observer: Observer,
-        applier: Applier,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._settings = settings
-        self._cluster_cache = cluster_cache
-        self._run_cache = run_cache
-        self._progress = progress
-        self._observer = observer
-        self._applier = applier
-        self._now = now
+    settings: Settings
+    cluster_cache: ClusterCache
+    run_cache: RunCache
+    progress: ProgressStore
+    observer: Observer
+    applier: Applier
+    now: Callable[[], datetime]
 
     async def reconcile(self, key: Key) -> float | None:
         """Reconcile one SeparationJob; return the seconds until the next pass, None to wait for an event.
@@ -55,7 +47,7 @@ class Reconciler:
             OperatorError: the API server or the object store failed; the work queue retries.
         """
         try:
-            separation = self._cluster_cache.at(key)
+            separation = self.cluster_cache.at(key)
         except ValidationError as error:
             log.error("unknown SeparationJob schema, skipping: %s", error, extra={"key": key})  # noqa: TRY400 - the message says it all
             return None
@@ -64,7 +56,7 @@ class Reconciler:
         run_state = self._run_state(separation)
         try:
             observed, decision = await self._decide(separation, run_state)
-            await self._applier.apply(decision, observed, run_state)
+            await self.applier.apply(decision, observed, run_state)
         except DecideAgain as again:
             return again.seconds
         return decision.again_in
@@ -73,17 +65,17 @@ class Reconciler:
         """Observe and decide, until the decision asks no more questions."""
         answers = Answers()
         for _ in range(_ROUNDS):
-            observed = await self._observer.observe(separation, answers, run_state)
-            decision = decide(observed, self._now(), self._settings)
+            observed = await self.observer.observe(separation, answers, run_state)
+            decision = decide(observed, self.now(), self.settings)
             if not decision.questions:
                 return observed, decision
             for question in decision.questions:
-                await self._observer.answer(question, separation, answers, run_state)
+                await self.observer.answer(question, separation, answers, run_state)
         raise OperatorError(f"no decision about {separation.name} after {_ROUNDS} rounds: {decision.questions}")
 
     def _run_state(self, separation: Separation) -> RunState:
         if not ended(separation):
-            return self._run_cache.of(separation.uid, separation.spec.run, separation.status)
-        self._run_cache.forget(separation.uid)
-        self._progress.forget(separation.uid)
+            return self.run_cache.of(separation.uid, separation.spec.run, separation.status)
+        self.run_cache.forget(separation.uid)
+        self.progress.forget(separation.uid)
         return RunState(run=separation.spec.run)
