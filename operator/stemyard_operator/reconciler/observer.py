@@ -33,7 +33,7 @@ _OWNER_LABEL: Final = "batch.kubernetes.io/controller-uid"
 
 
 class Answers:
-    """Answers to the questions of one decision; those that stay true within the run are kept in its RunState."""
+    """Answers to the queries of one decision; those that stay true within the run are kept in its RunState."""
 
     def __init__(self) -> None:
         self.pods: dict[str, tuple[Pod, ...]] = {}
