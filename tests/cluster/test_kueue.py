@@ -127,7 +127,7 @@ def test_a_separation_waits_while_the_quota_is_taken(queued: System, taken: str)
     name = "waits-for-quota"
     ask(queued, name, queued.take(name))
     until(lambda: admitted(queued, name)[:2] == ("False", "WaitingForQuota"), 180)
-    # Kueue says so only once it has looked; until then it has not said why
+    # Kueue says so only once it has looked; until then it has not stated a reason
     until(lambda: "insufficient unused quota for cpu" in admitted(queued, name)[2], 60)
     assert status_of(queued, name)["phase"] == "Queued"
     assert job_of(queued, name)["spec"]["suspend"] is True

@@ -22,7 +22,7 @@ from stemyard_contract.separationjob import API_VERSION, KIND, Output, Phase, Se
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.config.webhook_endpoints import NONE, Endpoints
 from stemyard_operator.decision.actions import ConfirmJobAbsent, Decision, FindMark, Query, ReadPods, ReadWorkload
-from stemyard_operator.decision.commit_marks import files, home, verified
+from stemyard_operator.decision.commit_marks import file_sizes, marks_prefix, verify_mark
 from stemyard_operator.decision.decide import decide
 from stemyard_operator.model.attempt_result import AttemptResult
 from stemyard_operator.model.job import job_of
@@ -143,15 +143,15 @@ class World:
         return Observed(
             separation=self.separation,
             jobs=tuple(job for job in typed if job is not None),
-            seen=self.seen,
-            room=frozenset(self.room),
+            last_seen_pods=self.seen,
+            free_stages=frozenset(self.room),
             duplicates=tuple(self.duplicates),
             progress=self.progress,
             disruptions=self.disruptions,
-            quiet_seconds=quiet,
-            in_hand=frozenset(self.in_hand),
-            attempted=tuple(self.attempted.values()),
-            attempted_seconds=self.attempted_seconds,
+            seconds_since_write=quiet,
+            in_flight=frozenset(self.in_hand),
+            attempt_results=tuple(self.attempted.values()),
+            attempt_results_age=self.attempted_seconds,
             endpoints=self.endpoints,
             **answers,
         )
@@ -160,8 +160,8 @@ class World:
 
     def decide(self) -> Decision:
         """Decide, answering questions as reconcile does."""
-        answers: dict[str, Any] = {"pods": {}, "looked": frozenset(), "absent": frozenset()}
-        answers["foreign"] = frozenset(self.foreign)
+        answers: dict[str, Any] = {"pods": {}, "searched_marks": frozenset(), "absent_jobs": frozenset()}
+        answers["foreign_jobs"] = frozenset(self.foreign)
         for _ in range(8):
             observed = self.observed(**answers)
             before = observed.separation.status.dump()
@@ -184,9 +184,9 @@ class World:
                 answers["workloads"] = {**answers.get("workloads", {}), job.uid: self.workloads.get(job.name)}
             case ConfirmJobAbsent(name):
                 assert name not in self.jobs, "the projection is the truth here"
-                answers["absent"] |= {name}
+                answers["absent_jobs"] |= {name}
             case FindMark(stage):
-                answers["looked"] |= {stage}
+                answers["searched_marks"] |= {stage}
                 found = self.find(question)
                 if isinstance(found, FoundSource):
                     answers["source"] = found
@@ -195,14 +195,14 @@ class World:
 
     def find(self, question: FindMark) -> FoundSource | FoundManifest | None:
         separation = self.separation
-        prefix = home(separation, question.stage, INSTALL)
+        prefix = marks_prefix(separation, question.stage, INSTALL)
         keys = [question.reference.key] if question.reference else sorted(self.objects)
         for key in keys:
             content = self.objects.get(key)
             if content is None or not key.startswith(prefix) or not key.endswith(question.stage.mark_file):
                 continue
-            found = verified(content, key, question, separation, INSTALL)
-            if found and all(len(self.objects.get(k, b"")) == size for k, size in files(found).items()):
+            found = verify_mark(content, key, question, separation, INSTALL)
+            if found and all(len(self.objects.get(k, b"")) == size for k, size in file_sizes(found).items()):
                 return found
         return None
 

@@ -1,4 +1,4 @@
-"""Which objects a separation names in its status or spec, and may therefore remove. Pure."""
+"""The objects that belong to a separation, as named by its status and spec. Pure."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from stemyard_contract.separationjob import SeparationJobSpec, SeparationJobStat
 
 
 def prefix_of(key: str) -> str:
-    """Return the prefix, with a trailing slash, of the pod that wrote an object."""
+    """Return the prefix of the pod that wrote an object, with a trailing slash."""
     return key.rpartition("/")[0] + "/"
 
 
@@ -23,19 +23,19 @@ def objects_of_result(status: SeparationJobStatus) -> tuple[str, ...]:
 def objects_of_source(
     spec: SeparationJobSpec, status: SeparationJobStatus, install_id: str, *, upload: bool = True
 ) -> tuple[str, ...]:
-    """Return the keys of the fetched audio and its mark, and of the upload it was made from.
+    """Return the keys of the fetched audio, its commit mark and its upload.
 
-    A fetch pod may write these two and nothing beside them: they need not be searched for.
+    A fetch pod can write nothing else, so no listing is needed.
     """
     mark = status.source.mark_key if status.source else None
     marked = [mark, prefix_of(mark) + AUDIO_FILE] if mark else []
-    sent = spec.source.upload
-    uploads = [upload_key(install_id, sent.owner, sent.id)] if sent and upload else []
+    source = spec.source.upload
+    uploads = [upload_key(install_id, source.owner, source.id)] if source and upload else []
     return _unique([*marked, *uploads])
 
 
 def objects_of(spec: SeparationJobSpec, status: SeparationJobStatus, install_id: str) -> tuple[str, ...]:
-    """Return everything a SeparationJob names: what goes when it is deleted, and nothing beside it."""
+    """Return all objects of a SeparationJob, which are removed when it is deleted."""
     return _unique([*objects_of_result(status), *objects_of_source(spec, status, install_id)])
 
 

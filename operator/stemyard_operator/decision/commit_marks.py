@@ -1,4 +1,4 @@
-"""Whether a commit mark may be believed: who wrote it, where it lies, and what it says is there. Pure."""
+"""Verification of commit marks: origin, key, digest and listed files. Pure."""
 
 import hashlib
 from typing import Final
@@ -12,21 +12,21 @@ from stemyard_operator.model.observed import FoundManifest, FoundSource
 from stemyard_operator.model.separation import Separation
 
 MARK_LIMIT: Final = 1024 * 1024
-"""Bytes of the largest commit mark that is read."""
+"""Maximum size of a commit mark, in bytes."""
 
 Found = FoundSource | FoundManifest
 
 
-def home(separation: Separation, stage: WorkStage, install_id: str) -> str:
-    """Return the prefix below which marks of a stage of this separation lie."""
+def marks_prefix(separation: Separation, stage: WorkStage, install_id: str) -> str:
+    """Return the prefix of the commit marks of a stage of this separation."""
     return track_prefix(install_id, stage.room, separation.track_id)
 
 
-def verified(content: bytes, key: str, query: FindMark, separation: Separation, install_id: str) -> Found | None:
-    """Return the mark where it is the word of a pod of this separation, else None.
+def verify_mark(content: bytes, key: str, query: FindMark, separation: Separation, install_id: str) -> Found | None:
+    """Return the mark if it was written by a pod of this separation, else None.
 
-    It counts when it names this resource's uid and the run asked for, when the token in its key is the one that
-    follows from uid, run and pod, and when its bytes have the digest that the Outcome or the status told.
+    It is valid if it names the uid and the requested run, if the token in its key is the one derived from uid, run and
+    pod, and if its bytes have the digest stated by the Outcome or the status.
     """
     digest = hashlib.sha256(content).hexdigest()
     reference = MarkReference(key=key, sha256=digest)
@@ -57,14 +57,14 @@ def _of_this_run(mark: Mark, query: FindMark, separation: Separation) -> bool:
     return mark.uid == separation.uid and (mark.run == run or (query.any_run and mark.run < run))
 
 
-def files_of(manifest: Manifest) -> list[StoredFile]:
-    """Return the files that a manifest says are stored beside it."""
+def manifest_files(manifest: Manifest) -> list[StoredFile]:
+    """Return the files that a manifest lists."""
     stems = manifest.stems.values()
     return [*stems, *(stem.peaks for stem in stems if stem.peaks is not None)]
 
 
-def files(found: Found) -> dict[str, int]:
-    """Return the sizes, by object key, of the files a mark says are stored beside it."""
-    listed: list[StoredFile] = [found.mark.audio] if isinstance(found, FoundSource) else files_of(found.mark)
+def file_sizes(found: Found) -> dict[str, int]:
+    """Return the sizes of the files that a mark lists, by object key."""
+    listed: list[StoredFile] = [found.mark.audio] if isinstance(found, FoundSource) else manifest_files(found.mark)
     prefix = found.reference.key.rpartition("/")[0]
     return {f"{prefix}/{file.file}": file.bytes for file in listed}

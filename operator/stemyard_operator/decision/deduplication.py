@@ -20,7 +20,7 @@ def reuse_duplicate(draft: StatusDraft) -> Step | None:
         return None
     completed = [other for other in draft.observed.duplicates if other.manifest_key]
     if completed:
-        if WorkStage.SEPARATE not in draft.observed.looked:
+        if WorkStage.SEPARATE not in draft.observed.searched_marks:
             return query(FindMark(WorkStage.SEPARATE))
         other = completed[0]
         copy = CopyStems(other.name, other.uid, other.manifest_key, other.processing_seconds)

@@ -1,14 +1,14 @@
-"""The Events of a separation, from one status to the next: fixed reasons, each at most once in a run. Pure."""
+"""Kubernetes Events of a separation: fixed reasons, each at most once per run. Pure."""
 
 import hashlib
 from datetime import datetime
 from typing import Any, Final
 
 from stemyard_contract.separationjob import API_VERSION, KIND, MANAGED_BY, Phase, SeparationJobStatus
-from stemyard_operator.decision.webhook_outbox import settled_by
+from stemyard_operator.decision.webhook_outbox import finished_deliveries
 from stemyard_operator.model.separation import Separation
 
-_TOLD: Final = {
+_PHASE_REASONS: Final = {
     Phase.FETCHING: "Fetching",
     Phase.SEPARATING: "Separating",
     Phase.COMPLETED: "Completed",
@@ -17,41 +17,41 @@ _TOLD: Final = {
     Phase.SUSPENDED: "Suspended",
 }
 _LIMIT: Final = 1024
-"""Characters of a message that an Event may have."""
+"""Maximum length of an Event's message, in characters."""
 _RETRYING: Final = "Retrying"
 _UNDELIVERED: Final = "WebhookUndelivered"
-_OLD_DEFINITION: Final = "OldDefinition"
-_WARNINGS: Final = frozenset({"Failed", _RETRYING, _UNDELIVERED, _OLD_DEFINITION})
-REASONS: Final = frozenset(_TOLD.values()) | _WARNINGS
+_OUTDATED_CRD: Final = "OldDefinition"
+_WARNINGS: Final = frozenset({"Failed", _RETRYING, _UNDELIVERED, _OUTDATED_CRD})
+REASONS: Final = frozenset(_PHASE_REASONS.values()) | _WARNINGS
 """Reasons of all Events of a SeparationJob."""
 
 
 def events_of(before: Separation, after: SeparationJobStatus, now: datetime) -> list[dict[str, Any]]:
-    """Return the Events that a status write is worth.
+    """Return the Events of a status write.
 
-    Names follow from uid, run and reason, so that the API server itself refuses the second of a kind.
+    Their names are derived from uid, run and reason, so that the API server rejects duplicates.
     """
     if before.spec.webhook_test:
         return []
     reasons = []
     same_run = before.status.run == after.run
-    if after.phase in _TOLD and (not same_run or after.phase != before.status.phase):
-        reasons.append(_TOLD[after.phase])
+    if after.phase in _PHASE_REASONS and (not same_run or after.phase != before.status.phase):
+        reasons.append(_PHASE_REASONS[after.phase])
     retries = after.retry_at is not None and any(one.reason == _RETRYING for one in after.conditions)
     if retries and not (same_run and before.status.retry_at):
         reasons = [_RETRYING]
-    if any(one.delivered_at is None for one in settled_by(before.status, after)):
+    if any(one.delivered_at is None for one in finished_deliveries(before.status, after)):
         reasons.append(_UNDELIVERED)
     return [_event(before, after, reason, now, _message(after, reason)) for reason in reasons]
 
 
 def status_refused(separation: Separation, status: SeparationJobStatus, why: str, now: datetime) -> dict[str, Any]:
-    """Return the Event of a status that the cluster's definition of SeparationJobs does not know; one in a run."""
-    return _event(separation, status, _OLD_DEFINITION, now, why[:_LIMIT])
+    """Return the Event about a status that the installed CRD rejects; one per run."""
+    return _event(separation, status, _OUTDATED_CRD, now, why[:_LIMIT])
 
 
 def sweep_stopped(lease: str, namespace: str, why: str, now: datetime) -> dict[str, Any]:
-    """Return the Event, about the operator's Lease, of a sweep that removes nothing for doubt; one a day."""
+    """Return the Event, on the operator's Lease, about a sweep that stopped as a precaution; one per day."""
     moment = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": "v1",
@@ -76,12 +76,12 @@ def sweep_stopped(lease: str, namespace: str, why: str, now: datetime) -> dict[s
 def _event(
     separation: Separation, status: SeparationJobStatus, reason: str, now: datetime, message: str
 ) -> dict[str, Any]:
-    seal = hashlib.sha256(f"{separation.uid}\n{status.run}\n{reason}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{separation.uid}\n{status.run}\n{reason}".encode()).hexdigest()[:16]
     moment = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{separation.name}.{seal}", "namespace": separation.namespace},
+        "metadata": {"name": f"{separation.name}.{digest}", "namespace": separation.namespace},
         "involvedObject": {
             "apiVersion": API_VERSION,
             "kind": KIND,
@@ -102,8 +102,8 @@ def _event(
 
 def _message(status: SeparationJobStatus, reason: str) -> str:
     if reason == _UNDELIVERED:
-        lost = [one for one in status.webhooks if one.delivered_at is None and not one.pending]
-        return f"Gave up {len(lost)} of {len(status.webhooks)} webhooks, such as {lost[0].id}; see status.webhooks."
+        failed = [one for one in status.webhooks if one.delivered_at is None and not one.pending]
+        return f"Gave up {len(failed)} of {len(status.webhooks)} webhooks, such as {failed[0].id}; see status.webhooks."
     if status.failure is not None:
         return f"{status.failure.code}: {status.failure.message}"
     if reason == _RETRYING:
@@ -112,4 +112,4 @@ def _message(status: SeparationJobStatus, reason: str) -> str:
     if reason == "Completed":
         copied = status.result.copied_from if status.result else None
         return f"Stems of {status.title} are published{f', copied from {copied}' if copied else ''}."
-    return f"Job {status.job}" if status.job else "Nothing was at work."
+    return f"Job {status.job}" if status.job else "No Job was running."

@@ -16,7 +16,7 @@ from stemyard_operator.decision.actions import Step
 from stemyard_operator.decision.status import STAGE_CONDITION
 from stemyard_operator.decision.status_draft import StatusDraft
 from stemyard_operator.jobs.disk import mebibytes
-from stemyard_operator.model.conditions import camel, set_condition
+from stemyard_operator.model.conditions import camel_case, set_condition
 from stemyard_operator.model.job import Job
 from stemyard_operator.model.pod import Pod, last_pod
 
@@ -60,10 +60,10 @@ def fail_attempt(draft: StatusDraft, stage: WorkStage, attempt: int, job: Job | 
     if why.retryable and count <= retry_limit(why.code, draft.spec.retry_policy.limit) and not exhausted:
         draft.status.retry_at = due = retry_at(draft.now, draft.separation.uid, name, count, draft.settings, why.code)
         draft.waiting(stage, Reason.RETRYING, f"Attempt {attempt} failed with {why.code}: {sentence}")
-        draft.status.reason = OOM_KILLED if why.cause == OOM_KILLED else camel(why.code)
+        draft.status.reason = OOM_KILLED if why.cause == OOM_KILLED else camel_case(why.code)
         return Step(requeue_after=(due - draft.now).total_seconds(), stop=_stopped(job))
     kind: ConditionType = STAGE_CONDITION[stage]
-    set_condition(draft.status, kind, "False", camel(why.code), draft.now, sentence)
+    set_condition(draft.status, kind, "False", camel_case(why.code), draft.now, sentence)
     return draft.fail(why.code, stage, why.message, stop=_stopped(job))
 
 

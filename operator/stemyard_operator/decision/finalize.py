@@ -10,7 +10,7 @@ from stemyard_contract.separationjob import ConditionType, Phase, SeparationJobS
 from stemyard_operator.decision.actions import Decision, Step
 from stemyard_operator.decision.status import derive_phase
 from stemyard_operator.decision.status_draft import HOLD_SECONDS, QUIET_REASONS, TICK_SECONDS, StatusDraft
-from stemyard_operator.decision.usage import used
+from stemyard_operator.decision.usage import usage_after
 from stemyard_operator.model.conditions import holds
 
 _MINOR_FIELDS: Final = frozenset({"progress", "pod", "started_at", "observed_generation", "reason"})
@@ -24,7 +24,7 @@ def finalize(draft: StatusDraft, step: Step) -> Decision:
     requeue_after, write = step.requeue_after, False
     if step.write:
         _take_progress(draft)
-        draft.status.usage = used(draft.observed, draft.status, draft.now, draft.settings)
+        draft.status.usage = usage_after(draft.observed, draft.status, draft.now, draft.settings)
         derive_phase(draft.status, draft.separation)
         hold = _hold_seconds(draft)
         write = hold <= 0 and _is_worth_writing(draft)
@@ -71,7 +71,7 @@ def _is_worth_writing(draft: StatusDraft) -> bool:
     before, after = draft.separation.status, draft.status
     if _major_content(before) != _major_content(after):
         return True
-    return before != after and draft.observed.quiet_seconds >= TICK_SECONDS
+    return before != after and draft.observed.seconds_since_write >= TICK_SECONDS
 
 
 def _major_content(status: SeparationJobStatus) -> tuple[list[Any], dict[str, Any]]:

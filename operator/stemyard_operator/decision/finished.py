@@ -11,15 +11,13 @@ from stemyard_operator.decision.artifacts import objects_of_source
 from stemyard_operator.decision.status import derive_phase
 from stemyard_operator.decision.webhook_outbox import (
     GATHER_SECONDS,
-    conclude,
-    deliver_again,
-    due,
-    outstanding,
-    record,
-    take_in,
-    until_next,
+    add_late_targets,
+    record_attempts,
+    redeliver,
+    set_delivered_condition,
 )
-from stemyard_operator.decision.webhook_targets import named
+from stemyard_operator.decision.webhook_retries import due_deliveries, has_outstanding, seconds_until_next
+from stemyard_operator.decision.webhook_targets import requested_targets
 from stemyard_operator.model.job import Job, live_jobs
 from stemyard_operator.model.observed import Observed
 
@@ -36,13 +34,16 @@ def decide_finished(observed: Observed, now: datetime, settings: Settings) -> De
     stop = tuple(job for job in live_jobs(observed.jobs) if job.deleted_at is None)
     draft = _draft_status(observed, now, settings)
     gather = _gather_seconds(observed)
-    recorded = tuple(attempt.id for attempt in observed.attempted)
+    recorded = tuple(attempt.id for attempt in observed.attempt_results)
     outdated = separation.status.observed_generation != separation.generation
     if outdated or (draft != separation.status and gather <= 0):
         return Decision(status=derive_phase(draft, separation), recorded=recorded, stop=stop, requeue_after=0)
-    handled = observed.in_hand.union(recorded)
-    deliver = due(separation.status, handled, now)
-    waits = [until_next(separation.status, handled | {one.id for one in deliver}, now), gather if gather > 0 else None]
+    handled = observed.in_flight.union(recorded)
+    deliver = due_deliveries(separation.status, handled, now)
+    waits = [
+        seconds_until_next(separation.status, handled | {one.id for one in deliver}, now),
+        gather if gather > 0 else None,
+    ]
     return _decide_expiry(observed, now, settings, stop, deliver, [wait for wait in waits if wait is not None])
 
 
@@ -55,19 +56,19 @@ def life_seconds(phase: Phase, spec: SeparationJobSpec, settings: Settings) -> f
 def _draft_status(observed: Observed, now: datetime, settings: Settings) -> SeparationJobStatus:
     separation = observed.separation
     draft = separation.status.draft()
-    record(draft, observed.attempted, settings, once=separation.spec.webhook_test)
-    take_in(draft, named(separation.spec, observed.endpoints), separation.track_id, now)
-    deliver_again(draft, separation.redeliver, now)
+    record_attempts(draft, observed.attempt_results, settings, once=separation.spec.webhook_test)
+    add_late_targets(draft, requested_targets(separation.spec, observed.endpoints), separation.track_id, now)
+    redeliver(draft, separation.redeliver, now)
     if draft.webhooks != separation.status.webhooks:
-        conclude(draft, now)
+        set_delivered_condition(draft, now)
     return draft
 
 
 def _gather_seconds(observed: Observed) -> float:
     """Return the seconds that webhook results may still wait to be written together with those in flight."""
-    if not observed.attempted or not observed.in_hand:
+    if not observed.attempt_results or not observed.in_flight:
         return 0
-    return GATHER_SECONDS - observed.attempted_seconds
+    return GATHER_SECONDS - observed.attempt_results_age
 
 
 def _decide_expiry(
@@ -82,7 +83,7 @@ def _decide_expiry(
     status, spec = separation.status, separation.spec
     since = (now - (status.finished_at or now)).total_seconds()
     left = life_seconds(phase_of(status.conditions), spec, settings) - since
-    if left <= 0 and not outstanding(status, now, settings):
+    if left <= 0 and not has_outstanding(status, now, settings):
         return Decision(stop=stop, delete=True)
     waits = [*waits, left if left > 0 else _OUTSTANDING_LOOK_SECONDS]
     until_removal = LEFTOVER_SECONDS - since

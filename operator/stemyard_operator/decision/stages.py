@@ -96,9 +96,9 @@ def _stop_for_suspension(draft: StatusDraft, live: Sequence[Job]) -> Step | None
 def _lost_job(draft: StatusDraft, stage: WorkStage, attempt: int) -> Step:
     """Evaluate a recorded Job that no longer exists: it succeeded only if its commit mark exists."""
     name = job_name(draft.separation.name, draft.separation.uid, stage, draft.spec.run, attempt)
-    if name not in draft.observed.absent:
+    if name not in draft.observed.absent_jobs:
         return query(ConfirmJobAbsent(name))
-    if stage not in draft.observed.looked:
+    if stage not in draft.observed.searched_marks:
         return query(FindMark(stage))
     return fail_attempt(draft, stage, attempt, None, AttemptFailure(FailureCode.JOB_LOST))
 
@@ -117,7 +117,7 @@ def _start(draft: StatusDraft, stage: WorkStage, attempt: int) -> Step:
     previous = _previous_source_mark(draft, stage)
     if not _has_slot(draft, stage) and previous is None:
         return _wait_for_slot(draft, stage)
-    if stage not in draft.observed.looked and not _is_first_attempt(draft, stage):
+    if stage not in draft.observed.searched_marks and not _is_first_attempt(draft, stage):
         return query(FindMark(stage, previous, any_run=previous is not None))
     if previous is not None:
         draft.status.source = None
@@ -145,7 +145,7 @@ def _start_afresh(draft: StatusDraft, stage: WorkStage) -> Step:
 
 def _has_slot(draft: StatusDraft, stage: WorkStage) -> bool:
     """Return whether a Job may be created now. Jobs in a Kueue queue are limited there."""
-    return stage in draft.observed.room or queue_of(draft.separation, stage, draft.settings) != ""
+    return stage in draft.observed.free_stages or queue_of(draft.separation, stage, draft.settings) != ""
 
 
 def _previous_source_mark(draft: StatusDraft, stage: WorkStage) -> MarkReference | None:
@@ -168,7 +168,7 @@ def _wait_for_slot(draft: StatusDraft, stage: WorkStage) -> Step:
 
 def _wait_to_fetch(draft: StatusDraft) -> Step:
     """Wait for a slot to fetch. After a failed attempt the condition keeps the failure, which says more."""
-    pause = draft.observed.rest_seconds
+    pause = draft.observed.host_pause_seconds
     if draft.recorded(WorkStage.FETCH):
         draft.status.reason = Reason.CONCURRENCY_LIMIT
     else:
@@ -189,7 +189,7 @@ def _create(draft: StatusDraft, stage: WorkStage, attempt: int) -> Step:
         else None
     )
     creation = build_job(draft.drafted, stage, attempt, draft.settings, memory, fetched)
-    if creation.name in draft.observed.foreign:
+    if creation.name in draft.observed.foreign_jobs:
         return draft.fail(
             FailureCode.NAME_CONFLICT, stage, f"A Job named {creation.name} exists and has another owner."
         )
@@ -252,7 +252,7 @@ def _evaluate(draft: StatusDraft, stage: WorkStage, job: Job) -> Step:
     if pods is None:
         return query(ReadPods(job))
     pod = last_pod(pods)
-    if stage not in draft.observed.looked:
+    if stage not in draft.observed.searched_marks:
         return query(FindMark(stage, pod.outcome.mark if pod and pod.outcome else None))
     return fail_attempt(draft, stage, job.attempt, job, failure_of(job, pods))
 

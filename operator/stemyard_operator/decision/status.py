@@ -1,4 +1,4 @@
-"""How the status of a SeparationJob changes: conditions and what follows from them. Pure."""
+"""Transitions of the status: first status, accepted source, completion, failure. Pure."""
 
 from datetime import datetime
 from typing import Final
@@ -18,7 +18,7 @@ from stemyard_contract.separationjob import (
     display_query,
     phase_of,
 )
-from stemyard_operator.model.conditions import _MESSAGE_LIMIT, camel, set_condition
+from stemyard_operator.model.conditions import _MESSAGE_LIMIT, camel_case, set_condition
 from stemyard_operator.model.observed import FoundManifest, FoundSource
 from stemyard_operator.model.separation import Separation
 
@@ -28,11 +28,11 @@ STAGE_CONDITION: Final = {
     WorkStage.FETCH: ConditionType.FETCHED,
     WorkStage.SEPARATE: ConditionType.SEPARATED,
 }
-"""Condition that turns True when a stage is done."""
+"""Condition that becomes True when a stage is done."""
 
 
 def first_status(separation: Separation, default_model: str) -> SeparationJobStatus:
-    """Return the status a run begins with. An earlier run's result stays named until this run ends."""
+    """Return the first status of a run. The result of an earlier run stays until this run ends."""
     spec, before = separation.spec, separation.status
     return SeparationJobStatus(
         run=spec.run,
@@ -62,7 +62,7 @@ def derive_phase(status: SeparationJobStatus, separation: Separation) -> Separat
 
 
 def accept_source(status: SeparationJobStatus, found: FoundSource, now: datetime, queued_at: datetime) -> None:
-    """Take over what fetch found."""
+    """Record the fetched source."""
     mark, media = found.mark, found.mark.media
     status.source = SourceStatus(
         title=_cut(media.title),
@@ -90,12 +90,12 @@ def _cut(text: str | None) -> str | None:
 
 
 def complete(status: SeparationJobStatus, found: FoundManifest, now: datetime) -> None:
-    """End the run well: the stems are published and verified."""
+    """Complete the run: the stems are published and verified."""
     status.result = result_of(found)
     status.failure = None
     status.progress = 100
     if status.source is not None:
-        # the source audio goes when a run completes, so its mark is not named any longer
+        # the source audio is removed when a run completes, so its commit mark is no longer referenced
         status.source = status.source.model_copy(update={"mark_key": None, "mark_sha256": None})
     copied = found.mark.copied is not None
     set_condition(status, ConditionType.ADMITTED, "True", Reason.COPIED if copied else Reason.SCHEDULED, now)
@@ -106,7 +106,7 @@ def complete(status: SeparationJobStatus, found: FoundManifest, now: datetime) -
 
 
 def result_of(found: FoundManifest) -> ResultStatus:
-    """Return what was published, as its manifest tells."""
+    """Return the published result of a manifest."""
     prefix = found.reference.key.rpartition("/")[0]
     manifest: Manifest = found.mark
     return ResultStatus(
@@ -133,19 +133,19 @@ def result_of(found: FoundManifest) -> ResultStatus:
 
 
 def pass_test(status: SeparationJobStatus, now: datetime) -> None:
-    """End a test of webhooks: there was nothing to do but to tell."""
+    """Complete a webhook test."""
     set_condition(status, ConditionType.ACCEPTED, "True", Reason.VALID, now)
     set_condition(status, ConditionType.COMPLETE, "True", Reason.TESTED, now)
     _end(status, now, reason=Reason.TESTED)
 
 
 def fail(status: SeparationJobStatus, code: FailureCode, stage: str, now: datetime, message: str = "") -> None:
-    """End the run with a failure; `message` says more than the table's sentence where there is more to say."""
+    """End the run with a failure; `message` replaces the generic message of the failure table."""
     row = FAILURES[code]
     text = (message or row.sentence)[:_MESSAGE_LIMIT]
     status.failure = FailureStatus(code=code, stage=stage, message=text, retryable=row.retryable)
     status.result = None
-    reason = Reason.CANCELLED if code is FailureCode.CANCELLED else camel(code)
+    reason = Reason.CANCELLED if code is FailureCode.CANCELLED else camel_case(code)
     set_condition(status, ConditionType.FAILED, "True", reason, now, text)
     _end(status, now, reason=reason)
 
@@ -155,11 +155,11 @@ def _end(status: SeparationJobStatus, now: datetime, reason: str | None) -> None
     status.retry_at = None
     status.reason = reason
     if status.started_at is not None:
-        status.duration = for_people((now - status.started_at).total_seconds())
+        status.duration = human_duration((now - status.started_at).total_seconds())
 
 
-def for_people(seconds: float) -> str:
-    """Return a time span as Kubernetes prints it: `75s`, `4m10s`, `1h2m`."""
+def human_duration(seconds: float) -> str:
+    """Return a duration as Kubernetes prints it: `75s`, `4m10s`, `1h2m`."""
     whole = max(0, round(seconds))
     if whole < 120:
         return f"{whole}s"

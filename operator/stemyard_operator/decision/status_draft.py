@@ -17,8 +17,8 @@ from stemyard_operator.config.settings import Settings
 from stemyard_operator.decision.actions import Step
 from stemyard_operator.decision.artifacts import objects_of_result
 from stemyard_operator.decision.status import fail, pass_test
-from stemyard_operator.decision.webhook_outbox import freeze
-from stemyard_operator.decision.webhook_targets import named, targets
+from stemyard_operator.decision.webhook_outbox import freeze_targets
+from stemyard_operator.decision.webhook_targets import requested_targets, targets
 from stemyard_operator.model.conditions import set_condition
 from stemyard_operator.model.job import Job
 from stemyard_operator.model.observed import Observed
@@ -90,7 +90,7 @@ class StatusDraft:
 
     def record_pod(self, job: Job) -> None:
         """Record the pod of the current Job: a different pod later means a disruption, also to a new leader."""
-        _, pods = self.observed.seen.get(job.uid, (job, ()))
+        _, pods = self.observed.last_seen_pods.get(job.uid, (job, ()))
         pod = last_pod([pod for pod in pods if pod.gone_at is None])
         if pod is not None:
             self.status.pod = pod.name
@@ -159,10 +159,10 @@ class StatusDraft:
     def pass_test(self) -> Step:
         """End a webhook test; only the targets that it names itself are notified."""
         pass_test(self.status, self.now)
-        freeze(self.status, self.separation, named(self.spec, self.observed.endpoints), self.now)
+        freeze_targets(self.status, self.separation, requested_targets(self.spec, self.observed.endpoints), self.now)
         return Step(requeue_after=self.spec.ttl_seconds_after_finished)
 
     def freeze_webhooks(self) -> None:
         """Store the webhook targets, in the same write that ends the run."""
         frozen = targets(self.spec, self.settings, self.observed.endpoints)
-        freeze(self.status, self.separation, frozen, self.now)
+        freeze_targets(self.status, self.separation, frozen, self.now)

@@ -1,4 +1,4 @@
-"""What the pods of a run have held, and for how long: what they asked for, times seconds. Pure."""
+"""Resource usage of a run: the requests of its pods times the seconds they were scheduled. Pure."""
 
 from datetime import datetime
 
@@ -12,40 +12,42 @@ from stemyard_operator.model.observed import Observed
 from stemyard_operator.model.pod import last_pod
 
 
-def used(observed: Observed, after: SeparationJobStatus, now: datetime, settings: Settings) -> UsageStatus | None:
-    """Return what the run has used once `after` is its status, None where nothing is known of it yet.
+def usage_after(
+    observed: Observed, after: SeparationJobStatus, now: datetime, settings: Settings
+) -> UsageStatus | None:
+    """Return the usage of the run including the attempts that `after` ends, None if nothing is known yet.
 
-    An attempt is added by the one write that tells of its end, so none is counted twice, whoever writes. Pods that
-    were replaced after a disruption are gone before anybody can tell how long they ran: they are not counted.
+    Each attempt is added by the one write that records its end, so none is counted twice. Pods that were replaced after
+    a disruption are not counted: they are gone before their run time can be read.
     """
     before = observed.separation.run_status
     usage, profile = before.usage, settings.profiles.get(observed.separation.spec.profile)
     if profile is None:
         return usage
     for stage in WorkStage:
-        if holds(before, STAGE_CONDITION[stage]) or not _is_over(stage, after):
+        if holds(before, STAGE_CONDITION[stage]) or not _has_ended(stage, after):
             continue
         job, pods = observed.last(stage)
         pod = last_pod(pods)
-        if job is None or pod is None or pod.scheduled_at is None or _was_over(job, before):
+        if job is None or pod is None or pod.scheduled_at is None or _had_ended(job, before):
             continue
         seconds = max(0.0, ((job.ended_at or now) - pod.scheduled_at).total_seconds())
-        asked, usage = profile.stage(stage), usage or UsageStatus()
+        requests, usage = profile.stage(stage), usage or UsageStatus()
         usage = UsageStatus(
-            cpu_seconds=round(usage.cpu_seconds + seconds * asked.cpu, 3),
-            gpu_seconds=round(usage.gpu_seconds + seconds * (asked.gpu.count if asked.gpu else 0), 3),
+            cpu_seconds=round(usage.cpu_seconds + seconds * requests.cpu, 3),
+            gpu_seconds=round(usage.gpu_seconds + seconds * (requests.gpu.count if requests.gpu else 0), 3),
         )
     return usage
 
 
-def _is_over(stage: WorkStage, status: SeparationJobStatus) -> bool:
-    """Return whether a status tells that the last attempt at a stage has ended, however it did."""
+def _has_ended(stage: WorkStage, status: SeparationJobStatus) -> bool:
+    """Return whether a status records the end of the last attempt at a stage."""
     failed = status.retry_at is not None and status.stage == stage
     return failed or status.finished_at is not None or holds(status, STAGE_CONDITION[stage])
 
 
-def _was_over(job: Job, status: SeparationJobStatus) -> bool:
-    """Return whether a status has told that already of this attempt, as of each before the one it records."""
+def _had_ended(job: Job, status: SeparationJobStatus) -> bool:
+    """Return whether a status has recorded the end of this attempt already; earlier attempts have always ended."""
     attempts = status.attempts
     recorded = 0 if attempts is None else attempts.fetch if job.stage is WorkStage.FETCH else attempts.separate
-    return recorded > job.attempt or (recorded == job.attempt and _is_over(job.stage, status))
+    return recorded > job.attempt or (recorded == job.attempt and _has_ended(job.stage, status))

@@ -1,4 +1,4 @@
-"""Whether a spec can be served by this deployment at all. Pure."""
+"""Validation of a spec against the deployment: models, profiles, sources. Pure."""
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.identity import youtube_id
@@ -8,11 +8,11 @@ from stemyard_contract.separationjob import SeparationJobSpec, Source
 from stemyard_operator.config.settings import Settings
 
 Refusal = tuple[FailureCode, str]
-"""Failure code and a sentence that says what to change."""
+"""Failure code, and a message that says what to change."""
 
 
 def refusal(spec: SeparationJobSpec, settings: Settings) -> Refusal | None:
-    """Return why a spec cannot be served, or None when it can."""
+    """Return why this deployment cannot serve a spec, or None if it can."""
     return _model_refusal(spec, settings) or _profile_refusal(spec, settings) or _source_refusal(spec.source, settings)
 
 
@@ -20,12 +20,12 @@ def _model_refusal(spec: SeparationJobSpec, settings: Settings) -> Refusal | Non
     model = resolve_model(spec.model, settings.default_model)
     name = settings.default_model if spec.model == AUTO_MODEL else spec.model
     if model is None or name not in settings.models:
-        return FailureCode.MODEL_NOT_ENABLED, f"The model {name} is not enabled here; use {_any_of(settings.models)}."
+        return FailureCode.MODEL_NOT_ENABLED, f"The model {name} is not enabled; use {_any_of(settings.models)}."
     missing = [stem for stem in spec.stems if stem not in model.stems]
     if missing:
         return (
             FailureCode.INVALID_REQUEST,
-            f"The model {name} does not give {', '.join(missing)}; ask for {_any_of(sorted(model.stems))}.",
+            f"The model {name} does not produce {', '.join(missing)}; use {_any_of(sorted(model.stems))}.",
         )
     return None
 
@@ -34,17 +34,17 @@ def _profile_refusal(spec: SeparationJobSpec, settings: Settings) -> Refusal | N
     if spec.profile in settings.profiles:
         return None
     known = _any_of(sorted(settings.profiles))
-    return FailureCode.INVALID_REQUEST, f"There is no profile {spec.profile}; use {known}."
+    return FailureCode.INVALID_REQUEST, f"The profile {spec.profile} does not exist; use {known}."
 
 
 def _source_refusal(source: Source, settings: Settings) -> Refusal | None:
     wants_youtube = source.search_query is not None or (source.url is not None and youtube_id(source.url) is not None)
     if wants_youtube and not settings.youtube_enabled:
-        return FailureCode.SOURCE_DISABLED, "YouTube is turned off here; upload a file or give the URL of one."
+        return FailureCode.SOURCE_DISABLED, "YouTube is disabled; upload a file or use the URL of a media file."
     if source.object is not None and not allows(
         settings.object_source_prefixes, source.object.key, settings.stemyard_install_id
     ):
-        return FailureCode.SOURCE_DISABLED, "This object lies below none of the prefixes that the deployment allows."
+        return FailureCode.SOURCE_DISABLED, "The object's key has none of the prefixes that the deployment allows."
     return None
 
 

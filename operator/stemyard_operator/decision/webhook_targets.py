@@ -1,4 +1,4 @@
-"""Who is told of a separation, and of what: every address once, whoever names it. Pure."""
+"""Webhook targets of a separation: every URL once, with its events and secret. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -11,24 +11,24 @@ from stemyard_operator.config.webhook_settings import WebhookSettings
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An address, and what it is told of."""
+    """A webhook URL and the events sent to it."""
 
     url: str
     events: frozenset[EventType]
     endpoint: str | None = None
-    """Name of the deployment's endpoint with this address."""
+    """Name of the deployment's endpoint for this URL."""
     key: str | None = None
-    """Id of the API key that it is for."""
+    """Id of the API key that requested it."""
 
 
 def targets(spec: SeparationJobSpec, settings: WebhookSettings, endpoints: Endpoints) -> tuple[Target, ...]:
-    """Return everybody who is told of a run: the deployment's own addresses first, then those named by others."""
-    return _once([*_own(spec, settings, endpoints), *_named(spec)], endpoints)
+    """Return all targets of a run: the deployment's first, then those of requests and spec."""
+    return _merged([*_own(spec, settings, endpoints), *_named(spec)], endpoints)
 
 
-def named(spec: SeparationJobSpec, endpoints: Endpoints) -> tuple[Target, ...]:
-    """Return those whom requests and the spec itself name."""
-    return _once(_named(spec), endpoints)
+def requested_targets(spec: SeparationJobSpec, endpoints: Endpoints) -> tuple[Target, ...]:
+    """Return the targets named by requests and by the spec."""
+    return _merged(_named(spec), endpoints)
 
 
 def _own(spec: SeparationJobSpec, settings: WebhookSettings, endpoints: Endpoints) -> Iterator[Target]:
@@ -52,8 +52,8 @@ def _events(given: Iterable[EventType] | None) -> frozenset[EventType]:
     return frozenset(given or ()) or ENDS
 
 
-def _once(found: Iterable[Target], endpoints: Endpoints) -> tuple[Target, ...]:
-    """Merge what is named twice: events add up, and the first who named it decides the secret."""
+def _merged(found: Iterable[Target], endpoints: Endpoints) -> tuple[Target, ...]:
+    """Merge targets with the same URL: their events add up, and the first one determines the secret."""
     by_url: dict[str, Target] = {}
     for one in found:
         known = by_url.get(one.url)

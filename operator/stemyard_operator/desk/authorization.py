@@ -18,7 +18,7 @@ from stemyard_contract.object_source import allows
 from stemyard_contract.separationjob import Source
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.decision.artifacts import prefix_of
-from stemyard_operator.decision.commit_marks import MARK_LIMIT, home
+from stemyard_operator.decision.commit_marks import MARK_LIMIT, marks_prefix
 from stemyard_operator.desk.authentication import Caller
 from stemyard_operator.errors import DeskError
 from stemyard_operator.jobs.disk import encoded_bytes, flac_bytes
@@ -106,5 +106,5 @@ def _source_prefix(caller: Caller, separation: Separation, settings: Settings) -
     told = caller.job.fetched
     if told is None:
         return None
-    within = home(separation, WorkStage.FETCH, settings.stemyard_install_id)
+    within = marks_prefix(separation, WorkStage.FETCH, settings.stemyard_install_id)
     return prefix_of(told.key) if told.key.startswith(within) else None

@@ -89,4 +89,4 @@ def _goes_first(own: Separation, other: Separation) -> bool:
     admitted = holds(other.status, ConditionType.ADMITTED)
     attempts = other.status.attempts
     at_work = other.status.run == other.spec.run and attempts is not None and attempts.separate > 0
-    return (at_work or other.place < own.place) and (admitted or other.spec.profile == own.spec.profile)
+    return (at_work or other.queue_key < own.queue_key) and (admitted or other.spec.profile == own.spec.profile)

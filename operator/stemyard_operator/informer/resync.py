@@ -13,7 +13,7 @@ from stemyard_operator.informer.cache_entry import Key
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.informer.event_handlers import EventHandlers
 from stemyard_operator.informer.job_watch import JOB_SELECTOR
-from stemyard_operator.model.job import is_abandoned
+from stemyard_operator.model.job import is_orphaned
 from stemyard_operator.model.separation import Resource
 from stemyard_operator.workqueue import WorkQueue
 
@@ -78,7 +78,7 @@ class Resync:
             for resource in page:
                 unseen.discard(resource["metadata"]["uid"])
                 self.event_handlers.job(resource)
-                if self.lease_held() and is_abandoned(resource):
+                if self.lease_held() and is_orphaned(resource):
                     await self._delete(resource)
         for uid in unseen:
             self.event_handlers.job_gone(uid)

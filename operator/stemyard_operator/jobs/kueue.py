@@ -1,4 +1,4 @@
-"""What the operator knows of Kueue: which queue a Job goes to, and what its Workload tells. Pure.
+"""Kueue: the queue of a Job, its labels, and the reason why its Workload waits. Pure.
 
 Source: kueue.sigs.k8s.io, "Run a Job" and the Workload API (v1beta2). Kueue owns the suspension of a Job with a queue.
 """
@@ -17,11 +17,11 @@ LABEL_PRIORITY: Final = "kueue.x-k8s.io/priority-class"
 LABEL_JOB_UID: Final = "kueue.x-k8s.io/job-uid"
 """On a Workload: the uid of its Job."""
 UNEXPLAINED: Final = timedelta(seconds=60)
-"""A Job that is suspended for this long without a Workload is not held by Kueue."""
+"""Time after which a suspended Job without a Workload is taken to be suspended by another party."""
 
 
 def queue_of(separation: Separation, stage: WorkStage, settings: Settings) -> str:
-    """Return the LocalQueue that a stage's Job goes to, "" where our own limits bound it."""
+    """Return the LocalQueue of a stage's Job, "" if the operator's own limits apply."""
     profile = settings.profiles.get(separation.spec.profile)
     if not settings.kueue_enabled or profile is None:
         return ""
@@ -31,7 +31,7 @@ def queue_of(separation: Separation, stage: WorkStage, settings: Settings) -> st
 
 
 def queue_labels(separation: Separation, stage: WorkStage, settings: Settings) -> dict[str, str]:
-    """Return the labels by which Kueue takes a Job in."""
+    """Return the labels that submit a Job to Kueue."""
     queue = queue_of(separation, stage, settings)
     if not queue:
         return {}
@@ -40,16 +40,16 @@ def queue_labels(separation: Separation, stage: WorkStage, settings: Settings) -
 
 
 def workload_of(resource: Mapping[str, Any]) -> Workload:
-    """Return what a Workload tells of its Job, in Kueue's own words."""
+    """Return the reason why a Workload waits, with Kueue's own message."""
     conditions = {one["type"]: one for one in (resource.get("status") or {}).get("conditions") or []}
     evicted = conditions.get("Evicted", {})
     if evicted.get("status") == "True":
-        return Workload(Reason.EVICTED, _words(evicted))
+        return Workload(Reason.EVICTED, _message(evicted))
     waiting = [conditions[kind] for kind in ("QuotaReserved", "Admitted") if kind in conditions]
-    told: Mapping[str, Any] = next((one for one in waiting if one.get("status") != "True"), {})
-    return Workload(Reason.WAITING_FOR_QUOTA, _words(told))
+    condition: Mapping[str, Any] = next((one for one in waiting if one.get("status") != "True"), {})
+    return Workload(Reason.WAITING_FOR_QUOTA, _message(condition))
 
 
-def _words(condition: Mapping[str, Any]) -> str:
+def _message(condition: Mapping[str, Any]) -> str:
     parts = (condition.get("reason", ""), condition.get("message", ""))
-    return ": ".join(part for part in parts if part) or "Kueue has not said why yet."
+    return ": ".join(part for part in parts if part) or "Kueue has not stated a reason yet."

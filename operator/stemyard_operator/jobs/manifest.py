@@ -1,4 +1,4 @@
-"""Builds the Jobs of a separation as raw JSON. Pure: nothing is looked up, nothing is sent."""
+"""Manifests of the fetch and separate Jobs, as raw JSON. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ from stemyard_operator.jobs.sources import source_environment, source_mounts, so
 from stemyard_operator.model.separation import Separation
 
 JOB_LABELS: Final = {LABEL_MANAGED_BY: MANAGED_BY}
-"""Labels by which the operator watches its Jobs."""
+"""Label selector of the operator's Jobs."""
 JOB_TTL_SECONDS: Final = 3600
 _USER: Final = 65532
 _GRACE_SECONDS: Final = 10
@@ -54,7 +54,7 @@ class Creation:
     name: str
     manifest: Mapping[str, Any]
     queue: str = ""
-    """Kueue's queue that bounds it, instead of our own limits."""
+    """Kueue queue that limits it instead of the operator's own limits."""
 
 
 def build_job(
@@ -68,12 +68,12 @@ def build_job(
     """Return the Job of one attempt at a stage.
 
     Args:
-        separation: for whom; its spec was admitted.
-        stage: what to do.
-        attempt: counts the Jobs of this stage and run, from 1.
-        settings: the deployment.
-        memory: bytes the container may use, None for what the profile says.
-        fetched: commit mark of the source, for separate.
+        separation: the SeparationJob; its spec is valid.
+        stage: the stage.
+        attempt: number of the Job within stage and run, from 1.
+        settings: the deployment's settings.
+        memory: memory limit in bytes, None for the profile's.
+        fetched: commit mark of fetch, for separate.
     """
     name = job_name(separation.name, separation.uid, stage, separation.spec.run, attempt)
     labels = _labels(separation, stage)
@@ -83,7 +83,7 @@ def build_job(
         "labels": {**labels, **queue_labels(separation, stage, settings)},
         "ownerReferences": [_owner(separation)],
     }
-    pod_metadata = {"labels": labels, "annotations": _STAYS}
+    pod_metadata = {"labels": labels, "annotations": _NO_CONSOLIDATION}
     template = {"metadata": pod_metadata, "spec": _pod(separation, stage, settings, memory, fetched)}
     manifest = {
         "apiVersion": "batch/v1",
@@ -94,11 +94,11 @@ def build_job(
     return Creation(stage, name, manifest, queue_of(separation, stage, settings))
 
 
-_STAYS: Final = {
+_NO_CONSOLIDATION: Final = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",
 }
-"""A node is not taken away for the sake of its price while it separates; it is as soon as nothing runs there."""
+"""Keeps autoscalers from removing a node for cost while it separates; an idle node can be removed."""
 _ONE_POD: Final = {
     "backoffLimit": 0,
     "completions": 1,
@@ -108,11 +108,11 @@ _ONE_POD: Final = {
     },
     "podReplacementPolicy": "Failed",
 }
-"""One pod, replaced after disruptions only: every other retry is a new Job."""
+"""One pod, replaced only after disruptions; every other retry is a new Job."""
 
 
 def _labels(separation: Separation, stage: WorkStage) -> dict[str, str]:
-    """Return our own labels and no other: the parent's may mean something to others, such as a GitOps tool."""
+    """Return only the operator's labels: labels of the parent may mean something to other tools, such as GitOps."""
     return {
         **JOB_LABELS,
         LABEL_COMPONENT: "separator",
@@ -168,10 +168,12 @@ def _claims(profile: StageProfile) -> dict[str, Any]:
 
 
 def _placement(placement: Placement) -> dict[str, Any]:
-    return {key: value for key, value in placement.model_dump(by_alias=True).items() if value and key in _PLACED}
+    return {
+        key: value for key, value in placement.model_dump(by_alias=True).items() if value and key in _PLACEMENT_FIELDS
+    }
 
 
-_PLACED: Final = frozenset(
+_PLACEMENT_FIELDS: Final = frozenset(
     {
         "nodeSelector",
         "tolerations",
@@ -216,12 +218,12 @@ def _environment(
     }
     pod_uid = {"name": POD_UID_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
     own = source_environment(settings) if stage is WorkStage.FETCH else _compute_environment(separation, settings)
-    told = [{"name": name, "value": value} for name, value in values.items()]
-    return [*told, *(each for each in own if each["name"] not in values), pod_uid]
+    variables = [{"name": name, "value": value} for name, value in values.items()]
+    return [*variables, *(each for each in own if each["name"] not in values), pod_uid]
 
 
 def _compute_environment(separation: Separation, settings: Settings) -> list[dict[str, Any]]:
-    """Tell separate what to compute on: a GPU that the profile asks for must be there for an engine that can use it."""
+    """Return the device that separate must use: a GPU requested by the profile, for an engine that supports it."""
     device = settings.profiles[separation.spec.profile].separate.wanted_device
     if device is None or model_of(separation.spec, settings).flavour is not Flavour.CUDA:
         return []
@@ -231,7 +233,7 @@ def _compute_environment(separation: Separation, settings: Settings) -> list[dic
 def assignment(
     separation: Separation, stage: WorkStage, settings: Settings, fetched: MarkReference | None
 ) -> Assignment:
-    """Return all that the separator is told."""
+    """Return the Assignment of a separator pod."""
     spec = separation.spec
     return Assignment(
         stage=stage,
@@ -308,12 +310,12 @@ def _volumes(separation: Separation, stage: WorkStage, settings: Settings) -> li
 
 
 def model_of(spec: SeparationJobSpec, settings: Settings) -> Model:
-    """Return the model that an admitted spec means.
+    """Return the model of a valid spec.
 
     Raises:
-        ConfigurationError: there is no such model.
+        ConfigurationError: the model does not exist.
     """
     model = resolve_model(spec.model, settings.default_model)
     if model is None:
-        raise ConfigurationError(f"there is no model {spec.model}")
+        raise ConfigurationError(f"the model {spec.model} does not exist")
     return model

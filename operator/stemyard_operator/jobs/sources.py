@@ -14,7 +14,7 @@ _PRIVATE_SIZE: Final = "1Mi"
 
 
 def source_environment(settings: SourceSettings) -> list[dict[str, Any]]:
-    """Return the environment variables of a fetch container, those left out whose defaults hold."""
+    """Return the environment variables of a fetch container, without those that have their default."""
     values = {
         "STEMYARD_YOUTUBE_PO_TOKEN_URL": settings.youtube_po_token_url,
         "STEMYARD_YOUTUBE_REQUEST_INTERVAL": _changed(settings, "youtube_request_interval"),
@@ -27,7 +27,7 @@ def source_environment(settings: SourceSettings) -> list[dict[str, Any]]:
         values["STEMYARD_PRIVATE_DIR"] = _PRIVATE_FOLDER
     variables: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items() if value]
     if settings.youtube_proxy_secret:
-        # not optional: a pod without its proxy would show the cluster's own address
+        # not optional: without its proxy a pod would expose the cluster's own address
         key = {"name": settings.youtube_proxy_secret, "key": _PROXY_KEY}
         variables.append({"name": "STEMYARD_YOUTUBE_PROXY", "valueFrom": {"secretKeyRef": key}})
     return variables
@@ -39,10 +39,10 @@ def _changed(settings: SourceSettings, name: str) -> str | None:
 
 
 def source_volumes(settings: SourceSettings) -> list[dict[str, Any]]:
-    """Return the volumes of a fetch pod: cookies, and memory for the copy of them that yt-dlp writes to."""
+    """Return the volumes of a fetch pod: cookies, and a memory volume for the copy that yt-dlp rewrites."""
     if not settings.youtube_cookies_secret:
         return []
-    # optional: the separator names a missing cookie file better than a pod that never starts
+    # optional: the separator reports a missing cookie file better than a pod that never starts
     secret = {
         "secretName": settings.youtube_cookies_secret,
         "items": [{"key": _COOKIES_KEY, "path": _COOKIES_KEY}],
@@ -54,7 +54,7 @@ def source_volumes(settings: SourceSettings) -> list[dict[str, Any]]:
 
 
 def source_mounts(settings: SourceSettings) -> list[dict[str, Any]]:
-    """Return where a fetch container finds these volumes."""
+    """Return the mounts of these volumes in a fetch container."""
     if not settings.youtube_cookies_secret:
         return []
     return [

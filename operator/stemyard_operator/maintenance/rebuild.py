@@ -13,7 +13,7 @@ from stemyard_contract.handover import Room
 from stemyard_operator.clients.kubernetes import KubernetesClient, separations_path
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings, load_settings
-from stemyard_operator.decision.commit_marks import MARK_LIMIT, files
+from stemyard_operator.decision.commit_marks import MARK_LIMIT, file_sizes
 from stemyard_operator.errors import ConflictError
 from stemyard_operator.maintenance.restoration import (
     expired,
@@ -77,7 +77,7 @@ class Rebuild:
             return "not watched"
         if expired(found, self.cluster.clock.now()):
             return "expired"
-        for key, size in files(found).items():
+        for key, size in file_sizes(found).items():
             if await self.objects.size(key) != size:
                 return "incomplete"
         try:

@@ -137,7 +137,7 @@ class Sweeper:
                 await self._cluster.delete_separation(namespace, name, separation.uid, separation.resource_version)
             except (NotFoundError, ConflictError):
                 continue
-            log.warning("deleted SeparationJob, its stems are missing", extra=separation.about)
+            log.warning("deleted SeparationJob, its stems are missing", extra=separation.log_fields)
 
     async def _is_missing(self, separation: Separation) -> bool:
         """Return whether an object of its result is missing from a store that has our owner file."""

@@ -1,4 +1,4 @@
-"""What came of one attempt to deliver a webhook."""
+"""Result of one webhook delivery attempt."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,25 +6,25 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """What came of one attempt at a delivery."""
+    """Result of one delivery attempt."""
 
     id: str
     at: datetime
     status: int = 0
-    """HTTP status, 0 where there was no answer."""
+    """HTTP status, 0 if there was no response."""
     error: str | None = None
-    """Why it came to nothing, one word."""
+    """Why it failed, in one word."""
     retry_after: float | None = None
-    """Seconds that the consumer asks us to wait."""
+    """Value of the consumer's Retry-After header, in seconds."""
     hopeless: bool = False
-    """Whether another attempt could only come to the same."""
+    """Whether retrying is pointless."""
 
     @property
     def delivered(self) -> bool:
-        """Whether the consumer has it."""
+        """Whether the consumer accepted it."""
         return 200 <= self.status < 300
 
     @property
     def answered(self) -> bool:
-        """Whether the consumer is there and able; what it thinks of this one webhook is another matter."""
+        """Whether the consumer is available, even if it rejected this webhook."""
         return 0 < self.status < 500 and self.status != 429

@@ -1,4 +1,4 @@
-"""Reading and setting the conditions of a SeparationJob. Pure."""
+"""Conditions of a SeparationJob: reading and setting. Pure."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -30,7 +30,7 @@ def set_condition(
     now: datetime,
     message: str = "",
 ) -> None:
-    """Set a condition; its transition time moves only when its value does."""
+    """Set a condition; lastTransitionTime changes only with its status."""
     before = next((condition for condition in status.conditions if condition.type == kind), None)
     since = before.last_transition_time if before and before.status == value else now.replace(microsecond=0)
     condition = Condition(
@@ -44,13 +44,13 @@ def set_condition(
     status.conditions = sorted([*others, condition], key=lambda one: _ORDER.get(one.type, len(_ORDER)))
 
 
-def camel(code: FailureCode) -> str:
-    """Return a failure code in the form that conditions have: `SOURCE_TOO_LONG` is `SourceTooLong`."""
+def camel_case(code: FailureCode) -> str:
+    """Return a failure code as a condition reason: `SOURCE_TOO_LONG` is `SourceTooLong`."""
     return "".join(word.capitalize() for word in code.split("_"))
 
 
 def ended(separation: Separation) -> bool:
-    """Return whether the run that is asked for has ended; a terminal phase is final within its run."""
+    """Return whether the requested run has ended; a terminal phase is final within its run."""
     status = separation.status
     phase = phase_of(status.conditions)
     return status.run == separation.spec.run and phase in {Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED}

@@ -1,4 +1,4 @@
-"""A Job of ours as the operator sees it, read from raw JSON. Pure."""
+"""Typed view of a fetch or separate Job. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ from stemyard_contract.separationjob import (
     LABEL_QUEUE,
 )
 from stemyard_operator.config.profiles import quantity_bytes
-from stemyard_operator.model.separation import Resource, controller_of, moment
+from stemyard_operator.model.separation import Resource, controller_of, parse_time
 
 _JOB_NAME: Final = re.compile(r"-(?P<stage>[fs])(?P<run>\d{1,6})-(?P<attempt>\d{1,6})$")
 _STAGES: Final = {stage[0]: stage for stage in WorkStage}
@@ -28,7 +28,7 @@ _STAGES: Final = {stage[0]: stage for stage in WorkStage}
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A Job of ours. `ended` is `Complete` or `Failed` once it has ended, and its pods with it."""
+    """A fetch or separate Job. `ended` is `Complete` or `Failed` once it and its pods have ended."""
 
     name: str
     namespace: str
@@ -41,18 +41,18 @@ class Job:
     attempt: int
     created: datetime
     since: datetime
-    """Since when it is suspended or, where it is not, may have a pod: its creation, or a later change."""
+    """Since when it is suspended, or since when it may have a pod: its creation, or a later resume."""
     deleted_at: datetime | None = None
     ready: int = 0
     ended: str | None = None
     ended_at: datetime | None = None
     reason: str = ""
     memory: int | None = None
-    """Bytes its container may use."""
+    """Memory limit of its container, in bytes."""
     fetched: MarkReference | None = None
-    """The source a separate Job was given."""
+    """Commit mark of fetch that a separate Job was given."""
     queue: str = ""
-    """Kueue's queue that it is in."""
+    """Kueue queue of the Job."""
     suspended: bool = False
 
     @property
@@ -62,7 +62,7 @@ class Job:
 
 
 def job_of(resource: Resource) -> Job | None:
-    """Return the typed form of a Job, or None where it is not one of ours: owner and derived name must agree."""
+    """Return the typed view of a Job, or None if it is not the operator's: its name must match its owner."""
     metadata, status = resource["metadata"], resource.get("status") or {}
     owner = controller_of(metadata, KIND)
     match = _JOB_NAME.search(metadata["name"])
@@ -84,11 +84,11 @@ def job_of(resource: Resource) -> Job | None:
         run=run,
         attempt=attempt,
         created=created,
-        since=_turned_at(status, suspended=suspended) or created,
-        deleted_at=moment(metadata.get("deletionTimestamp")),
+        since=_suspension_changed_at(status, suspended=suspended) or created,
+        deleted_at=parse_time(metadata.get("deletionTimestamp")),
         ready=status.get("ready") or 0,
         ended=end.get("type"),
-        ended_at=moment(end.get("lastTransitionTime")),
+        ended_at=parse_time(end.get("lastTransitionTime")),
         reason=end.get("reason", ""),
         memory=_memory(container),
         fetched=_fetched(container) if stage is WorkStage.SEPARATE else None,
@@ -97,8 +97,8 @@ def job_of(resource: Resource) -> Job | None:
     )
 
 
-def is_abandoned(resource: Resource) -> bool:
-    """Return whether a Job is one of ours that nobody owns any more, as after `kubectl delete --cascade=orphan`."""
+def is_orphaned(resource: Resource) -> bool:
+    """Return whether a Job is the operator's but has no owner any more, as after `kubectl delete --cascade=orphan`."""
     metadata = resource["metadata"]
     ours = LABEL_JOB in (metadata.get("labels") or {}) and _JOB_NAME.search(metadata["name"]) is not None
     return ours and not metadata.get("ownerReferences") and "deletionTimestamp" not in metadata
@@ -111,10 +111,10 @@ def _end(status: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-def _turned_at(status: Mapping[str, Any], *, suspended: bool) -> datetime | None:
+def _suspension_changed_at(status: Mapping[str, Any], *, suspended: bool) -> datetime | None:
     for condition in status.get("conditions") or []:
         if condition["type"] == "Suspended" and (condition["status"] == "True") is suspended:
-            return moment(condition.get("lastTransitionTime"))
+            return parse_time(condition.get("lastTransitionTime"))
     return None
 
 

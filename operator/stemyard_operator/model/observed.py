@@ -1,4 +1,4 @@
-"""What the operator sees of one separation: its resource, Jobs, pods and commit marks, read from raw JSON."""
+"""The observed state of one separation: resource, Jobs, pods, commit marks. The input of `decide`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from stemyard_operator.model.separation import Separation
 
 @dataclass(frozen=True, slots=True)
 class FoundSource:
-    """The commit mark of fetch, read from the store and verified."""
+    """The commit mark of fetch, verified."""
 
     reference: MarkReference
     mark: SourceMark
@@ -27,7 +27,7 @@ class FoundSource:
 
 @dataclass(frozen=True, slots=True)
 class FoundManifest:
-    """The commit mark of separate, read from the store and verified, stems included."""
+    """The commit mark of separate, verified with its stems."""
 
     reference: MarkReference
     mark: Manifest
@@ -35,70 +35,72 @@ class FoundManifest:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """Another separation of the same recording that asks for the same."""
+    """Another separation of the same recording with the same request."""
 
     name: str
     uid: str
     manifest_key: str = ""
-    """Of its stems, where it is completed."""
+    """Object key of its manifest, if it is completed."""
     processing_seconds: float = 0
-    """Seconds that the run took which made them."""
+    """Seconds that its run took."""
     first: bool = False
-    """Whether it is under way and nearer to its end: then this one waits for it."""
+    """Whether it is running and closer to completion, so that this one waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All that a decision is made from. What was not asked for yet is absent from `pods`, `marks` and `absent`."""
+    """The input of a decision. What was not queried yet is missing from `pods`, `workloads` and `absent_jobs`."""
 
     separation: Separation
     jobs: tuple[Job, ...] = ()
     pods: Mapping[str, tuple[Pod, ...]] = field(default_factory=dict)
-    """By uid of their Job."""
-    seen: Mapping[str, Sighting] = field(default_factory=dict)
-    """Jobs that had a pod when last looked at, by uid: enough for figures, too old to decide from."""
+    """Pods by uid of their Job."""
+    last_seen_pods: Mapping[str, Sighting] = field(default_factory=dict)
+    """Jobs and pods as last read, by uid of the Job: good for usage and metrics, too old to decide from."""
     source: FoundSource | None = None
     manifest: FoundManifest | None = None
-    looked: frozenset[WorkStage] = frozenset()
-    """Stages whose commit mark was looked for."""
+    searched_marks: frozenset[WorkStage] = frozenset()
+    """Stages whose commit mark was searched for."""
     workloads: Mapping[str, Workload | None] = field(default_factory=dict)
-    """By uid of their Job; None where there is none."""
-    absent: frozenset[str] = frozenset()
-    """Names of Jobs that the API server says do not exist."""
-    foreign: frozenset[str] = frozenset()
-    """Names of Jobs that belong to somebody else."""
-    room: frozenset[WorkStage] = frozenset()
-    """Stages that may start another Job now, as far as limits and order go."""
-    rest_seconds: float = 0
-    """Seconds for which nothing may be fetched from its host, so that fetches are spaced."""
+    """Kueue Workloads by uid of their Job; None if a Job has none."""
+    absent_jobs: frozenset[str] = frozenset()
+    """Names of Jobs that do not exist according to the API server."""
+    foreign_jobs: frozenset[str] = frozenset()
+    """Names of Jobs that have another owner."""
+    free_stages: frozenset[WorkStage] = frozenset()
+    """Stages for which a concurrency slot is free for this separation."""
+    host_pause_seconds: float = 0
+    """Seconds until its host may be fetched from again, if fetches are spaced."""
     duplicates: tuple[Duplicate, ...] = ()
     disruptions: int = 0
-    """Pods of this run's Jobs that were replaced after a disruption."""
+    """Number of pods of this run that were replaced after a disruption."""
     progress: float | None = None
-    """Percent of the whole separation, as last reported for this run."""
+    """Progress of the separation in percent, as last reported for this run."""
     started_at: datetime | None = None
-    """Start of the first pod that was seen of this run."""
-    quiet_seconds: float = float("inf")
+    """Start of the first observed pod of this run."""
+    seconds_since_write: float = float("inf")
     """Seconds since this process last wrote the status."""
-    attempted: tuple[AttemptResult, ...] = ()
-    """What came of deliveries and is not recorded yet."""
-    attempted_seconds: float = 0
-    """Age of the oldest of these."""
-    in_hand: frozenset[str] = frozenset()
-    """Ids of the webhooks that are being delivered, or wait for their consumer's turn."""
+    attempt_results: tuple[AttemptResult, ...] = ()
+    """Results of webhook attempts that are not recorded yet."""
+    attempt_results_age: float = 0
+    """Age of the oldest of these, in seconds."""
+    in_flight: frozenset[str] = frozenset()
+    """Ids of webhooks that are in flight or queued behind others of the same consumer."""
     endpoints: Endpoints = NONE
-    """The deployment's own endpoints."""
+    """Webhook endpoints of the deployment."""
 
     def of_stage(self, stage: WorkStage) -> list[Job]:
-        """Return the Jobs of a stage of the run that is asked for, oldest attempt first."""
+        """Return the Jobs of a stage of the requested run, oldest attempt first."""
         run = self.separation.spec.run
         return sorted((job for job in self.jobs if job.stage is stage and job.run == run), key=lambda job: job.attempt)
 
     def last(self, stage: WorkStage) -> tuple[Job, tuple[Pod, ...]] | tuple[None, tuple[()]]:
-        """Return the last Job of a stage, were it gone by now, and its pods as last looked at."""
-        jobs = {job.uid: job for job, _ in self.seen.values()} | {job.uid: job for job in self.jobs}
+        """Return the last Job of a stage, even if it is deleted by now, and its pods as last read."""
+        jobs = {job.uid: job for job, _ in self.last_seen_pods.values()} | {job.uid: job for job in self.jobs}
         own = [job for job in jobs.values() if job.stage is stage and job.run == self.separation.spec.run]
         if not own:
             return None, ()
         last = max(own, key=lambda job: job.attempt)
-        return last, self.pods.get(last.uid) or (self.seen[last.uid][1] if last.uid in self.seen else ())
+        return last, self.pods.get(last.uid) or (
+            self.last_seen_pods[last.uid][1] if last.uid in self.last_seen_pods else ()
+        )

@@ -1,4 +1,4 @@
-"""A pod of one of our Jobs, and a Kueue Workload, read from raw JSON. Pure."""
+"""Typed views of a separator pod and of a Kueue Workload. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from stemyard_contract.separationjob import (
     Reason,
 )
 from stemyard_operator.model.job import Job
-from stemyard_operator.model.separation import Resource, moment
+from stemyard_operator.model.separation import Resource, parse_time
 
 PULL_REASONS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of one of our Jobs."""
+    """A separator pod."""
 
     name: str
     uid: str
@@ -28,18 +28,18 @@ class Pod:
     reason: str = ""
     scheduled_at: datetime | None = None
     unschedulable: str = ""
-    """The scheduler's message, while it finds no node."""
+    """Message of the scheduler while the pod is unschedulable."""
     waiting: str = ""
-    """Why the container is not started, such as `ImagePullBackOff`."""
+    """Reason why the container is waiting, such as `ImagePullBackOff`."""
     waiting_message: str = ""
     started_at: datetime | None = None
     exit_code: int | None = None
     terminated: str = ""
-    """Why the container ended, such as `OOMKilled`."""
+    """Reason why the container terminated, such as `OOMKilled`."""
     outcome: Outcome | None = None
     disrupted: bool = False
     gone_at: datetime | None = None
-    """When its grace period ends, once it is being deleted."""
+    """End of its grace period, if it is being deleted."""
 
     @property
     def running(self) -> bool:
@@ -48,7 +48,7 @@ class Pod:
 
 
 def pod_of(resource: Resource) -> Pod:
-    """Return what matters of a pod."""
+    """Return the typed view of a pod."""
     metadata, status = resource["metadata"], resource.get("status") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or []}
     scheduled = conditions.get("PodScheduled", {})
@@ -60,31 +60,31 @@ def pod_of(resource: Resource) -> Pod:
         uid=metadata["uid"],
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
-        scheduled_at=moment(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
+        scheduled_at=parse_time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
         waiting=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
-        started_at=moment((state.get("running") or ended).get("startedAt")),
+        started_at=parse_time((state.get("running") or ended).get("startedAt")),
         exit_code=ended.get("exitCode"),
         terminated=ended.get("reason", ""),
         outcome=parse_outcome(ended.get("message")),
         disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
-        gone_at=moment(metadata.get("deletionTimestamp")),
+        gone_at=parse_time(metadata.get("deletionTimestamp")),
     )
 
 
 Sighting = tuple[Job, tuple[Pod, ...]]
-"""A Job and its pods, as they once were."""
+"""A Job and its pods, as last read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Why Kueue holds a Job."""
+    """Why Kueue keeps a Job suspended."""
 
     reason: Reason
     message: str
 
 
 def last_pod(pods: Sequence[Pod]) -> Pod | None:
-    """Return the pod that has the last word: one that was not disrupted and got furthest."""
+    """Return the pod that determines the result of a Job: not disrupted, and furthest along."""
     return max(pods, key=lambda pod: (not pod.disrupted, pod.exit_code is not None, pod.running), default=None)

@@ -1,4 +1,4 @@
-"""A SeparationJob as the operator sees it, read from raw JSON. Pure."""
+"""Typed view of a SeparationJob. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ Resource = Mapping[str, Any]
 """A Kubernetes object as raw JSON."""
 
 
-def moment(text: str | None) -> datetime | None:
-    """Return the time that a Kubernetes timestamp names."""
+def parse_time(text: str | None) -> datetime | None:
+    """Return a Kubernetes timestamp as a datetime."""
     return datetime.fromisoformat(text) if text else None
 
 
@@ -40,37 +40,37 @@ class Separation:
     spec: SeparationJobSpec
     status: SeparationJobStatus
     redeliver: str | None = None
-    """The wish to deliver webhooks again that was annotated."""
+    """Value of the redelivery annotation."""
     traceparent: str | None = None
-    """Trace of the request that made it."""
+    """Trace of the request that created it."""
 
     @property
     def owner(self) -> str | None:
-        """Id of the API key it belongs to, where results are not shared between keys."""
+        """Id of the API key it belongs to, if results are not shared between keys."""
         return self.labels.get(LABEL_OWNER)
 
     @property
     def run_status(self) -> SeparationJobStatus:
-        """What is stored of the run that is asked for: nothing where only an earlier one has a status."""
+        """Stored status of the requested run; empty if the status is of an earlier run."""
         return self.status if self.status.run == self.spec.run else SeparationJobStatus()
 
     @property
-    def place(self) -> tuple[int, float, str]:
-        """Sort key among those that wait: by priority, then by age."""
+    def queue_key(self) -> tuple[int, float, str]:
+        """Sort key in the queue: priority, then age."""
         return (-self.spec.priority, self.created.timestamp(), self.uid)
 
     @property
-    def about(self) -> dict[str, Any]:
-        """What every log line about it tells."""
+    def log_fields(self) -> dict[str, Any]:
+        """Fields of every log line about it."""
         key = f"{self.namespace}/{self.name}"
         return {"track_id": self.track_id, "key": key, "uid": self.uid, "run": self.spec.run}
 
 
 def separation_of(resource: Resource) -> Separation:
-    """Return the typed form of a SeparationJob.
+    """Return the typed view of a SeparationJob.
 
     Raises:
-        pydantic.ValidationError: it does not have the form its CRD demands.
+        pydantic.ValidationError: it does not match its schema.
     """
     metadata = resource["metadata"]
     return Separation(
@@ -91,7 +91,7 @@ def separation_of(resource: Resource) -> Separation:
 
 
 def controller_of(metadata: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
-    """Return the owner reference of the controller, where it is of that kind."""
+    """Return the controller's owner reference if it is of that kind, else None."""
     for reference in metadata.get("ownerReferences") or []:
         if reference.get("controller") and reference.get("kind") == kind:
             return dict(reference)

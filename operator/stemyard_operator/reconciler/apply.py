@@ -13,8 +13,8 @@ from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.decision.actions import CopyStems, Decision
 from stemyard_operator.decision.events import events_of, status_refused
-from stemyard_operator.decision.status_change import StatusChange, account
-from stemyard_operator.decision.webhook_progress import ProgressWebhook, progress_of, start_of
+from stemyard_operator.decision.status_change import StatusChange, status_change_of
+from stemyard_operator.decision.webhook_progress import ProgressWebhook, progress_webhooks, started_webhooks
 from stemyard_operator.decision.webhook_targets import Target, targets
 from stemyard_operator.errors import ConflictError, NotFoundError, OperatorError, OutdatedCrdError
 from stemyard_operator.informer.cluster_cache import ClusterCache
@@ -93,7 +93,7 @@ class Applier:
         """Send the webhooks of a run's start, once per process: it is not recorded, so a new leader sends it again."""
         if run_state.started_at is not None and not run_state.start_notified:
             run_state.start_notified = True
-            self._notify(separation, start_of(separation, self._targets(separation)))
+            self._notify(separation, started_webhooks(separation, self._targets(separation)))
 
     def _notify(self, separation: Separation, notices: list[ProgressWebhook]) -> None:
         for notice in notices:
@@ -103,7 +103,7 @@ class Applier:
         return targets(separation.spec, self.settings, self.webhook_secrets.endpoints)
 
     async def _copy(self, copy: CopyStems, separation: Separation, run_state: RunState) -> None:
-        extra = {**separation.about, "from": copy.name}
+        extra = {**separation.log_fields, "from": copy.name}
         if await copy_stems(self.objects, copy, separation, self.settings.stemyard_install_id):
             log.info("copied stems", extra=extra)
         else:
@@ -120,7 +120,7 @@ class Applier:
             except ConflictError:
                 job = await self._adopt(creation.name, separation, run_state)
             self.event_handlers.job(job, _OWN_WRITE_SECONDS)
-            log.info("created job", extra={**separation.about, "stage": creation.stage, "job": creation.name})
+            log.info("created job", extra={**separation.log_fields, "stage": creation.stage, "job": creation.name})
         finally:
             self.limiter.release(separation.uid)
 
@@ -168,10 +168,10 @@ class Applier:
         self._received(resource, separation, 0.0 if status.finished_at else _OWN_WRITE_SECONDS)
         now = self._now()
         _log_transition(separation, status)
-        change = account(observed, status, now, self.settings)
+        change = status_change_of(observed, status, now, self.settings)
         for notify in self.on_write:
             notify(change)
-        self._notify(separation, progress_of(separation, status, self._targets(separation)))
+        self._notify(separation, progress_webhooks(separation, status, self._targets(separation)))
         for event in events_of(separation, status, now):
             await self._post_event(namespace, event)
 
@@ -215,7 +215,7 @@ class Applier:
         except ConflictError:
             await self._read_again(separation)
             raise DecideAgain from None
-        log.info("deleted expired SeparationJob", extra=separation.about)
+        log.info("deleted expired SeparationJob", extra=separation.log_fields)
 
     def _now(self) -> datetime:
         return self.cluster.clock.now()
@@ -224,7 +224,13 @@ class Applier:
 def _log_transition(separation: Separation, after: SeparationJobStatus) -> None:
     """Log one line for each status write: at INFO if the phase or the run changed, else at DEBUG."""
     before = separation.status
-    extra = {**separation.about, "stage": after.stage, "reason": after.reason, "phase": after.phase, "job": after.job}
+    extra = {
+        **separation.log_fields,
+        "stage": after.stage,
+        "reason": after.reason,
+        "phase": after.phase,
+        "job": after.job,
+    }
     if after.failure is not None:
         extra["code"] = after.failure.code
     changed = (before.phase, before.run) != (after.phase, after.run)

@@ -199,7 +199,7 @@ class ConcurrencyLimiter:
 
 
 def _place(separation: Separation) -> _Place:
-    return separation.place, separation.name
+    return separation.queue_key, separation.name
 
 
 def host_of(source: Source) -> str:

@@ -6,7 +6,7 @@ from stemyard_contract.handover import MANIFEST_FILE, Asked, Copied, Manifest, R
 from stemyard_contract.identity import object_prefix, object_token
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.decision.actions import CopyStems
-from stemyard_operator.decision.commit_marks import MARK_LIMIT, files_of
+from stemyard_operator.decision.commit_marks import MARK_LIMIT, manifest_files
 from stemyard_operator.model.separation import Separation
 
 
@@ -40,7 +40,7 @@ async def copy_stems(objects: ObjectStoreClient, copy: CopyStems, separation: Se
     source_prefix = copy.manifest_key.rpartition("/")[0] + "/"
     token = object_token(separation.uid, separation.spec.run, copy.uid, Room.STEMS)
     own_prefix = object_prefix(install_id, Room.STEMS, separation.track_id, token)
-    for file in files_of(original):
+    for file in manifest_files(original):
         if not await objects.copy(source_prefix + file.file, own_prefix + file.file):
             await objects.remove(own_prefix)
             return False

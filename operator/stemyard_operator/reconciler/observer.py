@@ -11,7 +11,7 @@ from stemyard_operator.clients.kubernetes import KubernetesClient, jobs_path, po
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.decision.actions import ConfirmJobAbsent, FindMark, Query, ReadPods, ReadWorkload
-from stemyard_operator.decision.commit_marks import MARK_LIMIT, Found, files, home, verified
+from stemyard_operator.decision.commit_marks import MARK_LIMIT, Found, file_sizes, marks_prefix, verify_mark
 from stemyard_operator.decision.status_draft import TICK_SECONDS
 from stemyard_operator.errors import NotFoundError
 from stemyard_operator.informer.cluster_cache import ClusterCache
@@ -67,23 +67,23 @@ class Observer:
             separation=separation,
             jobs=jobs,
             pods={**run_state.ended_pods, **answers.pods},
-            seen=run_state.last_seen,
+            last_seen_pods=run_state.last_seen,
             source=run_state.source,
             manifest=run_state.manifest,
-            looked=frozenset(answers.looked),
+            searched_marks=frozenset(answers.looked),
             workloads=answers.workloads,
-            absent=frozenset(answers.absent),
-            foreign=frozenset(run_state.foreign_jobs),
-            room=self._room(separation, jobs, run_state),
-            rest_seconds=self.limiter.spacing_delay(separation),
+            absent_jobs=frozenset(answers.absent),
+            foreign_jobs=frozenset(run_state.foreign_jobs),
+            free_stages=self._room(separation, jobs, run_state),
+            host_pause_seconds=self.limiter.spacing_delay(separation),
             duplicates=() if over else self._duplicates_of(separation, run_state),
             disruptions=run_state.disruptions,
             progress=await self.progress.percent(separation) if progress_due else None,
             started_at=run_state.started_at,
-            quiet_seconds=quiet,
-            attempted=self.dispatcher.results(separation.uid),
-            attempted_seconds=self.dispatcher.results_age(separation.uid),
-            in_hand=self.dispatcher.in_hand(separation.uid),
+            seconds_since_write=quiet,
+            attempt_results=self.dispatcher.results(separation.uid),
+            attempt_results_age=self.dispatcher.results_age(separation.uid),
+            in_flight=self.dispatcher.in_hand(separation.uid),
             endpoints=self.webhook_secrets.endpoints,
         )
 
@@ -167,7 +167,7 @@ class Observer:
             found = await self._read_mark(query.reference.key, query, separation)
             if found is not None or query.any_run:
                 return found
-        prefix = home(separation, query.stage, self.settings.stemyard_install_id)
+        prefix = marks_prefix(separation, query.stage, self.settings.stemyard_install_id)
         for key in await self.objects.keys(prefix):
             if key.endswith(f"/{query.stage.mark_file}"):
                 found = await self._read_mark(key, query, separation)
@@ -176,17 +176,17 @@ class Observer:
         return None
 
     async def _read_mark(self, key: str, query: FindMark, separation: Separation) -> Found | None:
-        if not key.startswith(home(separation, query.stage, self.settings.stemyard_install_id)):
+        if not key.startswith(marks_prefix(separation, query.stage, self.settings.stemyard_install_id)):
             return None
         content = await self.objects.get(key, MARK_LIMIT)
         found = (
-            verified(content, key, query, separation, self.settings.stemyard_install_id)
+            verify_mark(content, key, query, separation, self.settings.stemyard_install_id)
             if content is not None
             else None
         )
         if found is None:
             return None
-        return found if await self._are_stored(files(found), key.removesuffix(query.stage.mark_file)) else None
+        return found if await self._are_stored(file_sizes(found), key.removesuffix(query.stage.mark_file)) else None
 
     async def _are_stored(self, sizes: Mapping[str, int], prefix: str) -> bool:
         """Return whether these objects have these sizes: one HEAD request for one object, else one list."""

@@ -84,7 +84,7 @@ class DeliveryAttempts:
             key=wanted.key,
         )
         told = {"webhook": parcel.id, "event": record.event.value, "status": record.status, "error": record.error}
-        log.info("attempted a webhook", extra={**separation.about, **told})
+        log.info("attempted a webhook", extra={**separation.log_fields, **told})
         for notify in self._on_attempt:
             notify(separation.track_id, record)
         return attempted

@@ -9,7 +9,7 @@ from stemyard_contract.event_types import ENDS, EventType
 from stemyard_contract.separationjob import SeparationJobSpec
 from stemyard_operator.config.settings import load_settings
 from stemyard_operator.config.webhook_endpoints import Endpoints, EndpointsError, parse
-from stemyard_operator.decision.webhook_targets import Target, named, targets
+from stemyard_operator.decision.webhook_targets import Target, requested_targets, targets
 from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.webhooks.secrets import EndpointRemovedError, WebhookSecrets
 from tests.operator.world import INSTALL, SPEC, settings
@@ -64,7 +64,7 @@ def test_an_address_is_told_once_of_all_that_anybody_wants_it_told() -> None:
         claims=[{"key": "b", "webhook": OTHER, "webhookEvents": ["separation.failed"]}, {"key": "c", "webhook": OTHER}],
     )
     assert told(wanted, parse(FILE))[OTHER] == Target(OTHER, ENDS | {EventType.STARTED}, "lent")
-    assert [one.url for one in named(wanted, parse(FILE))] == [OTHER]
+    assert [one.url for one in requested_targets(wanted, parse(FILE))] == [OTHER]
 
 
 def test_a_key_cannot_borrow_the_secret_of_anothers_endpoint() -> None:

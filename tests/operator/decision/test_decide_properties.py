@@ -12,7 +12,7 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_contract.separationjob import TERMINAL_PHASES, Phase
 from stemyard_operator.decision.actions import FindMark
-from stemyard_operator.decision.commit_marks import files
+from stemyard_operator.decision.commit_marks import file_sizes
 from stemyard_operator.model.job import job_of
 from stemyard_operator.model.observed import Duplicate, FoundManifest, FoundSource
 from tests.operator.world import SPEC, World, mark_of, stamp
@@ -59,7 +59,7 @@ class Separations(RuleBasedStateMachine):
         def noted(question: FindMark) -> FoundSource | FoundManifest | None:
             found = find(question)
             if found is not None:
-                self.verified |= {found.reference.key, *files(found)}
+                self.verified |= {found.reference.key, *file_sizes(found)}
             return found
 
         self.world.find = noted  # type: ignore[method-assign]

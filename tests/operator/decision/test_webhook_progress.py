@@ -8,7 +8,7 @@ from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import Phase, SeparationJobSpec, SeparationJobStatus
 from stemyard_contract.webhook import webhook_id
 from stemyard_operator.config.webhook_endpoints import NONE
-from stemyard_operator.decision.webhook_progress import ProgressWebhook, progress_of, start_of
+from stemyard_operator.decision.webhook_progress import ProgressWebhook, progress_webhooks, started_webhooks
 from stemyard_operator.decision.webhook_targets import Target, targets
 from tests.operator.decision.test_webhook_outbox import TRACK
 from tests.operator.world import SPEC, START, World, settings
@@ -25,7 +25,7 @@ def separated(*told: Target) -> tuple[World, list[ProgressWebhook]]:
         before = world.separation
         decision = world.step()
         if decision.status is not None:
-            notices.extend(progress_of(before, decision.status, told))
+            notices.extend(progress_webhooks(before, decision.status, told))
 
     for stage in WorkStage:
         for _ in range(3):
@@ -58,7 +58,7 @@ def test_whoever_wants_to_is_told_how_far_it_is_by_the_writes_made_anyway() -> N
 def test_the_start_is_told_until_the_status_knows_of_it() -> None:
     world, told = World(), [Target(ONE, EVERYTHING), Target(TWO, frozenset({EventType.STARTED}), "crm", "team-a")]
     world.settle()
-    found = start_of(world.separation, [*told, Target("https://other.example.com", ENDS)])
+    found = started_webhooks(world.separation, [*told, Target("https://other.example.com", ENDS)])
     assert [(one.url, one.event, one.endpoint, one.key) for one in found] == [
         (ONE, EventType.STARTED, None, None),
         (TWO, EventType.STARTED, "crm", "team-a"),
@@ -70,15 +70,15 @@ def test_the_start_is_told_until_the_status_knows_of_it() -> None:
     )
     running = world.separation
     knows = running.status.model_copy(update={"started_at": world.now})
-    assert start_of(replace(running, status=knows), told) == []
+    assert started_webhooks(replace(running, status=knows), told) == []
     earlier = replace(running, spec=running.spec.model_copy(update={"run": 2}), status=knows)
-    assert [one.run for one in start_of(earlier, told)] == [2, 2]
+    assert [one.run for one in started_webhooks(earlier, told)] == [2, 2]
 
 
 def test_the_end_is_no_progress_and_another_run_starts_anew() -> None:
     world, _ = separated()
     before, told = world.separation, [Target(ONE, EVERYTHING)]
-    assert progress_of(replace(before, status=SeparationJobStatus(run=1)), before.status, told) == []
+    assert progress_webhooks(replace(before, status=SeparationJobStatus(run=1)), before.status, told) == []
     after = SeparationJobStatus(run=2, progress=10, phase=Phase.SEPARATING)
-    [found] = progress_of(before, after, told)
+    [found] = progress_webhooks(before, after, told)
     assert found.id == webhook_id(TRACK, 2, EventType.PROGRESS, ONE, 10)

@@ -167,9 +167,9 @@ def test_the_queue_deadline_holds_for_kueue_too(config: Settings) -> None:
 @pytest.mark.parametrize(
     ("told", "reason", "message"),
     [
-        ([], "WaitingForQuota", "Kueue has not said why yet."),
+        ([], "WaitingForQuota", "Kueue has not stated a reason yet."),
         ([("QuotaReserved", "False", "Pending", "no quota")], "WaitingForQuota", "Pending: no quota"),
-        ([("QuotaReserved", "True", "QuotaReserved", "")], "WaitingForQuota", "Kueue has not said why yet."),
+        ([("QuotaReserved", "True", "QuotaReserved", "")], "WaitingForQuota", "Kueue has not stated a reason yet."),
         ([("Evicted", "True", "Preempted", "by x"), ("QuotaReserved", "False", "Pending", "")], "Evicted", None),
         ([("Evicted", "False", "QuotaReserved", ""), ("QuotaReserved", "False", "Inadmissible", "no queue")],
          "WaitingForQuota", "Inadmissible: no queue"),

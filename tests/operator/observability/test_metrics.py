@@ -15,7 +15,7 @@ from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.clients.kubernetes import jobs_path, leases_path, pods_path, right_of, separations_path
 from stemyard_operator.config.profiles import Gpu, Profile, StageProfile
-from stemyard_operator.decision.status_change import Span, StatusChange, account
+from stemyard_operator.decision.status_change import Span, StatusChange, status_change_of
 from stemyard_operator.health import Health
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.mirror.writer import MirrorWriter
@@ -67,7 +67,7 @@ def accounts(world: World) -> list[StatusChange]:
 
     def watched(decision: Any) -> None:
         if decision.status is not None:
-            found.append(account(world.observed(), decision.status, world.now, world.config))
+            found.append(status_change_of(world.observed(), decision.status, world.now, world.config))
         write(decision)
 
     world._write = watched  # type: ignore[method-assign]
