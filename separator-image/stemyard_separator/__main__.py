@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.handover import Assignment, Outcome, WorkStage
-from stemyard_separator.audio.lame import prefer_optimised_lame
+from stemyard_separator.audio.lame import preload_optimised_lame
 from stemyard_separator.errors import ConfigurationError
 from stemyard_separator.logs import log_failure, start_logging
-from stemyard_separator.process import leave_cores_to_networks, stop_on_sigterm
-from stemyard_separator.settings import Settings
+from stemyard_separator.process import limit_blas_threads, stop_on_sigterm
+from stemyard_separator.settings import SeparatorSettings
 
 if TYPE_CHECKING:
     from stemyard_separator.engines.protocol import Engine
@@ -23,8 +23,8 @@ _CONFIG_EXIT: Final = FAILURES[FailureCode.INTERNAL_CONFIG].exit_code
 
 def main() -> int:
     """Run one stage, or what the command line says; return the exit code of the failure table."""
-    leave_cores_to_networks()
-    prefer_optimised_lame()
+    limit_blas_threads()
+    preload_optimised_lame()
     if sys.argv[1:2] == ["run"]:
         from stemyard_separator.cli.run import run_locally
 
@@ -36,7 +36,7 @@ def main() -> int:
     stop_on_sigterm()
     start_logging()
     try:
-        settings = Settings.from_environment(os.environ)
+        settings = SeparatorSettings.from_environment(os.environ)
         assignment = _assignment(settings)
     except (ValidationError, ConfigurationError) as error:
         log_failure("misconfigured", reason=_reason(error))
@@ -50,13 +50,13 @@ def main() -> int:
     return _leave(run_stage(assignment, settings, loading), settings)
 
 
-def _loading(assignment: Assignment, settings: Settings) -> "Future[Engine] | None":
+def _loading(assignment: Assignment, settings: SeparatorSettings) -> "Future[Engine] | None":
     """Begin to load the model before all else is imported, which takes about as long."""
     if assignment.stage is WorkStage.FETCH:
         return None
-    from stemyard_separator.stages.model_loading import load_meanwhile
+    from stemyard_separator.stages.model_loading import start_loading
 
-    return load_meanwhile(assignment, settings)
+    return start_loading(assignment, settings)
 
 
 def _broken(assignment: Assignment, error: ImportError) -> Outcome:
@@ -66,7 +66,7 @@ def _broken(assignment: Assignment, error: ImportError) -> Outcome:
     return Outcome(stage=assignment.stage, code=FailureCode.INTERNAL, message=message)
 
 
-def _assignment(settings: Settings) -> Assignment:
+def _assignment(settings: SeparatorSettings) -> Assignment:
     if not settings.assignment or not settings.pod_uid:
         raise ConfigurationError("STEMYARD_ASSIGNMENT and STEMYARD_POD_UID must be set.")
     return Assignment.model_validate_json(settings.assignment)
@@ -78,7 +78,7 @@ def _reason(error: ValidationError | ConfigurationError) -> str:
     return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
 
 
-def _leave(outcome: Outcome, settings: Settings) -> int:
+def _leave(outcome: Outcome, settings: SeparatorSettings) -> int:
     """Write the Outcome where kubelet reads it; return the exit code that says the same."""
     try:
         settings.termination_path.write_text(outcome.dump())

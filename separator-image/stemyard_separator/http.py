@@ -24,7 +24,7 @@ class HttpError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """A complete answer."""
 
     status: int
@@ -37,7 +37,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
+class StreamedResponse:
     """An answer whose body is still to be read, as it was sent; header names are in lower case."""
 
     status: int
@@ -45,7 +45,7 @@ class Download:
     blocks: Iterator[bytes]
 
     @property
-    def stated_bytes(self) -> int | None:
+    def content_length(self) -> int | None:
         """Content-Length, where it is given."""
         text = self.headers.get("content-length", "")
         return int(text) if text.isdecimal() else None
@@ -62,7 +62,7 @@ class HttpClient:
         trusted = ssl.create_default_context(cafile=own) if own else True
         self._client = httpx.Client(trust_env=False, follow_redirects=False, verify=trusted)
 
-    def post_json(self, url: str, body: str, token: str, seconds: float) -> Answer:
+    def post_json(self, url: str, body: str, token: str, seconds: float) -> HttpResponse:
         """POST a JSON text with a bearer token.
 
         Raises:
@@ -71,9 +71,9 @@ class HttpClient:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
         with _named_errors():
             response = self._client.post(url, content=body.encode(), headers=headers, timeout=seconds)
-            return Answer(response.status_code, response.content)
+            return HttpResponse(response.status_code, response.content)
 
-    def put_file(self, url: str, path: Path, headers: Mapping[str, str]) -> Answer:
+    def put_file(self, url: str, path: Path, headers: Mapping[str, str]) -> HttpResponse:
         """PUT a file with its exact length.
 
         Raises:
@@ -84,10 +84,12 @@ class HttpClient:
             response = self._client.put(
                 url, content=iter(lambda: file.read(_BLOCK), b""), headers=sent, timeout=_timeout()
             )
-            return Answer(response.status_code, response.content)
+            return HttpResponse(response.status_code, response.content)
 
     @contextmanager
-    def download(self, url: str, headers: Mapping[str, str], server_name: str | None = None) -> Iterator[Download]:
+    def download(
+        self, url: str, headers: Mapping[str, str], server_name: str | None = None
+    ) -> Iterator[StreamedResponse]:
         """GET an address; its body comes in blocks.
 
         Args:
@@ -104,7 +106,7 @@ class HttpClient:
                 request.extensions["sni_hostname"] = server_name
             response = self._client.send(request, stream=True)
         try:
-            yield Download(response.status_code, dict(response.headers), _blocks(response))
+            yield StreamedResponse(response.status_code, dict(response.headers), _blocks(response))
         finally:
             response.close()
 

@@ -12,7 +12,7 @@ from typing import Final
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
 
-def leave_cores_to_networks() -> None:
+def limit_blas_threads() -> None:
     """Have numpy's BLAS, once it is imported, start no threads: they would spin for work that is never theirs."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -62,7 +62,7 @@ def end_group(group: int) -> None:
 
 
 @contextlib.contextmanager
-def owned_process(process: subprocess.Popen[str]) -> Iterator[None]:
+def killed_on_exit(process: subprocess.Popen[str]) -> Iterator[None]:
     """End a process group with the block or with this process, whichever is first."""
     _processes.add(process.pid)
     try:

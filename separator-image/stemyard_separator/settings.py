@@ -13,7 +13,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PREFIX: Final = "STEMYARD_"
 
 
-class Settings(BaseModel):
+class SeparatorSettings(BaseModel):
     """Environment variables `STEMYARD_<FIELD>`; all have defaults that fit the pod the operator makes.
 
     Read here and not by pydantic-settings: importing that is a tenth of what a stage needs to start.

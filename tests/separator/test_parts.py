@@ -13,15 +13,15 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.quality import DEFAULT_QUALITY, Quality
 from stemyard_separator.audio.channels import stereo_matrix
 from stemyard_separator.audio.decode import exponent_for
-from stemyard_separator.audio.measurements import Meter
+from stemyard_separator.audio.measurements import PcmMeter
 from stemyard_separator.audio.render import gain_for
 from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
-from stemyard_separator.engines.registry import asked_device
+from stemyard_separator.engines.registry import resolve_device
 from stemyard_separator.engines.stft import Analysis, Synthesis
 from stemyard_separator.errors import SourceError, redact
 from stemyard_separator.models.checkpoint import UnsafeCheckpointError, read_checkpoint
 from stemyard_separator.process import granted_cores
-from stemyard_separator.settings import Settings
+from stemyard_separator.settings import SeparatorSettings
 
 GENERATOR = np.random.default_rng(5)
 
@@ -52,7 +52,7 @@ def test_the_spectrum_is_that_of_centred_frames() -> None:
 
 def test_statistics_do_not_depend_on_the_blocks() -> None:
     pcm = GENERATOR.integers(-(2**23), 2**23, (2, 100_000)).astype(np.int32)
-    meter = Meter()
+    meter = PcmMeter()
     for start in (0, 1, 500, 70_000):
         stop = {0: 1, 1: 500, 500: 70_000, 70_000: 100_000}[start]
         meter.update(pcm[:, start:stop])
@@ -153,7 +153,7 @@ def test_errors_say_the_sentence_and_the_detail_without_links() -> None:
     ],
 )
 def test_a_gpu_that_the_pod_was_given_was_asked_for(setting: str, given: dict[str, str], device: str) -> None:
-    assert asked_device(setting, given) == device
+    assert resolve_device(setting, given) == device
 
 
 def checkpoint(value: object) -> bytes:
@@ -176,14 +176,16 @@ def test_a_checkpoint_may_hold_arrays_only(value: object, capsys: pytest.Capture
 
 
 def test_settings_read_networks() -> None:
-    read = Settings.from_environment({"STEMYARD_FETCH_ALLOWED_CIDRS": "127.0.0.1/32, fd00::/8", "HOME": "/tmp"})
+    read = SeparatorSettings.from_environment(
+        {"STEMYARD_FETCH_ALLOWED_CIDRS": "127.0.0.1/32, fd00::/8", "HOME": "/tmp"}
+    )
 
     assert [str(network) for network in read.fetch_allowed_cidrs] == ["127.0.0.1/32", "fd00::/8"]
-    assert Settings.from_environment({}).fetch_allowed_cidrs == ()
+    assert SeparatorSettings.from_environment({}).fetch_allowed_cidrs == ()
 
 
 def test_settings_are_read_from_text_and_variables_of_other_parts_are_none_of_theirs() -> None:
-    read = Settings.from_environment(
+    read = SeparatorSettings.from_environment(
         {"STEMYARD_THREADS": "3", "STEMYARD_COMPILE": "true", "STEMYARD_WORK_DIR": "/elsewhere", "STEMYARD_CACHE": "x"}
     )
 
@@ -193,7 +195,7 @@ def test_settings_are_read_from_text_and_variables_of_other_parts_are_none_of_th
 @pytest.mark.parametrize(("name", "text"), [("threads", "0"), ("threads", ""), ("device", "tpu"), ("compile", "maybe")])
 def test_a_setting_without_sense_is_refused_by_its_name(name: str, text: str) -> None:
     with pytest.raises(ValidationError) as refused:
-        Settings.from_environment({f"STEMYARD_{name.upper()}": text})
+        SeparatorSettings.from_environment({f"STEMYARD_{name.upper()}": text})
 
     assert refused.value.errors()[0]["loc"] == (name,)
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 LEFT = """
-from stemyard_separator.process import leave_cores_to_networks
-leave_cores_to_networks()
+from stemyard_separator.process import limit_blas_threads
+limit_blas_threads()
 import os, numpy
 print(len(os.listdir("/proc/self/task")))
 """

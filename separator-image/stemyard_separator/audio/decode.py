@@ -10,12 +10,12 @@ import numpy as np
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import SAMPLE_RATE
-from stemyard_separator.audio.measurements import FULL_SCALE, Measurements, Meter
+from stemyard_separator.audio.measurements import FULL_SCALE, Measurements, PcmMeter
 from stemyard_separator.audio.media import FlacWriter, Pcm24, SourceMedia
 from stemyard_separator.engines.protocol import Samples
 from stemyard_separator.errors import SourceError
 
-LEAST_SECONDS: Final = 0.1
+MIN_SECONDS: Final = 0.1
 _LARGEST: Final = FULL_SCALE - 1
 _LARGEST_EXPONENT: Final = 64
 _BLOCK: Final = SAMPLE_RATE
@@ -42,7 +42,7 @@ class DecodedAudio:
     artist: str | None
 
 
-def decode(source: Path, target: Path, longest_seconds: float, watch: Watch) -> DecodedAudio:
+def decode(source: Path, target: Path, max_seconds: float, watch: Watch) -> DecodedAudio:
     """Decode `source` into the FLAC `target`; memory held does not grow with its length.
 
     Raises:
@@ -51,8 +51,8 @@ def decode(source: Path, target: Path, longest_seconds: float, watch: Watch) -> 
     exponent = 1
     while True:
         with SourceMedia(source) as media:
-            _check_stated(media, longest_seconds)
-            audio, peak = _write(media, target, exponent, longest_seconds, watch)
+            _check_stated(media, max_seconds)
+            audio, peak = _write(media, target, exponent, max_seconds, watch)
         needed = exponent_for(peak)
         if needed <= exponent:
             return audio
@@ -72,31 +72,31 @@ def exponent_for(peak: float) -> int:
 
 
 def _write(
-    media: SourceMedia, target: Path, exponent: int, longest_seconds: float, watch: Watch
+    media: SourceMedia, target: Path, exponent: int, max_seconds: float, watch: Watch
 ) -> tuple[DecodedAudio, float]:
-    meter, peak = Meter(), 0.0
+    meter, peak = PcmMeter(), 0.0
     with FlacWriter(target) as writer:
-        for block in _bounded(media, longest_seconds):
+        for block in _bounded(media, max_seconds):
             peak = max(peak, float(np.abs(block).max()))
             pcm = _quantised(block, exponent)
             meter.update(pcm)
             writer.write_pcm(pcm)
             watch(media.fraction)
     measured = meter.result()
-    if measured.samples < ceil(LEAST_SECONDS * SAMPLE_RATE):
+    if measured.samples < ceil(MIN_SECONDS * SAMPLE_RATE):
         raise _too_short(measured.samples)
     return DecodedAudio(target, exponent, measured, media.tag("title"), media.tag("artist")), peak
 
 
-def _check_stated(media: SourceMedia, longest_seconds: float) -> None:
+def _check_stated(media: SourceMedia, max_seconds: float) -> None:
     """Refuse what says that it is too long before an hour of it is decoded; what says less is counted anyway."""
-    stated = media.stated_seconds
-    if stated is not None and stated > longest_seconds:
-        raise _too_long(longest_seconds, f"It lasts {stated:.0f} s; ")
+    stated = media.declared_seconds
+    if stated is not None and stated > max_seconds:
+        raise _too_long(max_seconds, f"It lasts {stated:.0f} s; ")
 
 
-def _too_long(longest_seconds: float, lasts: str = "") -> SourceError:
-    detail = f"{lasts}at most {longest_seconds:g} s are accepted."
+def _too_long(max_seconds: float, lasts: str = "") -> SourceError:
+    detail = f"{lasts}at most {max_seconds:g} s are accepted."
     return SourceError(FailureCode.SOURCE_TOO_LONG, detail[0].upper() + detail[1:])
 
 
@@ -104,17 +104,17 @@ def _too_short(samples: int) -> SourceError:
     if not samples:
         return SourceError(FailureCode.SOURCE_UNDECODABLE, "Its audio track is empty.")
     return SourceError(
-        FailureCode.SOURCE_TOO_SHORT, f"It lasts {samples / SAMPLE_RATE:.3f} s; at least {LEAST_SECONDS} s are needed."
+        FailureCode.SOURCE_TOO_SHORT, f"It lasts {samples / SAMPLE_RATE:.3f} s; at least {MIN_SECONDS} s are needed."
     )
 
 
-def _bounded(media: SourceMedia, longest_seconds: float) -> Iterator[Samples]:
+def _bounded(media: SourceMedia, max_seconds: float) -> Iterator[Samples]:
     """Yield non-empty blocks of about a second until the track is over or too long."""
-    limit, samples = int(longest_seconds * SAMPLE_RATE), 0
+    limit, samples = int(max_seconds * SAMPLE_RATE), 0
     for block in _gathered(media.blocks()):
         samples += block.shape[1]
         if samples > limit:
-            raise _too_long(longest_seconds)
+            raise _too_long(max_seconds)
         if not np.isfinite(block).all():
             raise SourceError(FailureCode.SOURCE_UNDECODABLE, "Some of its samples are not numbers.")
         yield block

@@ -41,7 +41,7 @@ class Encoding:
     container_options: Mapping[str, str] = field(default_factory=dict)
 
 
-def encoding_of(output: Output) -> Encoding:
+def encoding_for(output: Output) -> Encoding:
     """Return how `output` is made."""
     match output.format:
         case "flac":
@@ -96,7 +96,7 @@ def _wav(bits: int) -> Encoding:
     return Encoding(codec, "wav", kind, bits=0 if bits == 32 else bits, container_options=options)
 
 
-def tags_of(media: MediaMetadata, stem: Stem, model: str) -> dict[str, str]:
+def stem_tags(media: MediaMetadata, stem: Stem, model: str) -> dict[str, str]:
     """Return the tags of a stem; `comment` says again what containers without free tags cannot."""
     source = media.media_id or media.webpage_url or ""
     comment = f"{stem} separated by Stemyard, model {model}" + (f", source {source}" if source else "")

@@ -21,7 +21,7 @@ CALLED: Final = (
 """What FFmpeg calls. All of it comes from one library: the state they share is laid out as each was compiled."""
 
 
-def prefer_optimised_lame() -> None:
+def preload_optimised_lame() -> None:
     """Load the optimised LAME, if it is here and whole; to be called before `av` is imported."""
     spec = find_spec("lameenc")
     if spec is None or spec.origin is None:

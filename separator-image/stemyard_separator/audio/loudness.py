@@ -40,7 +40,7 @@ class Levels:
     true_peak: float | None
 
 
-def rounded(level: float | None) -> float | None:
+def round_level(level: float | None) -> float | None:
     """Return a level as it is told: to a hundredth of a decibel."""
     return None if level is None else round(level, 2)
 

@@ -12,7 +12,7 @@ FULL_SCALE: Final = 1 << 23
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """What `Meter` found; levels are relative to full scale."""
+    """What `PcmMeter` found; levels are relative to full scale."""
 
     samples: int
     peak: float
@@ -21,7 +21,7 @@ class Measurements:
     sha256: str
 
 
-class Meter:
+class PcmMeter:
     """Takes (2, n) blocks of 24-bit samples.
 
     Mean and deviation are merged block by block in float64 (Chan, Golub, LeVeque 1979), so they do not drift.

@@ -20,7 +20,7 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import SAMPLE_RATE
 from stemyard_contract.output import Output
 from stemyard_separator.audio.channels import stereo_matrix
-from stemyard_separator.audio.formats import Encoding, encoding_of
+from stemyard_separator.audio.formats import Encoding, encoding_for
 from stemyard_separator.audio.lame import lame_version
 from stemyard_separator.engines.protocol import Samples
 from stemyard_separator.errors import SourceError
@@ -76,7 +76,7 @@ class SourceMedia:
         return None
 
     @property
-    def stated_seconds(self) -> float | None:
+    def declared_seconds(self) -> float | None:
         """How long the file says it is; None where it does not say so, or only FFmpeg's guess is known."""
         stream = self._file.streams.audio[0]
         if stream.duration is None or stream.time_base is None or _GUESSED & set(self._file.format.name.split(",")):
@@ -251,7 +251,7 @@ class FlacWriter(StemWriter):
     """Writes the 24-bit FLAC that fetch hands to separate."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, encoding_of(Output(format="flac", bit_depth=24)))
+        super().__init__(path, encoding_for(Output(format="flac", bit_depth=24)))
 
 
 class Readable(Protocol):
@@ -271,7 +271,7 @@ def read_flac(source: Path | Readable, exponent: int) -> Iterator[Samples]:
                 yield planes * scale
 
 
-def stated_samples(path: Path) -> int:
+def declared_samples(path: Path) -> int:
     """Return how many samples per channel a decoder will give, as the file's header says."""
     with av.open(str(path)) as file:
         stream = file.streams.audio[0]

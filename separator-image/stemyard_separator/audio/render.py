@@ -15,9 +15,9 @@ from stemyard_contract.handover import peaks_file
 from stemyard_contract.output import Output
 from stemyard_separator.audio.decode import Watch
 from stemyard_separator.audio.encode import StemEncoder, StemPlan
-from stemyard_separator.audio.formats import encoding_of
+from stemyard_separator.audio.formats import encoding_for
 from stemyard_separator.audio.loudness import Levels
-from stemyard_separator.audio.media import stated_samples
+from stemyard_separator.audio.media import declared_samples
 from stemyard_separator.engines.protocol import Samples, StemBlock
 from stemyard_separator.errors import ModelError, StageError
 
@@ -78,7 +78,7 @@ class Renderer:
     def __init__(
         self, folder: Path, stems: Sequence[Stem], output: Output, samples: int, tags: Tags = _NO_TAGS
     ) -> None:
-        encoding = encoding_of(output)
+        encoding = encoding_for(output)
         self._plans = {
             stem: StemPlan(
                 folder / f"{stem}.{output.format}", folder / peaks_file(stem), samples, encoding, tags.get(stem, {})
@@ -148,7 +148,7 @@ class Renderer:
 
     def _check_lengths(self) -> None:
         for plan in self._plans.values():
-            stated = stated_samples(plan.path)
+            stated = declared_samples(plan.path)
             if abs(stated - self._samples) > self._tolerance:
                 detail = f"{plan.path.name} has {stated} samples instead of {self._samples}."
                 raise StageError(FailureCode.ARTIFACT_MISMATCH, detail)

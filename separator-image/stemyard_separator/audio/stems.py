@@ -8,10 +8,10 @@ from stemyard_contract.findings import Stem
 from stemyard_contract.handover import MediaMetadata
 from stemyard_contract.output import Output
 from stemyard_separator.audio.decode import Watch
-from stemyard_separator.audio.formats import tags_of
+from stemyard_separator.audio.formats import stem_tags
 from stemyard_separator.audio.media import Readable, read_flac
 from stemyard_separator.audio.render import Renderer, Rendering, gain_for
-from stemyard_separator.engines.protocol import Engine, Track
+from stemyard_separator.engines.protocol import Engine, MixStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class FetchedAudio:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RenderOptions:
     """What to make of a track.
 
     Attributes:
@@ -42,15 +42,15 @@ class Wanted:
     model: str
 
 
-def render_stems(engine: Engine, audio: FetchedAudio, folder: Path, wanted: Wanted, watch: Watch) -> Rendering:
+def render_stems(engine: Engine, audio: FetchedAudio, folder: Path, wanted: RenderOptions, watch: Watch) -> Rendering:
     """Separate a track and encode the wanted stems into `folder`; `watch` hears how far it is, 0 to 1.
 
     Raises:
         StageError: SEPARATION_INVALID, OUT_OF_MEMORY or ARTIFACT_MISMATCH.
     """
     scale = 2.0**audio.exponent
-    track = Track(audio.samples, audio.mean * scale, audio.standard_deviation * scale)
+    track = MixStatistics(audio.samples, audio.mean * scale, audio.standard_deviation * scale)
     blocks = engine.separate(read_flac(audio.flac, audio.exponent), track)
-    tags = {stem: tags_of(audio.media, stem, wanted.model) for stem in wanted.stems}
+    tags = {stem: stem_tags(audio.media, stem, wanted.model) for stem in wanted.stems}
     renderer = Renderer(folder, wanted.stems, wanted.output, audio.samples, tags)
     return renderer.render(blocks, gain_for(audio.peak * scale), watch, silent=not audio.peak)

@@ -20,14 +20,14 @@ from typing import Any, Final
 from stemyard_contract.findings import Stem
 from stemyard_contract.handover import SAMPLE_RATE, MediaMetadata, peaks_file
 from stemyard_separator.audio.decode import DecodedAudio, decode
-from stemyard_separator.audio.loudness import rounded
+from stemyard_separator.audio.loudness import round_level
 from stemyard_separator.audio.media import library_versions
 from stemyard_separator.audio.render import Rendering
-from stemyard_separator.audio.stems import FetchedAudio, Wanted, render_stems
+from stemyard_separator.audio.stems import FetchedAudio, RenderOptions, render_stems
 from stemyard_separator.cli.arguments import output_of, parse
 from stemyard_separator.cli.progress_bar import Bar, clock
 from stemyard_separator.engines.protocol import Engine
-from stemyard_separator.engines.registry import Loading, load_engine
+from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.errors import StageError
 from stemyard_separator.models.folder import file_sha256
 from stemyard_separator.process import granted_cores
@@ -71,7 +71,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _load(given: Namespace) -> Engine:
     threads = given.threads or granted_cores()
     stems = frozenset(given.stems)
-    return load_engine(Loading(given.model, given.model_dir, threads, stems, given.device, given.preset, given.compile))
+    return load_engine(
+        EngineOptions(given.model, given.model_dir, threads, stems, given.device, given.preset, given.compile)
+    )
 
 
 def _separate_one(given: Namespace, engine: Engine, path: Path) -> int:
@@ -100,7 +102,7 @@ def _separated(given: Namespace, engine: Engine, path: Path) -> _Separated:
         folder, began = Path(name), time.monotonic()
         decoded = decode(path, folder / "audio.flac", _LONGEST_SECONDS, lambda done: bar.update("decoding", done))
         middle = time.monotonic()
-        wanted = Wanted(given.stems, output_of(given), given.model)
+        wanted = RenderOptions(given.stems, output_of(given), given.model)
         rendering = render_stems(
             engine, _fetched(decoded, path), folder, wanted, lambda done: bar.update("separating", done)
         )
@@ -173,8 +175,8 @@ def _stem(done: _Separated, stem: Stem) -> dict[str, Any]:
         "file": str(file),
         "bytes": file.stat().st_size,
         "sha256": file_sha256(file),
-        "integrated_loudness": rounded(levels.integrated_loudness),
-        "true_peak": rounded(levels.true_peak),
+        "integrated_loudness": round_level(levels.integrated_loudness),
+        "true_peak": round_level(levels.true_peak),
     }
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from stemyard_contract.handover import SAMPLE_RATE
 from stemyard_contract.output import AudioFormat, Output
 from stemyard_separator.audio.decode import decode
-from stemyard_separator.audio.formats import encoding_of
-from stemyard_separator.audio.media import StemWriter, library_versions, stated_samples
+from stemyard_separator.audio.formats import encoding_for
+from stemyard_separator.audio.media import StemWriter, declared_samples, library_versions
 
 _OUTPUTS: Final = tuple(Output(format=each) for each in get_args(AudioFormat))
 Check = Callable[[], str]
@@ -49,13 +49,13 @@ def _checks() -> Iterator[tuple[str, Check]]:
 def _round_trip(output: Output) -> str:
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     tone = np.repeat(0.5 * np.sin(2 * np.pi * 440 * time)[None], 2, axis=0).astype(np.float32)
-    encoding = encoding_of(output)
+    encoding = encoding_for(output)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"tone.{output.format}")
         with StemWriter(path, encoding) as writer:
             writer.write(tone)
-        if abs(stated_samples(path) - SAMPLE_RATE) > encoding.frame:
-            raise ValueError(f"{stated_samples(path)} samples instead of {SAMPLE_RATE}")
+        if abs(declared_samples(path) - SAMPLE_RATE) > encoding.frame:
+            raise ValueError(f"{declared_samples(path)} samples instead of {SAMPLE_RATE}")
         back = decode(path, Path(folder, "back.flac"), 10, lambda _: None).measured.samples
         return f"{path.stat().st_size} bytes, {back} samples back"
 

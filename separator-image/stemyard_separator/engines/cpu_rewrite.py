@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - its name everywhere
 _RESIDUAL: Final = ("Conv1d", "GroupNorm", "GELU", "Conv1d", "GroupNorm", "GLU", "LayerScale")
 
 
-def lean(network: HTDemucs) -> HTDemucs:
+def rewrite_for_cpu(network: HTDemucs) -> HTDemucs:
     """Rewrite a network for inference of one segment at a time; what it gives stays the same but for rounding."""
     with torch.inference_mode():
         for layer in transformer_layers(network):

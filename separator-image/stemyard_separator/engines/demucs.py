@@ -24,13 +24,13 @@ from torch import nn
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
 from stemyard_contract.models import Engine as EngineName
-from stemyard_separator.engines.cpu_rewrite import lean
-from stemyard_separator.engines.gpu_rewrite import folded
-from stemyard_separator.engines.malloc import keep_freed_memory
+from stemyard_separator.engines.cpu_rewrite import rewrite_for_cpu
+from stemyard_separator.engines.gpu_rewrite import rewrite_for_gpu
+from stemyard_separator.engines.malloc import retain_freed_memory
 from stemyard_separator.engines.mix_delay import MixDelay
-from stemyard_separator.engines.overlap import Estimate, Grid, OverlapAdd, Place
+from stemyard_separator.engines.overlap import Estimate, OverlapAdd, Segmentation, SegmentPosition
 from stemyard_separator.engines.presets import Precision, Preset
-from stemyard_separator.engines.protocol import Samples, StemBlock, Track
+from stemyard_separator.engines.protocol import MixStatistics, Samples, StemBlock
 from stemyard_separator.errors import ModelError
 from stemyard_separator.models.folder import InstalledModel
 
@@ -50,7 +50,7 @@ Started = Callable[[], Estimate]
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class SubModel:
     """One network of a model.
 
     Attributes:
@@ -88,7 +88,7 @@ class DemucsEngine:
     ) -> None:
         self._device = open_device(device, threads)
         if self._device.type == "cpu":
-            keep_freed_memory()
+            retain_freed_memory()
         networks = [load_network(model) for model in weights]
         first = networks[0]
         self._segment = int(first.segment * first.samplerate)
@@ -114,25 +114,25 @@ class DemucsEngine:
             "compiled": str(compiled).lower(),
         }
 
-    def _member(self, network: HTDemucs, sources: tuple[int, ...], compiled: bool) -> Member:
-        narrowed = narrow(network, sources).to(self._device)
+    def _member(self, network: HTDemucs, sources: tuple[int, ...], compiled: bool) -> SubModel:
+        narrowed = select_sources(network, sources).to(self._device)
         if compiled:
             narrowed.compile(dynamic=False)
         elif self._device.type == "cpu":
-            narrowed = lean(narrowed)
+            narrowed = rewrite_for_cpu(narrowed)
         else:
-            narrowed = folded(narrowed)
+            narrowed = rewrite_for_gpu(narrowed)
             _round(narrowed, _TYPES.get(self._precision, torch.float32))
-        return Member(narrowed, sources)
+        return SubModel(narrowed, sources)
 
     def _sources_of(self, specialist: frozenset[Stem]) -> tuple[int, ...]:
         wanted = [stem for stem in self._stems if not specialist or stem in specialist]
         return tuple(self._names.index(stem) for stem in wanted)
 
-    def separate(self, mix: Iterable[Samples], track: Track) -> Iterator[StemBlock]:
+    def separate(self, mix: Iterable[Samples], track: MixStatistics) -> Iterator[StemBlock]:
         """Yield the wanted stems; the instrumental is what the vocals leave of the mix."""
         delay, scale = MixDelay(mix), track.standard_deviation + _EPSILON
-        grid = Grid(track.samples, self._segment, int((1 - self._overlap) * self._segment))
+        grid = Segmentation(track.samples, self._segment, int((1 - self._overlap) * self._segment))
         adder = OverlapAdd(grid, len(self._stems))
         blocks = ((block - np.float32(track.mean)) / np.float32(scale) for block in delay.blocks())
         for place, estimate in self._estimates(grid.segments(blocks)):
@@ -145,9 +145,11 @@ class DemucsEngine:
             stems[Stem.INSTRUMENTAL] = mix - stems[Stem.VOCALS]
         return stems
 
-    def _estimates(self, segments: Iterable[tuple[Place, Samples]]) -> Iterator[tuple[Place, Estimate]]:
+    def _estimates(
+        self, segments: Iterable[tuple[SegmentPosition, Samples]]
+    ) -> Iterator[tuple[SegmentPosition, Estimate]]:
         ahead = _AHEAD if self._device.type == "cuda" else 0
-        started: deque[tuple[Sequence[Place], Started]] = deque()
+        started: deque[tuple[Sequence[SegmentPosition], Started]] = deque()
         for group in self._batch.groups(segments):
             places, audio = zip(*group, strict=True)
             started.append((places, self._batch.run(self._forward, np.stack(audio))))
@@ -176,7 +178,7 @@ class DemucsEngine:
         return nullcontext() if kind is None else torch.autocast(self._device.type, kind)
 
 
-def _finished(places: Sequence[Place], started: Started) -> Iterator[tuple[Place, Estimate]]:
+def _finished(places: Sequence[SegmentPosition], started: Started) -> Iterator[tuple[SegmentPosition, Estimate]]:
     return zip(places, started(), strict=True)
 
 
@@ -211,7 +213,9 @@ class Batch:
         self.size = 1
         self._measured = device.type != "cuda"
 
-    def groups(self, segments: Iterable[tuple[Place, Samples]]) -> Iterator[Sequence[tuple[Place, Samples]]]:
+    def groups(
+        self, segments: Iterable[tuple[SegmentPosition, Samples]]
+    ) -> Iterator[Sequence[tuple[SegmentPosition, Samples]]]:
         """Yield segments in groups of the size that is current when the group is begun."""
         waiting = iter(segments)
         while group := list(islice(waiting, self.size)):
@@ -311,7 +315,7 @@ def load_network(model: InstalledModel) -> HTDemucs:
     return network.eval()
 
 
-def narrow(network: HTDemucs, sources: Sequence[int]) -> HTDemucs:
+def select_sources(network: HTDemucs, sources: Sequence[int]) -> HTDemucs:
     """Leave a network only some of its sources; what it gives of them stays the same.
 
     Every source is a few output channels of the last convolution of either branch: those of the others, and their

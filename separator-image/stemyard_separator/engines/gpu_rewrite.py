@@ -21,7 +21,7 @@ _PIECE: Final = 1024
 """Samples whose second moments are summed at once, so that a long segment keeps more than one block of threads busy."""
 
 
-def folded(network: HTDemucs) -> HTDemucs:
+def rewrite_for_gpu(network: HTDemucs) -> HTDemucs:
     """Rewrite a network for inference on a GPU; what it gives stays the same but for rounding."""
     with torch.inference_mode():
         for layer in transformer_layers(network):

@@ -15,7 +15,7 @@ _LARGEST_DEFAULT: Final = 32 << 20
 """Where the C library's own threshold ends up once large blocks have been freed."""
 
 
-def keep_freed_memory(keep: bool = True) -> None:
+def retain_freed_memory(keep: bool = True) -> None:
     """Let freed memory stay with this process, or (`keep` false) go back as the C library does it by itself.
 
     Does nothing where the C library has no mallopt.

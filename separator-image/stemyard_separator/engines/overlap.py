@@ -17,7 +17,7 @@ Estimate = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SegmentPosition:
     """Where one segment lies in the track: `length` samples from `offset`, after `before` samples of context."""
 
     offset: int
@@ -31,7 +31,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class Segmentation:
     """The segments of a track.
 
     Attributes:
@@ -44,13 +44,13 @@ class Grid:
     segment: int
     stride: int
 
-    def places(self) -> Iterator[Place]:
+    def places(self) -> Iterator[SegmentPosition]:
         """Yield where the segments lie, in order."""
         for offset in range(0, self.samples, self.stride):
             length = min(self.segment, self.samples - offset)
-            yield Place(offset, length, (self.segment - length) // 2)
+            yield SegmentPosition(offset, length, (self.segment - length) // 2)
 
-    def segments(self, mix: Iterable[Samples]) -> Iterator[tuple[Place, Samples]]:
+    def segments(self, mix: Iterable[Samples]) -> Iterator[tuple[SegmentPosition, Samples]]:
         """Yield every segment, padded to its full length."""
         window = _Window(mix)
         for place in self.places():
@@ -85,13 +85,13 @@ class _Window:
 class OverlapAdd:
     """Adds estimates in the order of their segments."""
 
-    def __init__(self, grid: Grid, sources: int) -> None:
+    def __init__(self, grid: Segmentation, sources: int) -> None:
         self._grid = grid
         self._weight = _triangle(grid.segment)
         self._sum = np.zeros((sources, 2, grid.segment), np.float32)
         self._weights = np.zeros(grid.segment, np.float32)
 
-    def add(self, place: Place, estimate: Estimate) -> Estimate:
+    def add(self, place: SegmentPosition, estimate: Estimate) -> Estimate:
         """Add the estimate of a padded segment; return what no later segment touches."""
         weight = self._weight[: place.length]
         part = estimate[..., place.before : place.before + place.length]

@@ -16,7 +16,7 @@ StemBlock = dict[Stem, Samples]
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class MixStatistics:
     """What is known of the whole mix before its first sample is read, in the mix's own scale.
 
     Attributes:
@@ -53,7 +53,7 @@ class Engine(Protocol):
     def parameters(self) -> dict[str, float | str]:
         """What shapes its output or speed beyond the weights."""
 
-    def separate(self, mix: Iterable[Samples], track: Track) -> Iterator[StemBlock]:
+    def separate(self, mix: Iterable[Samples], track: MixStatistics) -> Iterator[StemBlock]:
         """Yield the stems of `mix`, as many samples in all as `track` says, in blocks of any length.
 
         Memory held does not grow with the track. The stems sum to the mix.

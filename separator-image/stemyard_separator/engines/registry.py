@@ -25,7 +25,7 @@ _NONE: Final = frozenset({"", "none", "void"})
 
 
 @dataclass(frozen=True, slots=True)
-class Loading:
+class EngineOptions:
     """What to load, and what for.
 
     Attributes:
@@ -47,10 +47,10 @@ class Loading:
     compiled: bool = False
 
 
-Loader = Callable[[Loading], Engine]
+Loader = Callable[[EngineOptions], Engine]
 
 
-def _load_spleeter(loading: Loading) -> Engine:
+def _load_spleeter(loading: EngineOptions) -> Engine:
     if loading.device == "cuda":
         raise ModelError(FailureCode.DEVICE_UNAVAILABLE, f"{loading.model} runs on processors only.")
     # the digest is taken while the library is imported, which is so only when needed: both take about as long
@@ -61,7 +61,7 @@ def _load_spleeter(loading: Loading) -> Engine:
     return SpleeterEngine(model.result(), loading.threads)
 
 
-def _load_demucs(loading: Loading) -> Engine:
+def _load_demucs(loading: EngineOptions) -> Engine:
     if find_spec("torch") is None or find_spec("demucs") is None:
         raise ModelError(
             FailureCode.MODEL_MISSING,
@@ -70,11 +70,11 @@ def _load_demucs(loading: Loading) -> Engine:
     stems = loading.stems or MODELS[loading.model].stems
     needed = CATALOGUE[loading.model].needed(stems)
     weights = [verified_model(loading.folder, each.name) for each in needed]
-    sleep_while_waiting()
+    set_passive_wait_policy()
     from stemyard_separator.engines.demucs import DemucsEngine
 
     specialists = [each.stems for each in needed]
-    device = asked_device(loading.device, os.environ)
+    device = resolve_device(loading.device, os.environ)
     preset = PRESETS[loading.preset]
     return DemucsEngine(weights, specialists, stems, device, preset, loading.threads, loading.compiled)
 
@@ -84,7 +84,7 @@ _LOADERS: Final = MappingProxyType[EngineName, Loader](
 )
 
 
-def load_engine(loading: Loading) -> Engine:
+def load_engine(loading: EngineOptions) -> Engine:
     """Return the engine with a model's weights loaded.
 
     Raises:
@@ -105,12 +105,12 @@ def load_engine(loading: Loading) -> Engine:
     return _LOADERS[model.engine](loading)
 
 
-def sleep_while_waiting() -> None:
+def set_passive_wait_policy() -> None:
     """Have threads sleep instead, unless the environment says otherwise; only before torch is imported."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def asked_device(setting: str, environment: Mapping[str, str]) -> str:
+def resolve_device(setting: str, environment: Mapping[str, str]) -> str:
     """Return `cuda` where a GPU was asked for, so that its absence is a failure; otherwise the setting itself."""
     if setting == "auto" and environment.get(_GIVEN, "") not in _NONE:
         return "cuda"

@@ -11,7 +11,7 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
 from stemyard_contract.models import Engine as EngineName
 from stemyard_separator.engines.mix_delay import MixDelay
-from stemyard_separator.engines.protocol import Samples, StemBlock, Track
+from stemyard_separator.engines.protocol import MixStatistics, Samples, StemBlock
 from stemyard_separator.engines.stft import Analysis, Spectra, Synthesis
 from stemyard_separator.errors import ModelError
 from stemyard_separator.models.folder import InstalledModel
@@ -37,7 +37,7 @@ class SpleeterEngine:
         self.parameters: dict[str, float | str] = {"threads": threads, "frames": _FRAMES, "precision": "float32"}
         self._session = _open_session(model, threads)
 
-    def separate(self, mix: Iterable[Samples], track: Track) -> Iterator[StemBlock]:
+    def separate(self, mix: Iterable[Samples], track: MixStatistics) -> Iterator[StemBlock]:
         """Yield vocals and instrumental, the latter being what the vocals leave of the mix."""
         delay = MixDelay(mix)
         synthesis = Synthesis(track.samples)

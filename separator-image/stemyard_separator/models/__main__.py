@@ -8,7 +8,7 @@ from pathlib import Path
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
 from stemyard_separator.errors import ModelError, StageError
-from stemyard_separator.models.catalogue import CATALOGUE, SPLEETER, Entry
+from stemyard_separator.models.catalogue import CATALOGUE, SPLEETER, CatalogueEntry
 from stemyard_separator.models.folder import copy_model, default_model_folder, read_index, verified_model
 
 
@@ -40,7 +40,7 @@ def _prefetch(arguments: argparse.Namespace) -> None:
         _download(entry, arguments)
 
 
-def _copied(entry: Entry, arguments: argparse.Namespace) -> bool:
+def _copied(entry: CatalogueEntry, arguments: argparse.Namespace) -> bool:
     wanted = entry.needed(frozenset(arguments.stems or ()))
     copied = [weights.name for weights in wanted if copy_model(weights.name, arguments.source, arguments.folder)]
     for name in copied:
@@ -48,7 +48,7 @@ def _copied(entry: Entry, arguments: argparse.Namespace) -> bool:
     return len(copied) == len(wanted)
 
 
-def _download(entry: Entry, arguments: argparse.Namespace) -> None:
+def _download(entry: CatalogueEntry, arguments: argparse.Namespace) -> None:
     from stemyard_separator.http import HttpClient  # needs httpx, which listing and verifying do not
     from stemyard_separator.models.prefetch import prefetch
 
@@ -85,7 +85,7 @@ def _verify(arguments: argparse.Namespace) -> None:
         _show(f"{name}: {record.sha256} ok, {record.licence}, from {record.source}")
 
 
-def _entry(name: str) -> Entry:
+def _entry(name: str) -> CatalogueEntry:
     entry = CATALOGUE.get(name)
     if entry is None:
         raise ModelError(FailureCode.MODEL_MISSING, f"There is no model {name}; there are {', '.join(CATALOGUE)}.")

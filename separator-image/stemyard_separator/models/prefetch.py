@@ -11,8 +11,8 @@ from urllib.parse import urljoin, urlsplit
 
 from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import ModelError
-from stemyard_separator.http import Download, HttpClient, HttpError, retried
-from stemyard_separator.models.catalogue import MODEL_HOST, Entry, Weights
+from stemyard_separator.http import HttpClient, HttpError, StreamedResponse, retried
+from stemyard_separator.models.catalogue import MODEL_HOST, CatalogueEntry, WeightFile
 from stemyard_separator.models.folder import ModelRecord, add_record, file_sha256, read_index
 
 _ATTEMPTS: Final = 4
@@ -40,7 +40,12 @@ class _Fetched:
 
 
 def prefetch(
-    entry: Entry, weights: Weights, folder: Path, http: HttpClient, watch: Watch, expected: str | None = None
+    entry: CatalogueEntry,
+    weights: WeightFile,
+    folder: Path,
+    http: HttpClient,
+    watch: Watch,
+    expected: str | None = None,
 ) -> ModelRecord:
     """Have one weight file in the folder, downloading what is missing of it; return its record.
 
@@ -85,7 +90,7 @@ def _fetch(url: str, part: Path, http: HttpClient, watch: Watch) -> _Fetched:
         asked = {"Range": f"bytes={here}-"} if here else {}
         try:
             with http.download(url, asked) as download:
-                stated = stated or stated_digest(download.headers)
+                stated = stated or declared_digest(download.headers)
                 if download.status not in (301, 302, 303, 307, 308):
                     _receive(download, part, here, watch)
                     return _Fetched(part, stated)
@@ -102,7 +107,7 @@ def _redirected(url: str, location: str) -> str:
     return target
 
 
-def stated_digest(headers: Mapping[str, str]) -> str | None:
+def declared_digest(headers: Mapping[str, str]) -> str | None:
     """Return the SHA-256 that an answer's headers state, if they do."""
     for name in _STATED:
         if found := _SHA256.match(headers.get(name, "").strip()):
@@ -110,13 +115,13 @@ def stated_digest(headers: Mapping[str, str]) -> str | None:
     return None
 
 
-def _receive(download: Download, part: Path, here: int, watch: Watch) -> None:
+def _receive(download: StreamedResponse, part: Path, here: int, watch: Watch) -> None:
     if download.status == 416:  # all of it is here already, or it is not the same file any longer
         return
     if download.status not in (200, 206):
         raise _TryAgainError(f"the host answered {download.status}")
     done = here if download.status == 206 else 0
-    total = download.stated_bytes + done if download.stated_bytes is not None else None
+    total = download.content_length + done if download.content_length is not None else None
     with part.open("ab" if done else "wb") as file:
         for block in download.blocks:
             done += len(block)
@@ -126,7 +131,9 @@ def _receive(download: Download, part: Path, here: int, watch: Watch) -> None:
             watch(done, total)
 
 
-def _install(entry: Entry, weights: Weights, folder: Path, fetched: _Fetched, expected: str | None) -> ModelRecord:
+def _install(
+    entry: CatalogueEntry, weights: WeightFile, folder: Path, fetched: _Fetched, expected: str | None
+) -> ModelRecord:
     digest, wanted = file_sha256(fetched.part), expected or fetched.stated
     if wanted is None:
         raise ModelError(

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from stemyard_contract.handover import Assignment, Mark, MarkReference
 from stemyard_separator.http import HttpClient
-from stemyard_separator.settings import Settings
-from stemyard_separator.transfer.object_store import LocalFile, Store
-from stemyard_separator.transfer.progress import Reporter
+from stemyard_separator.settings import SeparatorSettings
+from stemyard_separator.transfer.object_store import LocalFile, ObjectStore
+from stemyard_separator.transfer.progress import ProgressReporter
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageContext:
     """One run of one stage.
 
     Attributes:
@@ -24,10 +24,10 @@ class Stage:
     """
 
     assignment: Assignment
-    settings: Settings
+    settings: SeparatorSettings
     http: HttpClient
-    store: Store
-    reporter: Reporter
+    store: ObjectStore
+    reporter: ProgressReporter
     folder: Path
 
     def commit(self, mark: Mark) -> MarkReference:

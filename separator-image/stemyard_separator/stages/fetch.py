@@ -22,10 +22,10 @@ from stemyard_separator.audio.decode import DecodedAudio, decode
 from stemyard_separator.audio.media import library_versions
 from stemyard_separator.errors import ConfigurationError, SourceError
 from stemyard_separator.logs import log
-from stemyard_separator.stages.context import Stage
-from stemyard_separator.transfer.link import Bounds, download_link, link_title
+from stemyard_separator.stages.context import StageContext
+from stemyard_separator.transfer.link import DownloadLimits, download_link, link_title
 from stemyard_separator.transfer.object_store import LocalFile
-from stemyard_separator.youtube.exchange import Done, Request
+from stemyard_separator.youtube.messages import Downloaded, DownloadRequest
 from stemyard_separator.youtube.runner import run_downloader
 
 _DOWNLOADED, _DECODED = 0.6, 0.9
@@ -34,7 +34,7 @@ _YOUTUBE_DOMAINS: Final = ("youtube.com", "youtu.be", "youtube-nocookie.com")
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class SourceFile:
     """A source on disk."""
 
     path: Path
@@ -42,7 +42,7 @@ class Received:
     candidates: list[Candidate] = field(default_factory=list)
 
 
-def fetch(stage: Stage) -> MarkReference:
+def fetch(stage: StageContext) -> MarkReference:
     """Get the source, decode it, publish audio and mark; return the mark's place.
 
     Raises:
@@ -61,11 +61,11 @@ def fetch(stage: Stage) -> MarkReference:
     return stage.commit(_mark(stage, received, audio, file.stored(), original))
 
 
-def _decoding(stage: Stage, done: float) -> None:
+def _decoding(stage: StageContext, done: float) -> None:
     stage.reporter.update("decode", _DOWNLOADED + (_DECODED - _DOWNLOADED) * done)
 
 
-def _receive(stage: Stage) -> Received:
+def _receive(stage: StageContext) -> SourceFile:
     source = stage.assignment.source
     if source.upload is not None:
         return _from_store(stage, MediaMetadata(), FailureCode.SOURCE_GONE)
@@ -79,11 +79,11 @@ def _receive(stage: Stage) -> Received:
     raise ConfigurationError("The Assignment names no source.")
 
 
-def _from_store(stage: Stage, media: MediaMetadata, missing: FailureCode) -> Received:
+def _from_store(stage: StageContext, media: MediaMetadata, missing: FailureCode) -> SourceFile:
     stage.reporter.update("download", 0.0)
     target = stage.folder / "received"
     stage.store.fetch(INPUT_FILE, target, stage.assignment.limits.max_bytes, SourceError(missing))
-    return Received(target, media)
+    return SourceFile(target, media)
 
 
 def key_title(key: str) -> str:
@@ -91,7 +91,7 @@ def key_title(key: str) -> str:
     return PurePosixPath(key).stem
 
 
-def _from_link(stage: Stage, url: str) -> Received:
+def _from_link(stage: StageContext, url: str) -> SourceFile:
     host = (urlsplit(url).hostname or "").lower()
     if any(host == domain or host.endswith(f".{domain}") for domain in _YOUTUBE_DOMAINS):
         video = youtube_id(url)
@@ -103,12 +103,12 @@ def _from_link(stage: Stage, url: str) -> Received:
     stage.reporter.update("download", 0.0)
     target, given = stage.folder / "received", stage.settings
     most = stage.assignment.limits.max_bytes
-    bounds = Bounds(most, given.link_deadline_seconds, given.fetch_allowed_cidrs)
+    bounds = DownloadLimits(most, given.link_deadline_seconds, given.fetch_allowed_cidrs)
     download_link(url, target, bounds, stage.http)
-    return Received(target, MediaMetadata(title=link_title(url)))
+    return SourceFile(target, MediaMetadata(title=link_title(url)))
 
 
-def _from_youtube(stage: Stage, *, query: str | None, video: str | None) -> Received:
+def _from_youtube(stage: StageContext, *, query: str | None, video: str | None) -> SourceFile:
     if not stage.assignment.youtube_enabled:
         raise SourceError(FailureCode.SOURCE_DISABLED, "Upload the file or give a direct link to it.")
     received = _downloaded(stage, _request(stage, query=query, video=video))
@@ -117,25 +117,27 @@ def _from_youtube(stage: Stage, *, query: str | None, video: str | None) -> Rece
     return received
 
 
-def _downloaded(stage: Stage, request: Request) -> Received | None:
+def _downloaded(stage: StageContext, request: DownloadRequest) -> SourceFile | None:
     """Return what the downloader brought, or None where it does not read such links."""
     done = run_downloader(
         request,
         stage.settings.youtube_deadline_seconds,
         lambda step, fraction: stage.reporter.update(step, _DOWNLOADED * fraction),
     )
-    return Received(Path(done.path), done.media, done.candidates) if isinstance(done, Done) else None
+    return SourceFile(Path(done.path), done.media, done.candidates) if isinstance(done, Downloaded) else None
 
 
-def _request(stage: Stage, *, query: str | None = None, video: str | None = None, link: str | None = None) -> Request:
+def _request(
+    stage: StageContext, *, query: str | None = None, video: str | None = None, link: str | None = None
+) -> DownloadRequest:
     limits, given = stage.assignment.limits, stage.settings
-    return Request(
+    return DownloadRequest(
         query=query,
         video=video,
         link=link,
         folder=str(stage.folder),
-        most_bytes=limits.max_bytes,
-        longest_seconds=limits.max_duration_seconds,
+        max_bytes=limits.max_bytes,
+        max_seconds=limits.max_duration_seconds,
         cookies=None if link else _own_cookies(stage),
         proxy=given.youtube_proxy.get_secret_value() if given.youtube_proxy else None,
         po_token_url=None if link else given.youtube_po_token_url,
@@ -145,7 +147,7 @@ def _request(stage: Stage, *, query: str | None = None, video: str | None = None
     )
 
 
-def _own_cookies(stage: Stage) -> str | None:
+def _own_cookies(stage: StageContext) -> str | None:
     """Return a private copy of the cookie file: yt-dlp rewrites what it is given, and a Secret cannot be written."""
     given = stage.settings.youtube_cookies
     if given is None:
@@ -160,7 +162,7 @@ def _own_cookies(stage: Stage) -> str | None:
 
 
 def _mark(
-    stage: Stage, received: Received, audio: DecodedAudio, stored: StoredFile, original: StoredFile
+    stage: StageContext, received: SourceFile, audio: DecodedAudio, stored: StoredFile, original: StoredFile
 ) -> SourceMark:
     measured = audio.measured
     return SourceMark(

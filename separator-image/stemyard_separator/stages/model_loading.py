@@ -4,13 +4,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from stemyard_contract.handover import Assignment
 from stemyard_separator.engines.protocol import Engine
-from stemyard_separator.engines.registry import Loading, load_engine
+from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.logs import log
 from stemyard_separator.process import granted_cores
-from stemyard_separator.settings import Settings
+from stemyard_separator.settings import SeparatorSettings
 
 
-def load_meanwhile(assignment: Assignment, settings: Settings) -> "Future[Engine]":
+def start_loading(assignment: Assignment, settings: SeparatorSettings) -> "Future[Engine]":
     """Begin to load the model that is to be run; the result is its engine, or raises what `load_engine` raises."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
     try:
@@ -19,10 +19,10 @@ def load_meanwhile(assignment: Assignment, settings: Settings) -> "Future[Engine
         pool.shutdown(wait=False)
 
 
-def _load(assignment: Assignment, settings: Settings) -> Engine:
+def _load(assignment: Assignment, settings: SeparatorSettings) -> Engine:
     threads = settings.threads or granted_cores()
     engine = load_engine(
-        Loading(
+        EngineOptions(
             model=assignment.model,
             folder=settings.model_dir,
             threads=threads,

@@ -11,14 +11,14 @@ from stemyard_separator.engines.protocol import Engine
 from stemyard_separator.errors import StageError
 from stemyard_separator.http import HttpClient
 from stemyard_separator.logs import log, log_failure
-from stemyard_separator.settings import Settings
-from stemyard_separator.stages.context import Stage
-from stemyard_separator.transfer.desk import Desk
-from stemyard_separator.transfer.object_store import Store
-from stemyard_separator.transfer.progress import Reporter
+from stemyard_separator.settings import SeparatorSettings
+from stemyard_separator.stages.context import StageContext
+from stemyard_separator.transfer.desk import DeskClient
+from stemyard_separator.transfer.object_store import ObjectStore
+from stemyard_separator.transfer.progress import ProgressReporter
 
 
-def run_stage(assignment: Assignment, settings: Settings, loading: "Future[Engine] | None") -> Outcome:
+def run_stage(assignment: Assignment, settings: SeparatorSettings, loading: "Future[Engine] | None") -> Outcome:
     """Run a stage to its end, good or bad.
 
     Args:
@@ -41,19 +41,19 @@ def run_stage(assignment: Assignment, settings: Settings, loading: "Future[Engin
     return Outcome(stage=assignment.stage, mark=mark)
 
 
-def _run(assignment: Assignment, settings: Settings, loading: "Future[Engine] | None") -> MarkReference:
+def _run(assignment: Assignment, settings: SeparatorSettings, loading: "Future[Engine] | None") -> MarkReference:
     http = HttpClient()
-    desk = Desk(assignment.desk_url, settings.token_path, http)
+    desk = DeskClient(assignment.desk_url, settings.token_path, http)
     folder = Path(tempfile.mkdtemp(dir=settings.work_dir))
     try:
-        with Reporter(assignment.stage, desk) as reporter:
-            stage = Stage(assignment, settings, http, Store(desk, http), reporter, folder)
+        with ProgressReporter(assignment.stage, desk) as reporter:
+            stage = StageContext(assignment, settings, http, ObjectStore(desk, http), reporter, folder)
             return _run_named(stage, loading)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run_named(stage: Stage, loading: "Future[Engine] | None") -> MarkReference:
+def _run_named(stage: StageContext, loading: "Future[Engine] | None") -> MarkReference:
     # each stage imports only what it needs: fetch no network runtime, separate no downloader
     if loading is None:
         from stemyard_separator.stages.fetch import fetch

@@ -22,24 +22,24 @@ from stemyard_contract.handover import (
     StemFile,
     StoredFile,
 )
-from stemyard_separator.audio.loudness import Levels, rounded
+from stemyard_separator.audio.loudness import Levels, round_level
 from stemyard_separator.audio.media import library_versions
 from stemyard_separator.audio.render import Rendering
-from stemyard_separator.audio.stems import FetchedAudio, Wanted, render_stems
+from stemyard_separator.audio.stems import FetchedAudio, RenderOptions, render_stems
 from stemyard_separator.engines.protocol import Engine
 from stemyard_separator.errors import ConfigurationError, PublishError
 from stemyard_separator.logs import log
-from stemyard_separator.stages.context import Stage
+from stemyard_separator.stages.context import StageContext
 from stemyard_separator.stages.timings import Stopwatch
 from stemyard_separator.transfer.object_store import LocalFile
-from stemyard_separator.transfer.streamed_file import Arrival, Tell
+from stemyard_separator.transfer.streamed_file import StreamedFile, Tell
 
 _MARK_LIMIT: Final = 1 << 20
 _READ, _LOADED, _SEPARATED = 0.02, 0.04, 0.97
 """Shares of the stage's progress by which the audio is here, the model is loaded, the stems are encoded."""
 
 
-def separate(stage: Stage, loading: "Future[Engine]") -> MarkReference:
+def separate(stage: StageContext, loading: "Future[Engine]") -> MarkReference:
     """Separate the audio that fetch left and publish the stems; return the manifest's place.
 
     Args:
@@ -69,7 +69,7 @@ def separate(stage: Stage, loading: "Future[Engine]") -> MarkReference:
     return stage.commit(_manifest(stage, source, engine, rendering, watch).model_copy(update=written))
 
 
-def _published(stage: Stage, rendering: Rendering) -> dict[Stem, tuple[LocalFile, LocalFile]]:
+def _published(stage: StageContext, rendering: Rendering) -> dict[Stem, tuple[LocalFile, LocalFile]]:
     """Return audio and outline of every stem."""
     kind = stage.assignment.output.content_type
     return {
@@ -78,7 +78,9 @@ def _published(stage: Stage, rendering: Rendering) -> dict[Stem, tuple[LocalFile
     }
 
 
-def _rendered(stage: Stage, engine: Engine, source: SourceMark, audio: Arrival, watch: Stopwatch) -> Rendering:
+def _rendered(
+    stage: StageContext, engine: Engine, source: SourceMark, audio: StreamedFile, watch: Stopwatch
+) -> Rendering:
     """Return the stems of the audio that the mark names; other bytes are told apart from other failures."""
     try:
         rendering = _render(stage, engine, source, audio, watch)
@@ -89,7 +91,9 @@ def _rendered(stage: Stage, engine: Engine, source: SourceMark, audio: Arrival, 
     return rendering
 
 
-def _render(stage: Stage, engine: Engine, source: SourceMark, audio: Arrival, watch: Stopwatch) -> Rendering:
+def _render(
+    stage: StageContext, engine: Engine, source: SourceMark, audio: StreamedFile, watch: Stopwatch
+) -> Rendering:
     fetched = FetchedAudio(
         flac=audio,
         exponent=source.exponent,
@@ -106,10 +110,10 @@ def _render(stage: Stage, engine: Engine, source: SourceMark, audio: Arrival, wa
         stage.reporter.update("separate", _LOADED + (_SEPARATED - _LOADED) * done)
 
     given = stage.assignment
-    return render_stems(engine, fetched, stage.folder, Wanted(given.stems, given.output, given.model), tell)
+    return render_stems(engine, fetched, stage.folder, RenderOptions(given.stems, given.output, given.model), tell)
 
 
-def _read_mark(stage: Stage) -> SourceMark:
+def _read_mark(stage: StageContext) -> SourceMark:
     """Bring the mark here, checking that it is the one that the operator accepted."""
     fetched = stage.assignment.fetched
     if fetched is None:
@@ -121,7 +125,7 @@ def _read_mark(stage: Stage) -> SourceMark:
     return _parsed(path)
 
 
-def _arriving(stage: Stage, source: SourceMark, watch: Stopwatch) -> Arrival:
+def _arriving(stage: StageContext, source: SourceMark, watch: Stopwatch) -> StreamedFile:
     """Return the audio, on its way: an hour of it is separated while it comes."""
     path = stage.folder / AUDIO_FILE
 
@@ -130,10 +134,10 @@ def _arriving(stage: Stage, source: SourceMark, watch: Stopwatch) -> Arrival:
         watch.note("downloaded")
         return stored
 
-    return Arrival(path, bring)
+    return StreamedFile(path, bring)
 
 
-def _check_digest(audio: Arrival, source: SourceMark) -> None:
+def _check_digest(audio: StreamedFile, source: SourceMark) -> None:
     if audio.result().sha256 != source.audio.sha256:
         raise _mismatch("The audio is not what its mark says.")
 
@@ -157,8 +161,8 @@ def _stem_file(file: LocalFile, peaks: LocalFile, levels: Levels, source: Source
         sha256=stored.sha256,
         samples=source.samples,
         duration_seconds=source.duration_seconds,
-        integrated_loudness=rounded(levels.integrated_loudness),
-        true_peak=rounded(levels.true_peak),
+        integrated_loudness=round_level(levels.integrated_loudness),
+        true_peak=round_level(levels.true_peak),
         peaks=peaks.stored(),
     )
 
@@ -173,7 +177,9 @@ def _asked(assignment: Assignment) -> Asked:
     )
 
 
-def _manifest(stage: Stage, source: SourceMark, engine: Engine, rendering: Rendering, watch: Stopwatch) -> Manifest:
+def _manifest(
+    stage: StageContext, source: SourceMark, engine: Engine, rendering: Rendering, watch: Stopwatch
+) -> Manifest:
     assignment = stage.assignment
     return Manifest(
         uid=assignment.uid,

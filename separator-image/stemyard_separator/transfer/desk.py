@@ -17,7 +17,7 @@ from stemyard_contract.handover import (
     Progress,
 )
 from stemyard_separator.errors import ConfigurationError, PublishError
-from stemyard_separator.http import Answer, HttpClient, HttpError, retried
+from stemyard_separator.http import HttpClient, HttpError, HttpResponse, retried
 
 _LINKS_SECONDS: Final = 10.0
 _PROGRESS_SECONDS: Final = 3.0
@@ -29,7 +29,7 @@ class _TryAgainError(Exception):
     pass
 
 
-class Desk:
+class DeskClient:
     """The operator, as a separator knows it."""
 
     def __init__(self, url: str, token_path: Path, http: HttpClient) -> None:
@@ -57,7 +57,7 @@ class Desk:
         except (HttpError, ConfigurationError):
             return
 
-    def _asked(self, body: str) -> Answer:
+    def _asked(self, body: str) -> HttpResponse:
         try:
             answer = self._post(DESK_LINKS_PATH, body, _LINKS_SECONDS)
         except HttpError as error:
@@ -68,7 +68,7 @@ class Desk:
             raise PublishError(FailureCode.LINK_REFUSED, f"It answered {answer.status}.")
         return answer
 
-    def _post(self, path: str, body: str, seconds: float) -> Answer:
+    def _post(self, path: str, body: str, seconds: float) -> HttpResponse:
         return self._http.post_json(self._url + path, body, self._token(), seconds)
 
     def _token(self) -> str:
@@ -79,7 +79,7 @@ class Desk:
             raise ConfigurationError(f"There is no token for the desk at {self._token_path}.") from None
 
 
-def _parsed(answer: Answer, files: Sequence[LinkRequest]) -> list[Link]:
+def _parsed(answer: HttpResponse, files: Sequence[LinkRequest]) -> list[Link]:
     try:
         links = Links.model_validate_json(answer.body).links
     except ValidationError:

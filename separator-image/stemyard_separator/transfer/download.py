@@ -7,22 +7,22 @@ from pathlib import Path
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import StoredFile
 from stemyard_separator.errors import SourceError
-from stemyard_separator.http import Download
+from stemyard_separator.http import StreamedResponse
 
 _PARTIAL = 206
 
 
-class Incoming:
+class ResumableDownload:
     """One file that may take several downloads to be complete.
 
     Args:
         target: where it goes.
-        most_bytes: more are refused.
+        max_bytes: more are refused.
         tell: told how many bytes are on the disk.
     """
 
-    def __init__(self, target: Path, most_bytes: int, tell: Callable[[int], None] = lambda _: None) -> None:
-        self._target, self._most, self._tell = target, most_bytes, tell
+    def __init__(self, target: Path, max_bytes: int, tell: Callable[[int], None] = lambda _: None) -> None:
+        self._target, self._most, self._tell = target, max_bytes, tell
         self._digest = hashlib.sha256()
         self._received = 0
 
@@ -31,7 +31,7 @@ class Incoming:
         """Headers that ask for what is missing."""
         return {"Range": f"bytes={self._received}-"} if self._received else {}
 
-    def take(self, download: Download) -> StoredFile:
+    def take(self, download: StreamedResponse) -> StoredFile:
         """Write a download's body, or what is new of it; return what the complete file is.
 
         Raises:
@@ -39,7 +39,7 @@ class Incoming:
             HttpError: the connection broke; what came is kept.
         """
         known = 0 if download.status == _PARTIAL else self._received
-        self._check(self._received - known + (download.stated_bytes or 0))
+        self._check(self._received - known + (download.content_length or 0))
         with self._target.open("ab" if self._received else "wb", buffering=0) as file:
             for block in _after(download.blocks, known):
                 self._check(self._received + len(block))

@@ -15,9 +15,9 @@ from stemyard_contract.address_guard import is_allowed, is_public
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import StoredFile
 from stemyard_separator.errors import SourceError
-from stemyard_separator.http import Download, HttpClient, HttpError
+from stemyard_separator.http import HttpClient, HttpError, StreamedResponse
 from stemyard_separator.settings import Network
-from stemyard_separator.transfer.download import Incoming
+from stemyard_separator.transfer.download import ResumableDownload
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _PORTS: Final = {"http": 80, "https": 443}
@@ -66,21 +66,21 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class DownloadLimits:
     """What a download may take.
 
     Attributes:
-        most_bytes: of the body.
+        max_bytes: of the body.
         seconds: in all, redirects included.
         allowed: networks that may be reached although they are not public.
     """
 
-    most_bytes: int
+    max_bytes: int
     seconds: float
     allowed: Sequence[Network] = ()
 
 
-def download_link(url: str, target: Path, bounds: Bounds, http: HttpClient) -> StoredFile:
+def download_link(url: str, target: Path, bounds: DownloadLimits, http: HttpClient) -> StoredFile:
     """Write what a link leads to into `target`.
 
     Raises:
@@ -93,7 +93,7 @@ def download_link(url: str, target: Path, bounds: Bounds, http: HttpClient) -> S
                 if download.status not in _REDIRECTS:
                     _check_answer(download)
                     timed = replace(download, blocks=_timed(download.blocks, until, bounds.seconds))
-                    return Incoming(target, bounds.most_bytes).take(timed)
+                    return ResumableDownload(target, bounds.max_bytes).take(timed)
                 url = urljoin(url, download.headers.get("location", ""))
         except HttpError as error:
             raise SourceError(FailureCode.SOURCE_NETWORK, f"{error}.") from None
@@ -114,12 +114,12 @@ def link_title(url: str) -> str | None:
 
 
 @contextmanager
-def _opened(target: Target, http: HttpClient) -> Iterator[Download]:
+def _opened(target: Target, http: HttpClient) -> Iterator[StreamedResponse]:
     with ExitStack() as stack:
         yield _first_answer(target, http, stack)
 
 
-def _first_answer(target: Target, http: HttpClient, stack: ExitStack) -> Download:
+def _first_answer(target: Target, http: HttpClient, stack: ExitStack) -> StreamedResponse:
     """Return the answer of the first of the target's addresses that gives one."""
     headers = {"Host": target.authority, "User-Agent": "stemyard", "Accept": "*/*", "Accept-Encoding": "identity"}
     name = target.host if target.scheme == "https" else None
@@ -132,7 +132,7 @@ def _first_answer(target: Target, http: HttpClient, stack: ExitStack) -> Downloa
     raise failure
 
 
-def _check_answer(download: Download) -> None:
+def _check_answer(download: StreamedResponse) -> None:
     if download.status != 200:
         code = FailureCode.SOURCE_NETWORK if download.status >= 500 else FailureCode.SOURCE_UNAVAILABLE
         raise SourceError(_STATUS_CODES.get(download.status, code), f"It answered {download.status}.")

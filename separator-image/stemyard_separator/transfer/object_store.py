@@ -11,8 +11,8 @@ from stemyard_contract.handover import Link, LinkRequest, MarkReference, StoredF
 from stemyard_separator.errors import PublishError, StageError
 from stemyard_separator.http import HttpClient, HttpError, retried
 from stemyard_separator.models.folder import file_sha256
-from stemyard_separator.transfer.desk import Desk
-from stemyard_separator.transfer.download import Incoming
+from stemyard_separator.transfer.desk import DeskClient
+from stemyard_separator.transfer.download import ResumableDownload
 from stemyard_separator.transfer.streamed_file import Tell
 
 _ATTEMPTS: Final = 6
@@ -38,15 +38,15 @@ class _TryAgainError(Exception):
     pass
 
 
-class Store:
+class ObjectStore:
     """The object store as far as links reach."""
 
-    def __init__(self, desk: Desk, http: HttpClient) -> None:
+    def __init__(self, desk: DeskClient, http: HttpClient) -> None:
         self._desk = desk
         self._http = http
 
     def upload(self, files: Sequence[LocalFile]) -> None:
-        """Store `files` side by side.
+        """ObjectStore `files` side by side.
 
         Raises:
             PublishError: LINK_REFUSED, DESK_UNREACHABLE or STORE_UNREACHABLE.
@@ -56,23 +56,23 @@ class Store:
             list(pool.map(self._put, files, links))
 
     def commit(self, mark: LocalFile) -> MarkReference:
-        """Store a stage's commit mark, whose presence says that all else is there; raises what `upload` does."""
+        """ObjectStore a stage's commit mark, whose presence says that all else is there; raises what `upload` does."""
         link = self._desk.links([_put(mark)])[0]
         self._put(mark, link)
         return MarkReference(key=link.key, sha256=file_sha256(mark.path))
 
     def fetch(
-        self, name: str, target: Path, most_bytes: int, missing: StageError, tell: Tell = lambda _: None
+        self, name: str, target: Path, max_bytes: int, missing: StageError, tell: Tell = lambda _: None
     ) -> StoredFile:
         """Bring one file here and return its length and digest; `tell` hears how many bytes are on the disk.
 
         Raises:
             StageError: `missing`, if the store does not have it.
-            SourceError: SOURCE_TOO_LARGE beyond `most_bytes`.
+            SourceError: SOURCE_TOO_LARGE beyond `max_bytes`.
             PublishError: LINK_REFUSED, DESK_UNREACHABLE or STORE_UNREACHABLE.
         """
         link = self._desk.links([LinkRequest(file=name, method="GET")])[0]
-        incoming = Incoming(target, most_bytes, tell)
+        incoming = ResumableDownload(target, max_bytes, tell)
         try:
             return retried(lambda: self._get(link, incoming, missing), _TryAgainError, _ATTEMPTS, _FIRST_PAUSE)
         except _TryAgainError as error:
@@ -92,7 +92,7 @@ class Store:
         if not answer.is_success:
             raise _TryAgainError(f"it answered {answer.status}")
 
-    def _get(self, link: Link, incoming: Incoming, missing: StageError) -> StoredFile:
+    def _get(self, link: Link, incoming: ResumableDownload, missing: StageError) -> StoredFile:
         try:
             with self._http.download(link.url, {**link.headers, **incoming.range}) as download:
                 if download.status in _GONE:

@@ -13,7 +13,7 @@ class _Desk(Protocol):
     def report(self, progress: Progress) -> None: ...
 
 
-class Reporter:
+class ProgressReporter:
     """Remembers the newest state; a thread of its own sends it. Used as a context manager around a stage."""
 
     def __init__(self, stage: WorkStage, desk: _Desk) -> None:

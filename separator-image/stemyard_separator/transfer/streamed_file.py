@@ -14,7 +14,7 @@ _ENOUGH: Final = 4 << 20
 _PAUSE_SECONDS: Final = 1.0
 
 
-class Arrival:
+class StreamedFile:
     """Brings a file here in a thread of its own; what is not here yet is waited for by whoever reads it.
 
     Used as a binary stream that is read once, from its beginning, by one thread. Once enough is here to begin with, it

@@ -13,8 +13,8 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Candidate
 from stemyard_contract.handover import MediaMetadata
 from stemyard_separator.errors import SourceError
-from stemyard_separator.youtube.exchange import Done, NotOurs, Request, Step
-from stemyard_separator.youtube.scoring import LIVE_STATES, rank
+from stemyard_separator.youtube.messages import Downloaded, DownloadRequest, Step, UnsupportedLink
+from stemyard_separator.youtube.result_ranking import LIVE_STATES, rank
 
 EXTRACTORS: Final = ("youtube", "youtube:search")
 """Exact names for searches and videos; without a list, yt-dlp would read any address of any site."""
@@ -25,7 +25,7 @@ Info = Mapping[str, Any]
 Tell = Callable[[Step], None]
 
 
-class Warnings:
+class WarningCollector:
     """A logger for yt-dlp that keeps the first warnings and prints nothing."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Warnings:
         """Drop it: the exception says the same."""
 
 
-def fetch(request: Request, warnings: Warnings, tell: Tell) -> Done | NotOurs:
+def fetch(request: DownloadRequest, warnings: WarningCollector, tell: Tell) -> Downloaded | UnsupportedLink:
     """Find the recording that was asked for and download its audio.
 
     Raises:
@@ -52,23 +52,23 @@ def fetch(request: Request, warnings: Warnings, tell: Tell) -> Done | NotOurs:
     """
     candidates: list[Candidate] = []
     if request.link is not None and not _is_suited(request.link, request, warnings):
-        return NotOurs()
+        return UnsupportedLink()
     video = request.video
     if video is None and request.link is None:
         tell(Step(step="search", fraction=0.0))
-        candidates = rank(request.query or "", _search(request, warnings), request.longest_seconds)
+        candidates = rank(request.query or "", _search(request, warnings), request.max_seconds)
         video = candidates[0].media_id.removeprefix("youtube:")
     tell(Step(step="download", fraction=_SEARCH_SHARE))
     info = _download(request.link or f"https://www.youtube.com/watch?v={video}", request, warnings, tell)
-    return Done(path=_downloaded_path(info, request), media=_metadata(info), candidates=candidates)
+    return Downloaded(path=_downloaded_path(info, request), media=_metadata(info), candidates=candidates)
 
 
-def _is_suited(link: str, request: Request, warnings: Warnings) -> bool:
+def _is_suited(link: str, request: DownloadRequest, warnings: WarningCollector) -> bool:
     with YoutubeDL(_options(request, warnings)):  # which loads plugins
         return any(each.IE_NAME in request.extractors and each.suitable(link) for each in gen_extractor_classes())
 
 
-def _search(request: Request, warnings: Warnings) -> list[Info]:
+def _search(request: DownloadRequest, warnings: WarningCollector) -> list[Info]:
     options = _options(request, warnings) | {"extract_flat": True, "skip_download": True}
     with YoutubeDL(options) as downloader:
         # never yt-dlp's default_search: it would take a query that looks like an address for one
@@ -76,7 +76,7 @@ def _search(request: Request, warnings: Warnings) -> list[Info]:
     return list((result or {}).get("entries") or [])
 
 
-def _download(link: str, request: Request, warnings: Warnings, tell: Tell) -> Info:
+def _download(link: str, request: DownloadRequest, warnings: WarningCollector, tell: Tell) -> Info:
     options = _options(request, warnings) | {
         "match_filter": lambda info, *, incomplete: _check(info, request),
         "progress_hooks": [lambda state: _watch(state, request, tell)],
@@ -85,7 +85,7 @@ def _download(link: str, request: Request, warnings: Warnings, tell: Tell) -> In
         return dict(downloader.extract_info(link) or {})
 
 
-def _options(request: Request, warnings: Warnings) -> dict[str, Any]:
+def _options(request: DownloadRequest, warnings: WarningCollector) -> dict[str, Any]:
     allowed = request.extractors if request.link is not None else EXTRACTORS
     least, most = request.download_delay
     return {
@@ -109,7 +109,7 @@ def _options(request: Request, warnings: Warnings) -> dict[str, Any]:
         "extractor_retries": 1,
         "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), _pause),
         "http_chunk_size": 10 << 20,
-        "max_filesize": request.most_bytes,
+        "max_filesize": request.max_bytes,
         "sleep_interval_requests": request.request_interval,
         "sleep_interval": least,
         "max_sleep_interval": max(least, most),
@@ -130,31 +130,31 @@ def _pause(n: int) -> float:
     return float(min(8.0, 2.0 ** (n - 1)) * random.uniform(0.5, 1.5))
 
 
-def _check(info: Info, request: Request) -> None:
+def _check(info: Info, request: DownloadRequest) -> None:
     """Refuse by raising: a reason that is returned would be lost."""
     if info.get("is_live") or info.get("live_status") in LIVE_STATES:
         raise SourceError(FailureCode.SOURCE_LIVE)
     duration = info.get("duration")
-    if duration is not None and duration > request.longest_seconds:
-        detail = f"It lasts {duration:g} s; at most {request.longest_seconds:g} s are accepted."
+    if duration is not None and duration > request.max_seconds:
+        detail = f"It lasts {duration:g} s; at most {request.max_seconds:g} s are accepted."
         raise SourceError(FailureCode.SOURCE_TOO_LONG, detail)
 
 
-def _watch(state: Info, request: Request, tell: Tell) -> None:
+def _watch(state: Info, request: DownloadRequest, tell: Tell) -> None:
     received = state.get("downloaded_bytes") or 0
     expected = state.get("total_bytes") or state.get("total_bytes_estimate") or 0
-    if max(received, state.get("total_bytes") or 0) > request.most_bytes:
+    if max(received, state.get("total_bytes") or 0) > request.max_bytes:
         raise _too_large(request)
     if expected:
         share = min(1.0, received / expected)
         tell(Step(step="download", fraction=_SEARCH_SHARE + (1 - _SEARCH_SHARE) * share))
 
 
-def _too_large(request: Request) -> SourceError:
-    return SourceError(FailureCode.SOURCE_TOO_LARGE, f"At most {request.most_bytes / 2**20:g} MiB are accepted.")
+def _too_large(request: DownloadRequest) -> SourceError:
+    return SourceError(FailureCode.SOURCE_TOO_LARGE, f"At most {request.max_bytes / 2**20:g} MiB are accepted.")
 
 
-def _downloaded_path(info: Info, request: Request) -> str:
+def _downloaded_path(info: Info, request: DownloadRequest) -> str:
     """Return where the audio is.
 
     yt-dlp gives no path, and no error, for a file whose announced length is over `max_filesize`.
@@ -164,7 +164,7 @@ def _downloaded_path(info: Info, request: Request) -> str:
     if not path:
         raise _too_large(request)
     size = Path(path).stat().st_size
-    if size > request.most_bytes:
+    if size > request.max_bytes:
         raise _too_large(request)
     if not size:
         raise SourceError(FailureCode.SOURCE_NETWORK, "The download is empty.")

@@ -14,8 +14,15 @@ from pydantic import ValidationError
 from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import SourceError
 from stemyard_separator.logs import log_failure
-from stemyard_separator.process import end_group, owned_process
-from stemyard_separator.youtube.exchange import LINES, Done, Failed, NotOurs, Request, Step
+from stemyard_separator.process import end_group, killed_on_exit
+from stemyard_separator.youtube.messages import (
+    MESSAGES,
+    Downloaded,
+    DownloadFailed,
+    DownloadRequest,
+    Step,
+    UnsupportedLink,
+)
 
 _NOTES_LIMIT: Final = 2000
 _WITHHELD: Final = ("STEMYARD_ASSIGNMENT", "STEMYARD_POD_UID", "STEMYARD_TOKEN_PATH", "STEMYARD_YOUTUBE_PROXY")
@@ -23,7 +30,7 @@ _NO_PLUGINS: Final = "YTDLP_NO_PLUGINS"
 Watch = Callable[[str, float], None]
 
 
-def run_downloader(request: Request, deadline_seconds: float, watch: Watch) -> Done | NotOurs:
+def run_downloader(request: DownloadRequest, deadline_seconds: float, watch: Watch) -> Downloaded | UnsupportedLink:
     """Fetch a recording; return where it is and what is known of it, or that its link is for nobody here.
 
     Raises:
@@ -41,7 +48,7 @@ def run_downloader(request: Request, deadline_seconds: float, watch: Watch) -> D
             start_new_session=True,
             text=True,
         )
-    with owned_process(process):
+    with killed_on_exit(process):
         timer = threading.Timer(deadline_seconds, end_group, (process.pid,))
         timer.start()
         try:
@@ -53,7 +60,9 @@ def run_downloader(request: Request, deadline_seconds: float, watch: Watch) -> D
             timer.cancel()
 
 
-def _answer(process: subprocess.Popen[str], request: Request, watch: Watch) -> Done | NotOurs | None:
+def _answer(
+    process: subprocess.Popen[str], request: DownloadRequest, watch: Watch
+) -> Downloaded | UnsupportedLink | None:
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
     process.stdin.write(request.model_dump_json())
     process.stdin.close()
@@ -61,16 +70,16 @@ def _answer(process: subprocess.Popen[str], request: Request, watch: Watch) -> D
         match _parsed(text):
             case Step(step=step, fraction=fraction):
                 watch(step, fraction)
-            case Failed(code=code, detail=detail):
+            case DownloadFailed(code=code, detail=detail):
                 raise SourceError(code, detail)
-            case Done() | NotOurs() as done:
+            case Downloaded() | UnsupportedLink() as done:
                 return done
     return None
 
 
-def _parsed(text: str) -> Step | Done | NotOurs | Failed:
+def _parsed(text: str) -> Step | Downloaded | UnsupportedLink | DownloadFailed:
     try:
-        return LINES.validate_json(text)
+        return MESSAGES.validate_json(text)
     except ValidationError:
         raise SourceError(FailureCode.EXTRACTOR_BROKEN, "The downloader gave no readable answer.") from None
 
@@ -82,7 +91,7 @@ def _silent_end(status: int, notes: Path) -> SourceError:
     return SourceError(FailureCode.EXTRACTOR_BROKEN, f"The downloader ended with status {status}.")
 
 
-def _environment(request: Request) -> Mapping[str, str]:
+def _environment(request: DownloadRequest) -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
     if request.po_token_url is not None:
         kept[_NO_PLUGINS] = ""  # the provider's plugin is wanted

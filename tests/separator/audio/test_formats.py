@@ -10,8 +10,8 @@ import soxr
 from stemyard_contract.handover import Manifest, MediaMetadata
 from stemyard_contract.output import Output
 from stemyard_contract.separationjob import Source, Stem
-from stemyard_separator.audio.formats import encoding_of, tags_of
-from stemyard_separator.audio.media import StemWriter, stated_samples
+from stemyard_separator.audio.formats import encoding_for, stem_tags
+from stemyard_separator.audio.media import StemWriter, declared_samples
 from tests.support import separator_process as separator
 from tests.support.audio import CLIP, RATE, Audio, lag, read
 from tests.support.desk_double import DeskDouble
@@ -35,7 +35,7 @@ FORMATS = {
 
 def written(folder: Path, output: Output, audio: Audio) -> Path:
     path = folder / f"vocals.{output.format}"
-    with StemWriter(path, encoding_of(output), tags_of(MEDIA, Stem.VOCALS, "spleeter-2stems")) as writer:
+    with StemWriter(path, encoding_for(output), stem_tags(MEDIA, Stem.VOCALS, "spleeter-2stems")) as writer:
         for start in range(0, audio.shape[1], 30_011):
             writer.write(audio[:, start : start + 30_011].astype(np.float32))
     return path
@@ -58,7 +58,7 @@ def test_a_stem_keeps_its_length_and_place(tmp_path: Path, kind: str, samples: i
 
     result = heard(path)
     assert abs(result.shape[1] - audio.shape[1]) <= tolerance
-    assert abs(stated_samples(path) - audio.shape[1]) <= tolerance
+    assert abs(declared_samples(path) - audio.shape[1]) <= tolerance
     common = slice(0, min(result.shape[1], audio.shape[1]))
     assert lag(audio, result) == 0
     error = result[:, common] - audio[:, common]
@@ -100,7 +100,7 @@ def test_flac_holds_as_many_bits_as_asked_for(tmp_path: Path, bits: int, codec: 
 
 
 def test_tags_hold_no_control_characters_and_are_short() -> None:
-    tags = tags_of(MediaMetadata(title="a\x00b\u2028c" + "x" * 999), Stem.DRUMS, "htdemucs")
+    tags = stem_tags(MediaMetadata(title="a\x00b\u2028c" + "x" * 999), Stem.DRUMS, "htdemucs")
 
     assert tags["title"].startswith("a b c")
     assert max(map(len, tags.values())) <= 256

@@ -13,19 +13,19 @@ from stemyard_separator.audio.lame import CALLED
 _ENCODE = """
 import sys
 from pathlib import Path
-from stemyard_separator.audio.lame import lame_version, prefer_optimised_lame
+from stemyard_separator.audio.lame import lame_version, preload_optimised_lame
 
 if sys.argv[1] == "optimised":
-    prefer_optimised_lame()
+    preload_optimised_lame()
 import numpy as np
 from stemyard_contract.output import Output
-from stemyard_separator.audio.formats import encoding_of
-from stemyard_separator.audio.media import StemWriter, stated_samples
+from stemyard_separator.audio.formats import encoding_for
+from stemyard_separator.audio.media import StemWriter, declared_samples
 
 path = Path(sys.argv[2], "silence.mp3")
-with StemWriter(path, encoding_of(Output(format="mp3"))) as writer:
+with StemWriter(path, encoding_for(Output(format="mp3"))) as writer:
     writer.write(np.zeros((2, 44_100), np.float32))
-print(stated_samples(path), *lame_version())
+print(declared_samples(path), *lame_version())
 """
 _BINDING = re.compile(r"binding file \S*/libavcodec\S* \[\d+\] to (\S+) \[\d+\]: normal symbol `(lame_\w+)'")
 

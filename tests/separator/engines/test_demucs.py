@@ -16,8 +16,8 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import Manifest
 from stemyard_contract.output import Output
 from stemyard_contract.separationjob import Source, Stem
-from stemyard_separator.engines.protocol import Engine, Track
-from stemyard_separator.engines.registry import Loading, load_engine
+from stemyard_separator.engines.protocol import Engine, MixStatistics
+from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.errors import ModelError
 from stemyard_separator.models.folder import ModelRecord, add_record, file_sha256
 from tests.support import separator_process as separator
@@ -30,8 +30,8 @@ from demucs.apply import BagOfModels, apply_model  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from stemyard_separator.engines import cpu_rewrite as rewriting  # noqa: E402
-from stemyard_separator.engines.demucs import Batch, narrow  # noqa: E402
-from stemyard_separator.engines.gpu_rewrite import folded  # noqa: E402
+from stemyard_separator.engines.demucs import Batch, select_sources  # noqa: E402
+from stemyard_separator.engines.gpu_rewrite import rewrite_for_gpu  # noqa: E402
 from tests.support.demucs_model import FOUR, RELEASED, SMALL, save_network  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -58,9 +58,9 @@ def song(seconds: float) -> Audio:
     return np.tile(clip, repeats)[:, : int(seconds * 44_100)]
 
 
-def track_of(audio: Audio) -> Track:
+def track_of(audio: Audio) -> MixStatistics:
     mono = audio.mean(axis=0)
-    return Track(audio.shape[1], float(mono.mean()), float(mono.std(ddof=1)))
+    return MixStatistics(audio.shape[1], float(mono.mean()), float(mono.std(ddof=1)))
 
 
 def separated(engine: Engine, audio: Audio, block: int = 44_100) -> dict[Stem, Audio]:
@@ -77,8 +77,8 @@ def test_threads_sleep_while_they_wait_unless_told_otherwise(
     folder: Path, networks: dict[str, Any], given: dict[str, str], policy: str
 ) -> None:
     load = (
-        "import sys; from pathlib import Path; from stemyard_separator.engines.registry import Loading, load_engine; "
-        "load_engine(Loading('htdemucs', Path(sys.argv[1]), 2, device='cpu'))"
+        "import sys; from pathlib import Path; from stemyard_separator.engines.registry import EngineOptions, load_engine; "
+        "load_engine(EngineOptions('htdemucs', Path(sys.argv[1]), 2, device='cpu'))"
     )
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     environment = {**inherited, "OMP_DISPLAY_ENV": "true", **given}
@@ -102,7 +102,7 @@ def snr(reference: Audio, estimate: Audio) -> float:
 
 
 def loaded(folder: Path, model: str, *stems: Stem, preset: str = "balanced") -> Engine:
-    return load_engine(Loading(model, folder, 2, frozenset(stems), "cpu", preset))
+    return load_engine(EngineOptions(model, folder, 2, frozenset(stems), "cpu", preset))
 
 
 @pytest.mark.parametrize("seconds", [3.0, 13.7])
@@ -158,7 +158,7 @@ def test_a_network_may_give_less_without_giving_anything_else(tmp_path: Path, so
     with torch.inference_mode():
         everything = whole(audio)[:, sources]
 
-        narrowed = narrow(copy.deepcopy(whole), sources)(audio)
+        narrowed = select_sources(copy.deepcopy(whole), sources)(audio)
 
     assert narrowed.shape == everything.shape
     assert snr(everything.numpy(), narrowed.numpy()) >= 100
@@ -183,7 +183,7 @@ def test_a_network_rewritten_for_processors_gives_the_same(
     if not packed:
         monkeypatch.setattr(rewriting, "_packed", lambda _: None)
 
-    rewritten = rewriting.lean(copy.deepcopy(whole))
+    rewritten = rewriting.rewrite_for_cpu(copy.deepcopy(whole))
 
     with torch.inference_mode():
         assert snr(whole(audio).numpy(), rewritten(audio).numpy()) >= 90
@@ -200,11 +200,13 @@ def test_a_network_rewritten_for_gpus_gives_the_same(tmp_path: Path, kind: str) 
     whole = save_network(tmp_path, "htdemucs", FOUR, 1, **SMALL | KINDS[kind])
     audio = torch.from_numpy(np.stack([song(7.8), song(15.6)[:, -343_980:]]).astype(np.float32))
 
-    rewritten = folded(copy.deepcopy(whole))
+    rewritten = rewrite_for_gpu(copy.deepcopy(whole))
 
     with torch.inference_mode():
         assert snr(whole(audio).numpy(), rewritten(audio).numpy()) >= 90
-    replaced = [type(part).__name__ for part in rewritten.modules() if type(part).__module__ == folded.__module__]
+    replaced = [
+        type(part).__name__ for part in rewritten.modules() if type(part).__module__ == rewrite_for_gpu.__module__
+    ]
     assert replaced.count("_Residual") == 16
     assert kind != "published" or replaced.count("_WholeNorm") == 6
 
@@ -218,7 +220,7 @@ def test_a_gpu_gives_what_apply_model_gives(tmp_path: Path, preset: str, overlap
     network = save_network(tmp_path, "htdemucs", FOUR, 1, **RELEASED)
     audio, stems = song(40), frozenset(map(Stem, FOUR))
 
-    engine = load_engine(Loading("htdemucs", tmp_path, 2, stems, "cuda", preset))
+    engine = load_engine(EngineOptions("htdemucs", tmp_path, 2, stems, "cuda", preset))
 
     theirs = stock(network, audio, overlap, "cuda")
     ours = separated(engine, audio)
@@ -230,7 +232,7 @@ def test_a_gpu_gives_what_apply_model_gives(tmp_path: Path, preset: str, overlap
 @needs_gpu
 def test_a_batch_is_halved_on_a_gpu_with_little_memory(tmp_path: Path) -> None:
     save_network(tmp_path, "htdemucs", FOUR, 1, **RELEASED)
-    engine: Any = load_engine(Loading("htdemucs", tmp_path, 2, frozenset({Stem.VOCALS}), "cuda"))
+    engine: Any = load_engine(EngineOptions("htdemucs", tmp_path, 2, frozenset({Stem.VOCALS}), "cuda"))
     audio = song(200)
     plenty = separated(engine, audio)[Stem.VOCALS]
     sizes: list[int] = []
@@ -257,7 +259,7 @@ def test_a_batch_is_halved_on_a_gpu_with_little_memory(tmp_path: Path) -> None:
 def test_a_compiled_network_gives_the_same(folder: Path, networks: dict[str, Any]) -> None:
     audio, stems = song(3), frozenset({Stem.VOCALS})
 
-    compiled = load_engine(Loading("htdemucs", folder, 2, stems, "cpu", compiled=True))
+    compiled = load_engine(EngineOptions("htdemucs", folder, 2, stems, "cpu", compiled=True))
 
     plain = separated(loaded(folder, "htdemucs", Stem.VOCALS), audio)
     assert snr(plain[Stem.VOCALS], separated(compiled, audio)[Stem.VOCALS]) >= 60
@@ -324,14 +326,14 @@ class Narrow:
 
 
 def test_a_batch_is_halved_until_it_fits() -> None:
-    batch, narrow = Batch(torch.device("cpu")), Narrow(3)
+    batch, network = Batch(torch.device("cpu")), Narrow(3)
     audio = np.arange(20, dtype=np.float32).reshape(10, 2, 1)
 
-    done = batch.run(narrow, audio)()
+    done = batch.run(network, audio)()
 
     assert np.array_equal(done, audio[:, None] * 2), "in order, nothing lost"
     assert batch.size <= 3
-    assert narrow.sizes[0] == 10
+    assert network.sizes[0] == 10
 
 
 def test_a_batch_that_never_fits_is_out_of_memory() -> None:
@@ -343,9 +345,9 @@ def test_a_batch_that_never_fits_is_out_of_memory() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_never_replaced_by_the_processor(folder: Path, networks: dict[str, Any]) -> None:
     with pytest.raises(ModelError) as caught:
-        load_engine(Loading("htdemucs", folder, 2, frozenset({Stem.VOCALS}), "cuda"))
+        load_engine(EngineOptions("htdemucs", folder, 2, frozenset({Stem.VOCALS}), "cuda"))
     assert caught.value.code is FailureCode.DEVICE_UNAVAILABLE
-    assert load_engine(Loading("htdemucs", folder, 2, frozenset({Stem.VOCALS}), "auto")).device == "cpu"
+    assert load_engine(EngineOptions("htdemucs", folder, 2, frozenset({Stem.VOCALS}), "auto")).device == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -365,7 +367,7 @@ def test_weights_of_anything_else_are_corrupt(tmp_path: Path, metadata: dict[str
     add_record(tmp_path, "htdemucs", record)
 
     with pytest.raises(ModelError) as caught:
-        load_engine(Loading("htdemucs", tmp_path, 2))
+        load_engine(EngineOptions("htdemucs", tmp_path, 2))
     assert caught.value.code is FailureCode.MODEL_CORRUPT
     assert json.dumps(metadata.get("klass", "None")).strip('"') in str(caught.value)
 

@@ -10,7 +10,7 @@ import pytest
 from stemyard_contract.models import MODELS
 from stemyard_contract.models import Engine as EngineName
 from stemyard_separator.engines.protocol import Engine
-from stemyard_separator.engines.registry import Loading, load_engine
+from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.models.folder import read_index
 from tests.golden.mixes import RECORD, STEMS, measure, pairs
 from tests.support.spleeter_model import model_folder
@@ -23,7 +23,7 @@ DEMUCS = [name for name, model in MODELS.items() if model.engine is EngineName.D
 
 @pytest.fixture(scope="module")
 def spleeter() -> Engine:
-    return load_engine(Loading("spleeter-2stems", model_folder(), 2))
+    return load_engine(EngineOptions("spleeter-2stems", model_folder(), 2))
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -51,7 +51,7 @@ def test_demucs_is_as_good_as_ever_where_its_weights_are(tmp_path: Path, model: 
         pytest.skip(f"torch is not installed here: the quality of {model} is NOT measured")
     recorded = RECORDS.get(model)
     assert recorded is not None, f"record it with `python -m tests.golden.mixes {model}`"
-    engine = load_engine(Loading(model, model_folder(), 2, frozenset(STEMS), "auto"))
+    engine = load_engine(EngineOptions(model, model_folder(), 2, frozenset(STEMS), "auto"))
     for name, make in pairs().items():
         reached = measure(engine, make(), tmp_path)
         print(model, name, reached, "recorded", recorded[name])

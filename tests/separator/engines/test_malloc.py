@@ -7,7 +7,7 @@ import pytest
 
 _FAULTS = """
 import ctypes, resource
-from stemyard_separator.engines.malloc import keep_freed_memory
+from stemyard_separator.engines.malloc import retain_freed_memory
 
 if not hasattr(ctypes.CDLL(None), "mallopt"):
     raise SystemExit(77)
@@ -19,10 +19,10 @@ def faults():
         del block
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-keep_freed_memory()
+retain_freed_memory()
 faults()
 kept = faults()
-keep_freed_memory(False)
+retain_freed_memory(False)
 print(kept, faults())
 """
 

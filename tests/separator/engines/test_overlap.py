@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stemyard_separator.engines.overlap import Grid, OverlapAdd
+from stemyard_separator.engines.overlap import OverlapAdd, Segmentation
 from stemyard_separator.engines.protocol import Samples
 
 GENERATOR = np.random.default_rng(11)
@@ -31,7 +31,7 @@ def test_segments_of_a_stream_are_those_of_the_track(samples: int, block: int) -
     mix = GENERATOR.standard_normal((2, samples)).astype(np.float32)
     blocks = (mix[:, start : start + block] for start in range(0, samples, block))
 
-    segments = [segment for _, segment in Grid(samples, SEGMENT, STRIDE).segments(blocks)]
+    segments = [segment for _, segment in Segmentation(samples, SEGMENT, STRIDE).segments(blocks)]
 
     wanted = whole_segments(mix, SEGMENT, STRIDE)
     assert len(segments) == len(wanted)
@@ -42,7 +42,7 @@ def test_segments_of_a_stream_are_those_of_the_track(samples: int, block: int) -
 @pytest.mark.parametrize("stride", [500, 750, 900, 1000])
 def test_estimates_that_agree_add_up_to_the_track(samples: int, stride: int) -> None:
     mix = GENERATOR.standard_normal((2, samples)).astype(np.float32)
-    grid = Grid(samples, SEGMENT, stride)
+    grid = Segmentation(samples, SEGMENT, stride)
     adder = OverlapAdd(grid, 3)
 
     done = [adder.add(place, np.stack((segment, -segment, 2 * segment))) for place, segment in grid.segments([mix])]
@@ -53,7 +53,7 @@ def test_estimates_that_agree_add_up_to_the_track(samples: int, stride: int) -> 
 
 
 def test_neighbours_are_weighted_by_a_triangle() -> None:
-    grid = Grid(1750, SEGMENT, STRIDE)
+    grid = Segmentation(1750, SEGMENT, STRIDE)
     adder = OverlapAdd(grid, 1)
     estimates = [np.full((1, 2, SEGMENT), value, np.float32) for value in (1.0, 3.0, 3.0)]
 

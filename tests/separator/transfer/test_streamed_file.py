@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stemyard_contract.handover import StoredFile
-from stemyard_separator.transfer.streamed_file import Arrival, Tell
+from stemyard_separator.transfer.streamed_file import StreamedFile, Tell
 from tests.support.operator_world import eventually
 
 MEBIBYTE = 1 << 20
@@ -29,19 +29,19 @@ class Sender:
 
 
 def test_it_is_read_in_order_to_its_end(tmp_path: Path) -> None:
-    arrival = Arrival(tmp_path / "a", Sender(tmp_path / "a", 9).bring)
+    arrival = StreamedFile(tmp_path / "a", Sender(tmp_path / "a", 9).bring)
     content = b"".join(iter(lambda: arrival.read(300_000), b""))
     assert content == b"".join(bytes([number]) * MEBIBYTE for number in range(9))
     assert arrival.result() == STORED
 
 
-@pytest.mark.parametrize("wanted", [Arrival.want_rest, Arrival.result])
+@pytest.mark.parametrize("wanted", [StreamedFile.want_rest, StreamedFile.result])
 def test_the_rest_waits_until_it_is_wanted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: Callable[[Arrival], object]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: Callable[[StreamedFile], object]
 ) -> None:
     monkeypatch.setattr("stemyard_separator.transfer.streamed_file._PAUSE_SECONDS", 60.0)
     sender = Sender(tmp_path / "a", 9)
-    arrival = Arrival(tmp_path / "a", sender.bring)
+    arrival = StreamedFile(tmp_path / "a", sender.bring)
     eventually(lambda: sender.sent == 4)
     assert arrival.read(MEBIBYTE) == bytes(MEBIBYTE)
     assert sender.sent == 4
@@ -54,14 +54,14 @@ def test_the_rest_waits_until_it_is_wanted(
 
 def test_whoever_has_read_all_that_is_here_wants_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stemyard_separator.transfer.streamed_file._PAUSE_SECONDS", 60.0)
-    arrival = Arrival(tmp_path / "a", Sender(tmp_path / "a", 9).bring)
+    arrival = StreamedFile(tmp_path / "a", Sender(tmp_path / "a", 9).bring)
     assert sum(len(arrival.read(MEBIBYTE)) for _ in range(9)) == 9 * MEBIBYTE
 
 
 def test_nobody_waits_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stemyard_separator.transfer.streamed_file._PAUSE_SECONDS", 0.01)
     sender = Sender(tmp_path / "a", 9)
-    Arrival(tmp_path / "a", sender.bring)
+    StreamedFile(tmp_path / "a", sender.bring)
     eventually(lambda: sender.sent == 9)
 
 
@@ -70,4 +70,4 @@ def test_a_failure_reaches_whoever_reads(tmp_path: Path) -> None:
         raise ValueError("gone")
 
     with pytest.raises(ValueError, match="gone"):
-        Arrival(tmp_path / "a", bring).read(1)
+        StreamedFile(tmp_path / "a", bring).read(1)

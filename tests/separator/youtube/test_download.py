@@ -13,7 +13,7 @@ from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_separator.errors import SourceError
 from stemyard_separator.youtube import download
 from stemyard_separator.youtube.diagnosis import diagnose
-from stemyard_separator.youtube.exchange import Request
+from stemyard_separator.youtube.messages import DownloadRequest
 from tests.support.audio import CLIP
 from tests.support.http_server import Exchange, HttpServer
 
@@ -54,13 +54,13 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "_pause", lambda n: 0.01)
 
 
-def outcome(folder: Path, given: Any, *, most_bytes: int = 50 << 20, query: str | None = None) -> FailureCode | None:
+def outcome(folder: Path, given: Any, *, max_bytes: int = 50 << 20, query: str | None = None) -> FailureCode | None:
     """Return the failure code of a fetch, None for a success."""
     Extractor.given = given
-    request = Request(
-        query=query, video=None if query else VIDEO, folder=str(folder), most_bytes=most_bytes, longest_seconds=600
+    request = DownloadRequest(
+        query=query, video=None if query else VIDEO, folder=str(folder), max_bytes=max_bytes, max_seconds=600
     )
-    warnings = download.Warnings()
+    warnings = download.WarningCollector()
     try:
         download.fetch(request, warnings, lambda step: None)
     except Exception as error:  # noqa: BLE001 - every failure has a code
@@ -108,7 +108,7 @@ def test_a_refusal_is_never_silent(tmp_path: Path, state: str | None, refused: b
 
 def test_a_file_whose_length_is_over_the_limit_is_not_taken_for_a_success(tmp_path: Path) -> None:
     with HttpServer(lambda exchange: exchange.answer(200, CLIP_BYTES)) as server:
-        code = outcome(tmp_path, formats(f"{server.url}/song.mp3"), most_bytes=100_000)
+        code = outcome(tmp_path, formats(f"{server.url}/song.mp3"), max_bytes=100_000)
 
     assert code is FailureCode.SOURCE_TOO_LARGE
 
@@ -118,7 +118,7 @@ def test_a_body_without_a_length_is_counted(tmp_path: Path) -> None:
         exchange.answer_chunked(bytes(1 << 16) for _ in range(1 << 20))
 
     with HttpServer(endless) as server:
-        code = outcome(tmp_path, formats(f"{server.url}/song.mp3"), most_bytes=1 << 20)
+        code = outcome(tmp_path, formats(f"{server.url}/song.mp3"), max_bytes=1 << 20)
 
     assert code is FailureCode.SOURCE_TOO_LARGE
 
@@ -142,10 +142,10 @@ def test_a_recording_without_formats(tmp_path: Path) -> None:
 
 def test_our_own_refusals_pass_through_yt_dlp_with_their_words(tmp_path: Path) -> None:
     Extractor.given = {**formats("http://127.0.0.1:9/"), "duration": 9999}
-    request = Request(video=VIDEO, folder=str(tmp_path), most_bytes=1, longest_seconds=600)
+    request = DownloadRequest(video=VIDEO, folder=str(tmp_path), max_bytes=1, max_seconds=600)
 
     with pytest.raises((SourceError, DownloadError)) as caught:
-        download.fetch(request, download.Warnings(), lambda step: None)
+        download.fetch(request, download.WarningCollector(), lambda step: None)
 
     code, detail = diagnose(caught.value)
     assert code is FailureCode.SOURCE_TOO_LONG

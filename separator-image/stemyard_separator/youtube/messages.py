@@ -9,19 +9,19 @@ from stemyard_contract.findings import Candidate
 from stemyard_contract.handover import MediaMetadata
 
 
-class _Line(BaseModel):
+class _Message(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Request(_Line):
+class DownloadRequest(_Message):
     """Search for `query`, or take `video`, or a `link` to another site; download its audio into `folder`."""
 
     query: str | None = None
     video: str | None = None
     link: str | None = None
     folder: str
-    most_bytes: int
-    longest_seconds: float
+    max_bytes: int
+    max_seconds: float
     cookies: str | None = None
     """A cookie file that may be written to: yt-dlp rewrites it when it ends."""
     proxy: str | None = None
@@ -35,7 +35,7 @@ class Request(_Line):
     """Names of the extractors that may read `link`."""
 
 
-class Step(_Line):
+class Step(_Message):
     """How far it is."""
 
     kind: Literal["step"] = "step"
@@ -43,7 +43,7 @@ class Step(_Line):
     fraction: float
 
 
-class Done(_Line):
+class Downloaded(_Message):
     """The audio is in `path`."""
 
     kind: Literal["done"] = "done"
@@ -52,13 +52,13 @@ class Done(_Line):
     candidates: list[Candidate]
 
 
-class NotOurs(_Line):
+class UnsupportedLink(_Message):
     """None of the extractors that are allowed reads the link."""
 
     kind: Literal["not ours"] = "not ours"
 
 
-class Failed(_Line):
+class DownloadFailed(_Message):
     """There is no audio, and why."""
 
     kind: Literal["failed"] = "failed"
@@ -66,5 +66,5 @@ class Failed(_Line):
     detail: str
 
 
-Line = Annotated[Step | Done | NotOurs | Failed, Field(discriminator="kind")]
-LINES: TypeAdapter[Step | Done | NotOurs | Failed] = TypeAdapter(Line)
+Message = Annotated[Step | Downloaded | UnsupportedLink | DownloadFailed, Field(discriminator="kind")]
+MESSAGES: TypeAdapter[Step | Downloaded | UnsupportedLink | DownloadFailed] = TypeAdapter(Message)

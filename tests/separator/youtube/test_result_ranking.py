@@ -4,14 +4,14 @@ import pytest
 
 from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import SourceError
-from stemyard_separator.youtube.scoring import Entry, rank
+from stemyard_separator.youtube.result_ranking import SearchResult, rank
 
 
-def entry(video: str, title: str, duration: float | None = 200, **more: object) -> Entry:
+def entry(video: str, title: str, duration: float | None = 200, **more: object) -> SearchResult:
     return {"id": video, "title": title, "duration": duration, **more}
 
 
-def chosen(query: str, *entries: Entry) -> str:
+def chosen(query: str, *entries: SearchResult) -> str:
     first, *others = rank(query, entries, 3600)
     assert first.chosen
     assert not any(each.chosen for each in others)

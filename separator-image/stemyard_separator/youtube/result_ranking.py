@@ -19,11 +19,11 @@ _OTHER_VERSIONS: Final = frozenset(_WORDS_OF_OTHER_VERSIONS.split())
 _OFFICIAL: Final = re.compile(r"official (audio|music video|video)|\blyrics?\b|\baudio\b", re.IGNORECASE)
 _SONG_SECONDS: Final = (60.0, 600.0)
 _WORD: Final = re.compile(r"\w+")
-Entry = Mapping[str, Any]
+SearchResult = Mapping[str, Any]
 """One flat entry of a yt-dlp search."""
 
 
-def rank(query: str, entries: Iterable[Entry], longest_seconds: float) -> list[Candidate]:
+def rank(query: str, entries: Iterable[SearchResult], max_seconds: float) -> list[Candidate]:
     """Return the candidates, best first, the best one marked as chosen.
 
     Raises:
@@ -32,21 +32,21 @@ def rank(query: str, entries: Iterable[Entry], longest_seconds: float) -> list[C
     found = [entry for entry in entries if entry.get("id")]
     if not found:
         raise SourceError(FailureCode.SOURCE_NOT_FOUND)
-    usable = [entry for entry in found if _refusal(entry, longest_seconds) is None]
+    usable = [entry for entry in found if _refusal(entry, max_seconds) is None]
     if not usable:
-        raise SourceError(_refusal(found[0], longest_seconds) or FailureCode.SOURCE_NOT_FOUND, "No other was found.")
+        raise SourceError(_refusal(found[0], max_seconds) or FailureCode.SOURCE_NOT_FOUND, "No other was found.")
     scored = [_candidate(query, position, entry) for position, entry in enumerate(usable)]
     scored.sort(key=lambda candidate: -candidate.score)
     return [candidate.model_copy(update={"chosen": index == 0}) for index, candidate in enumerate(scored)]
 
 
-def _refusal(entry: Entry, longest_seconds: float) -> FailureCode | None:
+def _refusal(entry: SearchResult, max_seconds: float) -> FailureCode | None:
     if entry.get("live_status") in LIVE_STATES:
         return FailureCode.SOURCE_LIVE
-    return FailureCode.SOURCE_TOO_LONG if (entry.get("duration") or 0) > longest_seconds else None
+    return FailureCode.SOURCE_TOO_LONG if (entry.get("duration") or 0) > max_seconds else None
 
 
-def _candidate(query: str, position: int, entry: Entry) -> Candidate:
+def _candidate(query: str, position: int, entry: SearchResult) -> Candidate:
     channel = entry.get("channel") or entry.get("uploader")
     duration = entry.get("duration")
     points = list(_points(query, position, entry))
@@ -60,7 +60,7 @@ def _candidate(query: str, position: int, entry: Entry) -> Candidate:
     )
 
 
-def _points(query: str, position: int, entry: Entry) -> Iterator[tuple[float, str]]:
+def _points(query: str, position: int, entry: SearchResult) -> Iterator[tuple[float, str]]:
     """Yield what counts for and against an entry, each with its words; the search's own order counts silently."""
     wanted, title = _words(query), _words(str(entry.get("title") or ""))
     channel = str(entry.get("channel") or entry.get("uploader") or "")
