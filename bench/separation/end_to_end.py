@@ -20,7 +20,7 @@ from bench.separation.stages import Model, children_cpu, fetch, separate, stages
 from stemyard_contract.separationjob import Stem
 from stemyard_separator.engines.protocol import Engine, MixStatistics
 from stemyard_separator.engines.registry import EngineOptions, load_engine
-from stemyard_separator.process import granted_cores
+from stemyard_separator.process import available_cores
 from tests.support.audio import RATE, Audio
 from tests.support.desk_double import DeskDouble
 
@@ -31,7 +31,7 @@ _TARGETS = {60: 1.12, 240: 1.06}
 
 def figures(model: Model, lengths: list[int], turns: int) -> Iterator[Figure]:
     """Yield the ratios for each length, both sides in turns, and what is spent before the first sample."""
-    engine = load_engine(EngineOptions(model.name, model.folder, granted_cores(), _STEMS, "cpu"))
+    engine = load_engine(EngineOptions(model.name, model.folder, available_cores(), _STEMS, "cpu"))
     for seconds in lengths:
         audio = song(seconds)
         content = encoded(audio)

@@ -20,7 +20,7 @@ from stemyard_separator.engines.registry import resolve_device
 from stemyard_separator.engines.stft import Analysis, Synthesis
 from stemyard_separator.errors import SourceError, redact
 from stemyard_separator.models.checkpoint import UnsafeCheckpointError, read_checkpoint
-from stemyard_separator.process import granted_cores
+from stemyard_separator.process import available_cores
 from stemyard_separator.settings import SeparatorSettings
 
 GENERATOR = np.random.default_rng(5)
@@ -97,7 +97,7 @@ def test_downmix(channels: tuple[str, ...], left: list[float]) -> None:
     assert np.allclose(stereo_matrix(channels)[0], left, atol=1e-4)
 
 
-ALL_CORES = granted_cores(Path("/nonexistent"))
+ALL_CORES = available_cores(Path("/nonexistent"))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_cores_granted_by_a_cgroup(tmp_path: Path, files: dict[str, str], cores:
     for name, text in files.items():
         (tmp_path / name).write_text(text + "\n")
 
-    assert granted_cores(tmp_path) == cores
+    assert available_cores(tmp_path) == cores
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`python -m stemyard_separator --self-test`: tries every library and encoder of this environment, offline."""
+"""`python -m stemyard_separator --self-test`: checks every library and encoder of this environment, offline."""
 
 import platform
 import sys
@@ -22,12 +22,12 @@ Check = Callable[[], str]
 
 
 def self_test() -> int:
-    """Print one line per check; return 0 if all of them hold, else 1."""
+    """Print one line per check; return 0 if all of them pass, else 1."""
     failed = 0
     for name, check in _checks():
         try:
             sys.stdout.write(f"{name}: ok, {check()}\n")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
+        except Exception as error:  # noqa: BLE001 - any error is a failed check
             failed += 1
             sys.stdout.write(f"{name}: FAILED, {type(error).__name__}: {error}\n")
     return int(failed > 0)
@@ -56,8 +56,8 @@ def _round_trip(output: Output) -> str:
             writer.write(tone)
         if abs(declared_samples(path) - SAMPLE_RATE) > encoding.frame:
             raise ValueError(f"{declared_samples(path)} samples instead of {SAMPLE_RATE}")
-        back = decode(path, Path(folder, "back.flac"), 10, lambda _: None).measured.samples
-        return f"{path.stat().st_size} bytes, {back} samples back"
+        decoded = decode(path, Path(folder, "decoded.flac"), 10, lambda _: None).measured.samples
+        return f"{path.stat().st_size} bytes, {decoded} samples decoded"
 
 
 def _spleeter() -> str:

@@ -1,4 +1,4 @@
-"""What both stages have at hand: the Assignment, the desk, the store, a folder, and a way to tell how far they are."""
+"""What both stages work with: the Assignment, settings, HTTP client, object store, progress reporter and a folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,15 @@ from stemyard_separator.transfer.progress import ProgressReporter
 
 @dataclass(frozen=True, slots=True)
 class StageContext:
-    """One run of one stage.
+    """One execution of one stage.
 
     Attributes:
         assignment: what to do.
-        settings: of this process.
-        http: for whatever has to be reached.
-        store: where files come from and go to.
-        reporter: told about progress.
-        folder: empty and writable; gone afterwards.
+        settings: settings of the process.
+        http: client for direct links.
+        store: the stage's files in the object store.
+        reporter: reports progress to the desk.
+        folder: empty scratch folder, removed afterwards.
     """
 
     assignment: Assignment
@@ -31,7 +31,7 @@ class StageContext:
     folder: Path
 
     def commit(self, mark: Mark) -> MarkReference:
-        """Publish the stage's commit mark; nothing may follow it."""
+        """Upload the stage's commit mark, the last file of a stage."""
         path = self.folder / self.assignment.stage.mark_file
         path.write_text(mark.dump())
         return self.store.commit(LocalFile(path, "application/json"))

@@ -1,4 +1,4 @@
-"""Loads the model in a thread: its library and weights are read while the rest is imported and the audio comes."""
+"""Loads the model in a background thread while other modules are imported and the audio is downloaded."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -6,12 +6,12 @@ from stemyard_contract.handover import Assignment
 from stemyard_separator.engines.protocol import Engine
 from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.logs import log
-from stemyard_separator.process import granted_cores
+from stemyard_separator.process import available_cores
 from stemyard_separator.settings import SeparatorSettings
 
 
 def start_loading(assignment: Assignment, settings: SeparatorSettings) -> "Future[Engine]":
-    """Begin to load the model that is to be run; the result is its engine, or raises what `load_engine` raises."""
+    """Start to load the Assignment's model; the future returns its engine or raises what `load_engine` raises."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
     try:
         return pool.submit(_load, assignment, settings)
@@ -20,7 +20,7 @@ def start_loading(assignment: Assignment, settings: SeparatorSettings) -> "Futur
 
 
 def _load(assignment: Assignment, settings: SeparatorSettings) -> Engine:
-    threads = settings.threads or granted_cores()
+    threads = settings.threads or available_cores()
     engine = load_engine(
         EngineOptions(
             model=assignment.model,
@@ -32,5 +32,5 @@ def _load(assignment: Assignment, settings: SeparatorSettings) -> Engine:
             compiled=settings.compile,
         )
     )
-    log("loaded", model=assignment.model, digest=engine.digest, device=engine.device, threads=threads)
+    log("model loaded", model=assignment.model, digest=engine.digest, device=engine.device, threads=threads)
     return engine

@@ -1,5 +1,6 @@
-"""What the process that runs yt-dlp is asked, on its standard input, and what it answers, line by line."""
+"""Messages between the stage and the process that runs yt-dlp: one request on stdin, JSON lines on stdout."""
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -14,7 +15,7 @@ class _Message(BaseModel):
 
 
 class DownloadRequest(_Message):
-    """Search for `query`, or take `video`, or a `link` to another site; download its audio into `folder`."""
+    """Search for `query`, or take the YouTube id `video`, or a `link` to another site; download to `folder`."""
 
     query: str | None = None
     video: str | None = None
@@ -23,20 +24,20 @@ class DownloadRequest(_Message):
     max_bytes: int
     max_seconds: float
     cookies: str | None = None
-    """A cookie file that may be written to: yt-dlp rewrites it when it ends."""
+    """A writable cookie file: yt-dlp rewrites it on exit."""
     proxy: str | None = None
     po_token_url: str | None = None
-    """Base URL of a provider of PO tokens; without one no plugin is loaded."""
+    """Base URL of a PO token provider; without one no plugin is loaded."""
     request_interval: float = 0.5
     """Seconds between two requests."""
     download_delay: tuple[float, float] = (0.0, 0.0)
-    """Least and most seconds to wait before a download."""
+    """Minimum and maximum seconds to wait before a download."""
     extractors: tuple[str, ...] = ()
-    """Names of the extractors that may read `link`."""
+    """Names of the extractors allowed for `link`."""
 
 
 class Step(_Message):
-    """How far it is."""
+    """Progress within a step."""
 
     kind: Literal["step"] = "step"
     step: str
@@ -44,18 +45,18 @@ class Step(_Message):
 
 
 class Downloaded(_Message):
-    """The audio is in `path`."""
+    """The audio is at `path`."""
 
-    kind: Literal["done"] = "done"
+    kind: Literal["downloaded"] = "downloaded"
     path: str
     media: MediaMetadata
     candidates: list[Candidate]
 
 
 class UnsupportedLink(_Message):
-    """None of the extractors that are allowed reads the link."""
+    """No allowed extractor supports the link."""
 
-    kind: Literal["not ours"] = "not ours"
+    kind: Literal["unsupported link"] = "unsupported link"
 
 
 class DownloadFailed(_Message):
@@ -66,5 +67,6 @@ class DownloadFailed(_Message):
     detail: str
 
 
-Message = Annotated[Step | Downloaded | UnsupportedLink | DownloadFailed, Field(discriminator="kind")]
-MESSAGES: TypeAdapter[Step | Downloaded | UnsupportedLink | DownloadFailed] = TypeAdapter(Message)
+Message = Step | Downloaded | UnsupportedLink | DownloadFailed
+OnStep = Callable[[Step], None]
+MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stemyard_separator.audio.lame import CALLED
+from stemyard_separator.audio.lame import SYMBOLS
 
 _ENCODE = """
 import sys
@@ -44,7 +44,7 @@ def test_ffmpeg_encodes_with_the_optimised_lame_and_with_nothing_of_its_own(tmp_
     printed, bindings = encoded(tmp_path, "optimised")
 
     assert printed == ["44100", "lameenc"]
-    assert set(bindings) == set(CALLED)
+    assert set(bindings) == set(SYMBOLS)
     assert {name.partition(".")[0] for name in bindings.values()} == {"lameenc"}
 
 
