@@ -30,7 +30,8 @@ from demucs.apply import BagOfModels, apply_model  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from stemyard_separator.engines import cpu_rewrite as rewriting  # noqa: E402
-from stemyard_separator.engines.demucs import Batch, select_sources  # noqa: E402
+from stemyard_separator.engines.batching import Batcher  # noqa: E402
+from stemyard_separator.engines.demucs_network import select_sources  # noqa: E402
 from stemyard_separator.engines.gpu_rewrite import rewrite_for_gpu  # noqa: E402
 from tests.support.demucs_model import FOUR, RELEASED, SMALL, save_network  # noqa: E402
 
@@ -181,7 +182,7 @@ def test_a_network_rewritten_for_processors_gives_the_same(
     whole = save_network(tmp_path, "htdemucs", FOUR, 1, **SMALL | KINDS[kind])
     audio = torch.from_numpy(np.stack([song(7.8), song(15.6)[:, -343_980:]]).astype(np.float32))
     if not packed:
-        monkeypatch.setattr(rewriting, "_packed", lambda _: None)
+        monkeypatch.setattr(rewriting, "_onednn_linear", lambda _: None)
 
     rewritten = rewriting.rewrite_for_cpu(copy.deepcopy(whole))
 
@@ -326,19 +327,19 @@ class Narrow:
 
 
 def test_a_batch_is_halved_until_it_fits() -> None:
-    batch, network = Batch(torch.device("cpu")), Narrow(3)
+    batcher, network = Batcher(torch.device("cpu")), Narrow(3)
     audio = np.arange(20, dtype=np.float32).reshape(10, 2, 1)
 
-    done = batch.run(network, audio)()
+    done = batcher.run(network, audio)()
 
     assert np.array_equal(done, audio[:, None] * 2), "in order, nothing lost"
-    assert batch.size <= 3
+    assert batcher.size <= 3
     assert network.sizes[0] == 10
 
 
 def test_a_batch_that_never_fits_is_out_of_memory() -> None:
     with pytest.raises(ModelError) as caught:
-        Batch(torch.device("cpu")).run(Narrow(0), np.zeros((4, 2, 1), np.float32))
+        Batcher(torch.device("cpu")).run(Narrow(0), np.zeros((4, 2, 1), np.float32))
     assert caught.value.code is FailureCode.OUT_OF_MEMORY
 
 
