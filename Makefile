@@ -11,11 +11,14 @@ TWO := -n 2 --dist loadfile
 TORCH := PYTHONPATH=$(CURDIR)/contract:$(CURDIR)/separator-image $(CACHE)/venvs/cuda/bin/python
 CHROMIUM := $(or $(STEMYARD_CHROMIUM),$(shell command -v chromium || command -v google-chrome))
 TESTS ?= tests
+RELEASE ?= stemyard
+NAMESPACE ?= $(RELEASE)
 VERSION ?= 0.0.0-dev
 DIGESTS ?=
 CRD := charts/stemyard/files/crds/separationjobs.yaml
 
-.PHONY: help setup check format generate images test test-unit test-api-server test-browser chaos test-cluster test-kueue test-torch bench demo down package release-notes
+.PHONY: help setup check check-format check-types check-imports check-files check-generated format generate images test test-unit \
+  test-api-server test-browser chaos fuzz-api test-cluster test-kueue test-torch bench demo run-operator run-api down package release-notes
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -27,17 +30,28 @@ $(CACHE)/uv/bin/uv:
 setup: $(UV) ## install the locked development environment into .venv (no torch)
 	@$(UV) sync --locked --quiet --compile-bytecode --extra api --extra operator --extra tracing --extra separator
 
-check: setup ## format, lint, types, import rules, generated files current
+check: check-format check-types check-imports check-files check-generated ## format, lint, types, import rules, generated files current
+
+check-format: setup ## code is in the house format and free of what the linter finds
 	$(RUN) ruff format --check --quiet && $(RUN) ruff check --quiet
-	$(RUN) mypy && $(RUN) lint-imports --no-cache
-	$(RUN) hadolint */Dockerfile && $(RUN) shellcheck .ci/run
-	$(RUN) python -m stemyard_contract.crd | diff -u $(CRD) - && $(RUN) python -m charts.generate --check
+
+check-types: setup ## strict types
+	$(RUN) mypy
+
+check-imports: setup ## modules import only what their layer may
+	$(RUN) lint-imports --no-cache
+
+check-files: setup ## Dockerfiles and shell scripts
+	$(RUN) hadolint images/Dockerfile && $(RUN) shellcheck .ci/run
+
+check-generated: setup ## generated files are current; `make generate` rewrites them
+	$(RUN) python -m charts.crd | diff -u $(CRD) - && $(RUN) python -m charts.generate --check
 
 format: setup ## rewrite the code in the house format
 	$(RUN) ruff check --fix --quiet ; $(RUN) ruff format --quiet
 
 generate: setup ## rewrite the files that are made from the types
-	$(RUN) python -m stemyard_contract.crd > $(CRD) && $(RUN) python -m charts.generate
+	$(RUN) python -m charts.crd > $(CRD) && $(RUN) python -m charts.generate
 
 images: setup ## build the images and, where a cluster runs, load them into it
 	$(RUN) python -m demo images
@@ -102,6 +116,12 @@ bench: setup $(CACHE)/venvs/cuda.stamp ## measure every figure that is claimed, 
 
 demo: setup ## the whole system on a real cluster, then one separation (QUERY="artist title" where YouTube can be reached)
 	@$(RUN) python -m demo up
+
+run-operator: setup ## run the operator on this machine against the cluster of the current kubeconfig (RELEASE=stemyard NAMESPACE=stemyard)
+	@$(RUN) python -m demo.on_host operator --release $(RELEASE) --namespace $(NAMESPACE)
+
+run-api: setup ## run the API on this machine against the cluster of the current kubeconfig (RELEASE=stemyard NAMESPACE=stemyard)
+	@$(RUN) python -m demo.on_host api --release $(RELEASE) --namespace $(NAMESPACE)
 
 down: ## stop the demo and its cluster; only caches stay
 	@python3 -m localcluster down && rm -f .demo.env

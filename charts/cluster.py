@@ -1,4 +1,4 @@
-"""The cluster as an installation sees it: its namespace, Deployments and pods; the only module that calls it."""
+"""The namespace, Deployments and pods of an installation, read through the Kubernetes API."""
 
 import json
 import os
@@ -10,42 +10,42 @@ from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
 _SECONDS: Final = 10
-"""Limit of one request."""
+"""Timeout of a request in seconds."""
 _FORBIDDEN: Final = 403
 _CONFLICT: Final = 409
 RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 class ClusterError(Exception):
-    """The cluster cannot be reached or refused; the message says which."""
+    """The cluster is unreachable or refused a request; the message says which."""
 
 
 class Cluster:
-    """One namespace of the cluster that KUBECONFIG (else ~/.kube/config) names."""
+    """One namespace of the cluster in KUBECONFIG, by default ~/.kube/config."""
 
     def __init__(self, namespace: str) -> None:
         """Read the kubeconfig.
 
         Raises:
-            ClusterError: there is none, or it cannot be used.
+            ClusterError: there is no usable kubeconfig.
         """
         try:
-            # Given by name: the client looks at KUBECONFIG only once, when it is imported.
+            # Passed explicitly, since the client reads KUBECONFIG only once, on import.
             self._client = config.new_client_from_config(os.environ.get("KUBECONFIG"))  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
             raise ClusterError(f"no usable kubeconfig: {error}") from error
         self._namespace = namespace
 
     def ensure_namespace(self) -> None:
-        """Create the namespace, with Pod Security level `restricted` enforced, unless it is there.
+        """Create the namespace, with Pod Security level `restricted` enforced, unless it exists.
 
-        Someone who may not create namespaces is taken to have been given this one; Helm says so if not.
+        A user who may not create namespaces is assumed to have an existing one; otherwise Helm reports it.
 
         Raises:
-            ClusterError: the API server cannot be reached or refused.
+            ClusterError: the API server is unreachable or refused the request.
         """
         body = client.V1Namespace(metadata=client.V1ObjectMeta(name=self._namespace, labels=RESTRICTED))
-        with _plain_words():
+        with _api_errors():
             try:
                 client.CoreV1Api(self._client).create_namespace(body, _request_timeout=_SECONDS)
             except client.ApiException as error:
@@ -56,7 +56,7 @@ class Cluster:
         """Return the release's Deployments as JSON.
 
         Raises:
-            ClusterError: the API server cannot be reached or refused.
+            ClusterError: the API server is unreachable or refused the request.
         """
         return self._list(client.AppsV1Api(self._client).list_namespaced_deployment, release)
 
@@ -64,27 +64,28 @@ class Cluster:
         """Return the release's pods as JSON.
 
         Raises:
-            ClusterError: the API server cannot be reached or refused.
+            ClusterError: the API server is unreachable or refused the request.
         """
         return self._list(client.CoreV1Api(self._client).list_namespaced_pod, release)
 
     def _list(self, call: Any, release: str) -> list[Mapping[str, Any]]:  # noqa: ANN401 - the client is untyped
-        with _plain_words():
-            answer = call(
+        with _api_errors():
+            response = call(
                 self._namespace,
                 label_selector=f"app.kubernetes.io/instance={release}",
                 _request_timeout=_SECONDS,
                 _preload_content=False,
             )
-            items: list[Mapping[str, Any]] = json.loads(answer.data)["items"]
+            items: list[Mapping[str, Any]] = json.loads(response.data)["items"]
             return items
 
 
 @contextmanager
-def _plain_words() -> Iterator[None]:
+def _api_errors() -> Iterator[None]:
+    """Turn the client's errors into ClusterError."""
     try:
         yield
     except client.ApiException as error:
         raise ClusterError(f"the API server answered {error.status} {error.reason}") from error
     except (HTTPError, OSError) as error:
-        raise ClusterError(f"the API server cannot be reached: {error}") from error
+        raise ClusterError(f"the API server is unreachable: {error}") from error

@@ -1,17 +1,21 @@
-"""Reads a chart's commented values: each value's path, default and description, in the order of the file."""
+"""Reads a chart's commented values: the path, default, description and schema of each, in the order of the file."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
 
-OPAQUE: Final = frozenset({"resources", "profiles", "podLabels", "nodeSelector", "labels"})
-"""Keys whose content is described as a whole, not value by value."""
+_ANNOTATION: Final = "@schema "
+"""Start of the comment line that holds a value's schema, as a YAML mapping."""
 
 
 class UndescribedValueError(ValueError):
-    """A value has no comment above it."""
+    """A value has no description above it."""
+
+
+class AnnotationError(ValueError):
+    """An `@schema` comment is not a YAML mapping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +24,21 @@ class Value:
 
     Attributes:
         path: keys from the top.
-        default: what it is when nobody sets it.
+        default: the chart's default.
         description: the comment above it, in one line.
         children: the values below it; empty for a value that is set as a whole.
+        schema: the `@schema` comment above it; empty if there is none.
     """
 
     path: tuple[str, ...]
     default: Any
     description: str
     children: tuple["Value", ...] = ()
+    schema: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """The path as `--set` takes it."""
+        """The path in the syntax of `helm --set`."""
         return ".".join(self.path)
 
     def leaves(self) -> Iterator["Value"]:
@@ -46,8 +52,11 @@ class Value:
 def read_values(text: str) -> tuple[Value, ...]:
     """Return the top-level values of a commented values file.
 
+    A mapping with an `@schema` comment is one value: its content needs no descriptions.
+
     Raises:
-        UndescribedValueError: a value has no comment directly above it.
+        UndescribedValueError: a value has no description directly above it.
+        AnnotationError: an `@schema` comment is not a YAML mapping.
     """
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(root, yaml.MappingNode):
@@ -59,19 +68,40 @@ def _values(node: yaml.MappingNode, data: dict[str, Any], parent: tuple[str, ...
     for key, child in node.value:
         path = (*parent, str(key.value))
         default = data[key.value]
-        yield Value(path, default, _comment(lines, key.start_mark.line, path), _children(child, default, path, lines))
+        comment = _comment(lines, key.start_mark.line)
+        schema = _schema(comment, path)
+        children = () if schema else _children(child, default, path, lines)
+        yield Value(path, default, _description(comment, path), children, schema)
 
 
 def _children(node: yaml.Node, default: object, path: tuple[str, ...], lines: list[str]) -> tuple[Value, ...]:
-    if not isinstance(node, yaml.MappingNode) or not isinstance(default, dict) or path[-1] in OPAQUE:
+    if not isinstance(node, yaml.MappingNode) or not isinstance(default, dict):
         return ()
     return tuple(_values(node, default, path, lines))
 
 
-def _comment(lines: list[str], line: int, path: tuple[str, ...]) -> str:
+def _comment(lines: list[str], line: int) -> list[str]:
+    """Return the comment lines directly above a line."""
     first = line
     while first > 0 and lines[first - 1].lstrip().startswith("#"):
         first -= 1
-    if first == line:
-        raise UndescribedValueError(f"{'.'.join(path)}: write a comment above it that says what it does")
-    return " ".join(text.strip().removeprefix("#").strip() for text in lines[first:line])
+    return [text.strip().removeprefix("#").strip() for text in lines[first:line]]
+
+
+def _description(comment: list[str], path: tuple[str, ...]) -> str:
+    description = [text for text in comment if not text.startswith(_ANNOTATION)]
+    if not description:
+        raise UndescribedValueError(f"{'.'.join(path)}: write a comment above it that describes it")
+    return " ".join(description)
+
+
+def _schema(comment: list[str], path: tuple[str, ...]) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for text in comment:
+        if not text.startswith(_ANNOTATION):
+            continue
+        try:
+            schema |= yaml.safe_load(text.removeprefix(_ANNOTATION))
+        except (yaml.YAMLError, TypeError, ValueError) as error:
+            raise AnnotationError(f"{'.'.join(path)}: {text!r} is not a YAML mapping") from error
+    return schema

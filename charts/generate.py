@@ -1,4 +1,4 @@
-"""Writes what is made from the chart's values: values.schema.json and the table in README.md."""
+"""Generates values.schema.json and the table of values in README.md from the chart's values.yaml."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ _LONG_DEFAULT: Final = 60
 
 
 def generated(chart: Path) -> Mapping[Path, str]:
-    """Return the generated files of a chart by path."""
+    """Return the contents of the generated files of a chart by path."""
     values = read_values((chart / "values.yaml").read_text())
     name = yaml.safe_load((chart / "Chart.yaml").read_text())["name"]
     schema = values_schema(values, f"Values of the {name} chart")
@@ -33,10 +33,10 @@ def generated(chart: Path) -> Mapping[Path, str]:
 
 
 def with_table(readme: str, values: Iterable[Value]) -> str:
-    """Return the README with the table of values between its marks.
+    """Return the README with the table of values between its markers.
 
     Raises:
-        ValueError: a mark is missing.
+        ValueError: a marker is missing.
     """
     before, begin, rest = readme.partition(_BEGIN)
     _, end, after = rest.partition(_END)
@@ -56,9 +56,9 @@ def _default(value: Value) -> str:
 
 
 def main() -> int:
-    """Write the files, or with `--check` say which are stale; return the exit code."""
+    """Write the files, or with `--check` report stale ones; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is stale")
     check = parser.parse_args().check
     stale = {path: text for path, text in generated(CHART).items() if not path.exists() or path.read_text() != text}
     for path, text in stale.items():

@@ -1,24 +1,25 @@
-"""What is asked of Helm, whoever answers: the program on PATH, else Helm's own Go SDK."""
+"""Helm's operations on a release, through the Go SDK in the helm-python-sdk wheel."""
 
-import shutil
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+import helm_python
 import yaml
 
 CHART: Final = Path(__file__).resolve().parent / "stemyard"
 DEFAULT_TIMEOUT: Final = 300
-"""Seconds that an operation may take."""
+"""Timeout of an operation in seconds."""
+_WARNING: Final = 2
+"""Lowest severity of a lint message that fails a strict lint."""
+_MANIFESTS: Final = (".yaml", ".yml")
 
 
 class HelmError(Exception):
     """Helm refused or failed; the message is Helm's own."""
-
-
-class HelmMissingError(HelmError):
-    """There is no Helm on this machine."""
 
 
 class ValuesFileError(HelmError):
@@ -27,14 +28,14 @@ class ValuesFileError(HelmError):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A chart to be installed under a name.
+    """A chart to install under a name.
 
     Attributes:
-        name: of the release.
-        namespace: that it lives in.
+        name: release name.
+        namespace: release namespace.
         chart: folder of the chart.
-        values: what differs from the chart's own values; None removes a value.
-        sets: `key=value` expressions as `helm --set` takes them; they win over values.
+        values: overrides of the chart's default values; None removes a value.
+        sets: `key=value` expressions in the syntax of `helm --set`; they take precedence over `values`.
     """
 
     name: str = "stemyard"
@@ -44,66 +45,112 @@ class Release:
     sets: tuple[str, ...] = ()
 
 
-class Helm(Protocol):
-    """Helm's operations. All raise HelmError with Helm's own words, and honour KUBECONFIG."""
+class Helm:
+    """Calls Helm in this process, one operation at a time.
+
+    Every operation raises HelmError with Helm's own message, and honours KUBECONFIG.
+    """
+
+    def __init__(self) -> None:
+        self._context: helm_python.HelmContext | None = None
 
     def lint(self, release: Release) -> list[str]:
-        """Return what a strict lint finds wrong; nothing means it passed."""
-        ...
+        """Return the problems that a strict lint finds; an empty list means it passed."""
+        with _helm_errors():
+            report = helm_python.lint(release.chart, _values(release), strict=True, namespace=release.namespace)
+        serious = [item["error"] for item in report["messages"] if item["severity"] >= _WARNING]
+        return [str(problem) for problem in [*report["errors"], *serious]]
 
     def template(self, release: Release) -> str:
         """Return the manifests, rendered without a cluster."""
-        ...
+        with _helm_errors(), helm_python.Chart.load(release.chart) as chart:
+            values = _values(release)
+            chart.validate_schema(values)
+            files = chart.render(values, name=release.name, namespace=release.namespace)
+        manifests = {path: text for path, text in files.items() if path.endswith(_MANIFESTS) and text.strip()}
+        return "".join(f"---\n# Source: {path}\n{text.strip()}\n" for path, text in sorted(manifests.items()))
 
     def status(self, release: Release) -> str | None:
-        """Return the state of the newest revision, such as `deployed`, or None when there is no such release."""
-        ...
+        """Return the state of the latest revision, such as `deployed`, or None if there is no such release."""
+        with _helm_errors(), _config(release) as config:
+            try:
+                return str(config.status(release.name)["status"])
+            except helm_python.HelmNotFoundError:
+                return None
 
-    def given(self, release: Release) -> dict[str, Any]:
-        """Return the values that the newest revision was given."""
-        ...
+    def user_values(self, release: Release) -> dict[str, Any]:
+        """Return the user-supplied values of the latest revision, as `helm get values` does."""
+        with _helm_errors(), _config(release) as config:
+            return dict(config.get_values(release.name) or {})
 
     def test(self, release: Release, *, timeout: int) -> str:
-        """Run the release's own tests and return what they print."""
-        ...
+        """Run the release's tests (`helm test`) and return their logs."""
+        with _helm_errors(), _config(release) as config:
+            return str(config.test(release.name, timeout=timeout, logs=True)["logs"])
 
     def notes(self, release: Release) -> str:
-        """Return what the newest revision tells its deployer."""
-        ...
+        """Return the rendered NOTES.txt of the latest revision."""
+        with _helm_errors(), _config(release) as config:
+            return str(config.status(release.name)["notes"])
 
     def apply(self, release: Release, *, wait: bool, timeout: int) -> None:
         """Install or upgrade; with `wait`, return when everything is ready."""
-        ...
+        installed = self.status(release) not in {None, "uninstalled"}
+        with _helm_errors(), _config(release) as config, helm_python.HelmContext() as context:
+            self._context = context
+            options: dict[str, Any] = {
+                "context": context,
+                "namespace": release.namespace,
+                "wait": "watcher" if wait else "hookOnly",
+                "timeout": timeout,
+            }
+            try:
+                if installed:
+                    config.upgrade(release.chart, release.name, _values(release), reset_values=True, **options)
+                else:
+                    config.install(release.chart, release.name, _values(release), **options)
+            finally:
+                self._context = None
 
     def rollback(self, release: Release, *, timeout: int) -> None:
-        """Go back to the revision before the newest."""
-        ...
+        """Roll back to the previous revision."""
+        with _helm_errors(), _config(release) as config:
+            config.rollback(release.name, timeout=timeout, wait="hookOnly")
 
     def uninstall(self, release: Release, *, timeout: int) -> None:
-        """Remove the release and wait until its objects are gone; none is no error."""
-        ...
+        """Remove the release and wait until its objects are gone; a missing release is not an error."""
+        with _helm_errors(), _config(release) as config:
+            config.uninstall(release.name, ignore_not_found=True, timeout=timeout, wait="watcher")
 
     def cancel(self) -> None:
-        """End the operation that runs in another thread."""
-        ...
+        """Cancel the operation that runs in another thread."""
+        if self._context is not None:
+            self._context.cancel()
 
 
-def find_helm() -> Helm:
-    """Return the Helm of this machine.
+def _config(release: Release) -> helm_python.Config:
+    # Go reads the environment as it was when this process started, so a single path is passed explicitly. A list of
+    # paths is left to Go, since only Go merges kubeconfigs.
+    paths = os.environ.get("KUBECONFIG", "").split(os.pathsep)
+    return helm_python.Config(
+        namespace=release.namespace, kubeconfig_path=paths[0] or None if len(paths) == 1 else None
+    )
 
-    Raises:
-        HelmMissingError: neither the program nor the SDK is there.
-    """
-    program = shutil.which("helm")
-    if program:
-        from charts.helm_program import HelmProgram
 
-        return HelmProgram(program)
+def _values(release: Release) -> dict[str, Any]:
+    values = dict(release.values)
+    for expression in release.sets:
+        values = merge(values, helm_python.parse_set_string(expression))
+    return values
+
+
+@contextmanager
+def _helm_errors() -> Iterator[None]:
+    """Turn the SDK's errors into HelmError."""
     try:
-        from charts.helm_sdk import HelmSdk
-    except ImportError as error:
-        raise HelmMissingError("no helm on PATH and no helm-python-sdk: install Helm, or run `uv sync`") from error
-    return HelmSdk()
+        yield
+    except helm_python.HelmError as error:
+        raise HelmError(error.detail) from error
 
 
 def read_values(paths: Iterable[Path]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Packs the chart for a release: `python -m charts.package --version 1.2.3 --digest api=sha256:... --out dist`."""
+"""Packages the chart for a release: `python -m charts.package --version 1.2.3 --digest api=sha256:... --out dist`."""
 
 import argparse
 import re
@@ -14,27 +14,27 @@ import helm_python
 from charts.generate import CHART, generated
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_SKIPPED: Final = shutil.ignore_patterns("__pycache__")
+_IGNORED: Final = shutil.ignore_patterns("__pycache__")
 
 
 class PackageError(Exception):
-    """The chart cannot be packed like this; the message says why."""
+    """The chart cannot be packaged; the message says why."""
 
 
 def package(version: str, digests: Mapping[str, str], out: Path) -> Path:
-    """Pack the chart with its images pinned by digest; return the archive.
+    """Package the chart with its images pinned by digest; return the archive.
 
     Args:
-        version: of the chart and of what it installs.
-        digests: by the chart's name for each image, such as `separatorCpu`; images left out keep their tag.
-        out: folder for the archive.
+        version: version and appVersion of the chart.
+        digests: by the chart's name for the image, such as `separatorCpu`; images not listed keep their tag.
+        out: output folder.
 
     Raises:
-        PackageError: there is no such image, or something is not a digest.
+        PackageError: there is no such image, or a digest is malformed.
     """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        chart = Path(shutil.copytree(CHART, Path(folder) / CHART.name, ignore=_SKIPPED))
+        chart = Path(shutil.copytree(CHART, Path(folder) / CHART.name, ignore=_IGNORED))
         values = chart / "values.yaml"
         text = values.read_text()
         for image, digest in digests.items():
@@ -46,10 +46,10 @@ def package(version: str, digests: Mapping[str, str], out: Path) -> Path:
 
 
 def pinned(values: str, image: str, digest: str) -> str:
-    """Return the text of the values with the digest of one image set.
+    """Return the text of values.yaml with the digest of one image set.
 
     Raises:
-        PackageError: there is no such image, or that is not a digest.
+        PackageError: there is no such image, or the digest is malformed.
     """
     if not _DIGEST.fullmatch(digest):
         raise PackageError(f"{image}: {digest!r} is not a digest (sha256:...)")
@@ -67,14 +67,14 @@ def _digest(argument: str) -> tuple[str, str]:
 
 
 def main() -> int:
-    """Pack the chart and say where; return the exit code."""
+    """Package the chart and print the archive's path; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--version", required=True)
     parser.add_argument("--digest", type=_digest, action="append", default=[], metavar="IMAGE=sha256:...")
     parser.add_argument("--out", type=Path, default=Path("dist"))
-    given = parser.parse_args()
+    args = parser.parse_args()
     try:
-        archive = package(given.version, dict(given.digest), given.out)
+        archive = package(args.version, dict(args.digest), args.out)
     except (PackageError, helm_python.HelmError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

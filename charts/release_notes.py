@@ -1,4 +1,4 @@
-"""Prints one version's part of CHANGELOG.md, as the text of a release: `python -m charts.release_notes 1.2.3`."""
+"""Prints the section of a version in CHANGELOG.md, for its release notes: `python -m charts.release_notes 1.2.3`."""
 
 import re
 import sys
@@ -8,19 +8,19 @@ CHANGELOG = Path(__file__).resolve().parents[1] / "CHANGELOG.md"
 
 
 class NoNotesError(Exception):
-    """The changelog has nothing on a version."""
+    """The changelog has no notes of a version."""
 
 
 def notes(changelog: str, version: str) -> str:
-    """Return what the changelog says on a version, without its heading.
+    """Return the section of a version in the changelog, without its heading.
 
     Raises:
-        NoNotesError: nothing.
+        NoNotesError: the section is missing or empty.
     """
     parts = re.split(r"(?m)^## \[([^\]]+)\].*\n", changelog)
     found = dict(zip(parts[1::2], parts[2::2], strict=True)).get(version, "").strip()
     if not found:
-        raise NoNotesError(f"CHANGELOG.md has no notes under `## [{version}]`; move those of Unreleased there")
+        raise NoNotesError(f"CHANGELOG.md has no notes under `## [{version}]`; move those under Unreleased there")
     return found + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Says in words why a Deployment is not ready yet; decides from objects as the API server gives them, does no I/O."""
+"""Explains why a Deployment is not ready; pure functions of Kubernetes objects."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -6,37 +6,36 @@ from typing import Any, Final
 Object = Mapping[str, Any]
 """A Kubernetes object as JSON."""
 
-_ORDINARY: Final = {"ContainerCreating": "its container is being made", "PodInitializing": "it is being initialised"}
+_STARTING: Final = {"ContainerCreating": "its container is being created", "PodInitializing": "it is being initialised"}
 
 
 def rollout(deployments: Iterable[Object], pods: Iterable[Object]) -> dict[str, str]:
-    """Return what is missing by Deployment name; nothing for those that are ready.
+    """Return why each Deployment is not ready, by name; ready ones are omitted.
 
     Args:
-        deployments: of one release.
-        pods: of the same namespace; each is counted to the Deployment whose selector it matches.
+        deployments: those of one release.
+        pods: those of the same namespace; a pod belongs to the Deployment whose selector matches.
     """
-    waiting = {}
-    present = list(pods)
+    reasons = {}
+    pods = list(pods)
     for deployment in deployments:
         if not is_ready(deployment):
             selector = deployment["spec"]["selector"]["matchLabels"]
-            waiting[deployment["metadata"]["name"]] = _reason(
-                deployment, [pod for pod in present if _is(pod, selector)]
-            )
-    return waiting
+            own = [pod for pod in pods if _matches(pod, selector)]
+            reasons[deployment["metadata"]["name"]] = _reason(deployment, own)
+    return reasons
 
 
 def is_ready(deployment: Object) -> bool:
-    """Return whether every replica is of the newest template and ready."""
+    """Return whether every replica is updated and available."""
     wanted = deployment["spec"].get("replicas", 1)
     status = deployment.get("status", {})
-    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    observed = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
     counts = (status.get(name, 0) for name in ("updatedReplicas", "availableReplicas"))
-    return bool(seen and status.get("replicas", 0) == wanted and all(count == wanted for count in counts))
+    return bool(observed and status.get("replicas", 0) == wanted and all(count == wanted for count in counts))
 
 
-def _is(pod: Object, labels: Mapping[str, str]) -> bool:
+def _matches(pod: Object, labels: Mapping[str, str]) -> bool:
     own = pod["metadata"].get("labels", {})
     return all(own.get(name) == value for name, value in labels.items())
 
@@ -55,36 +54,36 @@ def pod_reason(pod: Object) -> str | None:
     """Return why a pod is not ready, or None when it is."""
     status = pod.get("status", {})
     if pod["metadata"].get("deletionTimestamp"):
-        return "an old pod is ending"
+        return "an old pod is terminating"
     for condition in status.get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return f"no node takes it: {condition.get('message', condition.get('reason', ''))}"
+            return f"it cannot be scheduled: {condition.get('message', condition.get('reason', ''))}"
         if condition["type"] == "Ready" and condition["status"] == "True":
             return None
     containers = status.get("initContainerStatuses", []) + status.get("containerStatuses", [])
     reasons = [reason for container in containers if (reason := _container_reason(container))]
-    return reasons[0] if reasons else "it waits for its node"
+    return reasons[0] if reasons else "it waits to be scheduled"
 
 
 def _container_reason(container: Object) -> str | None:
     state = container.get("state", {})
     if "waiting" in state:
         reason = state["waiting"].get("reason", "")
-        if reason in _ORDINARY:
-            return _ORDINARY[reason]
-        return f"{reason}: {_last_words(container) or state['waiting'].get('message', '')}".rstrip(": ")
+        if reason in _STARTING:
+            return _STARTING[reason]
+        return f"{reason}: {_last_termination(container) or state['waiting'].get('message', '')}".rstrip(": ")
     if container.get("ready"):
         return None
     if "terminated" in state:
-        return f"it ended with exit code {state['terminated'].get('exitCode')}"
+        return f"it exited with code {state['terminated'].get('exitCode')}"
     if container.get("restartCount"):
-        return f"restarted {container['restartCount']} times: {_last_words(container)}".rstrip(": ")
-    return "it runs, and its readiness probe has not passed yet"
+        return f"restarted {container['restartCount']} times: {_last_termination(container)}".rstrip(": ")
+    return "it is running, but not ready"
 
 
-def _last_words(container: Object) -> str:
+def _last_termination(container: Object) -> str:
     ended = container.get("lastState", {}).get("terminated")
     if not ended:
         return ""
-    said = (ended.get("message") or "").strip()
-    return said or f"{ended.get('reason', 'ended')}, exit code {ended.get('exitCode')}"
+    message = (ended.get("message") or "").strip()
+    return message or f"{ended.get('reason', 'exited')}, exit code {ended.get('exitCode')}"

@@ -1,1 +1,1 @@
-"""The whole system on a real cluster, as `make demo` and the cluster tests bring it up."""
+"""Installs the whole system on a real cluster, for `make demo` and the cluster tests."""

@@ -38,31 +38,31 @@ def main(arguments: list[str]) -> int:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("demo: interrupted; run it again to go on, or `make down` to stop everything", file=sys.stderr)
+        print("demo: interrupted; run it again to continue, or `make down` to stop everything", file=sys.stderr)
         return 130
     return 0
 
 
 def demo() -> None:
-    """Bring the system up, run one separation and say how to look around."""
+    """Bring the system up, run one separation and print how to inspect it."""
     system = bring_up(Installation(), say)
     write_settings(system, SETTINGS)
     request = _request(system, os.environ.get("QUERY", ""))
     say("separating")
     state = separate(system.service, request)
-    print(_farewell(system, state["track_id"], state["result"]))
+    print(_summary(system, state["track_id"], state["result"]))
 
 
 def _request(system: System, query: str) -> dict[str, str]:
-    if query and _youtube_answers():
+    if query and _youtube_is_reachable():
         return {"search_query": query}
     if query:
-        say("YouTube cannot be reached from here: taking the bundled clip instead of the query")
+        say("YouTube is unreachable: using the bundled clip instead of the query")
     say(f"uploading {CLIP.name}, 10.9 s of a song")
     return {"upload_id": upload(system.service, CLIP)}
 
 
-def _youtube_answers() -> bool:
+def _youtube_is_reachable() -> bool:
     try:
         socket.create_connection(("www.youtube.com", 443), timeout=3).close()
     except OSError:
@@ -71,7 +71,7 @@ def _youtube_answers() -> bool:
 
 
 def write_settings(system: System, file: Path) -> None:
-    """Leave what scripts need; only the owner may read it, since it holds the API key."""
+    """Write the environment for scripts with mode 0600, since it contains the API key."""
     lines = {
         "STEMYARD_URL": system.service.url,
         "STEMYARD_API_KEY": system.service.api_key,
@@ -81,14 +81,14 @@ def write_settings(system: System, file: Path) -> None:
     file.write_text("".join(f"export {name}={value}\n" for name, value in lines.items()))
 
 
-def _farewell(system: System, track_id: str, result: dict[str, str]) -> str:
+def _summary(system: System, track_id: str, result: dict[str, str]) -> str:
     kubectl = "kubectl" if shutil.which("kubectl") else tools.path_of("kubectl", here())
     return f"""
 Track {track_id}
   vocals        {result["vocals_url"]}
   instrumental  {result["instrumental_url"]}
 
-Look around:
+Inspect it:
   source .demo.env
   {kubectl} -n {system.namespace} get separationjobs
   {kubectl} -n {system.namespace} describe separationjob sep-{track_id}

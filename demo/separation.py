@@ -1,4 +1,4 @@
-"""A REST client that asks for one separation, shows its progress and waits for the links."""
+"""A REST client that requests one separation, shows its progress and waits for the links."""
 
 import mimetypes
 import sys
@@ -15,18 +15,18 @@ _POLL_SECONDS = 0.5
 
 
 class SeparationError(RuntimeError):
-    """The separation failed or did not end in time; the message says how."""
+    """The separation failed or timed out; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running Stemyard, as its clients see it."""
+    """The address and API key of a running Stemyard."""
 
     url: str
     api_key: str = field(repr=False)
 
     def client(self) -> httpx.Client:
-        """Return an HTTP client with the key set; the caller closes it."""
+        """Return an HTTP client that sends the key; the caller closes it."""
         return httpx.Client(base_url=self.url, headers={"X-API-Key": self.api_key}, timeout=_TIMEOUT)
 
 
@@ -38,29 +38,29 @@ def upload(service: Service, file: Path) -> str:
     """
     body = file.read_bytes()
     kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    described = {"filename": file.name, "size": len(body), "content_type": kind}
+    request = {"filename": file.name, "size": len(body), "content_type": kind}
     with service.client() as client:
-        slot = client.post("/uploads", json=described).raise_for_status().json()
+        slot = client.post("/uploads", json=request).raise_for_status().json()
     httpx.put(slot["url"], content=body, headers=slot["headers"], timeout=_TIMEOUT).raise_for_status()
     return str(slot["upload_id"])
 
 
 def submit(service: Service, request: dict[str, Any]) -> dict[str, Any]:
-    """Ask for a separation and return the API's answer.
+    """Request a separation and return the API's response.
 
     Raises:
         httpx.HTTPStatusError: the API refused the request.
     """
     with service.client() as client:
-        answer = client.post("/separate-audio", json=request).raise_for_status().json()
-    return dict(answer)
+        response = client.post("/separate-audio", json=request).raise_for_status().json()
+    return dict(response)
 
 
 def follow(service: Service, track_id: str, timeout_seconds: float) -> Iterator[dict[str, Any]]:
-    """Yield the job's state whenever it was read, the last one being completed or failed.
+    """Poll the job and yield each state; the last one is completed or failed.
 
     Raises:
-        SeparationError: it did not end in time.
+        SeparationError: it timed out.
     """
     deadline = time.monotonic() + timeout_seconds
     with service.client() as client:
@@ -70,18 +70,18 @@ def follow(service: Service, track_id: str, timeout_seconds: float) -> Iterator[
             if state["status"] != "processing":
                 return
             time.sleep(_POLL_SECONDS)
-    raise SeparationError(f"track {track_id} did not end within {timeout_seconds:.0f} s")
+    raise SeparationError(f"track {track_id} timed out after {timeout_seconds:.0f} s")
 
 
 def progress_line(state: dict[str, Any]) -> str:
-    """Return one line that shows how far a job is."""
+    """Return one line with a job's progress."""
     percent = float(state.get("progress") or 0)
     filled = round(percent / 100 * 30)
     return f"[{'#' * filled}{'.' * (30 - filled)}] {percent:5.1f} %  {state.get('phase') or state['status']}"
 
 
 def print_line(line: str) -> None:
-    """Show a line of progress: in place on a terminal, one below the other elsewhere."""
+    """Print a line of progress; on a terminal it replaces the previous one."""
     if sys.stdout.isatty():
         sys.stdout.write(f"\r{line:<70}")
     else:
@@ -95,10 +95,10 @@ def separate(
     timeout_seconds: float = 600,
     show: Callable[[str], None] = print_line,
 ) -> dict[str, Any]:
-    """Ask for a separation, show its progress and return the completed job.
+    """Request a separation, show its progress and return the completed job.
 
     Raises:
-        SeparationError: it failed, or did not end in time.
+        SeparationError: it failed or timed out.
         httpx.HTTPStatusError: the API refused the request.
     """
     track_id = submit(service, request)["track_id"]

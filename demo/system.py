@@ -27,12 +27,12 @@ Say = Callable[[str], None]
 
 
 class CommandError(RuntimeError):
-    """The system could not be used; the message says which command failed and how."""
+    """A command failed or an address did not answer; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where the chart is installed, and what differs from the demo's values."""
+    """Where the chart is installed, and overrides of the demo's values."""
 
     name: str = "stemyard"
     tag: str = "dev"
@@ -45,7 +45,7 @@ class Installation:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A running installation, as people and tests use it."""
+    """Access to a running installation."""
 
     service: Service
     kubeconfig: Path
@@ -53,10 +53,10 @@ class System:
     node_address: str
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 330) -> str:
-        """Run kubectl in the installation's namespace and return what it prints.
+        """Run kubectl in the installation's namespace and return its standard output.
 
         Raises:
-            CommandError: kubectl failed; the message is its own.
+            CommandError: kubectl failed; the message is kubectl's.
         """
         done = self._kubectl(arguments, stdin, timeout)
         if done.returncode != 0:
@@ -64,10 +64,10 @@ class System:
         return done.stdout
 
     def kubectl_error(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run kubectl where it has to fail, and return its complaint.
+        """Run a kubectl command that must fail, and return its standard error.
 
         Raises:
-            CommandError: kubectl did not fail.
+            CommandError: kubectl succeeded.
         """
         done = self._kubectl(arguments, stdin, 60)
         if done.returncode == 0:
@@ -85,14 +85,14 @@ class System:
 
 
 def prepare(provider: Provider, tag: str, say: Say) -> dict[str, str]:
-    """Compile what must be compiled while the images are built; return the images' digests."""
+    """Compile the programs and build the images in parallel; return the images' digests."""
     digests: dict[str, str] = {}
-    steps.together(provider.prepare, lambda: digests.update(build(provider, tag, say)))
+    steps.run_parallel(provider.prepare, lambda: digests.update(build(provider, tag, say)))
     return digests
 
 
 def bring_up(wanted: Installation, say: Say) -> System:
-    """Do everything that is needed until the installation serves; what is there already is kept.
+    """Build, start and install everything that is missing, and return the serving installation.
 
     Raises:
         LocalClusterError: the cluster could not be started.
@@ -108,18 +108,18 @@ def bring_up(wanted: Installation, say: Say) -> System:
     install(release, say, timeout=INSTALL_SECONDS)
     system = running(wanted)
     for url in (system.service.url, f"http://{system.node_address}:{wanted.store_port}"):
-        _await_answer(url)
-    say("letting the page read and upload")
+        _wait_for_http(url)
+    say("setting the bucket's CORS rules for the web page")
     rules = ("python", "-m", "stemyard_operator.bucket_rules", "--origin", system.service.url)
     system.kubectl("exec", f"deploy/{wanted.name}-operator", "--", *rules)
     return system
 
 
-def _await_answer(url: str) -> None:
-    """Wait until a node port answers, whatever it says: kube-proxy opens it a moment after its pod is ready.
+def _wait_for_http(url: str) -> None:
+    """Wait until a NodePort answers with any status; kube-proxy opens it shortly after the pod is ready.
 
     Raises:
-        CommandError: it does not.
+        CommandError: it does not answer within REACH_SECONDS.
     """
     deadline = time.monotonic() + REACH_SECONDS
     while True:
@@ -134,7 +134,7 @@ def _await_answer(url: str) -> None:
 
 
 def running(wanted: Installation) -> System:
-    """Return an installation that is up, with its API key read from its Secret."""
+    """Return a running installation, with the API key from its Secret."""
     provider = cli.provider(here())
     address = provider.node_address()
     system = System(Service("", ""), provider.kubeconfig(), wanted.name, address)
@@ -143,7 +143,7 @@ def running(wanted: Installation) -> System:
 
 
 def take_down(wanted: Installation) -> None:
-    """Uninstall from a cluster that stays."""
+    """Uninstall the chart and keep the cluster."""
     os.environ["KUBECONFIG"] = str(cli.provider(here()).kubeconfig())
     uninstall(Release(wanted.name, wanted.name))
 
@@ -156,11 +156,11 @@ def _release(wanted: Installation, address: str, digests: Mapping[str, str], sup
     }
     images = {image.chart_name: {"repository": image.repository(), "tag": wanted.tag} for image in IMAGES}
     images |= {"store": _image(support["STEMYARD_S3_IMAGE"]), "valkey": _image(support["STEMYARD_VALKEY_IMAGE"])}
-    # A rebuilt image keeps its tag: the digest in the pods' annotations is what makes a Deployment roll.
-    rolled = {part: {"podAnnotations": {"stemyard.dev/image": digests[part]}} for part in ("api", "operator")}
+    # A rebuilt image keeps its tag, so the digest in a pod annotation triggers the Deployment's rollout.
+    annotations = {part: {"podAnnotations": {"stemyard.dev/image": digests[part]}} for part in ("api", "operator")}
     values = read_values([DEMO_VALUES])
-    for more in (ports, {"images": images}, rolled, wanted.values):
-        values = merge(values, more)
+    for overrides in (ports, {"images": images}, annotations, wanted.values):
+        values = merge(values, overrides)
     return Release(wanted.name, wanted.name, values=values)
 
 

@@ -1,7 +1,7 @@
-"""Removes from an image's environment what no part of Stemyard uses: `python3 slim.py /opt/stemyard`.
+"""Removes files that no part of Stemyard uses from an image's virtual environment: `python3 slim.py /opt/stemyard`.
 
-It runs while an image is built, so it needs nothing but Python. tests/release/test_images.py holds it to the files that
-the parts open and import.
+It runs in the image build with the standard library only. tests/release/test_images.py checks that no part imports or
+opens a removed file.
 """
 
 import sys
@@ -10,39 +10,39 @@ from pathlib import Path
 from typing import Final
 
 UNUSED: Final = (
-    # a class for each kind and each call of Kubernetes: the parts speak JSON, by the clients' connections
+    # model and API classes of the Kubernetes clients: the parts send and receive raw JSON
     "kubernetes/client/api/*.py",
     "kubernetes/client/models/*.py",
     "kubernetes/aio/client/api/*.py",
     "kubernetes/aio/client/models/*.py",
-    # descriptions of the services of AWS
+    # service descriptions of AWS
     "botocore/data/*/**/*",
-    # what makes and changes networks, rather than running them
+    # tools that create and convert models rather than run them
     "onnxruntime/quantization/**/*",
     "onnxruntime/tools/**/*",
     "onnxruntime/transformers/**/*",
-    # packages' tests of themselves
+    # test suites of packages
     "numpy/**/tests/**/*",
     "google/**/tests/**/*",
 )
-"""Files of installed packages, as patterns from their folder on."""
+"""Glob patterns of removed files, relative to site-packages."""
 NEEDED: Final = (
     "kubernetes/**/__init__.py",
-    # kopf takes these where it takes metadata
+    # kopf imports these for object metadata
     "kubernetes/client/models/v1_object_meta.py",
     "kubernetes/client/models/v1_owner_reference.py",
     "kubernetes/client/models/v1_managed_fields_entry.py",
     "botocore/data/s3/**/*",
-    # who has no key of the bucket's signs in with one of these
+    # used to obtain credentials if no access key is set
     "botocore/data/sts/**/*",
     "botocore/data/sso/**/*",
     "botocore/data/sso-oidc/**/*",
 )
-"""What stays all the same."""
+"""Glob patterns of files that are kept although UNUSED matches them."""
 
 
 def unused(packages: Path) -> set[Path]:
-    """Return the files below a folder of installed packages that no part uses, compiled ones included."""
+    """Return the files in site-packages that no part uses, including their compiled files."""
     sources = _found(packages, UNUSED) - _found(packages, NEEDED)
     kept = {path for path in sources if "__pycache__" not in path.parts}
     return kept | {compiled for path in kept for compiled in _compiled(path)}
@@ -57,13 +57,13 @@ def _compiled(source: Path) -> Iterator[Path]:
 
 
 def main(environment: Path) -> None:
-    """Remove them from a virtual environment, and say how much that was."""
+    """Remove the unused files from a virtual environment, and print their size."""
     removed = 0
     for packages in environment.glob("lib/python*/site-packages"):
         for path in unused(packages):
             removed += path.stat().st_size
             path.unlink()
-    print(f"removed {removed / 2**20:.0f} MiB that nothing uses")
+    print(f"removed {removed / 2**20:.0f} MiB of unused files")
 
 
 if __name__ == "__main__":

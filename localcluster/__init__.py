@@ -1,1 +1,1 @@
-"""A real Kubernetes on one machine: its servers compiled from Go modules, or kind where Docker's engine answers."""
+"""A real Kubernetes on one machine: kind if Docker's engine is running, else servers compiled from Go modules."""

@@ -1,4 +1,4 @@
-"""What a new cluster is given at once: DNS, a default StorageClass with volumes, imitated GPUs; pure documents."""
+"""Manifests that every new cluster gets: DNS, a default StorageClass with volumes, simulated GPUs; pure functions."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ _RBAC = "rbac.authorization.k8s.io"
 
 
 def corefile(upstream: bool) -> str:
-    """CoreDNS' configuration; without an upstream it answers only for the cluster."""
+    """Return CoreDNS' configuration; without an upstream it resolves only names of the cluster."""
     forward = "  forward . /etc/resolv.conf\n" if upstream else ""
     return (
         ".:53 {\n  errors\n  health :8080\n  ready :8181\n"
@@ -28,7 +28,7 @@ def corefile(upstream: bool) -> str:
 
 
 def dns(plan: Plan, upstream: bool) -> dict[str, Document]:
-    """CoreDNS with its rights and its Service, by API path."""
+    """Return CoreDNS with its RBAC objects and its Service, by API path."""
     system = "/api/v1/namespaces/kube-system"
     rbac = f"/apis/{_RBAC}/v1"
     return {
@@ -45,7 +45,7 @@ def dns(plan: Plan, upstream: bool) -> dict[str, Document]:
 
 
 def storage_class() -> tuple[str, Document]:
-    """The default StorageClass; its volumes are made beforehand."""
+    """Return the API path and body of the default StorageClass, whose volumes are created in advance."""
     document = _object("storage.k8s.io/v1", "StorageClass", STORAGE_CLASS)
     document["metadata"]["annotations"] = {"storageclass.kubernetes.io/is-default-class": "true"}
     document |= {"provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer"}
@@ -53,7 +53,7 @@ def storage_class() -> tuple[str, Document]:
 
 
 def volume(number: int, folder: Path) -> Document:
-    """One volume over a folder of the machine."""
+    """Return a PersistentVolume backed by a directory of the host."""
     return {
         **_object("v1", "PersistentVolume", f"local-{number:02d}"),
         "spec": {
@@ -67,7 +67,7 @@ def volume(number: int, folder: Path) -> Document:
 
 
 def gpus(count: int) -> tuple[str, Document]:
-    """The patch of the node's status that advertises imitated GPUs."""
+    """Return the API path and body of the node status patch that advertises simulated GPUs."""
     return f"/api/v1/nodes/{NODE}/status", {"status": {"capacity": {"nvidia.com/gpu": str(count)}}}
 
 

@@ -1,4 +1,4 @@
-"""The cluster's addresses: private networks that the machine does not use itself, and who sits where in them."""
+"""The cluster's addresses: private networks that do not overlap the host's routes, and the addresses within them."""
 
 import ipaddress
 import json
@@ -11,7 +11,7 @@ from localcluster.programs import run
 Network = ipaddress.IPv4Network
 
 BRIDGE = "stemyard0"
-# Pairs of pod and service networks, tried in this order.
+# Pairs of pod and service CIDRs, tried in this order.
 CANDIDATES = (
     ("10.88.0.0/16", "10.96.0.0/16"),
     ("10.188.0.0/16", "10.196.0.0/16"),
@@ -22,12 +22,12 @@ CANDIDATES = (
 
 @dataclass(frozen=True)
 class Plan:
-    """Who sits where.
+    """The cluster's networks.
 
     Attributes:
-        pods: CIDR of the cluster's own addresses.
+        pods: CIDR of the pods and the node.
         services: CIDR of ClusterIPs.
-        mtu: largest packet in bytes on the machine's way out.
+        mtu: MTU in bytes of the host's default route.
     """
 
     pods: str
@@ -36,12 +36,12 @@ class Plan:
 
     @property
     def node(self) -> str:
-        """Address of the node on its own interface: NodePorts and the API server answer here."""
+        """Address of the node on its own interface, on which NodePorts and the API server listen."""
         return str(Network(self.pods)[-2])
 
     @property
     def pod_range(self) -> str:
-        """The part of the pod network that pods get addresses from; the node's address lies outside it."""
+        """CIDR that pods get addresses from, a part of `pods` that does not contain the node's address."""
         return str(next(Network(self.pods).subnets(new_prefix=22)))
 
     @property
@@ -56,10 +56,10 @@ class Plan:
 
 
 def choose(routes: Iterable[str], mtu: int = 1500) -> Plan:
-    """The first pair of networks that overlaps none of the machine's routes (CIDRs or addresses).
+    """Return the first pair of networks that overlaps none of the host's routes (CIDRs or addresses).
 
     Raises:
-        MissingPrerequisiteError: every candidate is taken.
+        MissingPrerequisiteError: every pair overlaps a route.
     """
     taken = [Network(route, strict=False) for route in routes]
     for pods, services in CANDIDATES:
@@ -67,14 +67,14 @@ def choose(routes: Iterable[str], mtu: int = 1500) -> Plan:
             return Plan(pods, services, mtu)
     tried = ", ".join(f"{pods} and {services}" for pods, services in CANDIDATES)
     raise MissingPrerequisiteError(
-        f"This machine has routes into every network tried ({tried}); free one of these pairs."
+        f"This machine has routes into every candidate network ({tried}); remove the routes into one of these pairs."
     )
 
 
 def of_this_machine() -> Plan:
-    """A plan that fits the machine's routing table."""
+    """Return a plan that fits the host's routing table."""
     routes = json.loads(run(["ip", "-json", "-4", "route", "show"], timeout=10))
     links = {link["ifname"]: int(link["mtu"]) for link in json.loads(run(["ip", "-json", "link", "show"], timeout=10))}
-    ways_out = [route["dev"] for route in routes if route["dst"] == "default" and "dev" in route]
-    mtu = links.get(ways_out[0], 1500) if ways_out else 1500
+    defaults = [route["dev"] for route in routes if route["dst"] == "default" and "dev" in route]
+    mtu = links.get(defaults[0], 1500) if defaults else 1500
     return choose([route["dst"] for route in routes if route["dst"] != "default"], mtu)

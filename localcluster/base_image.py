@@ -1,4 +1,4 @@
-"""The base of every image built here: Debian with Python and certificates, made from Debian's own packages."""
+"""The base of every image built here: Debian with Python and CA certificates, bootstrapped from Debian's packages."""
 
 import re
 import shutil
@@ -27,33 +27,33 @@ SOURCES = Path("/etc/apt")
 
 
 def ensure(folders: Folders) -> str:
-    """The base image's name, after making it when the builder has none (two minutes, mostly downloads)."""
+    """Return the base image's name; build it if the builder has none (two minutes, mostly downloads)."""
     packages.ensure(folders)
     builder = Builder(folders)
     layout = folders.archives / f"base-{SUITE}-{RECIPE.key}"
-    with exclusive(folders.cache / "base-image.lock", "another command makes the base image; waiting for it"):
+    with exclusive(folders.cache / "base-image.lock", "waiting for another command that builds the base image"):
         if not (layout / "index.json").exists():
-            with step("making the base image"):
-                _make(folders, layout)
-        if not builder.knows(f"localhost/{layout.name}"):
-            builder.take(layout, TAG)
+            with step("building the base image"):
+                _build(folders, layout)
+        if not builder.has(f"localhost/{layout.name}"):
+            builder.pull(layout, TAG)
     return TAG
 
 
 def mirror_of(sources: str) -> str:
-    """The Debian mirror in deb822 sources (sources.list(5)), or an empty text: debootstrap then takes its default."""
+    """Return the Debian mirror in deb822 sources (sources.list(5)), or an empty string for debootstrap's default."""
     found = re.search(r"^URIs: *(\S+/debian)/?\s*$", sources, re.MULTILINE)
     return found[1] if found else ""
 
 
-def _make(folders: Folders, layout: Path) -> None:
+def _build(folders: Folders, layout: Path) -> None:
     root, tar = folders.cache / "build" / "base", folders.cache / "build" / "base.tar"
     shutil.rmtree(root, ignore_errors=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     packed = f"tar --numeric-owner --sort=name --one-file-system -C {root} -cf {tar} ."
     mirror = mirror_of("\n".join(path.read_text() for path in SOURCES.glob("sources.list*/*.sources")))
     bootstrap = f"debootstrap --variant=minbase --include={','.join(INCLUDED)} {SUITE} {root} {mirror}"
-    # One private mount namespace: what debootstrap mounts in there cannot outlive it.
+    # In a private mount namespace, so that debootstrap leaves no mounts behind.
     script = f"{bootstrap} && rm -rf {root}/var/cache/apt/archives/*.deb {root}/var/lib/apt/lists/* && {packed}"
     run(
         ["unshare", "--mount", "--", "sh", "-euc", script],

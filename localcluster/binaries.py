@@ -1,4 +1,4 @@
-"""The programs compiled from Go modules, kept in the cache under a hash of their sources."""
+"""Programs compiled from Go modules, cached by a hash of their sources."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from localcluster import toolchain
 from localcluster.errors import CommandFailedError, MissingPrerequisiteError
 from localcluster.folders import Folders
 from localcluster.locks import exclusive
-from localcluster.programs import run, search_path, tie
+from localcluster.programs import die_with_parent, run, search_path
 from localcluster.progress import Ticker, say
 
 SOURCES = Path(__file__).parent / "go"
@@ -27,7 +27,7 @@ COMPILE_LIMIT = 3600.0
 
 
 def cache_key(sources: Path) -> str:
-    """Hash of everything that decides what the compiled programs are: module files, Go sources, flags, machine type."""
+    """Return a hash of the inputs of the compilation: module files, Go sources, linker flags, machine type."""
     digest = hashlib.sha256(f"{LINKER_FLAGS}\0{os.uname().machine}\0".encode())
     for path in sorted([sources / "go.mod", sources / "go.sum", *sources.rglob("*.go")]):
         digest.update(f"{path.relative_to(sources)}\0".encode() + path.read_bytes() + b"\0")
@@ -35,26 +35,26 @@ def cache_key(sources: Path) -> str:
 
 
 def cluster_binaries(folders: Folders) -> Path:
-    """The folder with `node`, `coredns` and `pause`, compiled when it is not there (minutes on first use)."""
+    """Return the folder with `node`, `coredns` and `pause`; compile them if it is missing (takes minutes)."""
     if platform.system() != "Linux":
-        raise MissingPrerequisiteError("Run this on Linux: the Kubernetes servers it compiles run nowhere else.")
+        raise MissingPrerequisiteError("Run this on Linux: the Kubernetes servers that it compiles run only there.")
     folder = folders.binaries / cache_key(SOURCES)
     if not folder.exists():
-        with _turn(folders), _landing(folder) as partial:
+        with _compile_lock(folders), _new_folder(folder) as partial:
             if partial is not None:
                 command = toolchain.go(folders)
-                # Sharing a folder with nothing else, `go build` names each program after its own.
+                # With a directory as output, `go build` names each program after its package.
                 arguments = ["build", "-v", "-trimpath", "-ldflags", LINKER_FLAGS, "-o", f"{partial}/", "./cmd/..."]
                 _compile("compiling Kubernetes", command, arguments, folders, SOURCES, {}, _packages(command))
     return folder
 
 
 def go_program(package: str, folders: Folders) -> Path:
-    """A program of another module (`path@version`), installed by `go install` when it is not there."""
+    """Return a program of another module (`path@version`); install it with `go install` if it is missing."""
     folder = folder_of(package, folders)
     name = package.partition("@")[0].rpartition("/")[2]
     if not folder.exists():
-        with _turn(folders), _landing(folder) as partial:
+        with _compile_lock(folders), _new_folder(folder) as partial:
             if partial is not None:
                 arguments = ["install", "-v", "-trimpath", "-ldflags", "-s -w", package]
                 command = toolchain.go(folders)
@@ -63,7 +63,7 @@ def go_program(package: str, folders: Folders) -> Path:
 
 
 def folder_of(package: str, folders: Folders) -> Path:
-    """Where the program of a `path@version` lies once it is compiled."""
+    """Return the folder that `go_program` installs a `path@version` into."""
     path, _, version = package.partition("@")
     return folders.binaries / f"{path.rpartition('/')[2]}-{version}"
 
@@ -84,7 +84,7 @@ def _compile(
 ) -> None:
     log = folders.logs / f"{title.replace(' ', '-')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    # The compiler's scratch folder: what a killed one left is cleared here.
+    # Temporary files that a killed compiler left are removed here.
     scratch = folders.cache / "build" / "go"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -95,10 +95,10 @@ def _compile(
         "GOTMPDIR": str(scratch),
         **env,
     }
-    begun = time.monotonic()
+    started = time.monotonic()
     with log.open("w") as sink:
         process = subprocess.Popen(
-            [*tie(), "nice", "-n", "5", str(command), *arguments],
+            [*die_with_parent(), "nice", "-n", "5", str(command), *arguments],
             cwd=cwd,
             env=environment,
             stdout=sink,
@@ -112,28 +112,28 @@ def _compile(
     if process.returncode != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
         raise CommandFailedError(f"{title} failed (log: {log})\n{tail}")
-    say(f"{title}: done in {time.monotonic() - begun:.0f} s")
+    say(f"{title}: done in {time.monotonic() - started:.0f} s")
 
 
 def _watch(process: subprocess.Popen[bytes], title: str, log: Path, total: int | None) -> None:
     say(f"{title} ...")
-    ticker, begun = Ticker(title), time.monotonic()
+    ticker, started = Ticker(title), time.monotonic()
     while process.poll() is None:
-        elapsed = time.monotonic() - begun
+        elapsed = time.monotonic() - started
         if elapsed > COMPILE_LIMIT:
-            raise CommandFailedError(f"{title} did not end within {COMPILE_LIMIT / 60:.0f} minutes (log: {log})")
+            raise CommandFailedError(f"{title} timed out after {COMPILE_LIMIT / 60:.0f} minutes (log: {log})")
         count = log.read_bytes().count(b"\n")
         ticker.tick(f"{count}{f' of {total}' if total else ''} packages, {elapsed:.0f} s")
         time.sleep(0.3)
 
 
-def _turn(folders: Folders) -> AbstractContextManager[None]:
-    return exclusive(folders.binaries / "lock", "another command compiles; waiting for it")
+def _compile_lock(folders: Folders) -> AbstractContextManager[None]:
+    return exclusive(folders.binaries / "lock", "waiting for another command that compiles")
 
 
 @contextmanager
-def _landing(folder: Path) -> Iterator[Path | None]:
-    # Another process may have compiled it while this one waited for its turn: then there is nothing to do.
+def _new_folder(folder: Path) -> Iterator[Path | None]:
+    """Yield a temporary folder that is renamed on success, or None if another process made the folder meanwhile."""
     if folder.exists():
         yield None
         return

@@ -1,4 +1,4 @@
-"""What a build step needs to reach the registries this machine reaches: bound in while it runs, never in the image."""
+"""The registry configuration of the host, mounted into build steps while they run and never copied into the image."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PIP = "/etc/pip.conf"
 UV = "/etc/uv/uv.toml"
-# uv's variables for an index, and the option of its configuration file that says the same.
+# uv's index variables and the equivalent options of its configuration file.
 _UV_OPTIONS = {
     "UV_DEFAULT_INDEX": "index-url",
     "UV_INDEX_URL": "index-url",
@@ -17,28 +17,28 @@ _UV_OPTIONS = {
     "UV_INDEX_STRATEGY": "index-strategy",
 }
 _LISTS = {"extra-index-url", "find-links"}
-# About this machine or this terminal, not about the way to a registry.
-_PIP_OWN = {"cert", "target", "user", "prefix", "require-virtualenv", "cache-dir", "python", "log", "root"}
+# Options about the host or the terminal, not about registries.
+_PIP_HOST_OPTIONS = {"cert", "target", "user", "prefix", "require-virtualenv", "cache-dir", "python", "log", "root"}
 
 
 def certificates(environment: Mapping[str, str]) -> Path:
-    """The bundle of authorities this machine trusts."""
+    """Return the host's CA bundle."""
     return Path(environment.get("SSL_CERT_FILE") or CERTIFICATES)
 
 
 def pip_configuration(environment: Mapping[str, str]) -> str:
-    """pip.conf with the PIP_ variables of an environment, and certificates where images keep them."""
+    """Return pip.conf with the PIP_ variables of an environment and the CA bundle's path in images."""
     options = {
         name.removeprefix("PIP_").lower().replace("_", "-"): value
         for name, value in environment.items()
         if name.startswith("PIP_") and value
     }
-    lines = [f"{name} = {value}" for name, value in sorted(options.items()) if name not in _PIP_OWN]
+    lines = [f"{name} = {value}" for name, value in sorted(options.items()) if name not in _PIP_HOST_OPTIONS]
     return "\n".join(["[global]", f"cert = {CERTIFICATES}", *lines, ""])
 
 
 def uv_configuration(environment: Mapping[str, str]) -> str:
-    """uv.toml with the UV_ index variables of an environment, trusting the certificates of the system."""
+    """Return uv.toml with the UV_ index variables of an environment; it trusts the system's certificates."""
     lines = ["system-certs = true"]
     for variable, option in _UV_OPTIONS.items():
         value = environment.get(variable)
@@ -48,7 +48,7 @@ def uv_configuration(environment: Mapping[str, str]) -> str:
 
 
 def volumes(folder: Path) -> list[tuple[Path, str]]:
-    """Files of this machine and where a build step sees them, read-only; `folder` keeps those made up for it."""
+    """Return files of the host and their read-only mount points in a build step; generated ones are in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     pip, uv = folder / "pip.conf", folder / "uv.toml"
     own_pip, own_uv = Path(PIP), Path(UV)

@@ -1,4 +1,4 @@
-"""Building images without Docker: buildah with overlay storage of our own and chroot isolation, in private mounts."""
+"""Builds images without Docker: buildah with its own storage and chroot isolation, in a private mount namespace."""
 
 import fcntl
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ class Build:
         file: Dockerfile.
         tag: full name, `name:tag`.
         context: folder the Dockerfile copies from.
-        target: stage to stop at, empty for the last.
+        target: stage to build, empty for the last.
         arguments: values of the Dockerfile's ARGs.
     """
 
@@ -36,7 +36,7 @@ class Build:
 
 @dataclass(frozen=True)
 class Builder:
-    """Builds with layers that are kept between builds."""
+    """Builds images and keeps their layers between builds."""
 
     folders: Folders
 
@@ -45,7 +45,7 @@ class Builder:
 
         Raises:
             LocalClusterError: there is no such Dockerfile or context.
-            CommandFailedError: a step of the Dockerfile failed; the log is named.
+            CommandFailedError: a step of the Dockerfile failed; the message names the log.
         """
         for path in (wanted.file, wanted.context):
             if not path.exists():
@@ -56,15 +56,15 @@ class Builder:
             self._buildah([*self._bud(wanted), f"--iidfile={identity}", str(wanted.context)], log=log)
             return self._export(wanted.tag, identity.read_text().strip())
 
-    def take(self, layout: Path, tag: str) -> None:
-        """Make an image of an OCI layout known to the builder under `tag`, for use as a base."""
+    def pull(self, layout: Path, tag: str) -> None:
+        """Import the image of an OCI layout under `tag`, for use as a base."""
         with self._storage():
-            # A relative path: the builder makes an image name of it, and a home folder is no valid one.
+            # A relative path, since buildah derives an image name from it and an absolute path may not be a valid one.
             self._buildah(["pull", "--quiet", f"oci:{layout.name}"], cwd=layout.parent)
             self._buildah(["tag", f"localhost/{layout.name}", tag])
 
-    def knows(self, tag: str) -> bool:
-        """Whether the builder has an image of that name."""
+    def has(self, tag: str) -> bool:
+        """Return whether the builder has an image of that name."""
         try:
             self._buildah(["inspect", "--type", "image", "--format", "{{.FromImageID}}", tag])
         except CommandFailedError:
@@ -77,7 +77,7 @@ class Builder:
             f"--volume={source}:{place}:ro" for source, place in build_network.volumes(self.folders.cache / "build")
         ]
         target = [f"--target={wanted.target}"] if wanted.target else []
-        # Docker finds a Dockerfile's own ignore file beside it; buildah has to be told.
+        # Docker finds a Dockerfile's ignore file beside it; buildah needs the option.
         ignored = wanted.file.with_name(f"{wanted.file.name}.dockerignore")
         ignore = [f"--ignorefile={ignored}"] if ignored.exists() else []
         return [
@@ -87,10 +87,10 @@ class Builder:
 
     def _export(self, tag: str, identity: str) -> Path:
         layout = self.folders.archives / _plain(tag)
-        # An image's id is the digest of its configuration: the layout may hold this very image from an earlier build.
+        # An image's id is the digest of its configuration. The layout may hold the same image from an earlier build.
         if (layout / "index.json").exists() and oci.configuration_of(layout) == identity:
             return layout
-        # The folder may hold an older image of that name: its layers are reused, its index is not.
+        # The folder may hold an older image of that name, whose layers are reused but not its index.
         (layout / "index.json").unlink(missing_ok=True)
         self._buildah(["push", "--quiet", "--disable-compression", tag, f"oci:{layout}"])
         oci.prune(layout)
@@ -100,10 +100,10 @@ class Builder:
         storage, scratch = self.folders.cache / "containers", self.folders.cache / "build" / "scratch"
         running = self.folders.cache / "build" / "run"
         scratch.mkdir(parents=True, exist_ok=True)
-        # Mounts of a build that is killed vanish with it.
+        # A private mount namespace: a killed build leaves no mounts behind.
         private = ["unshare", "--mount", "--propagation", "slave", "--"]
         buildah = ["buildah", f"--root={storage}", f"--runroot={running}", "--storage-driver=overlay"]
-        # buildah keeps `--mount=type=cache` folders below TMPDIR.
+        # buildah stores `--mount=type=cache` directories below TMPDIR.
         environment = {"TMPDIR": str(scratch)}
         command = [*private, *buildah, *arguments]
         return run(command, timeout=LIMIT, env=environment, log=log, cwd=cwd, tied=True)
@@ -113,7 +113,7 @@ class Builder:
         self.folders.cache.mkdir(parents=True, exist_ok=True)
         with (self.folders.cache / "build.lock").open("w") as lock:
             try:
-                # Alone: whatever working containers there are belong to builds that were killed.
+                # No other build runs, so any working containers belong to killed builds.
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._buildah(["rm", "--all"])
             except BlockingIOError:

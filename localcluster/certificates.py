@@ -1,4 +1,4 @@
-"""The cluster's certificate authority and what it signs, made with the openssl program."""
+"""The cluster's certificate authority and the certificates that it signs, made with the openssl program."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from localcluster.programs import run
 
-# A cluster of this kind is thrown away long before; a year survives a machine that sleeps.
+# Local clusters are short-lived; a year covers a suspended machine.
 DAYS = "365"
 TIMEOUT = 20.0
 
@@ -22,17 +22,17 @@ class KeyPair:
 
 @dataclass(frozen=True)
 class Authority:
-    """One certificate authority that signs for servers and for clients of one cluster."""
+    """The certificate authority of one cluster, for its servers and clients."""
 
     folder: Path
 
     @property
     def certificate(self) -> Path:
-        """What a client must trust."""
+        """CA certificate that clients trust."""
         return self.folder / "ca.crt"
 
     def create(self) -> None:
-        """Make the authority's key and certificate unless they are there."""
+        """Create the CA's key and certificate unless they exist."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         if not self.certificate.exists():
@@ -42,19 +42,19 @@ class Authority:
             )  # fmt: skip
 
     def for_server(self, name: str, addresses: Sequence[str], names: Sequence[str]) -> KeyPair:
-        """A server's certificate for these IP addresses and DNS names."""
+        """Sign a server certificate for IP addresses and DNS names."""
         alternatives = [f"IP:{address}" for address in addresses] + [f"DNS:{each}" for each in names]
         return self._sign(
             name, f"/CN={name}", [f"subjectAltName={','.join(alternatives)}", "extendedKeyUsage=serverAuth"]
         )
 
     def for_client(self, user: str, groups: Sequence[str] = ()) -> KeyPair:
-        """A client certificate: Kubernetes reads the user from CN and the groups from each O."""
+        """Sign a client certificate; Kubernetes reads the user from CN and the groups from each O."""
         subject = "".join(f"/O={group}" for group in groups) + f"/CN={user}"
         return self._sign(client_name(user), subject, ["extendedKeyUsage=clientAuth"])
 
     def signing_key(self, name: str) -> KeyPair:
-        """A bare key pair (no certificate) with which service account tokens are signed and checked."""
+        """Return the key pair (no certificate) that signs and verifies service account tokens; create it if missing."""
         pair = KeyPair(self.folder / f"{name}.pub", self.folder / f"{name}.key")
         if not pair.certificate.exists():
             self._openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", pair.key)
@@ -80,5 +80,5 @@ _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes
 
 
 def client_name(user: str) -> str:
-    """The name of a client's files."""
+    """Return the base name of a client's files."""
     return f"client-{user.replace(':', '-').replace('/', '-')}"

@@ -1,4 +1,4 @@
-"""The control groups below which every pod runs: one folder of ours in each hierarchy, cgroup v1 or v2."""
+"""The parent control group of every pod, one directory in each hierarchy, for cgroup v1 and v2."""
 
 import contextlib
 import time
@@ -10,13 +10,13 @@ MOUNTS = Path("/proc/self/mounts")
 
 
 def hierarchies(mounts: str) -> list[Path]:
-    """Where the control group hierarchies are mounted, from the text of proc(5) mounts."""
+    """Return the mount points of the control group hierarchies in the text of proc(5) mounts."""
     rows = [line.split() for line in mounts.splitlines()]
     return [Path(row[1]) for row in rows if len(row) > 2 and row[2] in {"cgroup", "cgroup2"}]
 
 
 def create() -> None:
-    """Make our group in every hierarchy; in a unified one first let it have the controllers kubelet wants."""
+    """Create the group in every hierarchy; in a unified one first enable the controllers that kubelet needs."""
     for hierarchy in hierarchies(MOUNTS.read_text()):
         switch = hierarchy / "cgroup.subtree_control"
         if switch.exists():
@@ -28,7 +28,7 @@ def create() -> None:
 
 
 def remove() -> None:
-    """Remove our groups; the processes in them must have ended, the kernel may take a moment to notice."""
+    """Remove the groups, whose processes must have ended; retry for 5 seconds until the kernel has noticed."""
     for hierarchy in hierarchies(MOUNTS.read_text()):
         root = hierarchy / CGROUP
         deadline = time.monotonic() + 5.0

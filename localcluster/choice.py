@@ -1,4 +1,4 @@
-"""Which kind of cluster a machine gets; pure."""
+"""Chooses the kind of cluster for a machine; pure functions."""
 
 from enum import Enum
 
@@ -9,17 +9,17 @@ OLDEST_KERNEL = (5, 13)
 
 
 class Kind(Enum):
-    """The two ways to a cluster."""
+    """The two kinds of cluster."""
 
     KIND = "kind"
     LOCAL = "localcluster"
 
 
 def choose(facts: Facts) -> Kind:
-    """kind where Docker's engine answers, else our own cluster where root on Linux.
+    """Return kind if Docker's engine is running, else the local cluster if this is root on Linux.
 
     Raises:
-        MissingPrerequisiteError: neither is possible; the message is one sentence that says what to install or do.
+        MissingPrerequisiteError: neither is possible; the message is one sentence with what to install or do.
     """
     if facts.docker_answers:
         return Kind.KIND
@@ -35,21 +35,21 @@ def _obstacle(facts: Facts) -> str | None:
     if not facts.root:
         return "Install Docker and start it, or run this command as root: a cluster without Docker needs root."
     if not facts.may_unshare:
-        return "Install Docker and start it, or run this in a privileged container: this one may not make namespaces."
+        return "Install Docker and start it, or run this in a privileged container: this one may not create namespaces."
     if facts.kernel < OLDEST_KERNEL:
-        return f"Install Docker and start it, or boot a kernel from {OLDEST_KERNEL[0]}.{OLDEST_KERNEL[1]} on."
+        return f"Install Docker and start it, or boot kernel {OLDEST_KERNEL[0]}.{OLDEST_KERNEL[1]} or later."
     if facts.missing_packages and not facts.has_apt:
         return f"Install Docker and start it, or install these programs: {', '.join(facts.missing_packages)}."
     return None
 
 
-def complaints(facts: Facts) -> list[str]:
-    """What the machine lacks, one sentence each; an empty list when a cluster can be started."""
+def missing_prerequisites(facts: Facts) -> list[str]:
+    """Return one sentence for each missing prerequisite; an empty list if a cluster can be started."""
     try:
         kind = choose(facts)
     except MissingPrerequisiteError as error:
         return [str(error)]
     if kind is Kind.LOCAL and facts.missing_packages:
         packages = " ".join(facts.missing_packages)
-        return [f"`apt-get install {packages}` is still to be done; `up` and `prepare` do it."]
+        return [f"Packages are missing: `apt-get install {packages}`; `up` and `prepare` install them."]
     return []

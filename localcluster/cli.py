@@ -1,4 +1,4 @@
-"""The command line: `python3 -m localcluster <command>`; answers go to standard output, the rest to standard error."""
+"""The command line: `python3 -m localcluster <command>`; results go to standard output, progress to standard error."""
 
 import argparse
 import shlex
@@ -21,7 +21,7 @@ DEFAULT_GPUS = 4
 
 
 def provider(folders: Folders) -> Provider:
-    """The provider for this machine.
+    """Return the provider for this machine.
 
     Raises:
         MissingPrerequisiteError: no cluster can run here; the message says what to install.
@@ -31,21 +31,21 @@ def provider(folders: Folders) -> Provider:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it did what was asked, 1 with a sentence when not, 2 for a wrong command line."""
-    asked = parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace, Folders], int] = asked.command
+    """Run one command and return its exit status: 0 for success, 1 for an error, 2 for a wrong command line."""
+    args = parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace, Folders], int] = args.command
     try:
-        return command(asked, here())
+        return command(args, here())
     except LocalClusterError as error:
         print(f"localcluster: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("localcluster: interrupted; run the same command again to go on", file=sys.stderr)
+        print("localcluster: interrupted; run the same command again to continue", file=sys.stderr)
         return 130
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line's grammar."""
+    """Return the parser of the command line."""
     root = argparse.ArgumentParser(prog="python3 -m localcluster", description="A real Kubernetes on one machine.")
     commands = root.add_subparsers(required=True, metavar="COMMAND")
 
@@ -54,49 +54,52 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    up = add("up", _up, "start the cluster; nothing happens to one that runs")
+    up = add("up", _up, "start the cluster unless it is running")
     up.add_argument(
-        "--gpus", type=int, default=DEFAULT_GPUS, help="imitated GPUs each node advertises (default %(default)s)"
+        "--gpus", type=int, default=DEFAULT_GPUS, help="simulated GPUs that each node advertises (default %(default)s)"
     )
     up.add_argument(
-        "--workers", type=int, default=0, help="nodes beside the control plane's, with Docker (default: that one alone)"
+        "--workers",
+        type=int,
+        default=0,
+        help="worker nodes, with Docker only (default: none)",
     )
-    add("down", _down, "stop everything and remove every trace but the cache")
-    add("status", _status, "say how the cluster is; exit status 0 when healthy")
+    add("down", _down, "stop everything and remove all but the cache")
+    add("status", _status, "print the cluster's state; exit status 0 when healthy")
     add("kubeconfig", _kubeconfig, "print the path of the administrator's kubeconfig")
     add("env", _env, "print shell exports for the cluster")
-    load = add("load-image", _load_image, "bring OCI archives into the cluster")
+    load = add("load-image", _load_image, "load OCI archives into the cluster")
     load.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
-    build = add("build-image", _build_image, "build an image, bring it into the cluster, print its digest")
+    build = add("build-image", _build_image, "build an image, load it into the cluster, print its digest")
     build.add_argument("--file", type=Path, required=True, help="Dockerfile")
     build.add_argument("--tag", required=True, metavar="NAME:TAG")
-    build.add_argument("--target", default="", help="stage to stop at")
-    build.add_argument("--context", type=Path, default=Path(), help="folder the Dockerfile copies from (default: here)")
+    build.add_argument("--target", default="", help="stage to build")
+    build.add_argument("--context", type=Path, default=Path(), help="build context (default: the current folder)")
     build.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
-    add("base-image", _base_image, "make the base image and print its name")
-    add("support-images", _support_images, "bring the S3 server's and Valkey's images into the cluster, print exports")
-    prepare = add("prepare", _prepare, "do what needs network and compiling, ahead of `up`")
-    prepare.add_argument("--control-plane", action="store_true", help="only what tests of the API server need")
-    add("binaries", _binaries, "compile the servers unless they are in the cache, print their folder")
-    tool = add("tool", _tool, "print the path of a program, fetched or compiled when absent")
+    add("base-image", _base_image, "build the base image and print its name")
+    add("support-images", _support_images, "load the S3 server's and Valkey's images into the cluster, print exports")
+    prepare = add("prepare", _prepare, "download and compile everything that `up` needs")
+    prepare.add_argument("--control-plane", action="store_true", help="only what the API server tests need")
+    add("binaries", _binaries, "compile the servers unless they are cached, print their folder")
+    tool = add("tool", _tool, "print the path of a program; download or compile it if missing")
     tool.add_argument("name", choices=sorted(tools.TOOLS))
-    add("doctor", _doctor, "say what this machine lacks, one sentence each")
+    add("doctor", _doctor, "print the missing prerequisites, one sentence each")
     return root
 
 
-def _up(asked: argparse.Namespace, folders: Folders) -> int:
+def _up(args: argparse.Namespace, folders: Folders) -> int:
     cluster = provider(folders)
-    cluster.up(asked.gpus, asked.workers)
+    cluster.up(args.gpus, args.workers)
     say(f"the cluster is up; export KUBECONFIG={cluster.kubeconfig()}")
     return 0
 
 
 def _down(_: argparse.Namespace, folders: Folders) -> int:
     if LocalCluster(folders).exists():
-        # Docker may have been started since: each kind of cluster is taken down by its own.
+        # Docker may have been started since the cluster came up, so both kinds are removed.
         LocalCluster(folders).down()
     provider(folders).down()
-    say("nothing of the cluster is left but the cache")
+    say("the cluster is removed; only the cache is kept")
     return 0
 
 
@@ -121,27 +124,27 @@ def _env(_: argparse.Namespace, folders: Folders) -> int:
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 1
-    where = {"KUBECONFIG": str(cluster.kubeconfig()), "STEMYARD_NODE_ADDRESS": cluster.node_address()}
-    _export(where | cluster.image_names())
+    variables = {"KUBECONFIG": str(cluster.kubeconfig()), "STEMYARD_NODE_ADDRESS": cluster.node_address()}
+    _export(variables | cluster.image_names())
     return 0
 
 
-def _load_image(asked: argparse.Namespace, folders: Folders) -> int:
+def _load_image(args: argparse.Namespace, folders: Folders) -> int:
     cluster = provider(folders)
-    for archive in asked.archives:
+    for archive in args.archives:
         print(cluster.load_image(archive))
     return 0
 
 
-def _build_image(asked: argparse.Namespace, folders: Folders) -> int:
+def _build_image(args: argparse.Namespace, folders: Folders) -> int:
     cluster = provider(folders)
-    wrong = [argument for argument in asked.build_arg if "=" not in argument]
-    if wrong or ":" not in asked.tag:
-        raise LocalClusterError(f"write {wrong[0]} as NAME=VALUE" if wrong else f"write {asked.tag} as NAME:TAG")
-    arguments = dict(argument.split("=", 1) for argument in asked.build_arg)
+    malformed = [argument for argument in args.build_arg if "=" not in argument]
+    if malformed or ":" not in args.tag:
+        raise LocalClusterError(f"write {malformed[0]} as NAME=VALUE" if malformed else f"write {args.tag} as NAME:TAG")
+    arguments = dict(argument.split("=", 1) for argument in args.build_arg)
     base = cluster.base_image() if "BASE_IMAGE" not in arguments else ""
     arguments |= {"BASE_IMAGE": base} if base else {}
-    print(cluster.build_image(Build(asked.file, asked.tag, asked.context, asked.target, arguments)))
+    print(cluster.build_image(Build(args.file, args.tag, args.context, args.target, arguments)))
     return 0
 
 
@@ -155,9 +158,9 @@ def _support_images(_: argparse.Namespace, folders: Folders) -> int:
     return 0
 
 
-def _prepare(asked: argparse.Namespace, folders: Folders) -> int:
-    if asked.control_plane:
-        return _binaries(asked, folders)
+def _prepare(args: argparse.Namespace, folders: Folders) -> int:
+    if args.control_plane:
+        return _binaries(args, folders)
     provider(folders).prepare()
     return 0
 
@@ -167,15 +170,15 @@ def _binaries(_: argparse.Namespace, folders: Folders) -> int:
     return 0
 
 
-def _tool(asked: argparse.Namespace, folders: Folders) -> int:
-    print(tools.path_of(asked.name, folders))
+def _tool(args: argparse.Namespace, folders: Folders) -> int:
+    print(tools.path_of(args.name, folders))
     return 0
 
 
 def _doctor(_: argparse.Namespace, _folders: Folders) -> int:
-    complaints = choice.complaints(machine.facts())
-    print("\n".join(complaints) if complaints else "Nothing is missing.")
-    return 1 if complaints else 0
+    missing = choice.missing_prerequisites(machine.facts())
+    print("\n".join(missing) if missing else "Nothing is missing.")
+    return 1 if missing else 0
 
 
 def _export(variables: dict[str, str]) -> None:

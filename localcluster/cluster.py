@@ -1,4 +1,4 @@
-"""The whole local cluster: brings it up from any state, says how it is, and takes it down without a trace."""
+"""The local cluster: brings it up from any state, reports its problems, and removes it completely."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 from localcluster import addons, addresses, binaries, network
 from localcluster.addresses import Plan
 from localcluster.control_plane import ControlPlane
-from localcluster.daemon import Daemon, end, marked
+from localcluster.daemon import Daemon, processes_of, terminate
 from localcluster.errors import ApiRefusedError, LocalClusterError, NotReadyError
 from localcluster.folders import Folders
 from localcluster.identities import Identities
@@ -29,55 +29,55 @@ PROGRAM_IMAGES = {PAUSE_IMAGE: "pause", addons.DNS_IMAGE: "coredns"}
 
 @dataclass(frozen=True)
 class LocalCluster:
-    """The cluster of one state folder; a machine holds one at a time."""
+    """The cluster of one state folder; a machine runs one at a time."""
 
     folders: Folders
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig; there while the cluster is up."""
+        """The administrator's kubeconfig; it exists while the cluster is up."""
         return Identities(self.folders.control_plane).admin
 
     @property
     def node_address(self) -> str:
-        """Where NodePorts answer, from this machine and from pods."""
+        """The address of NodePorts, reachable from this machine and from pods."""
         return self._plan().node
 
     @property
     def images(self) -> ImageStore:
         """The node's images."""
-        return ImageStore(self._node(Path("/")).room)
+        return ImageStore(self._node(Path("/")).namespaces)
 
     def up(self, gpus: int) -> None:
-        """Bring the cluster up; what is left of a broken one is removed first, a sound one is only completed.
+        """Bring the cluster up; the remains of a broken one are removed first, a healthy one is only completed.
 
         Args:
-            gpus: how many imitated GPUs the node advertises.
+            gpus: number of simulated GPUs that the node advertises.
         """
         programs = binaries.cluster_binaries(self.folders)
-        with self._alone():
-            if self._node(programs).room.process() is None:
+        with self._locked():
+            if self._node(programs).namespaces.process() is None:
                 self._clear()
                 self._bring_up(programs, gpus)
                 return
             try:
                 self._bring_up(programs, gpus)
             except LocalClusterError as error:
-                say(f"what is there of the cluster cannot be completed: {error}")
+                say(f"the existing cluster cannot be completed, recreating it: {error}")
                 self._clear()
                 self._bring_up(programs, gpus)
 
     def down(self) -> None:
-        """Stop everything and remove the state folder; safe when nothing runs."""
-        with self._alone():
+        """Stop everything and remove the state folder; does nothing if there is no cluster."""
+        with self._locked():
             self._clear()
 
     def exists(self) -> bool:
-        """Whether anything of a cluster is there, sound or not."""
+        """Return whether a cluster exists, healthy or not."""
         return self._plan_file.exists()
 
     def problems(self) -> list[str]:
-        """What keeps the cluster from being healthy, one sentence each; none when it is."""
+        """Return one sentence for each problem; an empty list if the cluster is healthy."""
         if not self.exists():
             return ["The cluster is down; start it with `python3 -m localcluster up`."]
         stopped = [
@@ -87,7 +87,7 @@ class LocalCluster:
             return stopped
         api = Identities(self.folders.control_plane).api
         if not api.is_ready():
-            return [f"The API server at {api.server} does not answer."]
+            return [f"The API server at {api.server} is not ready."]
         return [] if _node_is_ready(api) else ["The node is not Ready; see `kubectl describe node`."]
 
     def _bring_up(self, programs: Path, gpus: int) -> None:
@@ -104,11 +104,9 @@ class LocalCluster:
         with step("completing the cluster"):
             self._complete(control_plane.api, node, gpus)
 
-    def _alone(self) -> AbstractContextManager[None]:
-        # Kept in the cache, because `down` removes the state folder.
-        return exclusive(
-            self.folders.cache / "cluster.lock", "another command is at work on the cluster; waiting for it"
-        )
+    def _locked(self) -> AbstractContextManager[None]:
+        # In the cache, because `down` removes the state folder.
+        return exclusive(self.folders.cache / "cluster.lock", "waiting for another command that works on the cluster")
 
     @property
     def _plan_file(self) -> Path:
@@ -122,7 +120,7 @@ class LocalCluster:
 
     def _control_plane(self, programs: Path) -> ControlPlane:
         plan, node = self._plan(), self._node(programs)
-        # The API server listens on the node's own address, so the interface has to be there first.
+        # The API server listens on the node's address, so its interface must exist first.
         node.make_network(plan)
         return ControlPlane(
             self.folders.control_plane,
@@ -139,27 +137,30 @@ class LocalCluster:
         return Node(self.folders.node, programs)
 
     def _servers(self) -> list[Daemon]:
-        above = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-        below = ("room", "containerd", "kubelet", "kube-proxy")
-        return [Daemon(name, (), self.folders.control_plane) for name in above] + [
-            Daemon(name, (), self.folders.node) for name in below
+        control_plane = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+        node = ("namespaces", "containerd", "kubelet", "kube-proxy")
+        return [Daemon(name, (), self.folders.control_plane) for name in control_plane] + [
+            Daemon(name, (), self.folders.node) for name in node
         ]
 
     def _clear(self) -> None:
         if self.folders.state.exists():
-            say("removing what is there of the cluster")
-        end([pid for daemon in reversed(self._servers()) if (pid := daemon.pid()) and daemon.name != "room"], grace=2.0)
+            say("removing the existing cluster")
+        terminate(
+            [pid for daemon in reversed(self._servers()) if (pid := daemon.pid()) and daemon.name != "namespaces"],
+            grace=2.0,
+        )
         self._node(Path("/")).stop()
         if self.exists():
             network.remove_pod_links(self._plan())
-        end(marked(self.folders.state), grace=0.5)
+        terminate(processes_of(self.folders.state), grace=0.5)
         if self.folders.state.exists():
             shutil.rmtree(self.folders.state)
 
     def _load_program_images(self, programs: Path) -> None:
         for name, program in PROGRAM_IMAGES.items():
             path = f"/{program}"
-            # CoreDNS listens on port 53, which its capability allows only to root.
+            # CoreDNS binds port 53, which its added capability permits only to root.
             user = "0:0" if program == "coredns" else "65535:65535"
             recipe = Recipe({path: programs / program}, (path,), user)
             self.images.load(layout_of(recipe, program, self.folders.archives), name)
@@ -168,7 +169,7 @@ class LocalCluster:
         deadline = time.monotonic() + READY_LIMIT
         while not _node_is_ready(api):
             for daemon in node.daemons():
-                daemon.require()
+                daemon.check_running()
             if time.monotonic() > deadline:
                 raise NotReadyError(f"the node was not Ready within {READY_LIMIT:.0f} s (logs: {node.folder / 'logs'})")
             time.sleep(0.2)
@@ -178,12 +179,12 @@ class LocalCluster:
             api.apply(path, document)
         api.apply(*addons.storage_class())
         for number in range(addons.VOLUMES):
-            self._renew_volume(api, number)
+            self._recreate_volume(api, number)
         api.merge(*addons.gpus(gpus))
         self._wait_for_dns(api)
 
-    def _renew_volume(self, api: KubeApi, number: int) -> None:
-        # A volume whose claim is gone keeps its old data and takes no new claim: it is made anew.
+    def _recreate_volume(self, api: KubeApi, number: int) -> None:
+        # A released volume keeps its data and cannot be bound again, so it is recreated.
         folder = self.folders.state / "volumes" / f"{number:02d}"
         path = f"/api/v1/persistentvolumes/local-{number:02d}"
         with suppress(ApiRefusedError):

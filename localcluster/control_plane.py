@@ -1,4 +1,4 @@
-"""A Kubernetes control plane without a node: etcd, kube-apiserver, on request the controller manager and scheduler."""
+"""A Kubernetes control plane without a node: etcd, kube-apiserver, optionally the controller manager and scheduler."""
 
 import socket
 import subprocess
@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from localcluster import binaries, server_flags
-from localcluster.daemon import Daemon, end, marked
+from localcluster.daemon import Daemon, processes_of, terminate
 from localcluster.errors import NotReadyError
 from localcluster.folders import here
 from localcluster.identities import Identities
@@ -20,17 +20,17 @@ READY_LIMIT = 90.0
 
 
 class ControlPlane:
-    """One control plane in one folder; several may run at once. As a context manager it ends with its process.
+    """One control plane in one folder; several may run at once. As a context manager it stops when its process ends.
 
     Args:
-        folder: keeps its certificates, data, pid files and logs; made when absent.
+        folder: holds its certificates, data, pid files and logs; created if missing.
         controllers: also run kube-controller-manager (service accounts, garbage collection, Jobs, namespaces).
         scheduler: also run kube-scheduler.
         address: IP address the API server listens on and advertises.
         port: TCP port of the API server; 0 picks a free one.
         services: CIDR of ClusterIPs; `service_address` is its first address.
-        apiserver_flags, controller_flags: added at the end of the command lines, where they win.
-        program: the `node` binary; taken from the cache, or compiled, when not given.
+        apiserver_flags, controller_flags: appended to the command lines, so that they take precedence.
+        program: the `node` binary; by default the cached one, compiled if missing.
     """
 
     def __init__(
@@ -82,32 +82,32 @@ class ControlPlane:
 
     @property
     def api(self) -> KubeApi:
-        """A client with the administrator's rights."""
+        """A client with the administrator's permissions."""
         return self.identities.api
 
     def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
-        """Kubeconfig of any user and groups, by client certificate; what they may do is up to RBAC."""
+        """Return a kubeconfig with a client certificate of any user and groups, whose permissions RBAC decides."""
         return self.identities.client(user, groups)
 
     def kubeconfig_of_account(self, namespace: str, name: str) -> Path:
-        """Kubeconfig with a service account's rights; the account need not exist."""
+        """Return a kubeconfig with a service account's permissions; the account need not exist."""
         groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
         return self.kubeconfig_for(f"system:serviceaccount:{namespace}:{name}", groups)
 
     def token_for(
         self, namespace: str, service_account: str, audiences: Sequence[str] = (), seconds: int = 3600
     ) -> str:
-        """A service account's token for these audiences (none: the API server itself); the account must exist."""
+        """Request a token of an existing service account for audiences (none: the API server's own)."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
         spec = {"audiences": list(audiences), "expirationSeconds": seconds}
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         return str(self.api.post(path, request)["status"]["token"])
 
     def start(self) -> None:
-        """Start what does not run yet and wait until it is ready.
+        """Start the servers that are not running and wait until they are ready.
 
         Raises:
-            NotReadyError: a server died, or was not ready in time; its log is named.
+            NotReadyError: a server died or was not ready in time; the message names its log.
         """
         self.identities.create(self._address, self._port or free_port(), self._service_address)
         etcd, apiserver, *others = self.daemons()
@@ -118,16 +118,16 @@ class ControlPlane:
             daemon.start()
 
     def stop(self) -> None:
-        """Stop every server of this folder, whether or not its pid file still knows it."""
+        """Stop every server of this folder, with or without a pid file."""
         if self._watchdog is not None:
             self._watchdog.communicate()
             self._watchdog = None
         for name in ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"):
             Daemon(name, (), self.folder).stop(grace=2.0)
-        end(marked(self.folder), grace=2.0)
+        terminate(processes_of(self.folder), grace=2.0)
 
     def daemons(self) -> list[Daemon]:
-        """Its servers, in the order in which they are started."""
+        """Return the servers in start order."""
         program, files = self._program or binaries.cluster_binaries(here()) / "node", self.identities.files()
         port = int(self.server.rpartition(":")[2])
         apiserver = server_flags.kube_apiserver(
@@ -149,20 +149,20 @@ class ControlPlane:
         deadline = time.monotonic() + READY_LIMIT
         while not self.api.is_ready():
             for server in servers:
-                server.require()
+                server.check_running()
             if time.monotonic() > deadline:
                 raise NotReadyError(f"kube-apiserver was not ready within {READY_LIMIT:.0f} s (log: {servers[-1].log})")
             time.sleep(0.05)
 
     def _watch(self) -> None:
-        # Servers must not outlive a test run that was killed: the watchdog sees our end of its pipe close.
+        # Servers must not outlive a killed test run: the watchdog kills them when our end of its pipe closes.
         command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("watchdog.py"))]
         pids = [str(pid) for daemon in self.daemons() if (pid := daemon.pid())]
         self._watchdog = subprocess.Popen([*command, *pids], stdin=subprocess.PIPE, start_new_session=True)
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nothing listens on at this moment."""
+    """Return a TCP port of the loopback address that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

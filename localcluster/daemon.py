@@ -1,4 +1,4 @@
-"""Programs that outlive the command that starts them: found again by pid file or by a mark in their environment."""
+"""Programs that outlive the command that starts them: found by pid file or by a variable in their environment."""
 
 import contextlib
 import os
@@ -12,9 +12,9 @@ from pathlib import Path
 from localcluster.errors import NotReadyError
 from localcluster.programs import search_path
 
-MARK = "STEMYARD_CLUSTER_FOLDER"
-# Servers of one cluster talk to each other directly, whatever proxy the machine uses for the world.
-_DIRECT = {
+FOLDER = "STEMYARD_CLUSTER_FOLDER"
+# The servers of a cluster connect to each other directly, even if the host uses a proxy.
+_NO_PROXY = {
     name: ",".join(
         filter(None, [os.environ.get(name), "localhost,127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"])
     )
@@ -27,9 +27,9 @@ class Daemon:
     """One long-running program.
 
     Attributes:
-        name: names its pid file and its log.
+        name: base name of its pid file and its log.
         argv: program and arguments.
-        folder: working folder; pid file and log lie below it.
+        folder: working directory; pid file and log are below it.
     """
 
     name: str
@@ -38,57 +38,63 @@ class Daemon:
 
     @property
     def log(self) -> Path:
-        """Where its output goes."""
+        """File that receives its output."""
         return self.folder / "logs" / f"{self.name}.log"
 
     @property
     def pid_file(self) -> Path:
-        """Where its process id and start time are kept."""
+        """File with its process id and start time."""
         return self.folder / "pids" / self.name
 
     def start(self, env: Mapping[str, str] | None = None) -> int:
-        """Start it, detached from this terminal, unless it runs already; return its process id."""
+        """Start it, detached from this terminal, unless it is running; return its process id."""
         running = self.pid()
         if running is not None:
             return running
         for place in (self.log.parent, self.pid_file.parent):
             place.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "PATH": search_path(), **_DIRECT, **(env or {}), MARK: str(self.folder)}
+        environment = {
+            **os.environ,
+            "PATH": search_path(),
+            **_NO_PROXY,
+            **(env or {}),
+            FOLDER: str(self.folder),
+        }
         with self.log.open("ab") as sink:
             process = subprocess.Popen(
                 list(self.argv), cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
                 stdout=sink, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        # It is meant to outlive us: without a return code Popen would warn that it still runs when it is forgotten.
+        # It outlives this process; without a return code Popen would warn that it is still running.
         process.returncode = 0
         self.pid_file.write_text(f"{process.pid} {start_time(process.pid)}\n")
         return process.pid
 
     def pid(self) -> int | None:
-        """Its process id while it runs; a stale pid file, or a pid now of another program, counts as not running."""
+        """Return its process id, or None if it is not running or its process id now belongs to another program."""
         try:
-            number, begun = self.pid_file.read_text().split()
+            number, started = self.pid_file.read_text().split()
             pid = int(number)
         except (OSError, ValueError):
             return None
-        return pid if start_time(pid) == begun else None
+        return pid if start_time(pid) == started else None
 
-    def require(self) -> None:
-        """Raise NotReadyError with the end of its log when it has died."""
+    def check_running(self) -> None:
+        """Raise NotReadyError with the end of its log if it is not running."""
         if self.pid() is None:
             tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-8:]) if self.log.exists() else ""
             raise NotReadyError(f"{self.name} ended right after its start (log: {self.log})\n{tail}")
 
     def stop(self, grace: float = 10.0) -> None:
-        """Ask it to end, and kill it when it has not within `grace` seconds."""
+        """Send SIGTERM, and SIGKILL after `grace` seconds."""
         pid = self.pid()
         if pid is not None:
-            end([pid], grace)
+            terminate([pid], grace)
         self.pid_file.unlink(missing_ok=True)
 
 
 def start_time(pid: int) -> str | None:
-    """Start time of a live process in clock ticks since boot (field 22 of proc(5) stat), None for a dead one."""
+    """Return a process's start time in clock ticks since boot (field 22 of proc(5) stat), or None if it is dead."""
     _reap(pid)
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -97,9 +103,9 @@ def start_time(pid: int) -> str | None:
     return None if fields[0] == "X" or (fields[0] == "Z" and not _has_live_threads(pid)) else fields[19]
 
 
-def marked(folder: Path) -> list[int]:
-    """Processes that carry the mark of a cluster folder (or of one below it), known to a pid file or not."""
-    exact, below = f"{MARK}={folder}".encode(), f"{MARK}={folder}/".encode()
+def processes_of(folder: Path) -> list[int]:
+    """Return the processes started for a cluster folder or one below it, with or without a pid file."""
+    exact, below = f"{FOLDER}={folder}".encode(), f"{FOLDER}={folder}/".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -110,21 +116,21 @@ def marked(folder: Path) -> list[int]:
     return found
 
 
-def end(pids: Iterable[int], grace: float) -> None:
-    """Send SIGTERM, wait up to `grace` seconds, then SIGKILL what is left and wait for it to be gone."""
-    left = {pid: begun for pid in pids if (begun := start_time(pid))}
+def terminate(pids: Iterable[int], grace: float) -> None:
+    """Send SIGTERM, wait up to `grace` seconds, then send SIGKILL to the rest and wait up to 10 seconds."""
+    left = {pid: started for pid in pids if (started := start_time(pid))}
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         deadline = time.monotonic() + patience
         while left and time.monotonic() < deadline:
-            left = {pid: begun for pid, begun in left.items() if start_time(pid) == begun}
+            left = {pid: started for pid, started in left.items() if start_time(pid) == started}
             time.sleep(0.02)
 
 
 def _has_live_threads(pid: int) -> bool:
-    # The first thread of a killed process may be a zombie while others still hold its sockets.
+    # The main thread of a killed process may be a zombie while other threads still hold its sockets.
     try:
         return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir()) > 1
     except OSError:
@@ -132,6 +138,6 @@ def _has_live_threads(pid: int) -> bool:
 
 
 def _reap(pid: int) -> None:
-    # A child of this very process stays a zombie until it is waited for.
+    # A child of this process stays a zombie until it is waited for.
     with contextlib.suppress(ChildProcessError, OSError):
         os.waitpid(pid, os.WNOHANG)

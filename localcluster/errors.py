@@ -1,35 +1,35 @@
-"""The errors of the local cluster: each says what to change and knows whether trying again can help."""
+"""The errors of the local cluster; `retryable` says whether a retry can succeed."""
 
 
 class LocalClusterError(Exception):
-    """What was asked could not be done; the message is a sentence for the person at the terminal."""
+    """A command failed; the message is a sentence for the user."""
 
     code = "LOCALCLUSTER"
     retryable = False
 
 
 class MissingPrerequisiteError(LocalClusterError):
-    """The machine lacks something that only its owner can give: the message names it."""
+    """The machine lacks a prerequisite that the user must install; the message names it."""
 
     code = "MISSING_PREREQUISITE"
 
 
 class CommandFailedError(LocalClusterError):
-    """A program ended with an error or ran past its time; the message carries the end of what it printed."""
+    """A program failed or timed out; the message contains the end of its output."""
 
     code = "COMMAND_FAILED"
     retryable = True
 
 
 class NotReadyError(LocalClusterError):
-    """Something was started and did not become ready in its time; the message says where its log is."""
+    """A server did not become ready in time; the message names its log."""
 
     code = "NOT_READY"
     retryable = True
 
 
 class ApiRefusedError(LocalClusterError):
-    """The API server answered a request with an error status."""
+    """The API server answered with an error status."""
 
     code = "API_REFUSED"
 

@@ -1,4 +1,4 @@
-"""Where things lie: what may be kept between clusters (cache) and what belongs to the running one (state)."""
+"""The folders of localcluster: the cache, kept between clusters, and the state of the running one."""
 
 import os
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ class Folders:
     """The two roots; everything else is below them.
 
     Attributes:
-        cache: binaries, images and build layers; safe to delete at any time, costs time only.
+        cache: binaries, images and build layers; may be deleted at any time and is then rebuilt.
         state: processes, certificates, data and logs of the running cluster; `down` removes it.
     """
 
@@ -20,7 +20,7 @@ class Folders:
 
     @property
     def binaries(self) -> Path:
-        """Compiled programs, one folder per hash of their sources."""
+        """Compiled programs, one folder for each hash of their sources."""
         return self.cache / "bin"
 
     @property
@@ -45,7 +45,7 @@ class Folders:
 
 
 def folders_of(environment: Mapping[str, str]) -> Folders:
-    """The folders an environment asks for: STEMYARD_CACHE, STEMYARD_STATE, else XDG base directories, else the home."""
+    """Return the folders of an environment: STEMYARD_CACHE and STEMYARD_STATE, else below the XDG base directories."""
     home = Path(environment.get("HOME") or "/root")
     cache = environment.get("STEMYARD_CACHE") or _under(environment.get("XDG_CACHE_HOME"), home / ".cache")
     state = environment.get("STEMYARD_STATE") or _under(environment.get("XDG_STATE_HOME"), home / ".local" / "state")
@@ -53,7 +53,7 @@ def folders_of(environment: Mapping[str, str]) -> Folders:
 
 
 def here() -> Folders:
-    """The folders of this process's environment."""
+    """Return the folders of this process's environment."""
     return folders_of(os.environ)
 
 

@@ -1,4 +1,4 @@
-"""Who may talk to a control plane: its authority, its servers' certificates and the kubeconfigs it hands out."""
+"""The identities of a control plane: its CA, its servers' certificates and its clients' kubeconfigs."""
 
 import json
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ MASTERS = "system:masters"
 
 @dataclass(frozen=True)
 class Identities:
-    """The identities of one control plane, all below its folder."""
+    """The identities of one control plane, in its folder."""
 
     folder: Path
 
     @property
     def authority(self) -> Authority:
-        """Signs for all of them."""
+        """The certificate authority that signs all of them."""
         return Authority(self.folder / "pki")
 
     @property
@@ -38,16 +38,16 @@ class Identities:
 
     @property
     def server(self) -> str:
-        """The API server's address, `https://host:port`, as the administrator's kubeconfig has it."""
+        """The API server's address, `https://host:port`, from the administrator's kubeconfig."""
         return str(json.loads(self.admin.read_text())["clusters"][0]["cluster"]["server"])
 
     @property
     def api(self) -> KubeApi:
-        """A client with the administrator's rights."""
+        """A client with the administrator's permissions."""
         return KubeApi(self.server, self.authority.certificate, self._pair("client-admin"))
 
     def create(self, address: str, port: int, service_address: str) -> None:
-        """Make every certificate and kubeconfig the servers need, once; the administrator's comes last."""
+        """Create the servers' certificates and kubeconfigs unless the administrator's, written last, exists."""
         if self.admin.exists():
             return
         server = f"https://{address}:{port}"
@@ -61,15 +61,15 @@ class Identities:
         self._client(server, "admin", [MASTERS])
 
     def client(self, user: str, groups: Sequence[str] = ()) -> Path:
-        """The kubeconfig of any user and groups, by client certificate."""
+        """Return a kubeconfig with a client certificate of any user and groups."""
         return self._client(self.server, user, groups)
 
     def client_pair(self, user: str) -> KeyPair:
-        """The certificate and key of a client whose kubeconfig was made."""
+        """Return the certificate and key of a client that has a kubeconfig."""
         return self._pair(client_name(user))
 
     def files(self) -> ControlPlaneFiles:
-        """The files the servers are started with."""
+        """Return the files that the servers read."""
         server, kubelet = self._pair("kube-apiserver"), self._pair("client-kube-apiserver")
         signing, proxy = self.authority.signing_key("service-accounts"), self._pair("client-front-proxy-client")
         return ControlPlaneFiles(

@@ -1,4 +1,4 @@
-"""The images a running node holds: asks containerd what is there and hands it what is missing."""
+"""The images of a running node: imports missing ones into containerd."""
 
 import tarfile
 import tempfile
@@ -6,43 +6,43 @@ from pathlib import Path
 
 from localcluster import oci
 from localcluster.errors import LocalClusterError
+from localcluster.namespaces import Namespaces
 from localcluster.node_config import CONTAINERD_SOCKET
 from localcluster.progress import say
-from localcluster.room import Room
 
 IMPORT_LIMIT = 900.0
 
 
 class ImageStore:
-    """containerd's images of one node (its namespace k8s.io)."""
+    """The images in containerd's namespace k8s.io on one node."""
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, namespaces: Namespaces) -> None:
+        self._namespaces = namespaces
 
     def digests(self) -> dict[str, str]:
-        """Manifest digest of every image by name."""
+        """Return the manifest digest of every image by name."""
         rows = [line.split() for line in self._ctr("images", "list").splitlines()[1:]]
         return {row[0]: row[2] for row in rows}
 
     def load(self, layout: Path, name: str) -> str:
-        """Bring an OCI layout folder into the node under `name`, unless that very image is there; return its digest."""
+        """Import an OCI layout under `name` unless the node has the same image; return its digest."""
         digest = str(oci.manifest_of(layout)["digest"])
         if self.digests().get(name) == digest:
-            say(f"{name} is in the cluster already")
+            say(f"{name} is already in the cluster")
             return digest
         present = set(self._ctr("content", "list", "--quiet").split())
         with tempfile.TemporaryDirectory(dir=layout.parent) as folder:
             archive = Path(folder) / "image.tar"
             oci.pack(layout, name, present, archive)
             self._ctr("images", "import", str(archive))
-        say(f"{name} is in the cluster now ({digest[:19]})")
+        say(f"{name} imported into the cluster ({digest[:19]})")
         return digest
 
     def load_archive(self, archive: Path) -> str:
-        """Bring an `oci-archive:` file into the node under the name it carries.
+        """Import an `oci-archive:` file under the image name that it contains.
 
         Raises:
-            LocalClusterError: the archive is not OCI, or carries no full image name.
+            LocalClusterError: the archive is not OCI, or contains no full image name.
         """
         with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
             layout = Path(folder) / "layout"
@@ -61,4 +61,4 @@ class ImageStore:
 
     def _ctr(self, *arguments: str) -> str:
         command: list[str | Path] = ["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", *arguments]
-        return self._room.run(command, timeout=IMPORT_LIMIT)
+        return self._namespaces.run(command, timeout=IMPORT_LIMIT)

@@ -1,4 +1,4 @@
-"""The provider for machines where Docker's engine answers: kind for the cluster, Docker for the images."""
+"""The provider for machines with a running Docker engine: kind for the cluster, Docker for the images."""
 
 import json
 import socket
@@ -14,18 +14,18 @@ from localcluster.progress import step
 
 NAME = "stemyard"
 NODE_PORTS = (30550, 30551, 30900, 30901)
-"""Of the API and the store: the demo's, and those of the cluster tests, which install beside it."""
+"""NodePorts of the API and the store, of the demo and of the cluster tests, which install beside it."""
 KUBELET_PORT = 10250
-"""Every node listens there."""
-OURS = "dev.stemyard.localcluster"
-"""Label of the images that were built here."""
+"""Port on which the kubelet of every node listens."""
+LABEL = "dev.stemyard.localcluster"
+"""Label of the images built by this provider."""
 LIMIT = 3600.0
 
 
 def configuration(workers: int) -> str:
-    """kind's cluster configuration: NODE_PORTS of the control plane's node answer on this machine's loopback.
+    """Return kind's cluster configuration, which maps NODE_PORTS of the control plane's node to the host's loopback.
 
-    With workers that node takes no pods but the cluster's own, and its NodePorts lead to pods anywhere.
+    With workers that node runs only the cluster's own pods; its NodePorts reach pods on every node.
     """
     mappings = [
         {"containerPort": port, "hostPort": port, "listenAddress": "127.0.0.1", "protocol": "TCP"}
@@ -42,11 +42,11 @@ class KindProvider:
     folders: Folders
 
     def prepare(self) -> None:
-        """Find kind, or compile it."""
+        """Compile kind unless it is installed."""
         self._kind()
 
     def up(self, gpus: int, workers: int = 0) -> None:
-        """Create the cluster unless it is there, give it what was built here, and advertise imitated GPUs."""
+        """Create the cluster unless it exists, load the images built here, and advertise simulated GPUs."""
         if NAME not in self._clusters():
             config = self.folders.state / "kind.json"
             config.parent.mkdir(parents=True, exist_ok=True)
@@ -61,14 +61,14 @@ class KindProvider:
             self._kubectl("patch", node, "--subresource=status", "--type=merge", "--patch", patch)
 
     def down(self) -> None:
-        """Delete the cluster unless there is none."""
+        """Delete the cluster if it exists."""
         if NAME in self._clusters():
             self._kind_on_cluster("delete", "cluster")
         for path in (self.kubeconfig(), self.folders.state / "kind.json"):
             path.unlink(missing_ok=True)
 
     def problems(self) -> list[str]:
-        """Whether the cluster is there and its nodes Ready."""
+        """Return the cluster's problems: it does not exist, or a node is not Ready."""
         if NAME not in self._clusters():
             return ["The cluster is down; start it with `python3 -m localcluster up`."]
         try:
@@ -78,29 +78,30 @@ class KindProvider:
         return []
 
     def kubeconfig(self) -> Path:
-        """A kubeconfig of its own: the user's is left alone."""
+        """Return the path of a separate kubeconfig; the user's is not changed."""
         return self.folders.state / "kind.kubeconfig"
 
     def node_address(self) -> str:
-        """The node's own address, good for pods too, where this machine has a route to it.
+        """Return the node's internal address, which pods reach as well, if the host has a route to it.
 
-        Elsewhere, as with Docker's engine in a virtual machine, the loopback address, to which NODE_PORTS are mapped.
+        Otherwise, as with Docker's engine in a virtual machine, return the loopback address, to which NODE_PORTS are
+        mapped.
         """
         internal = "--output=jsonpath={.status.addresses[?(@.type=='InternalIP')].address}"
         found = self._kubectl("get", "node", f"{NAME}-control-plane", internal).split()
-        return found[0] if found and _answers(found[0], KUBELET_PORT) else "127.0.0.1"
+        return found[0] if found and _accepts_connections(found[0], KUBELET_PORT) else "127.0.0.1"
 
     def base_image(self) -> str:
-        """None of ours: Docker reaches the public one the Dockerfile names."""
+        """Return an empty string: Docker pulls the public image that the Dockerfile names."""
         return ""
 
     def build_image(self, build: Build) -> str:
-        """Build with Docker and hand the image to the nodes when the cluster is up."""
+        """Build with Docker and load the image into the nodes if the cluster exists."""
         arguments = [item for name, value in build.arguments.items() for item in ("--build-arg", f"{name}={value}")]
         target = ["--target", build.target] if build.target else []
         with step(f"building {build.tag}"):
-            # An image with attestations is an index, which not every Docker can hand to a node.
-            command = ["docker", "build", "--provenance=false", "--label", OURS]
+            # An image with attestations is an index, which not every Docker version can load into a node.
+            command = ["docker", "build", "--provenance=false", "--label", LABEL]
             command += ["--file", str(build.file), "--tag", build.tag]
             self._run([*command, *target, *arguments, str(build.context)])
         if NAME in self._clusters():
@@ -108,40 +109,40 @@ class KindProvider:
         return self._run(["docker", "image", "inspect", "--format", "{{.Id}}", build.tag]).strip()
 
     def load_image(self, archive: Path) -> str:
-        """Hand an archived image to the nodes."""
+        """Load an archived image into the nodes."""
         return self._run([str(self._kind()), "load", "image-archive", str(archive), "--name", NAME]).strip()
 
     def support_images(self) -> dict[str, str]:
-        """Nothing to load: the nodes pull the public images when they are used."""
+        """Return the public images, which the nodes pull when needed."""
         return self.image_names()
 
     def image_names(self) -> dict[str, str]:
-        """The public images."""
+        """Return the public images."""
         return {"STEMYARD_S3_IMAGE": support_images.PUBLIC_S3, "STEMYARD_VALKEY_IMAGE": support_images.PUBLIC_VALKEY}
 
     def _built(self) -> list[str]:
-        """Names of the images that were built while there was no cluster."""
-        asked = ("--filter", f"label={OURS}", "--filter", "dangling=false", "--format", "{{.Repository}}:{{.Tag}}")
-        return self._run(["docker", "image", "ls", *asked]).split()
+        """Return the names of all images built by this provider."""
+        options = ("--filter", f"label={LABEL}", "--filter", "dangling=false", "--format", "{{.Repository}}:{{.Tag}}")
+        return self._run(["docker", "image", "ls", *options]).split()
 
     def _load(self, *tags: str) -> None:
         for tag in tags:
             self._run([str(self._kind()), "load", "docker-image", tag, "--name", NAME])
 
     def _clusters(self) -> list[str]:
-        # Where kind was never needed there is no cluster of its making, and no reason to compile it.
-        kind = self._own_kind()
+        # Without kind there is no cluster of kind, and no reason to compile it.
+        kind = self._installed_kind()
         return self._run([str(kind), "get", "clusters"]).split() if kind else []
 
-    def _own_kind(self) -> Path | None:
+    def _installed_kind(self) -> Path | None:
         cached = binaries.folder_of(binaries.KIND, self.folders) / "kind"
         return find("kind") or (cached if cached.exists() else None)
 
     def _kind(self) -> Path:
-        return self._own_kind() or tools.path_of("kind", self.folders)
+        return self._installed_kind() or tools.path_of("kind", self.folders)
 
     def _kind_on_cluster(self, *arguments: str) -> str:
-        # Named at every call: else kind writes into the user's kubeconfig.
+        # On every call, since kind writes into the user's kubeconfig otherwise.
         return self._run([str(self._kind()), *arguments, "--name", NAME, "--kubeconfig", str(self.kubeconfig())])
 
     def _kubectl(self, *arguments: str) -> str:
@@ -152,7 +153,7 @@ class KindProvider:
         return run(command, timeout=LIMIT)
 
 
-def _answers(address: str, port: int) -> bool:
+def _accepts_connections(address: str, port: int) -> bool:
     try:
         socket.create_connection((address, port), timeout=2).close()
     except OSError:

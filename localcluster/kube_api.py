@@ -1,4 +1,4 @@
-"""A small client of the API server: JSON over HTTPS with a client certificate, just what starting a cluster needs."""
+"""A minimal API server client: JSON over HTTPS with a client certificate, using only the standard library."""
 
 import json
 import ssl
@@ -21,12 +21,12 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class KubeApi:
-    """Calls to one API server as one identity.
+    """A client of one API server with one identity.
 
     Attributes:
         server: its address, `https://host:port`.
-        authority: PEM file of the certificate authority to trust.
-        identity: client certificate to present.
+        authority: PEM file of the trusted certificate authority.
+        identity: client certificate.
     """
 
     server: str
@@ -46,26 +46,26 @@ class KubeApi:
         return self._json("DELETE", path)
 
     def apply(self, path: str, body: Document) -> Document:
-        """Server-side apply: make the object at this path say what `body` says."""
+        """Server-side apply `body` to the object at this path, with force."""
         query = f"{path}?fieldManager={FIELD_MANAGER}&force=true"
         return self._json("PATCH", query, body, APPLY)
 
     def merge(self, path: str, body: Document) -> Document:
-        """JSON merge patch."""
+        """Apply a JSON merge patch."""
         return self._json("PATCH", path, body, MERGE)
 
     def is_ready(self) -> bool:
-        """Whether `/readyz` answers ok."""
+        """Return whether `/readyz` answers `ok`."""
         try:
             return self._call("GET", "/readyz", None, "application/json", timeout=2.0) == b"ok"
         except (OSError, ApiRefusedError):
             return False
 
     def wait_ready(self, seconds: float) -> None:
-        """Wait until `/readyz` answers ok.
+        """Wait until `/readyz` answers `ok`.
 
         Raises:
-            NotReadyError: it did not within the time.
+            NotReadyError: it did not within `seconds`.
         """
         deadline = time.monotonic() + seconds
         while not self.is_ready():
@@ -74,16 +74,16 @@ class KubeApi:
             time.sleep(0.1)
 
     def _json(self, method: str, path: str, body: Document | None = None, kind: str = "application/json") -> Document:
-        answer: Document = json.loads(self._call(method, path, body, kind, timeout=15.0))
-        return answer
+        document: Document = json.loads(self._call(method, path, body, kind, timeout=15.0))
+        return document
 
     def _call(self, method: str, path: str, body: Document | None, kind: str, timeout: float) -> bytes:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": kind, "Accept": "application/json"}
         request = urllib.request.Request(self.server + path, data=data, method=method, headers=headers)
         try:
-            with self._opener().open(request, timeout=timeout) as answer:
-                content: bytes = answer.read()
+            with self._opener().open(request, timeout=timeout) as response:
+                content: bytes = response.read()
         except urllib.error.HTTPError as error:
             with error:
                 raise ApiRefusedError(error.code, error.read().decode(errors="replace")[:500]) from error
@@ -92,7 +92,7 @@ class KubeApi:
     def _opener(self) -> urllib.request.OpenerDirector:
         context = ssl.create_default_context(cafile=str(self.authority))
         context.load_cert_chain(self.identity.certificate, self.identity.key)
-        # A proxy of the environment has no way to a cluster on this very machine.
+        # Without the environment's proxy, which cannot reach a cluster on this machine.
         return urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )

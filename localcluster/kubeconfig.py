@@ -1,4 +1,4 @@
-"""Kubeconfig files: rendered as JSON, which every YAML reader takes, and readable by their owner only."""
+"""Kubeconfig files, written as JSON (a subset of YAML) and readable by their owner only."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ from localcluster.certificates import KeyPair
 
 
 def render(server: str, authority: bytes, user: str, credentials: dict[str, str]) -> str:
-    """A kubeconfig with one cluster, one user and one context, all called stemyard."""
+    """Return a kubeconfig with one cluster and one context, both named stemyard, and one user."""
     name = "stemyard"
     cluster = {"server": server, "certificate-authority-data": base64.b64encode(authority).decode()}
     document = {
@@ -23,7 +23,7 @@ def render(server: str, authority: bytes, user: str, credentials: dict[str, str]
 
 
 def with_certificate(pair: KeyPair) -> dict[str, str]:
-    """Credentials of a client certificate, embedded."""
+    """Return the credentials of a client certificate, embedded."""
     return {
         "client-certificate-data": base64.b64encode(pair.certificate.read_bytes()).decode(),
         "client-key-data": base64.b64encode(pair.key.read_bytes()).decode(),
@@ -31,12 +31,12 @@ def with_certificate(pair: KeyPair) -> dict[str, str]:
 
 
 def with_token(token: str) -> dict[str, str]:
-    """Credentials of a bearer token."""
+    """Return the credentials of a bearer token."""
     return {"token": token}
 
 
 def write(path: Path, content: str) -> Path:
-    """Write a file that only its owner may read."""
+    """Write a file with mode 0600 and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.chmod(0o600)

@@ -1,4 +1,4 @@
-"""The provider for machines without Docker: our own cluster, buildah, and images packed from programs."""
+"""The provider for machines without Docker: the local cluster, buildah, and images packed from programs."""
 
 import json
 from dataclasses import dataclass
@@ -15,70 +15,70 @@ from localcluster.progress import say
 
 @dataclass(frozen=True)
 class LocalProvider:
-    """A cluster compiled from Go modules."""
+    """A cluster of servers compiled from Go modules."""
 
     folders: Folders
 
     def prepare(self) -> None:
-        """Compile, install packages, make the base image and fetch tools, the network's work beside the processors'."""
-        # Compiling keeps the processors busy from first to last; whatever mostly waits for the network runs beside it.
-        compiling = steps.in_turn(
+        """Compile the servers, install packages, build the base image and download tools."""
+        # Compiling is CPU-bound throughout; the network-bound steps run in parallel with it.
+        compiling = steps.sequence(
             lambda: binaries.cluster_binaries(self.folders),
             lambda: tools.path_of("versitygw", self.folders),
         )
-        steps.together(compiling, self.base_image, lambda: tools.path_of("valkey-server", self.folders))
+        steps.run_parallel(compiling, self.base_image, lambda: tools.path_of("valkey-server", self.folders))
 
     def up(self, gpus: int, workers: int = 0) -> None:
-        """Bring the cluster up and give it every image built here.
+        """Bring the cluster up and load every image built here.
 
         Raises:
-            LocalClusterError: workers are asked for.
+            LocalClusterError: `workers` is not 0.
         """
         if workers:
             raise LocalClusterError("a cluster without Docker has one node; leave the workers out, or start Docker")
         cluster = LocalCluster(self.folders)
-        steps.together(lambda: packages.ensure(self.folders), lambda: binaries.cluster_binaries(self.folders))
+        steps.run_parallel(lambda: packages.ensure(self.folders), lambda: binaries.cluster_binaries(self.folders))
         cluster.up(gpus)
         for name, layout in self._built().items():
             cluster.images.load(Path(layout), name)
 
     def down(self) -> None:
-        """Remove the cluster and everything it made outside the cache."""
+        """Remove the cluster and everything outside the cache."""
         LocalCluster(self.folders).down()
 
     def problems(self) -> list[str]:
-        """What keeps the cluster from being healthy."""
+        """Return one sentence for each problem of the cluster."""
         return LocalCluster(self.folders).problems()
 
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig."""
+        """Return the path of the administrator's kubeconfig."""
         return LocalCluster(self.folders).kubeconfig
 
     def node_address(self) -> str:
-        """The node's own address, good for this machine and for pods."""
+        """Return the node's address, reachable from this machine and from pods."""
         return LocalCluster(self.folders).node_address
 
     def base_image(self) -> str:
-        """The base image made from Debian's packages."""
+        """Return the name of the base image built from Debian's packages."""
         return base_image.ensure(self.folders)
 
     def build_image(self, build: Build) -> str:
-        """Build with buildah; the image is loaded now, or by `up` when the cluster is down."""
+        """Build with buildah; the image is loaded now if the cluster is up, else by `up`."""
         packages.ensure(self.folders)
         layout = Builder(self.folders).build(build)
         self._remember(build.tag, layout)
         return self._load(layout, build.tag)
 
     def layout(self, tag: str) -> Path:
-        """The OCI layout folder of an image built here.
+        """Return the OCI layout folder of an image built here.
 
         Raises:
-            KeyError: none of that name was built.
+            KeyError: no image of that name was built.
         """
         return Path(self._built()[tag])
 
     def load_image(self, archive: Path) -> str:
-        """Load an `oci-archive:` file.
+        """Load an `oci-archive:` file into the cluster.
 
         Raises:
             NotReadyError: the cluster is down.
@@ -88,20 +88,20 @@ class LocalProvider:
         return LocalCluster(self.folders).images.load_archive(archive.absolute())
 
     def support_images(self) -> dict[str, str]:
-        """Pack the images from their programs and load them."""
+        """Pack the images from their programs, load them and return their names."""
         for name, layout in support_images.layouts(self.folders).items():
             self._remember(name, layout)
             self._load(layout, name)
         return self.image_names()
 
     def image_names(self) -> dict[str, str]:
-        """The images packed here."""
+        """Return the names of the images packed here."""
         return {"STEMYARD_S3_IMAGE": support_images.S3, "STEMYARD_VALKEY_IMAGE": support_images.VALKEY}
 
     def _load(self, layout: Path, name: str) -> str:
         if self._is_up():
             return LocalCluster(self.folders).images.load(layout, name)
-        say(f"{name} will be in the cluster after `up`")
+        say(f"the cluster is down; `up` will load {name}")
         return str(oci.manifest_of(layout)["digest"])
 
     def _is_up(self) -> bool:

@@ -1,4 +1,4 @@
-"""Locks between commands that run at once: a file under an advisory lock, freed by the kernel when its holder dies."""
+"""Locks between concurrent commands: advisory file locks, released by the kernel when their holder exits."""
 
 import fcntl
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from localcluster.progress import say
 
 @contextmanager
 def exclusive(path: Path, waiting: str = "") -> Iterator[None]:
-    """Hold the lock file alone; `waiting` is said when another command holds it."""
+    """Hold the lock file exclusively; print `waiting` if another command holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         try:

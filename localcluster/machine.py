@@ -1,4 +1,4 @@
-"""What this machine is and has: the facts on which the kind of cluster and the advice of `doctor` depend."""
+"""Facts about this machine, from which the kind of cluster and the output of `doctor` follow."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from localcluster.programs import find, succeeds
 
-# Program, and Debian's package that has it.
+# Program -> Debian package.
 PROGRAMS = {
     "containerd": "containerd",
     "runc": "runc",
@@ -34,9 +34,9 @@ class Facts:
 
     Attributes:
         system: kernel name, `Linux` or `Darwin`.
-        root: whether this process may do everything.
-        may_unshare: whether this process may make namespaces; most containers may not.
-        docker_answers: whether Docker's engine answers; a client without an engine does not count.
+        root: whether this process runs as root.
+        may_unshare: whether this process may create namespaces; in most containers it may not.
+        docker_answers: whether Docker's engine is running; a client alone is not enough.
         has_apt: whether missing system packages can be installed.
         missing_packages: Debian packages whose programs are not there.
         kernel: release as (major, minor).
@@ -52,7 +52,7 @@ class Facts:
 
 
 def facts() -> Facts:
-    """The facts of this machine, now."""
+    """Return the facts of this machine."""
     release = re.match(r"(\d+)\.(\d+)", platform.release())
     return Facts(
         system=platform.system(),
@@ -66,11 +66,11 @@ def facts() -> Facts:
 
 
 def docker_answers() -> bool:
-    """Whether Docker's engine answers."""
+    """Return whether Docker's engine answers."""
     return find("docker") is not None and succeeds(["docker", "info"], timeout=DOCKER_LIMIT)
 
 
 def missing_packages() -> tuple[str, ...]:
-    """Debian packages that a cluster needs and that are not there."""
+    """Return the Debian packages that a cluster needs and the machine lacks."""
     programs = [package for program, package in PROGRAMS.items() if find(program) is None]
     return tuple(programs + [package for path, package in FILES.items() if not Path(path).exists()])

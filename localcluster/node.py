@@ -1,4 +1,4 @@
-"""The node: containerd, kubelet and kube-proxy in their room, with their files, network and control groups."""
+"""The node: containerd, kubelet and kube-proxy in their namespaces, with their files, network and control groups."""
 
 import time
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from localcluster import cgroups, network, node_config
 from localcluster.addresses import Plan
-from localcluster.daemon import Daemon, end, marked
+from localcluster.daemon import Daemon, processes_of, terminate
 from localcluster.errors import CommandFailedError, MissingPrerequisiteError, NotReadyError
 from localcluster.identities import Identities
 from localcluster.kubeconfig import write
-from localcluster.room import Room
+from localcluster.namespaces import Namespaces
 
 READY_LIMIT = 90.0
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
@@ -21,7 +21,7 @@ class Node:
     """One node.
 
     Attributes:
-        folder: everything it keeps.
+        folder: its configuration, data and logs.
         programs: folder of `node` and `pause`.
     """
 
@@ -29,12 +29,12 @@ class Node:
     programs: Path
 
     @property
-    def room(self) -> Room:
-        """Its namespaces."""
-        return Room(self.folder, self.programs / "pause")
+    def namespaces(self) -> Namespaces:
+        """The namespaces its servers run in."""
+        return Namespaces(self.folder, self.programs / "pause")
 
     def daemons(self) -> list[Daemon]:
-        """Its servers, in the order in which they are started."""
+        """Return the servers in start order."""
         program = str(self.programs / "node")
         config, kubelet_config = str(self.folder / "containerd.toml"), str(self.folder / "kubelet.json")
         kubelet = [program, "kubelet", f"--config={kubelet_config}", f"--hostname-override={node_config.NODE}"]
@@ -43,27 +43,27 @@ class Node:
             "kubelet": [*kubelet, f"--kubeconfig={self.folder / 'kubelet.kubeconfig'}", f"--node-ip={self._address()}"],
             "kube-proxy": [program, "kube-proxy", f"--config={self.folder / 'kube-proxy.json'}"],
         }
-        return [self.room.daemon(name, argv) for name, argv in lines.items()]
+        return [self.namespaces.daemon(name, argv) for name, argv in lines.items()]
 
     def make_network(self, plan: Plan) -> None:
-        """Give the machine the node's interface and rules, and remember what was there before."""
+        """Create the node's interface and rules on the host, and record the previous kernel parameters."""
         network.create(plan, self.folder / "switches.json")
 
     def prepare(self, plan: Plan, identities: Identities) -> None:
-        """Write its configuration, make its control groups and open its room."""
+        """Write the configuration, create the control groups and the namespaces."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._configure(plan, identities)
         cgroups.create()
-        self.room.open()
+        self.namespaces.open()
 
     def start_runtime(self) -> None:
         """Start containerd and wait until it answers."""
         containerd = self.daemons()[0]
         containerd.start()
-        socket = Path("/proc", str(self.room.process()), "root", node_config.CONTAINERD_SOCKET.lstrip("/"))
+        socket = Path("/proc", str(self.namespaces.process()), "root", node_config.CONTAINERD_SOCKET.lstrip("/"))
         deadline = time.monotonic() + READY_LIMIT
-        while not (socket.exists() and self._answers()):
-            containerd.require()
+        while not (socket.exists() and self._runtime_answers()):
+            containerd.check_running()
             if time.monotonic() > deadline:
                 raise NotReadyError(f"containerd did not answer within {READY_LIMIT:.0f} s (log: {containerd.log})")
             time.sleep(0.1)
@@ -74,9 +74,9 @@ class Node:
             daemon.start()
 
     def stop(self) -> None:
-        """End everything on the node and remove what it made on the machine; safe when nothing is there."""
-        self.room.close()
-        end(marked(self.folder), grace=0.5)
+        """Kill everything on the node and undo its changes to the host; does nothing if there is no node."""
+        self.namespaces.close()
+        terminate(processes_of(self.folder), grace=0.5)
         network.remove(self.folder / "switches.json")
         cgroups.remove()
 
@@ -84,10 +84,10 @@ class Node:
         kubelet = identities.client(f"system:node:{node_config.NODE}", ["system:nodes"])
         proxy = identities.client("system:kube-proxy")
         served = identities.authority.for_server("kubelet", [plan.node], [node_config.NODE])
-        machine = Path("/run/systemd/resolve/resolv.conf")
-        machine = machine if machine.exists() else Path("/etc/resolv.conf")
+        host = Path("/run/systemd/resolve/resolv.conf")
+        host = host if host.exists() else Path("/etc/resolv.conf")
         resolver = self.folder / "resolv.conf"
-        resolver.write_text(node_config.resolv_conf(machine.read_text() if machine.exists() else ""))
+        resolver.write_text(node_config.resolv_conf(host.read_text() if host.exists() else ""))
         authority = identities.authority.certificate
         files = {
             "containerd.toml": node_config.containerd(self.folder, _cni_programs()),
@@ -101,15 +101,15 @@ class Node:
             write(self.folder / name, content)
 
     def has_upstream_dns(self) -> bool:
-        """Whether the machine has a name server that pods can reach."""
+        """Return whether the host has a name server that pods can reach."""
         return bool((self.folder / "resolv.conf").read_text())
 
     def _address(self) -> str:
         return (self.folder / "address").read_text()
 
-    def _answers(self) -> bool:
+    def _runtime_answers(self) -> bool:
         try:
-            self.room.run(["ctr", "--address", node_config.CONTAINERD_SOCKET, "version"], timeout=10)
+            self.namespaces.run(["ctr", "--address", node_config.CONTAINERD_SOCKET, "version"], timeout=10)
         except CommandFailedError:
             return False
         return True

@@ -12,9 +12,9 @@ CGROUP = "stemyard"
 
 
 def containerd(folder: Path, cni_programs: Path) -> str:
-    """containerd's TOML; its state lies in a private folder of the room.
+    """Return containerd's configuration (TOML); its state is in a private directory of the node's namespaces.
 
-    `restrict_oom_score_adj` is for machines without CAP_SYS_RESOURCE, where every sandbox would die otherwise.
+    `restrict_oom_score_adj` is for hosts without CAP_SYS_RESOURCE, where every sandbox would fail otherwise.
     """
     cri = '[plugins."io.containerd.grpc.v1.cri"'
     return "\n".join([
@@ -45,7 +45,7 @@ def containerd(folder: Path, cni_programs: Path) -> str:
 
 
 def cni(plan: Plan, folder: Path) -> str:
-    """The pod network: a routed pair of interfaces per pod, so that all traffic passes kube-proxy's rules."""
+    """Return the CNI configuration: one routed veth pair per pod, so that all traffic passes kube-proxy's rules."""
     ranges = [[{"subnet": plan.pod_range}]]
     ipam = {
         "type": "host-local",
@@ -58,7 +58,7 @@ def cni(plan: Plan, folder: Path) -> str:
 
 
 def kubelet(plan: Plan, authority: Path, certificate: Path, key: Path, resolv_conf: Path) -> str:
-    """kubelet's configuration: cgroup v1 or v2, and images are never collected: no registry could give them back."""
+    """Return kubelet's configuration: cgroup v1 or v2, and no image garbage collection, since there is no registry."""
     document = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -88,7 +88,7 @@ def kubelet(plan: Plan, authority: Path, certificate: Path, key: Path, resolv_co
 
 
 def kube_proxy(plan: Plan, kubeconfig: Path) -> str:
-    """kube-proxy in nftables mode; NodePorts answer at the node's own address only, kernel limits stay as they are."""
+    """Return kube-proxy's configuration: nftables, NodePorts on the node's address only, kernel limits unchanged."""
     unlimited = {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"}
     document = {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -107,9 +107,9 @@ def kube_proxy(plan: Plan, kubeconfig: Path) -> str:
     return json.dumps(document, indent=1)
 
 
-def resolv_conf(of_machine: str) -> str:
-    """The machine's name servers without those on its loopback, which no pod can reach."""
-    lines = [line.split() for line in of_machine.splitlines()]
+def resolv_conf(host: str) -> str:
+    """Return a resolv.conf of the host's name servers without loopback addresses, which pods cannot reach."""
+    lines = [line.split() for line in host.splitlines()]
     servers = [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
     reachable = [server for server in servers if not server.startswith("127.") and server != "::1"]
     return "".join(f"nameserver {server}\n" for server in reachable)

@@ -1,4 +1,4 @@
-"""OCI images as files: making one from a few programs, and packing one for a node without the blobs it has already."""
+"""OCI images as files: creating one from a few programs, and packing one without the blobs that a node already has."""
 
 import hashlib
 import io
@@ -16,14 +16,14 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 NAME = "io.containerd.image.name"
 REFERENCE = "org.opencontainers.image.ref.name"
-# Grows when images of the same recipe come to be written differently.
+# Incremented when the same recipe yields a different image.
 FORMAT = 2
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a small image holds.
+    """The contents of a small image.
 
     Attributes:
         files: path in the image to the file on this machine; all are made executable.
@@ -40,18 +40,18 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """Changes when the image would: a hash of this recipe, its files' sizes and times, and how it is written."""
+        """Hash of this recipe, its files' sizes and modification times, and FORMAT; it changes when the image does."""
         files = [(path.stat().st_size, path.stat().st_mtime_ns) for _, path in sorted(self.files.items())]
         return hashlib.sha256(f"{FORMAT} {self!r} {files}".encode()).hexdigest()[:12]
 
 
 def write_layout(recipe: Recipe, folder: Path) -> str:
-    """Write an image as an OCI layout folder and return its manifest's digest; the same files give the same digest."""
+    """Write an image as an OCI layout and return its manifest's digest; equal files give equal digests."""
     return _write(recipe, _blob(folder, _layer(recipe)), folder)
 
 
 def layout_of(recipe: Recipe, name: str, archives: Path) -> Path:
-    """The layout folder of a recipe below `archives`, written when it is not there."""
+    """Return the layout folder of a recipe below `archives`; write it if it is missing."""
     folder = archives / f"{name}-{recipe.key}"
     if not (folder / "index.json").exists():
         write_layout(recipe, folder)
@@ -59,7 +59,7 @@ def layout_of(recipe: Recipe, name: str, archives: Path) -> Path:
 
 
 def write_layout_of_tar(recipe: Recipe, tar: Path, folder: Path) -> str:
-    """Write an image whose one layer is a ready tar file, which is moved into the layout."""
+    """Write an image whose single layer is an existing tar file, which is moved into the layout."""
     with tar.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     layer = {"digest": f"sha256:{digest}", "size": tar.stat().st_size}
@@ -70,18 +70,18 @@ def write_layout_of_tar(recipe: Recipe, tar: Path, folder: Path) -> str:
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
-    """The one manifest's descriptor in an OCI layout folder."""
+    """Return the descriptor of the single manifest in an OCI layout."""
     descriptor: dict[str, Any] = json.loads((folder / "index.json").read_text())["manifests"][0]
     return descriptor
 
 
 def configuration_of(folder: Path) -> str:
-    """The digest of the one image's configuration in an OCI layout folder, which is the image's id."""
+    """Return the digest of the configuration of the single image in an OCI layout, which is the image's id."""
     return str(json.loads(_read(folder, manifest_of(folder)["digest"]))["config"]["digest"])
 
 
 def pack(folder: Path, name: str, present: Collection[str], archive: Path) -> str:
-    """Pack a layout as an archive that `ctr images import` takes, leaving out blobs whose digests are `present`.
+    """Pack a layout as an archive for `ctr images import`, without the layers whose digests are in `present`.
 
     Returns:
         The manifest's digest, `sha256:<hex>`.
@@ -100,7 +100,7 @@ def pack(folder: Path, name: str, present: Collection[str], archive: Path) -> st
 
 
 def prune(folder: Path) -> None:
-    """Delete the blobs of an OCI layout that its one image does not use."""
+    """Delete the blobs of an OCI layout that its image does not use."""
     descriptor = manifest_of(folder)
     manifest = json.loads(_read(folder, descriptor["digest"]))
     used = {descriptor["digest"], manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
@@ -116,7 +116,7 @@ def _write(recipe: Recipe, layer: dict[str, Any], folder: Path) -> str:
         "os": "linux",
         "config": {key: value for key, value in run_as.items() if value},
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
-        # Builders that add layers count the history's entries against the layers.
+        # Builders that add layers compare the number of history entries with the number of layers.
         "history": [{"created_by": "localcluster"}],
     }
     manifest = {
@@ -127,7 +127,7 @@ def _write(recipe: Recipe, layer: dict[str, Any], folder: Path) -> str:
     }
     described = {"mediaType": MANIFEST, **_blob(folder, json.dumps(manifest).encode())}
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    # Written last: a layout without it counts as not there.
+    # Written last: a layout without it is incomplete.
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [described]}))
     return str(described["digest"])
 

@@ -1,4 +1,4 @@
-"""Debian's packages: installed without starting any service that comes with them."""
+"""Installs Debian packages without starting their services."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +18,10 @@ _WAIT = ("-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3")
 
 
 def ensure(folders: Folders) -> None:
-    """Install the packages a cluster needs and the machine lacks.
+    """Install the packages that a cluster needs and the machine lacks.
 
     Raises:
-        MissingPrerequisiteError: there is no apt-get; the message lists what is missing.
+        MissingPrerequisiteError: there is no apt-get; the message lists the missing packages.
         CommandFailedError: apt-get failed.
     """
     with exclusive(folders.cache / "packages.lock"):
@@ -38,8 +38,8 @@ def _install(packages: tuple[str, ...]) -> None:
     try:
         run(["apt-get", *_WAIT, "update", "-qq"], timeout=LIMIT, env=ENVIRONMENT)
     except CommandFailedError as error:
-        # One broken source of several must not keep the packages of the others away.
-        say(f"apt-get update had errors, going on: {str(error).splitlines()[-1]}")
+        # One broken package source must not block the others.
+        say(f"apt-get update had errors, continuing: {str(error).splitlines()[-1]}")
     fresh = find("containerd") is None
     with _no_services():
         run(
@@ -53,7 +53,7 @@ def _install(packages: tuple[str, ...]) -> None:
 
 @contextmanager
 def _no_services() -> Iterator[None]:
-    # Debian's own hook against services that start while their package is installed (invoke-rc.d(8)).
+    # Debian's policy hook keeps packages from starting their services on installation (invoke-rc.d(8)).
     if POLICY.exists():
         yield
         return

@@ -1,4 +1,4 @@
-"""The door to other programs: every one that is run to its end is run here, with a time limit."""
+"""Runs other programs to completion, with a timeout."""
 
 import os
 import shutil
@@ -8,17 +8,17 @@ from pathlib import Path
 
 from localcluster.errors import CommandFailedError
 
-# Debian keeps system programs where a plain user's PATH does not look.
+# Directories of system programs that a user's PATH does not contain on Debian.
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 def search_path() -> str:
-    """PATH with the system folders added at its end."""
+    """Return PATH with the system folders appended."""
     return os.pathsep.join([os.environ.get("PATH", ""), *SYSTEM_FOLDERS])
 
 
 def find(name: str) -> Path | None:
-    """The program of that name on PATH or in the system folders, or None."""
+    """Return the program of that name on PATH or in the system folders, or None."""
     found = shutil.which(name, path=search_path())
     return Path(found) if found else None
 
@@ -33,21 +33,21 @@ def run(
     text: str | None = None,
     tied: bool = False,
 ) -> str:
-    """Run a program to its end and return what it printed.
+    """Run a program to completion and return its standard output.
 
     Args:
         arguments: the program and its arguments.
-        timeout: seconds after which it is killed.
+        timeout: seconds after which the program is killed.
         env: variables added to this process's environment.
         cwd: folder to run in.
-        log: file that receives all output instead; the answer is then empty.
-        text: what the program reads on standard input.
-        tied: the program is killed when this process is.
+        log: file that receives all output instead; the result is then empty.
+        text: standard input of the program.
+        tied: kill the program when this process ends.
 
     Raises:
-        CommandFailedError: it is not there, ended with an error, or ran past the limit.
+        CommandFailedError: the program is missing, failed, or timed out.
     """
-    argv = [*(tie() if tied else ()), *(str(argument) for argument in arguments)]
+    argv = [*(die_with_parent() if tied else ()), *(str(argument) for argument in arguments)]
     environment = {**os.environ, "PATH": search_path(), **(env or {})}
     try:
         if log is None:
@@ -56,16 +56,16 @@ def run(
     except FileNotFoundError as error:
         raise CommandFailedError(f"{argv[0]} is not installed") from error
     except subprocess.TimeoutExpired as error:
-        raise CommandFailedError(f"{argv[0]} did not end within {timeout:.0f} s") from error
+        raise CommandFailedError(f"{argv[0]} timed out after {timeout:.0f} s") from error
 
 
-def tie() -> list[str]:
-    """The start of a command line whose program is killed when the thread that starts it ends, however it ends."""
+def die_with_parent() -> list[str]:
+    """Return a command prefix that has a program killed when the thread that started it ends; empty without setpriv."""
     return ["setpriv", "--pdeathsig", "KILL"] if find("setpriv") else []
 
 
 def succeeds(arguments: Sequence[str | Path], *, timeout: float) -> bool:
-    """Whether a program ends well in its time."""
+    """Return whether a program succeeds within the timeout."""
     try:
         run(arguments, timeout=timeout)
     except CommandFailedError:
@@ -79,7 +79,7 @@ def _captured(argv: list[str], timeout: float, env: dict[str, str], cwd: Path | 
         argv, capture_output=True, text=True, timeout=timeout, env=env, cwd=cwd, input=text, stdin=stdin, check=False
     )
     if done.returncode != 0:
-        raise CommandFailedError(_sentence(argv, done.returncode, done.stderr or done.stdout))
+        raise CommandFailedError(_failure(argv, done.returncode, done.stderr or done.stdout))
     return done.stdout
 
 
@@ -97,10 +97,10 @@ def _logged(argv: list[str], timeout: float, env: dict[str, str], cwd: Path | No
             check=False,
         )
     if done.returncode != 0:
-        raise CommandFailedError(_sentence(argv, done.returncode, log.read_text(errors="replace")) + f"\n(log: {log})")
+        raise CommandFailedError(_failure(argv, done.returncode, log.read_text(errors="replace")) + f"\n(log: {log})")
     return ""
 
 
-def _sentence(argv: list[str], code: int, output: str) -> str:
+def _failure(argv: list[str], code: int, output: str) -> str:
     tail = "\n".join(output.strip().splitlines()[-12:])
-    return f"`{' '.join(argv[:4])}{' ...' if len(argv) > 4 else ''}` ended with status {code}\n{tail}"
+    return f"`{' '.join(argv[:4])}{' ...' if len(argv) > 4 else ''}` exited with status {code}\n{tail}"

@@ -1,4 +1,4 @@
-"""What a cluster on this machine can be asked, whichever kind it is."""
+"""The interface of both kinds of cluster."""
 
 from pathlib import Path
 from typing import Protocol
@@ -7,45 +7,45 @@ from localcluster.builder import Build
 
 
 class Provider(Protocol):
-    """A one-machine cluster and the way images get into it."""
+    """A cluster on this machine, and the builder of its images."""
 
     def prepare(self) -> None:
-        """Do everything that needs network or compiling, and keep it in the cache."""
+        """Download and compile everything that `up` needs, into the cache."""
 
     def up(self, gpus: int, workers: int = 0) -> None:
-        """Bring the cluster up; nothing happens to one that is up.
+        """Bring the cluster up unless it is up.
 
         Args:
-            gpus: imitated GPUs that each node advertises.
-            workers: nodes beside the control plane's, which alone takes the pods when there are none.
+            gpus: number of simulated GPUs that each node advertises.
+            workers: number of worker nodes; with 0 the control plane's node runs the pods.
 
         Raises:
-            LocalClusterError: this kind of cluster cannot have so many nodes.
+            LocalClusterError: this kind of cluster does not support so many nodes.
         """
 
     def down(self) -> None:
-        """Remove the cluster; nothing happens when there is none."""
+        """Remove the cluster if it exists."""
 
     def problems(self) -> list[str]:
-        """What keeps the cluster from being healthy, one sentence each."""
+        """Return one sentence for each problem; an empty list if the cluster is healthy."""
 
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig."""
+        """Return the path of the administrator's kubeconfig."""
 
     def node_address(self) -> str:
-        """Where NodePorts answer for this machine."""
+        """Return the address at which this machine reaches NodePorts."""
 
     def base_image(self) -> str:
-        """Name of the base image that builds use; empty for the one the Dockerfile names."""
+        """Return the base image for builds; empty for the Dockerfile's default."""
 
     def build_image(self, build: Build) -> str:
-        """Build an image, bring it into the cluster when that is up, and return its digest."""
+        """Build an image, load it if the cluster is up, and return its digest."""
 
     def load_image(self, archive: Path) -> str:
-        """Bring an archived image into the cluster and return its digest."""
+        """Load an archived image into the cluster and return its digest."""
 
     def support_images(self) -> dict[str, str]:
-        """Make the S3 server's and Valkey's images usable in the cluster; answers with `image_names()`."""
+        """Make the images of the S3 server and Valkey available in the cluster; return `image_names()`."""
 
     def image_names(self) -> dict[str, str]:
-        """Names of the S3 server's and Valkey's images by environment variable."""
+        """Return the names of the images of the S3 server and Valkey by environment variable."""

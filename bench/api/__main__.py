@@ -15,8 +15,8 @@ _RESULTS = Path(__file__).parents[1] / "results" / "api.txt"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.api", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved runs of each; the median counts")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of one run")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved runs of each; the median is reported")
+    parser.add_argument("--seconds", type=float, default=3.0, help="duration of one run")
     parser.add_argument("--no-save", action="store_true", help="print only")
     given = parser.parse_args()
     lines = [f"# {datetime.date.today().isoformat()}, {machine()}"]

@@ -1,4 +1,4 @@
-"""The baseline: Starlette, one route, one Redis GET, the stored bytes as the answer; served as the API is."""
+"""The baseline: Starlette with one route that returns the bytes of one Redis GET, served with the API's settings."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Rate limits: 64 clients of four processes ask with one key for as much as they can get."""
+"""Rate limits: 64 clients of four processes send requests with one key as fast as they can."""
 
 import math
 import time
@@ -15,11 +15,11 @@ from tests.support.servers import api_process
 _PROCESSES = 4
 _CLIENTS = 64
 _LIMIT = 600
-"""A minute; soon used up, so that what refills meanwhile is fought for."""
+"""Requests a minute; soon exhausted, so that the clients compete for refills."""
 
 
 def figures(made: Bench, folder: Path, seconds: float) -> Iterator[Figure]:
-    """Count the scripts that Redis ran, and the requests that passed, against what the limit allows."""
+    """Compare the scripts that Redis ran and the admitted requests with the limit."""
     limited = {**made.environment, "RATE_LIMIT_SUBMITS_PER_MINUTE": str(_LIMIT)}
     with ExitStack() as stack, ThreadPoolExecutor(_PROCESSES) as threads:
         apis = [stack.enter_context(api_process(folder, limited, KEY)) for _ in range(_PROCESSES)]
@@ -30,8 +30,8 @@ def figures(made: Bench, folder: Path, seconds: float) -> Iterator[Figure]:
         outcomes = list(threads.map(drive, plans))
         allowed = math.floor(_LIMIT * (1 + (time.monotonic() - started) / 60))
         scripts = made.cache.info("commandstats")["cmdstat_evalsha"]["calls"]
-    asked = sum(outcome.requests for outcome in outcomes)
-    admitted = asked - sum(outcome.wrong for outcome in outcomes)
-    yield Figure("api.limit_calls", scripts / asked, "calls/decision", 1)
+    sent = sum(outcome.requests for outcome in outcomes)
+    admitted = sent - sum(outcome.wrong for outcome in outcomes)
+    yield Figure("api.limit_calls", scripts / sent, "calls/decision", 1)
     yield Figure("api.limit_admitted", admitted, "requests")
     yield Figure("api.limit_over_admitted", max(0, admitted - allowed), "requests", 0)

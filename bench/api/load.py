@@ -1,7 +1,7 @@
-"""Load from a process of its own: `python -m bench.api.load`, told what to do as JSON on standard input.
+"""Load generator in a separate process: `python -m bench.api.load`, with the plan as JSON on standard input.
 
-Closed: every connection sends its next request when it has the last answer. Open: requests are due at fixed times
-whatever the server does, and are timed from when they were due, so that a stall is seen by all who waited.
+Closed loop: every connection sends its next request after the last response. Open loop: requests are due at fixed times
+regardless of the server, and latency is measured from the due time, so that a stall counts for every delayed request.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ import uvloop
 class Plan:
     port: int
     requests: list[str]
-    """Each a whole HTTP/1.1 request."""
+    """Complete HTTP/1.1 requests."""
     connections: int = 64
     seconds: float = 3.0
     rate: float = 0.0
-    """Requests a second in all; 0 is closed."""
+    """Total requests a second; 0 means a closed loop."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Outcome:
 class Run:
     plan: Plan
     requests: list[bytes]
-    ending: float
+    deadline: float
     idle: deque["Connection"] = field(default_factory=deque)
     due: deque[float] = field(default_factory=deque)
     times: list[float] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
 
     def ready(self) -> None:
         if self.run.plan.rate == 0:
-            if time.perf_counter() < self.run.ending:
+            if time.perf_counter() < self.run.deadline:
                 self.send(time.perf_counter())
         elif self.run.due:
             self.send(self.run.due.popleft())
@@ -90,21 +90,21 @@ async def drive(plan: Plan) -> Outcome:
     requests = [text.encode() for text in plan.requests]
     started = time.perf_counter()
     run = Run(plan, requests, started + plan.seconds)
-    made = [
+    connections = [
         await loop.create_connection(lambda: Connection(run), "127.0.0.1", plan.port) for _ in range(plan.connections)
     ]
     if plan.rate:
         await pace(run, started)
-    await asyncio.sleep(max(0.0, run.ending - time.perf_counter()))
+    await asyncio.sleep(max(0.0, run.deadline - time.perf_counter()))
     seconds, times = time.perf_counter() - started, sorted(run.times)
-    for transport, _ in made:
+    for transport, _ in connections:
         transport.close()
-    return Outcome(len(times), run.wrong, seconds, _at(times, 0.5), _at(times, 0.99))
+    return Outcome(len(times), run.wrong, seconds, _quantile(times, 0.5), _quantile(times, 0.99))
 
 
 async def pace(run: Run, started: float) -> None:
     number = 0
-    while (now := time.perf_counter()) < run.ending:
+    while (now := time.perf_counter()) < run.deadline:
         while (due := started + number / run.plan.rate) <= now:
             number += 1
             if run.idle:
@@ -114,7 +114,7 @@ async def pace(run: Run, started: float) -> None:
         await asyncio.sleep(0.0005)
 
 
-def _at(times: list[float], part: float) -> float:
+def _quantile(times: list[float], part: float) -> float:
     return round(times[min(len(times) - 1, int(len(times) * part))] * 1000, 3) if times else 0.0
 
 

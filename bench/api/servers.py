@@ -1,4 +1,4 @@
-"""What is measured: Valkey with some tracks, the API as it is run, and the baseline, all on this machine."""
+"""The measured servers: Valkey with some tracks, the API as in production, and the baseline, all on this machine."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ TRACKS = 1000
 
 @dataclass(frozen=True)
 class Measured:
-    """One server process, and whose CPU time is counted."""
+    """A server process whose CPU time is measured."""
 
     port: int
     pid: int
@@ -49,7 +49,7 @@ class Bench:
     ours: Measured
     bare: Measured
     environment: dict[str, str]
-    """How an API process is told of all this."""
+    """Environment of an API process."""
     cache: redis.Redis
     songs: list[str]
     ids: list[str]
@@ -70,7 +70,7 @@ def identity(query: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def bench(folder: Path) -> Iterator[Bench]:
-    """Start everything; no cluster is behind the API, so whatever it answers comes from the mirror."""
+    """Start everything; the API has no cluster, so its responses come from the mirror."""
     with contextlib.ExitStack() as stack:
         cache = stack.enter_context(valkey(folder).running())
         url = f"redis://127.0.0.1:{cache.port}/0"
@@ -104,7 +104,7 @@ def _environment(folder: Path, url: str) -> dict[str, str]:
         "R2_ACCESS_KEY_ID": "access",
         "R2_SECRET_ACCESS_KEY": "secret",
         "S3_REGION": "us-east-1",
-        # on, and never reached
+        # enabled, and never reached
         "RATE_LIMIT_SUBMITS_PER_MINUTE": "100000000",
         "RATE_LIMIT_READS_PER_MINUTE": "100000000",
     }
@@ -122,7 +122,7 @@ def _baseline(folder: Path, url: str) -> Server:
 
 
 def _fill(made: Bench, url: str) -> None:
-    """Half the tracks are under way, half completed; the baseline holds the very answers of the API."""
+    """Write tracks, half active and half completed; store the API's responses for the baseline."""
     for number, (query, track) in enumerate(zip(made.songs, made.ids, strict=True)):
         names = {"track_id": track, "name": resource_name(track), "query": query, "cache_key": identity(query)[0]}
         if number % 2:
@@ -140,7 +140,7 @@ def _fill(made: Bench, url: str) -> None:
 
 
 def follow_up(made: Bench, count: int) -> list[str]:
-    """Put tracks that are worked on into the mirror; return their ids."""
+    """Write active tracks to the mirror; return their ids."""
     ids = [identity(f"Followed Song {number}")[1] for number in range(count)]
     for track in ids:
         names = {"track_id": track, "name": resource_name(track), "phase": Phase.SEPARATING}
@@ -149,7 +149,7 @@ def follow_up(made: Bench, count: int) -> list[str]:
 
 
 def publish(made: Bench, ids: list[str], progress: float) -> None:
-    """Let something happen to each track, as the operator tells of it."""
+    """Publish a progress event of each track, as the operator does."""
     event = EventRecord(kind="progress", uid="u1", run=1, phase=Phase.SEPARATING, progress=progress, at=time.time())
     with made.cache.pipeline(transaction=False) as pipeline:
         for track in ids:
@@ -163,12 +163,12 @@ def reads(made: Bench) -> list[str]:
 
 
 def submits(made: Bench) -> list[str]:
-    """Requests for songs that are there already."""
+    """Return requests for completed songs."""
     return _posts([{"search_query": query} for query in made.songs[1::2]])
 
 
-def strange_submits(made: Bench, count: int = 100_000) -> list[str]:
-    """As `submits`, and hardly one in words that this process has met before."""
+def distinct_submits(made: Bench, count: int = 100_000) -> list[str]:
+    """Return requests as `submits` does, almost all with bodies that the process has not seen before."""
     songs = made.songs[1::2]
     seed = random.getrandbits(32)
     return _posts([{"search_query": songs[n % len(songs)], "metadata": {"n": f"{seed}-{n}"}} for n in range(count)])
@@ -183,15 +183,15 @@ def _posts(bodies: list[dict[str, Any]]) -> list[str]:
 
 
 def load(plan: Plan) -> Outcome:
-    """Run a plan in a process of its own; every answer has to be a good one."""
+    """Run a plan in a separate process; every response must be a success."""
     outcome = drive(plan)
-    assert outcome.wrong == 0, f"{outcome.wrong} of {outcome.requests} answers were wrong"
+    assert outcome.wrong == 0, f"{outcome.wrong} of {outcome.requests} responses were no success"
     return outcome
 
 
 def drive(plan: Plan) -> Outcome:
-    """Run a plan in a process of its own, whatever is answered."""
-    ended = subprocess.run(
+    """Run a plan in a separate process and count unsuccessful responses."""
+    done = subprocess.run(
         [sys.executable, "-m", "bench.api.load"],
         input=json.dumps(vars(plan)),
         capture_output=True,
@@ -199,4 +199,4 @@ def drive(plan: Plan) -> Outcome:
         check=True,
         timeout=120,
     )
-    return Outcome(**json.loads(ended.stdout))
+    return Outcome(**json.loads(done.stdout))

@@ -1,4 +1,4 @@
-"""Open streams of events on one process: memory of each, and CPU time of each event that is delivered."""
+"""Open event streams on one process: memory per stream, and CPU time per delivered event."""
 
 import asyncio
 import time
@@ -12,12 +12,12 @@ from bench.api.servers import KEY, Bench, follow_up, publish
 from bench.separation.figures import Figure
 
 STREAMS = 4000
-_AT_ONCE = 100
-_LONGEST_SECONDS = 60.0
+_CONNECTING = 100
+_TIMEOUT_SECONDS = 60.0
 
 
 class Follower(asyncio.Protocol):
-    """One stream; counts what comes on it."""
+    """One stream, which counts its events."""
 
     def __init__(self, track: str) -> None:
         self._track = track
@@ -34,7 +34,7 @@ class Follower(asyncio.Protocol):
 
 
 def figures(made: Bench, rounds: int) -> Iterator[Figure]:
-    """Measure with a track for every stream, as when everybody follows their own; then with all on one track."""
+    """Measure with one track per stream, then with all streams on one track."""
     each = follow_up(made, STREAMS)
     memory, accept, cpu = uvloop.run(_measure(made, each, rounds))
     yield Figure("api.stream_memory", memory / 1000, "kB/stream", 30)
@@ -44,7 +44,7 @@ def figures(made: Bench, rounds: int) -> Iterator[Figure]:
 
 
 async def _measure(made: Bench, tracks: list[str], rounds: int) -> tuple[float, float, float]:
-    """Return bytes and CPU microseconds for a stream that opens, and CPU microseconds for an event on one."""
+    """Return bytes and CPU microseconds per opened stream, and CPU microseconds per event and stream."""
     server = made.ours
     bytes_before, seconds_before = server.resident_bytes(), server.cpu_seconds()
     followers = await _follow(server.port, [tracks[number % len(tracks)] for number in range(STREAMS)])
@@ -55,7 +55,7 @@ async def _measure(made: Bench, tracks: list[str], rounds: int) -> tuple[float, 
         publish(made, tracks, float(number))
         await _until(lambda wanted=number: all(follower.events >= wanted for follower, _ in followers))  # type: ignore[misc]
         spent.append(server.cpu_seconds() - before)
-    assert all(follower.events == rounds for follower, _ in followers), "an event came twice"
+    assert all(follower.events == rounds for follower, _ in followers), "an event was delivered twice"
     for _, transport in followers:
         transport.close()
     return memory / STREAMS, opening / STREAMS * 1e6, median(spent) / STREAMS * 1e6
@@ -67,13 +67,13 @@ async def _follow(port: int, tracks: list[str]) -> list[tuple[Follower, asyncio.
     for track in tracks:
         transport, follower = await loop.create_connection(lambda track=track: Follower(track), "127.0.0.1", port)  # type: ignore[misc]
         opened.append((follower, transport))
-        if len(opened) % _AT_ONCE == 0:
-            await _until(lambda: all(follower.snapshots for follower, _ in opened[-_AT_ONCE:]))
+        if len(opened) % _CONNECTING == 0:
+            await _until(lambda: all(follower.snapshots for follower, _ in opened[-_CONNECTING:]))
     return opened
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _LONGEST_SECONDS
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while not holds():
-        assert time.monotonic() < deadline, "the streams did not get what they were sent"
+        assert time.monotonic() < deadline, "the streams did not receive all events in time"
         await asyncio.sleep(0.02)

@@ -1,1 +1,1 @@
-"""How much has to be pulled of each image."""
+"""The compressed size of each image."""

@@ -1,4 +1,4 @@
-"""`python -m bench.images`: builds the images and weighs them.
+"""`python -m bench.images`: builds the images and measures their compressed sizes.
 
 Prints `name value unit target ok|short`, and writes the same to `bench/results/`.
 """
@@ -26,7 +26,7 @@ def main() -> None:
     given = parser.parse_args()
     provider = cli.provider(here())
     if not isinstance(provider, LocalProvider):
-        sys.exit("bench.images: weighs what localcluster builds; Docker's images are on another base")
+        sys.exit("bench.images measures localcluster's images; those built by Docker have another base")
     build(provider, _TAG, say)
     images = {image.name: provider.layout(f"{image.repository()}:{_TAG}") for image in IMAGES}
     lines = [f"# {datetime.date.today().isoformat()}, {machine()}", *(figure.line() for figure in weigh(images))]

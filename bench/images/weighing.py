@@ -1,4 +1,4 @@
-"""The size of an image as a registry holds it: its layers compressed by gzip."""
+"""The size of an image in a registry: the sum of its gzip-compressed layers."""
 
 import gzip
 import json
@@ -12,15 +12,15 @@ from bench.separation.figures import Figure
 from localcluster import oci
 
 _LEVEL: Final = 6
-"""What builders and registries' clients compress with unless told otherwise."""
+"""The default level of builders and registry clients."""
 _BLOCK: Final = 2**20
 _GZIP: Final = b"\x1f\x8b"
 TARGETS: Final = {"api": 150.0, "operator": 150.0}
-"""MiB; the others are told."""
+"""Targets in MiB; the other images have none."""
 
 
 def weigh(images: Mapping[str, Path]) -> list[Figure]:
-    """Return the compressed size of each image, by name and OCI layout folder, and of the base below all of them."""
+    """Return the compressed size of each image, by name, from their OCI layouts, and of their common base."""
     layers = {name: _layers(layout) for name, layout in images.items()}
     weighed = {"base": [found[0] for found in layers.values()][:1], **layers}
     return [

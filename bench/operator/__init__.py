@@ -1,1 +1,1 @@
-"""The operator against simulated nodes, beside an idiomatic kopf operator that does the same work."""
+"""The operator on simulated nodes, compared with an idiomatic kopf operator that does the same work."""

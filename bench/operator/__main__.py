@@ -16,12 +16,19 @@ _RESULTS = Path(__file__).parents[1] / "results" / "operator.txt"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.operator", description=__doc__)
     parser.add_argument("--jobs", type=int, default=1000, help="separations of each operator")
-    parser.add_argument("--rounds", type=int, default=10, help="interleaved batches they come in, to and fro")
-    parser.add_argument("--at-once", type=int, default=40, help="separations under way at once in a batch")
-    parser.add_argument("--idle", type=int, default=5000, help="completed ones beside which the third operator works")
-    parser.add_argument("--live", type=int, default=10000, help="completed ones whose memory is measured")
-    parser.add_argument("--steady-seconds", type=float, default=90, help="of two a second, for latencies")
-    parser.add_argument("--pod-seconds", type=float, default=0.5, help="that each simulated pod runs")
+    parser.add_argument("--rounds", type=int, default=10, help="interleaved batches, in alternating order")
+    parser.add_argument("--at-once", type=int, default=40, help="concurrent separations in a batch")
+    parser.add_argument(
+        "--idle", type=int, default=5000, help="idle completed separations beside which the third operator works"
+    )
+    parser.add_argument("--live", type=int, default=10000, help="completed separations with which memory is measured")
+    parser.add_argument(
+        "--steady-seconds",
+        type=float,
+        default=90,
+        help="duration of the latency measurement at two separations a second",
+    )
+    parser.add_argument("--pod-seconds", type=float, default=0.5, help="seconds that each simulated pod runs")
     parser.add_argument("--no-save", action="store_true", help="print only")
     given = parser.parse_args()
     plan = Plan(given.jobs, given.rounds, given.at_once, given.idle, given.live, given.steady_seconds)

@@ -1,4 +1,4 @@
-"""A small asyncio client of the API server: JSON, and watches that begin again by themselves."""
+"""A minimal asyncio client of the API server: JSON requests, and watches that restart on errors."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ MERGE = "application/merge-patch+json"
 
 @dataclass(frozen=True)
 class Access:
-    """Where the API server is and who calls it; a process is handed this as JSON."""
+    """Address and client certificate for the API server; passed to other processes as JSON."""
 
     server: str
     authority: str
@@ -30,7 +30,7 @@ class RefusedError(RuntimeError):
 
 
 class Client:
-    """Usable as an asynchronous context manager."""
+    """An API client; an asynchronous context manager."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
@@ -50,17 +50,17 @@ class Client:
     ) -> Document:
         headers = {"Content-Type": kind} if body is not None else {}
         content = json.dumps(body) if body is not None else None
-        async with self._session.request(method, path, data=content, headers=headers, params=query) as answer:
-            text = await answer.text()
-            if answer.status >= 300:
-                raise RefusedError(answer.status, text)
+        async with self._session.request(method, path, data=content, headers=headers, params=query) as response:
+            text = await response.text()
+            if response.status >= 300:
+                raise RefusedError(response.status, text)
             return dict(json.loads(text))
 
     async def merge(self, path: str, body: object) -> Document:
         return await self.call("PATCH", path, body, MERGE)
 
     async def watch(self, path: str, **query: str) -> AsyncIterator[tuple[str, Document]]:
-        """Yield what is there as ADDED, then events, for ever; after a break what is there comes again."""
+        """Yield existing objects as ADDED, then events, indefinitely; after a disconnect it lists again."""
         while True:
             listed = await self.call("GET", path, **query)
             for item in listed["items"]:
@@ -68,8 +68,8 @@ class Client:
             version = listed["metadata"]["resourceVersion"]
             more = {**query, "watch": "1", "resourceVersion": version, "timeoutSeconds": "3000"}
             try:
-                async with self._session.get(path, params=more, timeout=aiohttp.ClientTimeout(total=None)) as answer:
-                    async for line in answer.content:
+                async with self._session.get(path, params=more, timeout=aiohttp.ClientTimeout(total=None)) as response:
+                    async for line in response.content:
                         event = json.loads(line)
                         if event["type"] == "ERROR":
                             break

@@ -1,9 +1,9 @@
-"""The operator as kopf's documentation would have one write it, for comparison: `on.create`, `on.delete`, `on.event`.
+"""An operator written as in kopf's documentation, for comparison: `on.create`, `on.delete`, `on.event`.
 
-It makes the same two Jobs, reads and checks the same commit marks, mirrors to Redis and ends with the same result. It
-has no answer to anything that goes wrong: no retries, no limits, no cancellation, no election. kopf's settings are its
-defaults. The Kubernetes client is the asynchronous one and the store's is boto3 in threads, both used as documented.
-With `IDIOMATIC_STORE=lent` our own calls to the store take the place of boto3.
+It creates the same two Jobs, reads and checks the same commit marks, mirrors to Redis and produces the same result. It
+handles no errors: no retries, no limits, no cancellation, no leader election. kopf's settings are the defaults. It uses
+the asynchronous Kubernetes client, and boto3 in threads for the store, both as documented. With `IDIOMATIC_STORE=lent`
+it uses Stemyard's store client instead of boto3.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 
 from stemyard_contract.handover import Manifest, MarkReference, SourceMark, WorkStage, parse_outcome
 from stemyard_contract.separationjob import GROUP, LABEL_MANAGED_BY, LABEL_STAGE, MANAGED_BY, PLURAL, VERSION
-from stemyard_operator.clients.s3 import Objects
+from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings, load_settings
 from stemyard_operator.decision.artifacts import prefix_of
 from stemyard_operator.decision.status import result_of
@@ -30,12 +30,12 @@ from stemyard_operator.jobs.manifest import build_job
 from stemyard_operator.model.observed import FoundManifest
 from stemyard_operator.model.separation import separation_of
 
-IT = SimpleNamespace()
+STATE = SimpleNamespace()
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 
 
 class Store:
-    """The bucket through boto3; a client may be shared between threads."""
+    """The bucket through boto3, whose client is thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
         self._bucket = settings.r2_bucket
@@ -49,12 +49,12 @@ class Store:
         )
 
     async def get(self, key: str, _limit: int) -> bytes:
-        answer = await asyncio.to_thread(self._client.get_object, Bucket=self._bucket, Key=key)
-        return await asyncio.to_thread(answer["Body"].read)
+        response = await asyncio.to_thread(self._client.get_object, Bucket=self._bucket, Key=key)
+        return await asyncio.to_thread(response["Body"].read)
 
     async def size(self, key: str) -> int:
-        answer = await asyncio.to_thread(self._client.head_object, Bucket=self._bucket, Key=key)
-        return answer["ContentLength"]
+        response = await asyncio.to_thread(self._client.head_object, Bucket=self._bucket, Key=key)
+        return response["ContentLength"]
 
     async def remove(self, prefix: str) -> None:
         listed = await asyncio.to_thread(self._client.list_objects_v2, Bucket=self._bucket, Prefix=prefix)
@@ -66,17 +66,19 @@ class Store:
 @kopf.on.startup()
 async def start(**_: Any) -> None:
     await config.load_kube_config(os.environ["KUBECONFIG"])
-    IT.settings = load_settings()
-    IT.objects = Objects(IT.settings) if os.environ.get("IDIOMATIC_STORE") == "lent" else Store(IT.settings)
-    IT.redis = Redis.from_url(IT.settings.redis_url)
-    IT.jobs, IT.pods, IT.custom = client.BatchV1Api(), client.CoreV1Api(), client.CustomObjectsApi()
-    IT.started, IT.done = set(), set()
+    STATE.settings = load_settings()
+    STATE.objects = (
+        ObjectStoreClient(STATE.settings) if os.environ.get("IDIOMATIC_STORE") == "lent" else Store(STATE.settings)
+    )
+    STATE.redis = Redis.from_url(STATE.settings.redis_url)
+    STATE.jobs, STATE.pods, STATE.custom = client.BatchV1Api(), client.CoreV1Api(), client.CustomObjectsApi()
+    STATE.started, STATE.done = set(), set()
 
 
 @kopf.on.create(GROUP, VERSION, PLURAL)
 async def created(body: kopf.Body, patch: kopf.Patch, namespace: str, **_: Any) -> None:
     separation = separation_of(body)
-    job = build_job(separation, WorkStage.FETCH, 1, IT.settings)
+    job = build_job(separation, WorkStage.FETCH, 1, STATE.settings)
     await make(namespace, job.manifest)
     patch.status.update(phase="Fetching", progress=0, stage="fetch", job=job.name, trackId=separation.track_id)
     await mirror(separation.track_id, "Fetching")
@@ -86,8 +88,8 @@ async def created(body: kopf.Body, patch: kopf.Patch, namespace: str, **_: Any) 
 async def deleted(body: kopf.Body, **_: Any) -> None:
     separation = separation_of(body)
     if separation.status.result is not None:
-        await IT.objects.remove(prefix_of(separation.status.result.manifest_key))
-    await IT.redis.delete(f"idiomatic:{separation.track_id}")
+        await STATE.objects.remove(prefix_of(separation.status.result.manifest_key))
+    await STATE.redis.delete(f"idiomatic:{separation.track_id}")
 
 
 @kopf.on.event("batch", "v1", "jobs", labels={LABEL_MANAGED_BY: MANAGED_BY})
@@ -97,11 +99,11 @@ async def job_changed(event: dict[str, Any], body: kopf.Body, namespace: str, **
     uid, stage = body["metadata"]["uid"], body["metadata"]["labels"][LABEL_STAGE]
     owner, status = body["metadata"]["ownerReferences"][0]["name"], body.get("status", {})
     ended = any(one["type"] == "Complete" and one["status"] == "True" for one in status.get("conditions", []))
-    if stage == "separate" and status.get("ready") and uid not in IT.started:
-        IT.started.add(uid)
+    if stage == "separate" and status.get("ready") and uid not in STATE.started:
+        STATE.started.add(uid)
         await write(namespace, owner, {"phase": "Separating"})
-    if ended and uid not in IT.done:
-        IT.done.add(uid)
+    if ended and uid not in STATE.done:
+        STATE.done.add(uid)
         reference = await mark_of_pod(namespace, uid)
         if stage == "fetch":
             await fetched(namespace, owner, reference)
@@ -121,7 +123,7 @@ async def fetched(namespace: str, name: str, reference: MarkReference) -> None:
         "markSha256": reference.sha256,
     }
     body = await write(namespace, name, {"source": source, "phase": "Queued", "progress": 10, "stage": "separate"})
-    job = build_job(separation_of(body), WorkStage.SEPARATE, 1, IT.settings, fetched=reference)
+    job = build_job(separation_of(body), WorkStage.SEPARATE, 1, STATE.settings, fetched=reference)
     await make(namespace, job.manifest)
 
 
@@ -133,19 +135,19 @@ async def separated(namespace: str, name: str, reference: MarkReference) -> None
     finished = datetime.now(UTC).isoformat()
     status = {"phase": "Completed", "progress": 100, "result": result, "finishedAt": finished}
     body = await write(namespace, name, status)
-    await IT.objects.remove(prefix_of(body["status"]["source"]["markKey"]))
+    await STATE.objects.remove(prefix_of(body["status"]["source"]["markKey"]))
 
 
 async def make(namespace: str, manifest: Any) -> None:
     try:
-        await IT.jobs.create_namespaced_job(namespace, manifest)
+        await STATE.jobs.create_namespaced_job(namespace, manifest)
     except ApiException as error:
         if error.status != 409:
             raise
 
 
 async def write(namespace: str, name: str, status: dict[str, Any]) -> Any:
-    body = await IT.custom.patch_namespaced_custom_object_status(
+    body = await STATE.custom.patch_namespaced_custom_object_status(
         GROUP, VERSION, namespace, PLURAL, name, {"status": status}, _content_type="application/merge-patch+json"
     )
     await mirror(body["status"]["trackId"], status["phase"])
@@ -153,24 +155,24 @@ async def write(namespace: str, name: str, status: dict[str, Any]) -> Any:
 
 
 async def mirror(track: str, phase: str) -> None:
-    await IT.redis.set(f"idiomatic:{track}", json.dumps({"track_id": track, "phase": phase}))
+    await STATE.redis.set(f"idiomatic:{track}", json.dumps({"track_id": track, "phase": phase}))
 
 
 async def mark_of_pod(namespace: str, job_uid: str) -> MarkReference:
-    listed = await IT.pods.list_namespaced_pod(namespace, label_selector=f"{CONTROLLER_UID}={job_uid}")
+    listed = await STATE.pods.list_namespaced_pod(namespace, label_selector=f"{CONTROLLER_UID}={job_uid}")
     outcome = parse_outcome(listed.items[0].status.container_statuses[0].state.terminated.message)
     if outcome is None or outcome.mark is None:
-        raise RuntimeError(f"the pod of Job {job_uid} left no Outcome")
+        raise RuntimeError(f"the pod of Job {job_uid} has no Outcome")
     return outcome.mark
 
 
 async def stored(key: str) -> bytes:
-    content = await IT.objects.get(key, 2**20)
+    content = await STATE.objects.get(key, 2**20)
     if content is None:
-        raise RuntimeError(f"{key} is not there")
+        raise RuntimeError(f"{key} does not exist")
     return bytes(content)
 
 
 async def check(mark: str, file: str, size: int) -> None:
-    if await IT.objects.size(prefix_of(mark) + file) != size:
-        raise RuntimeError(f"{file} beside {mark} is not as it should be")
+    if await STATE.objects.size(prefix_of(mark) + file) != size:
+        raise RuntimeError(f"{file} beside {mark} has an unexpected size")

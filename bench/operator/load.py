@@ -1,4 +1,4 @@
-"""Asks for separations, as fast as they end or at a steady rate, and sees by watches when each step was told."""
+"""Creates separations, in batches or at a steady rate, and measures by watches when their status shows each step."""
 
 import asyncio
 import contextlib
@@ -26,8 +26,8 @@ def resource(name: str, status: Document | None = None) -> Document:
 
 
 @dataclass
-class Story:
-    """When things happened to one separation and when its status said so, as one watcher saw them."""
+class Timeline:
+    """When the steps of one separation happened and when its status showed them, both as seen by one watcher."""
 
     created: float = 0
     moments: dict[str, float] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Story:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def latencies(self) -> list[float]:
-        """Seconds from what happened until the status told: made, separate pod ready, separate Job complete."""
+        """Return the seconds until the status showed each step: created, separate pod ready, separate Job complete."""
         pairs = [("made", "Fetching"), ("ready", "Separating"), ("complete", "Completed")]
         return [
             max(0.0, self.phases[phase] - self.moments[moment])
@@ -44,89 +44,89 @@ class Story:
         ]
 
 
-class Crowd:
-    """Those who ask for separations in one namespace."""
+class Load:
+    """Creates separations in one namespace and watches them."""
 
     _numbers = itertools.count()
 
     def __init__(self, client: Client, namespace: str) -> None:
         self._client = client
         self.namespace = namespace
-        self.stories: dict[str, Story] = {}
+        self.timelines: dict[str, Timeline] = {}
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def watching(cls, access: Access, namespace: str) -> AsyncIterator["Crowd"]:
+    async def watching(cls, access: Access, namespace: str) -> AsyncIterator["Load"]:
         async with Client(access) as client, asyncio.TaskGroup() as group:
-            crowd = cls(client, namespace)
-            tasks = [group.create_task(crowd._separations()), group.create_task(crowd._jobs())]
+            load = cls(client, namespace)
+            tasks = [group.create_task(load._separations()), group.create_task(load._jobs())]
             try:
-                yield crowd
+                yield load
             finally:
                 for task in tasks:
                     task.cancel()
 
     async def _separations(self) -> None:
         async for kind, one in self._client.watch(path(self.namespace)):
-            story = self.stories.get(one["metadata"]["name"])
-            if story is None or kind == "DELETED":
+            timeline = self.timelines.get(one["metadata"]["name"])
+            if timeline is None or kind == "DELETED":
                 continue
             now, phase = time.monotonic(), (one.get("status") or {}).get("phase")
-            story.moments.setdefault("made", now)
+            timeline.moments.setdefault("made", now)
             if phase:
-                story.phases.setdefault(phase, now)
+                timeline.phases.setdefault(phase, now)
             if phase in {"Completed", "Failed", "Cancelled"}:
-                story.ended.set()
+                timeline.ended.set()
 
     async def _jobs(self) -> None:
         jobs = f"/apis/batch/v1/namespaces/{self.namespace}/jobs"
         async for _, job in self._client.watch(jobs, labelSelector=f"{LABEL_STAGE}=separate"):
-            story = self.stories.get(job["metadata"]["labels"][LABEL_JOB])
-            if story is None:
+            timeline = self.timelines.get(job["metadata"]["labels"][LABEL_JOB])
+            if timeline is None:
                 continue
             now, status = time.monotonic(), job.get("status") or {}
             if status.get("ready"):
-                story.moments.setdefault("ready", now)
+                timeline.moments.setdefault("ready", now)
             if any(one["type"] == "Complete" and one["status"] == "True" for one in status.get("conditions") or []):
-                story.moments.setdefault("complete", now)
+                timeline.moments.setdefault("complete", now)
 
-    async def ask(self) -> Story:
-        """Ask for one separation and wait for its end."""
+    async def separate(self) -> Timeline:
+        """Create one separation and wait for its end."""
         name = f"song-{next(self._numbers)}"
-        story = self.stories[name] = Story()
+        timeline = self.timelines[name] = Timeline()
         await self._client.call("POST", path(self.namespace), resource(name))
         async with asyncio.timeout(DEADLINE_SECONDS):
-            await story.ended.wait()
-        if "Completed" not in story.phases:
-            raise RuntimeError(f"{self.namespace}/{name} ended as {set(story.phases)}")
-        return story
+            await timeline.ended.wait()
+        if "Completed" not in timeline.phases:
+            raise RuntimeError(f"{self.namespace}/{name} ended as {set(timeline.phases)}")
+        return timeline
 
     async def batch(self, number: int, at_once: int) -> float:
-        """Have so many separated, so many at once; return the seconds it took."""
-        room, begun = asyncio.Semaphore(at_once), time.monotonic()
+        """Run `number` separations, `at_once` concurrently; return the seconds it took."""
+        slots, started = asyncio.Semaphore(at_once), time.monotonic()
 
         async def one() -> None:
-            async with room:
-                await self.ask()
+            async with slots:
+                await self.separate()
 
         await asyncio.gather(*(one() for _ in range(number)))
-        return time.monotonic() - begun
+        return time.monotonic() - started
 
     async def steadily(self, rate: float, seconds: float) -> list[float]:
-        """Ask at a steady rate; return all latencies."""
+        """Create separations at a steady rate; return all latencies."""
         tasks = []
         for _ in range(round(rate * seconds)):
-            tasks.append(asyncio.create_task(self.ask()))
+            tasks.append(asyncio.create_task(self.separate()))
             await asyncio.sleep(1 / rate)
-        stories = await asyncio.gather(*tasks)
-        return [latency for story in stories for latency in story.latencies()]
+        timelines = await asyncio.gather(*tasks)
+        return [latency for timeline in timelines for latency in timeline.latencies()]
 
     async def delete(self, names: list[str]) -> None:
-        """Take separations back."""
-        room = asyncio.Semaphore(16)
+        """Delete separations."""
+        slots = asyncio.Semaphore(16)
 
         async def one(name: str) -> None:
-            async with room:
+            async with slots:
                 with contextlib.suppress(RefusedError):
                     await self._client.call("DELETE", path(self.namespace, name))
 
@@ -134,13 +134,13 @@ class Crowd:
 
 
 async def fill(access: Access, namespace: str, like: Document, first: int, last: int) -> None:
-    """Make completed separations like one that was completed in truth."""
+    """Create completed separations with the status of a real one."""
     async with Client(access) as client:
-        room = asyncio.Semaphore(32)
+        slots = asyncio.Semaphore(32)
 
         async def one(number: int) -> None:
             name = f"idle-{number}"
-            async with room:
+            async with slots:
                 await client.call("POST", path(namespace), resource(name))
                 status = {**like["status"], "trackId": f"{namespace}.{name}", "source": recording(like, name)}
                 await client.merge(path(namespace, name, "status"), {"status": status})
@@ -150,12 +150,12 @@ async def fill(access: Access, namespace: str, like: Document, first: int, last:
 
 
 def recording(like: Document, name: str) -> Document:
-    """Return the source of a separation like that one, of another song."""
+    """Return the source of a separation with another song's hash."""
     return {**like["status"]["source"], "sha256": hashlib.sha256(name.encode()).hexdigest()}
 
 
 async def completed(access: Access, namespace: str) -> Document:
-    """Return a separation that was completed."""
+    """Return a completed separation."""
     async with Client(access) as client:
         listed = await client.call("GET", path(namespace))
         return next(one for one in listed["items"] if one["status"]["phase"] == "Completed")

@@ -1,8 +1,8 @@
-"""Stands in for nodes, as a process of its own: takes every pod the scheduler places through its phases by the API.
+"""Simulates nodes in a separate process: drives every scheduled pod through its phases by the API.
 
-It does what a kubelet and the separator would do as far as the cluster can see: heartbeats, a pod that starts, runs for
-a while, writes its files and its commit mark to the S3 server, and ends with an Outcome. The scheduler, the Job
-controller and the garbage collector are the real ones.
+It does what kubelet and the separator do as far as the cluster can see: heartbeats, a pod that starts, runs for a
+while, writes its files and its commit mark to the S3 server, and ends with an Outcome. The scheduler, the Job
+controller and the garbage collector are real.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ def stamp() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class BucketHttpClient:
+class Bucket:
     """Puts objects by presigned links, as the separator does."""
 
     def __init__(self, url: str, bucket: str, access: str, secret: str) -> None:
@@ -49,12 +49,12 @@ class BucketHttpClient:
     async def put(self, key: str, content: bytes) -> None:
         parameters = {"Bucket": self._bucket, "Key": key}
         link = self._client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=600)
-        async with self._session.put(link, data=content) as answer:
-            answer.raise_for_status()
+        async with self._session.put(link, data=content) as response:
+            response.raise_for_status()
 
 
 class Nodes:
-    def __init__(self, client: Client, bucket: BucketHttpClient, install: str, count: int, seconds: float) -> None:
+    def __init__(self, client: Client, bucket: Bucket, install: str, count: int, seconds: float) -> None:
         self._client = client
         self._bucket = bucket
         self._install = install
@@ -74,7 +74,7 @@ class Nodes:
         ready = {"type": "Ready", "status": "True", "reason": "Simulated", "lastHeartbeatTime": stamp()}
         status = {"capacity": CAPACITY, "allocatable": CAPACITY, "conditions": [ready]}
         await self._client.merge(f"/api/v1/nodes/{name}/status", {"status": status})
-        # the lifecycle controller taints a node that is not ready at first
+        # the node lifecycle controller taints nodes that are not ready at first
         await self._client.merge(f"/api/v1/nodes/{name}", {"spec": {"taints": None}})
         spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": self._now()}
         await self._client.call("POST", LEASES, {"metadata": {"name": name}, "spec": spec})
@@ -100,12 +100,12 @@ class Nodes:
 
     async def _live(self, pod: Document) -> None:
         path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/status"
-        begun = stamp()
+        started = stamp()
         try:
-            await self._client.merge(path, {"status": _status(pod, "Running", {"running": {"startedAt": begun}})})
+            await self._client.merge(path, {"status": _status(pod, "Running", {"running": {"startedAt": started}})})
             await asyncio.sleep(self._seconds)
             message = await self._work(pod)
-            ended = {"exitCode": 0, "reason": "Completed", "startedAt": begun, "finishedAt": stamp()}
+            ended = {"exitCode": 0, "reason": "Completed", "startedAt": started, "finishedAt": stamp()}
             state = {"terminated": {**ended, "message": message}}
             await self._client.merge(path, {"status": _status(pod, "Succeeded", state)})
         except RefusedError as refused:
@@ -113,15 +113,17 @@ class Nodes:
                 raise
 
     async def _work(self, pod: Document) -> str:
-        """Write what the separator would write; return its Outcome."""
+        """Write the separator's objects; return its Outcome."""
         variables = {one["name"]: one.get("value") for one in pod["spec"]["containers"][0]["env"]}
-        told = Assignment.model_validate_json(variables[ASSIGNMENT_VARIABLE])
-        separation: Any = SimpleNamespace(**vars(told), spec=told, created=datetime.now(UTC))
-        key, content, beside = mark_of(separation, told.stage, told.run, pod["metadata"]["uid"], self._install)
+        assignment = Assignment.model_validate_json(variables[ASSIGNMENT_VARIABLE])
+        separation: Any = SimpleNamespace(**vars(assignment), spec=assignment, created=datetime.now(UTC))
+        key, content, beside = mark_of(
+            separation, assignment.stage, assignment.run, pod["metadata"]["uid"], self._install
+        )
         for name, body in {**beside, key: content}.items():
             await self._bucket.put(name, body)
         reference = MarkReference(key=key, sha256=hashlib.sha256(content).hexdigest())
-        return Outcome(stage=told.stage, mark=reference).dump()
+        return Outcome(stage=assignment.stage, mark=reference).dump()
 
 
 def _starts(pod: Document) -> bool:
@@ -141,9 +143,9 @@ def _status(pod: Document, phase: str, state: Document) -> Document:
 
 
 async def main() -> None:
-    given = json.loads(sys.stdin.readline())
-    async with Client(Access(**given["access"])) as client:
-        nodes = Nodes(client, BucketHttpClient(**given["bucket"]), given["install"], given["count"], given["seconds"])
+    config = json.loads(sys.stdin.readline())
+    async with Client(Access(**config["access"])) as client:
+        nodes = Nodes(client, Bucket(**config["bucket"]), config["install"], config["count"], config["seconds"])
         await nodes.run()
 
 

@@ -1,4 +1,4 @@
-"""What is measured: a real control plane, Valkey and S3 server, simulated nodes, and operators as processes."""
+"""The measured system: a real control plane, Valkey and S3 server, simulated nodes, and operators as processes."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ class Measured:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def mebibytes(self, field: str) -> float:
-        """Memory by a field of `/proc/<pid>/status`: VmRSS now, VmHWM at its peak."""
+        """Return a memory field of `/proc/<pid>/status`: VmRSS (current) or VmHWM (peak)."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         [line] = [one for one in lines if one.startswith(field + ":")]
         return int(line.split()[1]) / 1024
@@ -59,7 +59,7 @@ class System:
     folder: Path
     environment: dict[str, str]
     access: Access
-    """Of whoever asks for separations: its writes are counted with the operator's."""
+    """Access of the client that creates separations; its writes are counted with the operator's."""
     nodes_access: Access
 
     def namespace(self, name: str) -> str:
@@ -70,7 +70,7 @@ class System:
 
     @contextlib.contextmanager
     def ours(self, namespace: str, **environment: str) -> Iterator[Measured]:
-        """Our operator as it is run, with room for everything at once."""
+        """Run Stemyard's operator as in production, with concurrency limits that are never reached."""
         port, health = free_port(), free_port()
         values = {
             **self.environment,
@@ -92,7 +92,7 @@ class System:
 
     @contextlib.contextmanager
     def idiomatic(self, namespace: str, **environment: str) -> Iterator[Measured]:
-        """The operator for comparison, run by kopf's own command."""
+        """Run the operator for comparison, by kopf's command."""
         health = free_port()
         values = {
             **self.environment,
@@ -108,7 +108,7 @@ class System:
             yield Measured(namespace, server)
 
     def writes(self) -> list[dict[str, str]]:
-        """Every write of ours that the API server has logged: who, verb, resource, namespace and code."""
+        """Return the writes in the audit log: user, verb, resource, namespace, name and code."""
         found = []
         for line in (self.folder / "audit.log").read_text().splitlines():
             event = json.loads(line)
@@ -163,7 +163,7 @@ def _access(plane: ControlPlane, user: str) -> Access:
 @contextlib.contextmanager
 def _nodes(made: System, seconds: float) -> Iterator[None]:
     store = made.store
-    told = {
+    config = {
         "access": vars(made.nodes_access),
         "bucket": {"url": store.url, "bucket": store.bucket, "access": store.access_key, "secret": store.secret_key},
         "install": INSTALL,
@@ -176,7 +176,7 @@ def _nodes(made: System, seconds: float) -> Iterator[None]:
             [sys.executable, "-m", "bench.operator.nodes"], stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=root
         )
         assert process.stdin is not None
-        process.stdin.write(json.dumps(told).encode() + b"\n")
+        process.stdin.write(json.dumps(config).encode() + b"\n")
         process.stdin.close()
     try:
         deadline = time.monotonic() + 30

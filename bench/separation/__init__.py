@@ -1,1 +1,1 @@
-"""Speed, start-up and memory of the separator, measured on whole stages as their pods run them."""
+"""Speed, start-up time and memory of the separator, measured on whole stages as pods run them."""

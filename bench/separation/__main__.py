@@ -20,22 +20,26 @@ _CODE = ("contract/stemyard_contract", "separator-image/stemyard_separator")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.separation", description=__doc__)
-    parser.add_argument("--minutes", default="3,10,60", help="lengths of the songs for spleeter")
+    parser.add_argument("--minutes", default="3,10,60", help="song lengths for spleeter")
     parser.add_argument(
-        "--demucs-minutes", default="3,10", help="likewise for demucs, which takes half of it without a GPU"
+        "--demucs-minutes",
+        default="3,10",
+        help="song lengths for demucs, which without a GPU takes half the song's duration",
     )
-    parser.add_argument(
-        "--repeats", type=int, default=3, help="runs of each song, but one of those for demucs; the best counts"
-    )
+    parser.add_argument("--repeats", type=int, default=3, help="runs per song (one with demucs); the best is reported")
     parser.add_argument("--only", choices=("spleeter", "demucs"), help="one engine")
-    parser.add_argument("--demucs-seconds", type=float, default=30, help="length of the clip both demucs engines get")
-    parser.add_argument("--seconds", default="60,240", help="lengths of the songs that both Jobs' work is compared on")
+    parser.add_argument(
+        "--demucs-seconds", type=float, default=30, help="length of the clip for the comparison with stock demucs"
+    )
+    parser.add_argument(
+        "--seconds", default="60,240", help="song lengths for the comparison of both Jobs with bare separation"
+    )
     parser.add_argument("--no-save", action="store_true", help="print only")
     given = parser.parse_args()
-    # as the image has it: what a pod takes to start is measured, not what Python takes to compile
+    # as in the image: start-up is measured without Python's compilation
     for folder in _CODE:
         compileall.compile_dir(_ROOT / folder, quiet=1)
-    set_passive_wait_policy()  # as the stages' own processes do
+    set_passive_wait_policy()  # as in the stages' processes
     gpu = _gpu() if given.only != "spleeter" else ""
     lines = [f"# {datetime.date.today().isoformat()}, {machine()}{gpu and f', {gpu}'}"]
     print(lines[0], flush=True)
@@ -49,7 +53,7 @@ def main() -> None:
 
 
 def _gpu() -> str:
-    """Return the name of the GPU that demucs gets here; empty where there is none."""
+    """Return the name of the GPU that demucs uses; empty if there is none."""
     if importlib.util.find_spec("torch") is None:
         return ""
     from bench.separation.demucs import gpu  # needs torch
@@ -75,7 +79,7 @@ def _all(given: argparse.Namespace) -> Iterator[Figure]:
     with random_model() as folder:
         demucs = Model("htdemucs", folder, "torch", "cuda" if _gpu() else "cpu", promised=True)
         yield from figures("demucs", demucs, _minutes(given.demucs_minutes), 1)
-        if demucs.device == "cpu":  # what a GPU does takes no CPU seconds to compare with
+        if demucs.device == "cpu":  # CPU seconds say nothing about work on a GPU
             yield from end_to_end(demucs, lengths, given.repeats)
 
 

@@ -1,4 +1,4 @@
-"""The demucs engine beside stock demucs on the same network, clip and threads, in turns; needs torch."""
+"""The demucs engine compared with stock demucs on the same network, clip and threads, interleaved; needs torch."""
 
 import os
 import tempfile
@@ -32,14 +32,14 @@ _CASES = (
 
 @contextmanager
 def random_model() -> Iterator[Path]:
-    """Yield a model folder with random weights in the published shape, which do not change the work."""
+    """Yield a model folder with random weights of the published shape, which cost the same to compute."""
     with tempfile.TemporaryDirectory() as folder:
         save_network(Path(folder), "htdemucs", FOUR, 1, **RELEASED)
         yield Path(folder)
 
 
 def gpu() -> str:
-    """Return the name of the GPU that the engines are compared on; empty where there is none, and a processor is."""
+    """Return the name of the GPU that the engines are compared on; empty if it is the CPU."""
     return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else ""
 
 
@@ -48,9 +48,9 @@ def _device() -> str:
 
 
 def figures(seconds: float, turns: int) -> Iterator[Figure]:
-    """Yield speed and agreement; of four stems, and of the two that most ask for: stock demucs has no such choice.
+    """Yield speed and SNR, for four stems and for the usual two, which stock demucs cannot select.
 
-    A GPU gets eight times as long a song, so that it is not all beginning.
+    A GPU gets a song of eight times the length, so that start-up does not dominate.
     """
     on = _device()
     audio = song(seconds * (8 if on == "cuda" else 1)).astype(np.float32)
@@ -67,7 +67,7 @@ def _compared(name: str, engine: Engine, network: Any, audio: np.ndarray, turns:
     ours: list[tuple[float, np.ndarray]] = []
     stock: list[tuple[float, np.ndarray]] = []
     for _ in range(turns):
-        with _as_torch_comes():
+        with _torch_defaults():
             stock.append(_timed(lambda: _stock(network, audio, overlap)))
         ours.append(_timed(lambda: _ours(engine, audio)))
     exact = engine.parameters["precision"] == "float32"
@@ -77,19 +77,19 @@ def _compared(name: str, engine: Engine, network: Any, audio: np.ndarray, turns:
     yield Figure(f"demucs.{name}_speed", seconds / best, unit)
     yield Figure(f"demucs.{name}_stock_speed", seconds / reference, unit)
     yield Figure(f"demucs.{name}_against_stock", reference / best, "x", least, "more")
-    # on a GPU torch comes with convolutions of ten bits, which are no reference
+    # torch's default on a GPU is TF32 convolutions (10-bit mantissa), which are no reference
     everything = stock[0][1] if on == "cpu" else _stock(network, audio, overlap)
-    reached = ours[0][1]
-    theirs = everything[-len(reached) :]  # the vocals are last
-    error = np.sum((reached - theirs) ** 2)
+    output = ours[0][1]
+    theirs = everything[-len(output) :]  # vocals are last
+    error = np.sum((output - theirs) ** 2)
     yield Figure(
         f"demucs.{name}_snr", 10 * float(np.log10(np.sum(theirs**2) / error)), "dB", 60 if exact else 40, "more"
     )
 
 
 @contextmanager
-def _as_torch_comes() -> Iterator[None]:
-    """Set back, for stock demucs, what the engine sets for its whole process."""
+def _torch_defaults() -> Iterator[None]:
+    """Restore torch's defaults for stock demucs, which the engine changes for the whole process."""
     torch.backends.mha.set_fastpath_enabled(True)
     torch.backends.cudnn.allow_tf32 = True
     retain_freed_memory(False)
@@ -100,7 +100,7 @@ def _as_torch_comes() -> Iterator[None]:
 
 
 def _timed(run: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
-    """Return CPU seconds where the processor computes, wall seconds where a GPU does."""
+    """Return CPU seconds on a CPU, wall seconds on a GPU, and the result."""
     clock = time.perf_counter if gpu() else time.process_time
     since = clock()
     done = run()
@@ -120,5 +120,5 @@ def _ours(engine: Engine, audio: np.ndarray) -> np.ndarray:
     track = MixStatistics(audio.shape[1], float(mono.mean()), float(mono.std(ddof=1)))
     blocks = (audio[:, start : start + RATE] for start in range(0, audio.shape[1], RATE))
     parts = list(engine.separate(blocks, track))
-    given = [name for name in FOUR if Stem(name) in parts[0]]
-    return np.stack([np.concatenate([part[Stem(name)] for part in parts], axis=1) for name in given])
+    names = [name for name in FOUR if Stem(name) in parts[0]]
+    return np.stack([np.concatenate([part[Stem(name)] for part in parts], axis=1) for name in names])

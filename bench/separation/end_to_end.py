@@ -1,7 +1,7 @@
-"""Both stages' work over the bare separation of the same file in a process that has everything loaded.
+"""CPU time of both stages relative to the bare separation of the same file in a warm process.
 
-Work begins with the stage's code (imports included) and ends with its commit mark; what a pod's start takes is told on
-its own. The bare separation is the engine's own loop over samples that are in memory, in this process, warm.
+A stage's work starts with its code (imports included) and ends with its commit mark; the pod's start is reported
+separately. The bare separation is the engine's loop over samples in memory, in this process, after a warm-up.
 """
 
 import subprocess
@@ -26,11 +26,11 @@ from tests.support.desk_double import DeskDouble
 
 _STEMS = frozenset({Stem.VOCALS, Stem.INSTRUMENTAL})
 _TARGETS = {60: 1.12, 240: 1.06}
-"""Largest ratio by seconds of audio."""
+"""Maximum ratio by seconds of audio."""
 
 
 def figures(model: Model, lengths: list[int], turns: int) -> Iterator[Figure]:
-    """Yield the ratios for each length, both sides in turns, and what is spent before the first sample."""
+    """Yield the ratio for each length, both sides interleaved, and the CPU time before the first sample."""
     engine = load_engine(EngineOptions(model.name, model.folder, available_cores(), _STEMS, "cpu"))
     for seconds in lengths:
         audio = song(seconds)
@@ -64,24 +64,24 @@ def _both(model: Model, content: bytes) -> float:
 
 
 def _before_the_first_sample(model: Model, engine: Engine, turns: int) -> Iterator[Figure]:
-    """CPU until the first block of a second of audio, less what separating that takes when all is loaded."""
+    """Yield the CPU time until the first block of one second of audio, minus the time of separating it when warm."""
     audio = song(1)
     separating = min(_bare(engine, audio) for _ in range(turns))
     imports: list[float] = []
-    begun: list[float] = []
+    first_blocks: list[float] = []
     with DeskDouble() as desk, tempfile.TemporaryDirectory() as name:
         fetch(model, desk, Path(name), encoded(audio))
         for turn in range(turns):
-            imports.append(_python(model.library))
-            begun.append(separate(model, desk, Path(name, str(turn))).first_block_cpu)
-    spent, imported = min(begun) - separating, min(imports)
+            imports.append(_import_cpu(model.library))
+            first_blocks.append(separate(model, desk, Path(name, str(turn))).first_block_cpu)
+    spent, imported = min(first_blocks) - separating, min(imports)
     yield Figure(f"{model.name}.before_first_sample", spent, "cpu_s", None if model.promised else 1.0)
     yield Figure(f"{model.name}.import_{model.library}", imported, "cpu_s")
     most = 1.15 if model.promised else None
     yield Figure(f"{model.name}.before_first_sample_over_import", spent / imported, "x", most)
 
 
-def _python(library: str) -> float:
+def _import_cpu(library: str) -> float:
     before = children_cpu()
     subprocess.run([sys.executable, "-c", f"import {library}"], check=True)
     return children_cpu() - before

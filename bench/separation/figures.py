@@ -1,4 +1,4 @@
-"""A measured figure beside its target, and the machine it was measured on."""
+"""A measured figure with its target, and a description of the machine."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of a result; without a target it is only told."""
+    """One line of a result; the target is optional."""
 
     name: str
     value: float
@@ -20,7 +20,7 @@ class Figure:
     @property
     def verdict(self) -> str:
         if self.target is None:
-            return "told"
+            return "info"
         good = self.value >= self.target if self.better == "more" else self.value <= self.target
         return "ok" if good else "short"
 
@@ -30,7 +30,7 @@ class Figure:
 
 
 def machine() -> str:
-    """Return what it ran on, in one line; the load tells whether others were at work."""
+    """Return the machine in one line, with its load average."""
     names = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()

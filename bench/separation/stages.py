@@ -1,4 +1,4 @@
-"""Runs fetch and separate on songs of given lengths and takes wall time, CPU time, first block and peak memory."""
+"""Runs fetch and separate on songs of given lengths; measures wall time, CPU time, first block and peak memory."""
 
 import resource
 import shutil
@@ -21,33 +21,33 @@ _CORES = 2
 
 @dataclass(frozen=True)
 class Model:
-    """What is separated with."""
+    """The model and engine of a separation."""
 
     name: str
     folder: Path
     library: str
-    """What its engine is built on."""
+    """Library of its engine."""
     device: str = "cpu"
     promised: bool = False
-    """Whether the promised ratios are about it; spleeter's separation is so short that encoding outweighs it."""
+    """Whether the ratio targets apply; spleeter's separation is so short that encoding dominates."""
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What one stage took."""
+    """Resources that one stage used."""
 
     wall: float
     cpu: float
     peak_mebibytes: float
     first_block: float = 0.0
-    """Seconds from the start of the process to its first separated stretch."""
+    """Seconds from the start of the process to its first separated block."""
     first_block_cpu: float = 0.0
 
 
 def stages(model: Model, content: bytes, measured: bool = True) -> tuple[Spent, Spent]:
-    """Fetch and separate a song; return what each stage took, from the start of its process to its end.
+    """Fetch and separate a song; return the resources of each stage, from the start of its process to its end.
 
-    Measured also means their peak memory, which takes a small process more.
+    With `measured` they include peak memory, which needs a small additional process.
     """
     folder = Path(tempfile.mkdtemp())
     try:
@@ -61,27 +61,27 @@ def stages(model: Model, content: bytes, measured: bool = True) -> tuple[Spent, 
 def fetch(model: Model, desk: DeskDouble, folder: Path, content: bytes, measured: bool = False) -> Spent:
     """Fetch a song from the desk's store."""
     desk.files["input"] = content
-    given = separator.assignment(desk, _UPLOAD, max_bytes=1 << 31, max_seconds=24 * 3600)
-    return _run(given, folder / "fetch", model, measured)
+    assignment = separator.assignment(desk, _UPLOAD, max_bytes=1 << 31, max_seconds=24 * 3600)
+    return _run(assignment, folder / "fetch", model, measured)
 
 
 def separate(model: Model, desk: DeskDouble, folder: Path, measured: bool = False) -> Spent:
-    """Separate what was fetched; a folder may be used again."""
+    """Separate the fetched song; a folder may be reused."""
     spent = _run(separator.assignment(desk, model=model.name), folder / "separate", model, measured)
     timings = desk.json("manifest.json")["timings"]
     return replace(spent, first_block=timings["first_block"], first_block_cpu=timings["first_block_cpu"])
 
 
 def children_cpu() -> float:
-    """Return the CPU seconds of this process's children that have ended."""
+    """Return the CPU seconds of this process's terminated children."""
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     return spent.ru_utime + spent.ru_stime
 
 
-def _run(given: Assignment, folder: Path, model: Model, measured: bool) -> Spent:
+def _run(assignment: Assignment, folder: Path, model: Model, measured: bool) -> Spent:
     before, since = children_cpu(), time.monotonic()
     environment = {"STEMYARD_MODEL_DIR": str(model.folder), "STEMYARD_DEVICE": model.device}
-    ended = separator.run(given, folder, measured, **environment)
+    ended = separator.run(assignment, folder, measured, **environment)
     wall = time.monotonic() - since
     if ended.exit_code:
         raise SystemExit(ended.output)
@@ -89,7 +89,7 @@ def _run(given: Assignment, folder: Path, model: Model, measured: bool) -> Spent
 
 
 def figures(engine: str, model: Model, lengths: list[float], repeats: int) -> Iterator[Figure]:
-    """Yield the figures of an engine; of each song the best of some runs counts."""
+    """Yield the figures of an engine; the best of several runs of each song is reported."""
     peaks: dict[float, float] = {}
     for minutes in lengths:
         content = encoded(song(minutes * 60))

@@ -12,8 +12,8 @@ _RESULTS = Path(__file__).parents[1] / "results" / "webhooks.txt"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.webhooks", description=__doc__)
-    parser.add_argument("--separations", type=int, default=30, help="with 64 deliveries each")
-    parser.add_argument("--rounds", type=int, default=100, help="separations that end one after another")
+    parser.add_argument("--separations", type=int, default=30, help="number of separations with 64 deliveries each")
+    parser.add_argument("--rounds", type=int, default=100, help="number of sequential separations")
     parser.add_argument("--no-save", action="store_true", help="print only")
     given = parser.parse_args()
     lines = [f"# {datetime.date.today().isoformat()}, {machine()}"]

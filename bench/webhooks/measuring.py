@@ -1,4 +1,4 @@
-"""What deliveries cost, and what reconciles cost while ten thousand deliveries wait for consumers that are dead."""
+"""The cost of deliveries, and of reconciles while ten thousand deliveries to unresponsive consumers are pending."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ DEAD = 10
 
 @dataclass(frozen=True)
 class Bench:
-    """An operator's world and a consumer."""
+    """An operator's environment and a webhook consumer."""
 
     world: World
     port: int
@@ -35,14 +35,14 @@ class Bench:
         return f"http://127.0.0.{address}:{self.port}{path}"
 
     def create(self, prefix: str, number: int, targets: int, path: str, dead: int = 1) -> None:
-        """Create SeparationJobs that end at once, each with so many addresses to tell."""
+        """Create SeparationJobs that fail immediately, each with `targets` webhook addresses."""
         claims = [{"key": f"key-{one}", "webhook": self.url(f"{path}/{one}", 1 + one % dead)} for one in range(targets)]
         with ThreadPoolExecutor(8) as pool:
             names = [f"{prefix}-{one}" for one in range(number)]
             list(pool.map(lambda name: self.world.create(name, model="nope", claims=claims), names))
 
     def states(self, prefix: str) -> tuple[int, int, int]:
-        """Return how many have ended, and how many deliveries were made and are pending."""
+        """Return the numbers of ended separations, completed deliveries and pending deliveries."""
         listed = self.world.plane.api.get(self.world.path("separationjobs"))["items"]
         found = [one.status for one in map(separation_of, listed) if one.name.startswith(f"{prefix}-")]
         boxes = [box for one in found for box in one.webhooks]
@@ -71,24 +71,24 @@ def cpu_seconds(operator: Operator) -> float:
 
 
 def deliveries(made: Bench, separations: int) -> Iterator[Figure]:
-    """Measure deliveries end to end: the end written, signed, sent, recorded. Ends without webhooks are taken off."""
+    """Measure deliveries end to end: final status written, signed, sent, recorded; minus the cost without webhooks."""
     spent = {}
-    for prefix, targets in (("alone", 0), ("told", CLAIMS)):
+    for prefix, targets in (("alone", 0), ("notified", CLAIMS)):
         made.create(prefix, separations, targets, "/hook")
         wanted = (separations, separations * targets, 0)
         with made.world.operating() as operator:
-            cpu, begun = cpu_seconds(operator), time.monotonic()
+            cpu, started = cpu_seconds(operator), time.monotonic()
             eventually(lambda wanted=wanted, prefix=prefix: made.states(prefix) == wanted, 1800)  # type: ignore[misc]
-            spent[prefix] = (cpu_seconds(operator) - cpu, time.monotonic() - begun)
+            spent[prefix] = (cpu_seconds(operator) - cpu, time.monotonic() - started)
     count = separations * CLAIMS
-    cpu = spent["told"][0] - spent["alone"][0]
+    cpu = spent["notified"][0] - spent["alone"][0]
     yield Figure("webhooks.deliveries", count, "deliveries")
-    yield Figure("webhooks.per_second", count / spent["told"][1], "deliveries/s")
+    yield Figure("webhooks.per_second", count / spent["notified"][1], "deliveries/s")
     yield Figure("webhooks.delivery_cpu", cpu / count * 1000, "ms/delivery")
 
 
 def pending(made: Bench, rounds: int) -> Iterator[Figure]:
-    """Measure ends of separations without webhooks: with nothing pending, with much, and with nothing again."""
+    """Measure separations without webhooks: with no pending deliveries, with many, and with none again."""
     separations = 10_000 // CLAIMS + 1
     found: dict[str, tuple[float, float]] = {}
     for name in ("before", "during", "after"):
@@ -111,13 +111,13 @@ def pending(made: Bench, rounds: int) -> Iterator[Figure]:
 
 
 def _ends(made: Bench, operator: Operator, name: str, rounds: int) -> tuple[float, float]:
-    """Return the median milliseconds from asked to ended, and CPU milliseconds for each."""
+    """Return the median milliseconds from creation to end, and CPU milliseconds per separation."""
     took = []
     cpu = cpu_seconds(operator)
     for number in range(rounds):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         made.world.create(f"{name}-{number}", model="nope")
         while made.world.phase(f"{name}-{number}") != "Failed":
             time.sleep(0.002)
-        took.append((time.perf_counter() - begun) * 1000)
+        took.append((time.perf_counter() - started) * 1000)
     return statistics.median(took), (cpu_seconds(operator) - cpu) / rounds * 1000

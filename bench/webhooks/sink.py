@@ -1,9 +1,9 @@
-"""`python -m bench.webhooks.sink PORT`: a consumer that costs little; below `/never` it answers nothing."""
+"""`python -m bench.webhooks.sink PORT`: a cheap webhook consumer that never answers requests below `/never`."""
 
 import asyncio
 import sys
 
-_ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+_RESPONSE = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -18,14 +18,14 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             await reader.readexactly(length)
             if head.startswith(b"POST /never"):
                 await asyncio.sleep(3600)
-            writer.write(_ANSWER)
+            writer.write(_RESPONSE)
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
 
 
 async def _main(port: int) -> None:
-    # every loopback address is a consumer of its own
+    # every loopback address is a separate consumer
     server = await asyncio.start_server(_serve, "0.0.0.0", port)
     async with server:
         await server.serve_forever()

@@ -14,7 +14,7 @@ from typing import Any, Final
 from stemyard_contract.event_types import EventType as EventType
 from stemyard_contract.separationjob import Phase, Stem
 
-SEED_HEADER: Final = "X-Webhook-Signature"
+BODY_SIGNATURE_HEADER: Final = "X-Webhook-Signature"
 ID_HEADER: Final = "webhook-id"
 TIMESTAMP_HEADER: Final = "webhook-timestamp"
 SIGNATURE_HEADER: Final = "webhook-signature"
@@ -120,7 +120,7 @@ def standard_key(secret: str) -> bytes:
     return key
 
 
-def seed_signature(secret: str, body: bytes) -> str:
+def body_signature(secret: str, body: bytes) -> str:
     """Return the value of `X-Webhook-Signature`; the key is the UTF-8 bytes of the whole secret, prefix included."""
     return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
 
@@ -157,7 +157,7 @@ def signed_headers(
     if known:
         signatures = (standard_signature(secret, message_id, timestamp, body) for secret in known)
         headers[SIGNATURE_HEADER] = " ".join(signatures)
-        headers[SEED_HEADER] = seed_signature(known[-1], body)
+        headers[BODY_SIGNATURE_HEADER] = body_signature(known[-1], body)
     return headers
 
 

@@ -1,15 +1,15 @@
-// A consumer with Express and nothing of ours but the protocol: npm ci && WEBHOOK_SECRET=... PORT=8000 node express_consumer.mjs
+// A webhook consumer with Express and the Standard Webhooks library: npm ci && WEBHOOK_SECRET=... PORT=8000 node express_consumer.mjs
 import express from "express";
 import { Webhook, WebhookVerificationError } from "standardwebhooks";
 
 const secret = process.env.WEBHOOK_SECRET;
 // a secret with the prefix whsec_ is base64; any other is its UTF-8 bytes
 const webhooks = secret.startsWith("whsec_") ? new Webhook(secret) : new Webhook(new TextEncoder().encode(secret), { format: "raw" });
-const handled = new Set(); // a table with a unique column, in earnest
+const handled = new Set(); // in production a table with a unique column
 
 const app = express();
 
-// raw: verify the bytes as they came; parsed and dumped anew they may differ
+// raw: verify the exact bytes received; parsed and serialised again they may differ
 app.post("/hook", express.raw({ type: "application/json" }), (request, response) => {
   let payload;
   try {

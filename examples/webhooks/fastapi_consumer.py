@@ -8,14 +8,16 @@ from fastapi import FastAPI, Request, Response
 from stemyard_contract.webhook import ReplayError, VerificationError, verify
 
 SECRET = os.environ["WEBHOOK_SECRET"]
-handled: set[str] = set()  # a table with a unique column, in earnest: retries may come days later, and to any replica
+handled: set[str] = (
+    set()
+)  # in production a table with a unique column: retries may arrive days later, and at any replica
 
 app = FastAPI()
 
 
 @app.post("/hook")
 async def hook(request: Request) -> Response:
-    body = await request.body()  # the bytes as they came; parsed and dumped anew they may differ
+    body = await request.body()  # the exact bytes received; parsed and serialised again they may differ
     try:
         webhook = verify(body, request.headers, SECRET, seen=handled.__contains__)
     except ReplayError:

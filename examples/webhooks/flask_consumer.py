@@ -1,4 +1,4 @@
-"""A consumer with Flask and nothing of ours but the protocol: `pip install flask standardwebhooks`."""
+"""A webhook consumer with Flask and the Standard Webhooks library: `pip install flask standardwebhooks`."""
 
 import os
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from charts.cluster import RESTRICTED
-from charts.helm import HelmError, Release, find_helm, merge
+from charts.helm import Helm, HelmError, Release, merge
 from charts.install import InstallError, install, uninstall
 from localcluster.control_plane import ControlPlane
 from localcluster.errors import ApiRefusedError
@@ -146,7 +146,7 @@ def test_a_second_release_for_the_same_namespace_is_refused(plane: ControlPlane,
             InstallError, match=f'the release "tunes" runs the SeparationJobs of the namespace "{place}"'
         ):
             install(replace(second, values=merge(CASES["demo"], values)), print, timeout=30, wait=False)
-        assert find_helm().status(second) is None
+        assert Helm().status(second) is None
         install_case("demo", place)
     finally:
         uninstall(second)
@@ -154,7 +154,7 @@ def test_a_second_release_for_the_same_namespace_is_refused(plane: ControlPlane,
 
 def test_values_that_are_no_longer_given_fall_back(plane: ControlPlane, place: str) -> None:
     release = install_case("default", place, {"operator": {"replicas": 2}})
-    assert find_helm().given(release) == dict(release.values)
+    assert Helm().user_values(release) == dict(release.values)
     install_case("default", place)
     deployment = plane.api.get(f"/apis/apps/v1/namespaces/{place}/deployments/tunes-operator")
     assert deployment["spec"]["replicas"] == 1
@@ -167,7 +167,7 @@ def test_uninstalling_keeps_separations_and_the_id_and_nothing_else(plane: Contr
     plane.api.post(path, SEPARATION)
     uninstall(release)
     assert [one["metadata"]["name"] for one in plane.api.get(path)["items"]] == ["song"]
-    assert find_helm().status(release) is None
+    assert Helm().status(release) is None
     options = ("get", KINDS, "-n", place, "-l", "app.kubernetes.io/instance=tunes", "-o", "name")
     command = kubectl(plane.kubeconfig, *options)
     left = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
@@ -240,8 +240,8 @@ def test_an_upgrade_from_the_previous_chart_keeps_what_is_there_and_can_be_taken
     assert plane.api.get(path)["metadata"]["uid"] == separation["metadata"]["uid"]
     assert plane.api.get(deployment)["spec"]["template"] != before
 
-    find_helm().rollback(release, timeout=60)
-    assert find_helm().status(release) == "deployed"
+    Helm().rollback(release, timeout=60)
+    assert Helm().status(release) == "deployed"
     assert plane.api.get(deployment)["spec"]["template"] == before
     assert plane.api.get(path)["metadata"]["uid"] == separation["metadata"]["uid"]
 
@@ -265,7 +265,7 @@ def _known(values: Object, defaults: Object) -> Object:
 
 def test_the_notes_say_what_to_type(plane: ControlPlane, place: str) -> None:
     release = install_case("demo", place)
-    notes = find_helm().notes(release)
+    notes = Helm().notes(release)
     for part in (
         f"kubectl -n {place} rollout status deployment/tunes-api deployment/tunes-operator",
         "$STEMYARD_URL/separate-audio",
@@ -277,7 +277,7 @@ def test_the_notes_say_what_to_type(plane: ControlPlane, place: str) -> None:
     ):
         assert part in notes
     install_case("demo", place, {"sources": {"youtube": {"enabled": False}}})
-    notes = find_helm().notes(release)
+    notes = Helm().notes(release)
     assert "YouTube" not in notes
     assert "search_query" not in notes, "it would be refused"
     assert '-d \'{"url": "https://example.com/song.mp3"}\'' in notes
@@ -287,7 +287,7 @@ def test_the_notes_read_address_and_key(plane: ControlPlane, place: str) -> None
     address = {"addresses": [{"type": "Hostname", "address": "node"}, {"type": "InternalIP", "address": "192.0.2.7"}]}
     plane.api.post("/api/v1/nodes", {"metadata": {"name": "node"}, "status": address})
     release = install_case("demo", place)
-    lines = [one.strip() for one in find_helm().notes(release).splitlines() if "export STEMYARD_" in one]
+    lines = [one.strip() for one in Helm().notes(release).splitlines() if "export STEMYARD_" in one]
     program = " ".join(kubectl(plane.kubeconfig))
     script = "\n".join([*(line.replace("kubectl", program) for line in lines), "echo $STEMYARD_URL $STEMYARD_API_KEY"])
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True)
@@ -300,9 +300,9 @@ def test_an_impossible_installation_leaves_nothing(plane: ControlPlane, place: s
     release = Release("tunes", place)
     with pytest.raises(InstallError, match="nowhere to keep stems"):
         install(release, print, timeout=30, wait=False)
-    assert find_helm().status(release) is None
+    assert Helm().status(release) is None
     with pytest.raises(HelmError):
-        find_helm().notes(release)
+        Helm().notes(release)
 
 
 @pytest.mark.parametrize("revisions", [1, 2])
@@ -314,10 +314,10 @@ def test_an_installation_that_was_killed_is_taken_up_again(plane: ControlPlane, 
     interrupted(plane, place, revisions, state)
     said: list[str] = []
     release = Release("tunes", place, values=merge(CASES["default"], WITHOUT_CLAIMS))
-    assert find_helm().status(release) == state
+    assert Helm().status(release) == state
     install(release, said.append, timeout=60, wait=False)
     assert said[0] == f"an earlier run left tunes in state {state}: undoing it"
-    assert find_helm().status(release) == "deployed"
+    assert Helm().status(release) == "deployed"
     assert data(plane, place, INSTALL_ID) == [install_id]
 
 

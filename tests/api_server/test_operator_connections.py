@@ -60,11 +60,11 @@ MIXED = [
 WRONG_CLOCK = """
 from datetime import UTC, datetime, timedelta
 from stemyard_operator.clients import server_clock as clock
-made = clock.Clock.__init__
+made = clock.ServerClock.__init__
 def wrong(self):
     made(self)
     self.own = lambda: datetime.now(UTC) + timedelta(hours={hours})
-clock.Clock.__init__ = wrong
+clock.ServerClock.__init__ = wrong
 from stemyard_operator.__main__ import main
 main()
 """

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from charts.cluster import RESTRICTED
-from charts.helm import Release, find_helm, merge
+from charts.helm import Helm, Release, merge
 from charts.install import install
 from localcluster.control_plane import ControlPlane
 from localcluster.folders import here
@@ -41,7 +41,7 @@ def data(plane: ControlPlane, namespace: str, *names: tuple[str, str]) -> list[O
 
 
 def documents(release: Release) -> list[dict[str, Any]]:
-    return [one for one in yaml.safe_load_all(find_helm().template(release)) if one]
+    return [one for one in yaml.safe_load_all(Helm().template(release)) if one]
 
 
 def dry_run(plane: ControlPlane, namespace: str, objects: Sequence[Object]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import yaml
 
-from charts.helm import CHART, Release, find_helm, merge, read_values
+from charts.helm import CHART, Helm, Release, merge, read_values
 
 Object = Mapping[str, Any]
 
@@ -170,7 +170,7 @@ def release(values: Object, name: str = RELEASE) -> Release:
 
 def render(values: Object) -> list[Object]:
     """Parsed objects, each with the namespace that Helm puts it into."""
-    documents = yaml.safe_load_all(find_helm().template(release(values)))
+    documents = yaml.safe_load_all(Helm().template(release(values)))
     return [_placed(document) for document in documents if document]
 
 

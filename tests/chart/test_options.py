@@ -8,7 +8,7 @@ from functools import reduce
 import pytest
 import yaml
 
-from charts.helm import CHART, find_helm, merge
+from charts.helm import CHART, Helm, merge
 from stemyard_contract.runtime import SECRET_FILES, SECRET_VARIABLES
 from tests.chart.rendered import (
     BUCKET,
@@ -208,7 +208,7 @@ def test_pods_may_be_moved_when_nodes_are_saved() -> None:
 def test_a_deployer_may_keep_a_pod_on_its_node_and_give_it_labels_that_all_have() -> None:
     kept = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
     values = {"commonLabels": {"team": "audio"}, "api": {"podAnnotations": kept, "podLabels": {"team": "front"}}}
-    text = find_helm().template(release(merge(BUCKET, values)))
+    text = Helm().template(release(merge(BUCKET, values)))
     pod = find(render(merge(BUCKET, values)), "Deployment", f"{RELEASE}-api")["spec"]["template"]["metadata"]
     assert kept.items() <= pod["annotations"].items()
     assert pod["labels"]["team"] == "front"
@@ -227,7 +227,7 @@ class OnlyOnce(yaml.SafeLoader):
 
 @every_case
 def test_no_mapping_has_a_key_twice(name: str) -> None:
-    for document in find_helm().template(release(CASES[name])).split("\n---\n"):
+    for document in Helm().template(release(CASES[name])).split("\n---\n"):
         yaml.load(document, OnlyOnce)
 
 

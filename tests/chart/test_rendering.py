@@ -5,9 +5,9 @@ import json
 import pytest
 import yaml
 
-from charts.helm import CHART, find_helm
+from charts import crd
+from charts.helm import CHART, Helm
 from localcluster import tools
-from stemyard_contract import crd
 from stemyard_contract.separationjob import LABEL_STAGE
 from tests.chart import pod_security
 from tests.chart.rendered import (
@@ -49,7 +49,7 @@ every_case = pytest.mark.parametrize("name", CASES)
 
 @every_case
 def test_a_strict_lint_finds_nothing(name: str) -> None:
-    assert find_helm().lint(release(CASES[name])) == []
+    assert Helm().lint(release(CASES[name])) == []
 
 
 @every_case

@@ -1,4 +1,4 @@
-"""Why an installation is not ready yet, in words."""
+"""Why an installation is not ready."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ def test_a_deployment_is_not_ready_before_every_replica_is_new_and_available(sta
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (pod(waiting("ContainerCreating")), "its container is being made"),
+        (pod(waiting("ContainerCreating")), "its container is being created"),
         (pod(waiting("ImagePullBackOff", message="no such image")), "ImagePullBackOff: no such image"),
         (
             pod({**waiting("CrashLoopBackOff"), "lastState": {"terminated": {"exitCode": 2, "message": "API_KEY?\n"}}}),
@@ -59,15 +59,15 @@ def test_a_deployment_is_not_ready_before_every_replica_is_new_and_available(sta
         ),
         (
             pod({"state": {"running": {}}, "restartCount": 2, "lastState": {"terminated": {"exitCode": 137}}}),
-            "restarted 2 times: ended, exit code 137",
+            "restarted 2 times: exited, exit code 137",
         ),
-        (pod({"state": {"terminated": {"exitCode": 1}}}), "it ended with exit code 1"),
-        (pod({"state": {"running": {}}}), "it runs, and its readiness probe has not passed yet"),
+        (pod({"state": {"terminated": {"exitCode": 1}}}), "it exited with code 1"),
+        (pod({"state": {"running": {}}}), "it is running, but not ready"),
         (
             pod(conditions=[{"type": "PodScheduled", "status": "False", "message": "0/1 nodes: no memory"}]),
-            "no node takes it: 0/1 nodes: no memory",
+            "it cannot be scheduled: 0/1 nodes: no memory",
         ),
-        (pod(), "it waits for its node"),
+        (pod(), "it waits to be scheduled"),
         (pod(ready="True"), None),
     ],
 )
@@ -79,10 +79,10 @@ def test_the_reason_of_a_deployment_is_that_of_its_own_pods() -> None:
     stranger = {**pod(waiting("ImagePullBackOff")), "metadata": {"name": "x", "labels": {"app": "other"}}}
     assert rollout([deployment()], [stranger]) == {"api": "no pod yet"}
     assert rollout([deployment()], [stranger, pod(waiting("ContainerCreating"))]) == {
-        "api": "its container is being made"
+        "api": "its container is being created"
     }
 
 
-def test_refused_pods_are_told() -> None:
+def test_refused_pods_are_reported() -> None:
     condition = {"type": "ReplicaFailure", "status": "True", "message": "violates PodSecurity"}
     assert rollout([deployment(conditions=[condition])], []) == {"api": "violates PodSecurity"}

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from charts.described_values import UndescribedValueError, Value, read_values
+from charts.described_values import AnnotationError, UndescribedValueError, Value, read_values
 from charts.generate import CHART, generated, with_table
 from charts.helm import HelmError, ValuesFileError, merge
 from charts.helm import read_values as read_values_files
+from charts.values_schema import UnknownTypeError, values_schema
 from tests.chart.rendered import BUCKET, Object, environment, render, schema
 
 GONE: Object = {"objectStore": {"cloudflareAccountId": None, "existingSecret": None}}
@@ -64,6 +65,37 @@ def test_a_value_without_a_comment_is_refused() -> None:
 def test_comments_become_descriptions() -> None:
     [top] = read_values("# Top.\na:\n  # One line,\n  # and another.\n  b: [x]\n")
     assert list(top.leaves()) == [Value(("a", "b"), ["x"], "One line, and another.")]
+
+
+def test_a_schema_comment_adds_to_what_the_default_says() -> None:
+    [top] = read_values("# Top.\n# @schema {$ref: port, minimum: 1024}\na: 8080\n")
+    assert (top.description, top.schema) == ("Top.", {"$ref": "port", "minimum": 1024})
+    assert values_schema([top], "Values")["properties"]["a"] == {
+        "description": "Top.",
+        "type": "integer",
+        "minimum": 1024,
+        "maximum": 65535,
+    }
+
+
+def test_a_mapping_with_a_schema_comment_is_one_value() -> None:
+    [top] = read_values("# Top.\n# @schema {$ref: resources}\na:\n  limits: {memory: 1Gi}\n")
+    assert [leaf.name for leaf in top.leaves()] == ["a"]
+
+
+def test_a_schema_comment_that_is_no_mapping_is_refused() -> None:
+    with pytest.raises(AnnotationError, match="a: '@schema port' is not a YAML mapping"):
+        read_values("# Top.\n# @schema port\na: 1\n")
+
+
+def test_a_schema_comment_without_a_description_is_refused() -> None:
+    with pytest.raises(UndescribedValueError, match="a: write a comment"):
+        read_values("# @schema {minimum: 1}\na: 1\n")
+
+
+def test_an_unknown_type_in_a_schema_comment_is_refused() -> None:
+    with pytest.raises(UnknownTypeError, match="a: there is no type 'prot'"):
+        values_schema(read_values("# Top.\n# @schema {items: {$ref: prot}}\na: []\n"), "Values")
 
 
 def test_a_readme_without_its_marks_is_refused() -> None:
@@ -147,7 +179,7 @@ def test_the_schema_refuses(name: str, value: object) -> None:
         ),
         ({"store": {"enabled": True}}, "objectStore.endpoint or objectStore.cloudflareAccountId names another"),
         ({"objectStore": {"accessKeyId": "a", "secretAccessKey": "b"}}, "objectStore.existingSecret and"),
-        ({"objectStore": {"existingSecret": "", "accessKeyId": "a"}}, "go together"),
+        ({"objectStore": {"existingSecret": "", "accessKeyId": "a"}}, "are required together"),
         ({"redis": {"url": "redis://r"}}, "set valkey.enabled=false"),
         ({"valkey": {"enabled": False}}, "no Redis: set redis.url or redis.existingSecret"),
         (
@@ -197,22 +229,28 @@ def test_the_schema_refuses(name: str, value: object) -> None:
         ),
         (
             {"models": {"claim": "c", "image": "i", "cache": {"enabled": True}}},
-            "models.claim and models.image and models.cache.enabled each say",
+            "models.claim and models.image and models.cache.enabled are mutually exclusive",
         ),
-        ({"models": {"default": "htdemucs"}}, "names htdemucs, and no released image holds its weights"),
+        ({"models": {"default": "htdemucs"}}, "names htdemucs, but no released image contains its weights"),
         ({"rebuild": {"enabled": True}}, "install.id is empty"),
         (
             {"webhooks": {"endpoints": [{"name": "crm", "url": f"https://{host}.example.com"} for host in "ab"]}},
-            'webhooks.endpoints has two named "crm"',
+            'webhooks.endpoints has two entries named "crm"',
         ),
         (
             {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
-            "would have every pod scraped twice; keep one",
+            "would scrape every pod twice; keep one",
         ),
         ({"maxActivePerNamespace": 2}, "maxActivePerNamespace 2 is more than maxActive 1"),
         ({"operator": {"retry": {"baseSeconds": 400}}}, "operator.retry.baseSeconds 400 is more than"),
-        ({"operator": {"podDisruptionBudget": {"maxUnavailable": 0}}}, "keeps every node with one of its pods"),
-        ({"api": {"podDisruptionBudget": {"maxUnavailable": "0%"}}}, "api.podDisruptionBudget.maxUnavailable=0% keeps"),
+        (
+            {"operator": {"podDisruptionBudget": {"maxUnavailable": 0}}},
+            "blocks the drain of every node with one of its pods",
+        ),
+        (
+            {"api": {"podDisruptionBudget": {"maxUnavailable": "0%"}}},
+            "api.podDisruptionBudget.maxUnavailable=0% blocks",
+        ),
         (
             {"commonLabels": {"app.kubernetes.io/name": "x"}},
             "commonLabels sets app.kubernetes.io/name, which the chart",
@@ -226,16 +264,16 @@ def test_the_schema_refuses(name: str, value: object) -> None:
         ({"api": {"extraVolumes": [{"name": "tmp", "emptyDir": {}}]}}, 'api.extraVolumes has a volume named "tmp"'),
         (
             {"operator": {"extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}]}},
-            'operator.extraVolumeMounts mounts "ca", which no volume is called',
+            'operator.extraVolumeMounts mounts "ca", but there is no volume of that name',
         ),
         (
             {"fetch": {"extraVolumes": [{"name": "work", "configMap": "c", "mountPath": "/c"}]}},
             'fetch.extraVolumes has a volume named "work"',
         ),
-        ({"profiles": {"gpu": {"queueName": "team"}}}, "profiles.gpu names a queue of Kueue, but kueue.enabled=false"),
+        ({"profiles": {"gpu": {"queueName": "team"}}}, "profiles.gpu names a Kueue queue, but kueue.enabled=false"),
         (
             {"profiles": {"gpu": {"fetch": {"gpu": {"resource": "nvidia.com/gpu"}}}}},
-            "ask for it in profiles.gpu.separate",
+            "request it in profiles.gpu.separate",
         ),
         ({"profiles": {"gpu": {"separate": {"device": "cpu"}}}}, "profiles.gpu.separate.device=cpu leaves the GPU"),
         (
@@ -255,7 +293,10 @@ def test_the_schema_refuses(name: str, value: object) -> None:
             {"sources": {"youtube": {"pauses": {"beforeDownload": 10, "beforeDownloadMax": 5}}}},
             "beforeDownloadMax 5 is less than beforeDownload 10",
         ),
-        ({"api": {"insecureDev": True, "resultSharing": "per-key"}}, "api.resultSharing=per-key tells callers apart"),
+        (
+            {"api": {"insecureDev": True, "resultSharing": "per-key"}},
+            "api.resultSharing=per-key requires API keys, but api.insecureDev=true",
+        ),
         ({"api": {"existingSecret": "tunes-api"}}, "api.existingSecret is tunes-api, the name of the chart's own"),
         (
             {"objectStore": {"existingSecret": "tunes-object-store"}},
@@ -267,7 +308,7 @@ def test_the_schema_refuses(name: str, value: object) -> None:
         ),
         (
             {"operator": {"extraEnv": [{"name": "WORKER_CONCURRENCY", "value": "4"}]}},
-            "operator.extraEnv sets WORKER_CONCURRENCY, which is what maxActive is for",
+            "operator.extraEnv sets WORKER_CONCURRENCY, which maxActive sets",
         ),
         ({"fetch": {"maxActivePerHost": 5}}, "fetch.maxActivePerHost 5 is more than maxActiveFetch 4"),
         ({"helmTest": {"model": "htdemucs"}}, 'helmTest.model "htdemucs" is not in models.enabled'),
@@ -281,19 +322,19 @@ def test_the_schema_refuses(name: str, value: object) -> None:
         ),
         (
             {"operator": {"extraEnv": [{"name": "MAX_ACTIVE", "value": "4"}]}},
-            "operator.extraEnv sets MAX_ACTIVE, which is what maxActive is for; set that instead",
+            "operator.extraEnv sets MAX_ACTIVE, which maxActive sets; set that instead",
         ),
         (
             {"api": {"extraEnv": [{"name": "CORS_ALLOWED_ORIGINS", "value": "https://app.example.com"}]}},
-            "api.extraEnv sets CORS_ALLOWED_ORIGINS, which is what api.corsAllowedOrigins is for",
+            "api.extraEnv sets CORS_ALLOWED_ORIGINS, which api.corsAllowedOrigins sets",
         ),
         (
             {"api": {"extraEnv": [{"name": "R2_BUCKET", "value": "songs"}]}},
-            "api.extraEnv sets R2_BUCKET, which is what objectStore.bucket is for",
+            "api.extraEnv sets R2_BUCKET, which objectStore.bucket sets",
         ),
         (
             {"api": {"extraEnv": [{"name": "PORT", "value": "80"}]}},
-            "api.extraEnv sets PORT, which the chart itself decides; leave it out",
+            "api.extraEnv sets PORT, which the chart sets; remove it",
         ),
         ({"api": {"extraEnv": [{"name": "A", "value": "1"}] * 2}}, "api.extraEnv sets A twice; keep one"),
         ({"models": {"enabled": ["htdemucs"]}}, 'models.default "spleeter-2stems" is not in models.enabled'),

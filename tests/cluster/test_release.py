@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from charts.helm import Release, find_helm, merge
+from charts.helm import Helm, Release, merge
 from charts.install import install
 from demo.separation import follow, submit
 from stemyard_contract.failures import FailureCode
@@ -22,11 +22,11 @@ from tests.cluster.test_faults import jobs_of, until
 def release_of(system: System) -> Release:
     """The release as it is installed."""
     release = Release(system.namespace, system.namespace)
-    return replace(release, values=find_helm().given(release))
+    return replace(release, values=Helm().user_values(release))
 
 
 def test_helm_test_separates_its_clip(system: System) -> None:
-    said = find_helm().test(release_of(system), timeout=600)
+    said = Helm().test(release_of(system), timeout=600)
     assert "passed" in said
 
 

@@ -43,7 +43,7 @@ def test_the_clip_becomes_two_stems_of_its_length(clip_job: dict[str, object], t
     assert si_sdr(source, vocals + instrumental) > 20
 
 
-def test_the_job_tells_what_the_seed_promises(clip_job: dict[str, object]) -> None:
+def test_the_job_has_all_fields_of_the_original_service(clip_job: dict[str, object]) -> None:
     assert clip_job["status"] == "completed"
     assert clip_job["progress"] == 100
     created, started, ended = (float(str(clip_job[key])) for key in ("created_at", "started_at", "ended_at"))

@@ -1,4 +1,4 @@
-"""Webhooks: bodies as the seed has them, and signatures that its consumers and Standard Webhooks' both accept."""
+"""Webhooks: the original service's bodies, and signatures that its consumers and Standard Webhooks accept."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ BODY = webhook.completed_body(
 
 
 def verify_webhook(payload_str: str, signature: str, secret: str) -> bool:
-    """The function that the seed's documentation gives its consumers, letter for letter."""
+    """The function that the original service's documentation gives its consumers, to the letter."""
     expected = hmac.new(secret.encode("utf-8"), payload_str.encode("utf-8"), hashlib.sha256).hexdigest()
     return hmac.compare_digest(expected, signature.replace("sha256=", ""))
 
@@ -44,7 +44,7 @@ SUCCESS = (
 FAILURE = '{"status": "failed", "track_id": "TRACK", "error": "No \\u266a", "progress": 0, "created_at": 1234567890.0}'
 
 
-def test_the_bodies_are_the_seeds() -> None:
+def test_the_bodies_are_those_of_the_original_service() -> None:
     assert BODY.decode() == SUCCESS.replace("TRACK", TRACK)
     assert webhook.failed_body(TRACK, "No ♪", 1234567890.0).decode() == FAILURE.replace("TRACK", TRACK)
 
@@ -68,7 +68,7 @@ def test_an_id_is_of_track_run_event_and_target() -> None:
 
 
 @pytest.mark.parametrize("secret", [PLAIN, STANDARD, "short"])
-def test_the_seeds_consumer_verifies(secret: str) -> None:
+def test_a_consumer_of_the_original_service_verifies(secret: str) -> None:
     signature = headers(secret)["X-Webhook-Signature"]
     assert signature.startswith("sha256=")
     assert verify_webhook(BODY.decode(), signature, secret)
@@ -82,7 +82,7 @@ def test_the_standard_library_verifies(secret: str, consumer: Webhook) -> None:
         consumer.verify(BODY + b" ", headers(secret))
 
 
-def test_while_secrets_rotate_both_verify_and_the_seeds_header_has_the_older() -> None:
+def test_while_secrets_rotate_both_verify_and_the_body_signature_is_the_older() -> None:
     sent = headers("new", "old")
     for secret in ("new", "old"):
         assert Webhook(secret.encode()).verify(BODY, sent)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from localcluster.choice import Kind, choose, complaints
+from localcluster.choice import Kind, choose, missing_prerequisites
 from localcluster.errors import MissingPrerequisiteError
 from localcluster.machine import Facts
 
@@ -54,15 +54,15 @@ def test_elsewhere_one_sentence_says_what_to_do(facts: Facts, advice: str) -> No
     assert advice in sentence
     assert sentence.startswith("Install Docker and start it")
     assert sentence.count("\n") == 0
-    assert complaints(facts) == [sentence]
+    assert missing_prerequisites(facts) == [sentence]
 
 
 def test_a_machine_without_apt_that_has_everything_is_good() -> None:
     facts = replace(BARE_DEBIAN, has_apt=False, missing_packages=())
     assert choose(facts) is Kind.LOCAL
-    assert complaints(facts) == []
+    assert missing_prerequisites(facts) == []
 
 
 def test_packages_still_to_come_are_named() -> None:
-    (sentence,) = complaints(BARE_DEBIAN)
+    (sentence,) = missing_prerequisites(BARE_DEBIAN)
     assert "apt-get install runc buildah" in sentence

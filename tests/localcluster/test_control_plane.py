@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from localcluster.control_plane import ControlPlane
-from localcluster.daemon import marked
+from localcluster.daemon import processes_of
 from localcluster.errors import ApiRefusedError
 from localcluster.identities import Identities
 from localcluster.kube_api import KubeApi
@@ -21,7 +21,7 @@ def test_two_run_at_once_each_with_its_own_objects(tmp_path: Path) -> None:
         with pytest.raises(ApiRefusedError) as caught:
             two.api.get("/api/v1/namespaces/default/configmaps/x")
         assert caught.value.status == 404
-    assert marked(tmp_path) == []
+    assert processes_of(tmp_path) == []
 
 
 def test_objects_are_there_again_after_a_stop(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localcluster.daemon import Daemon, end, marked, start_time
+from localcluster.daemon import Daemon, processes_of, start_time, terminate
 from localcluster.errors import NotReadyError
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")
@@ -55,18 +55,18 @@ def test_a_damaged_pid_file_counts_as_not_running(sleeper: Daemon, content: str)
 def test_a_process_without_its_pid_file_is_found_by_its_mark(sleeper: Daemon, tmp_path: Path) -> None:
     pid = sleeper.start()
     sleeper.pid_file.unlink()
-    assert marked(tmp_path) == [pid]
-    assert marked(tmp_path.parent) == [pid], "a mark below the folder counts"
-    assert marked(tmp_path / "other") == []
-    end([pid], grace=1.0)
-    assert marked(tmp_path) == []
+    assert processes_of(tmp_path) == [pid]
+    assert processes_of(tmp_path.parent) == [pid], "a mark below the folder counts"
+    assert processes_of(tmp_path / "other") == []
+    terminate([pid], grace=1.0)
+    assert processes_of(tmp_path) == []
 
 
 def test_one_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
     daemon = Daemon("stubborn", STUBBORN, tmp_path)
     pid = daemon.start()
     while not daemon.log.read_bytes():
-        daemon.require()
+        daemon.check_running()
     daemon.stop(grace=0.1)
     assert start_time(pid) is None
 
@@ -77,4 +77,4 @@ def test_one_that_dies_is_reported_with_its_last_words(tmp_path: Path) -> None:
     while daemon.pid() is not None:
         pass
     with pytest.raises(NotReadyError, match="no such flag"):
-        daemon.require()
+        daemon.check_running()

@@ -8,12 +8,12 @@ import pytest
 from localcluster import oci
 from localcluster.errors import LocalClusterError
 from localcluster.image_store import ImageStore
-from localcluster.room import Room
+from localcluster.namespaces import Namespaces
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> ImageStore:
-    return ImageStore(Room(tmp_path / "node", Path("/bin/true")))
+    return ImageStore(Namespaces(tmp_path / "node", Path("/bin/true")))
 
 
 def test_a_file_that_is_no_archive(store: ImageStore, tmp_path: Path) -> None:

@@ -118,10 +118,10 @@ def test_down_twice_deletes_once(machine: Path) -> None:
 def test_images_are_built_by_docker_and_loaded(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["up"])
     capsys.readouterr()
-    build = ["build-image", "--file", "api/Dockerfile", "--tag", "localhost/x:1", "--target", "cpu"]
+    build = ["build-image", "--file", "images/Dockerfile", "--tag", "localhost/x:1", "--target", "cpu"]
     assert cli.main([*build, "--context", ".", "--build-arg", "A=b c"]) == 0
     [built] = [line for line in calls(machine) if line.startswith("docker build ")]
-    assert built.endswith(" --file api/Dockerfile --tag localhost/x:1 --target cpu --build-arg A=b c .")
+    assert built.endswith(" --file images/Dockerfile --tag localhost/x:1 --target cpu --build-arg A=b c .")
     assert "kind load docker-image localhost/x:1 --name stemyard" in calls(machine)
     assert capsys.readouterr().out == "sha256:abc\n"
 

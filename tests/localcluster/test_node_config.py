@@ -10,7 +10,7 @@ from localcluster.addresses import Plan
 PLAN = Plan("10.88.0.0/16", "10.96.0.0/16", mtu=1400)
 
 
-def test_containerd_keeps_everything_in_its_folder_or_its_room() -> None:
+def test_containerd_keeps_everything_in_its_folder_or_its_namespaces() -> None:
     config = tomllib.loads(node_config.containerd(Path('/state/"odd" folder'), Path("/usr/lib/cni")))
     assert config["root"] == '/state/"odd" folder/containerd'
     assert config["state"].startswith("/run/containerd")

@@ -1,16 +1,16 @@
-"""Steps that run at once."""
+"""Steps in parallel and in sequence."""
 
 import threading
 
 import pytest
 
 from localcluster.errors import CommandFailedError
-from localcluster.steps import in_turn, together
+from localcluster.steps import run_parallel, sequence
 
 
 def test_steps_really_run_at_the_same_time() -> None:
     meeting = threading.Barrier(2, timeout=10)
-    together(meeting.wait, meeting.wait)
+    run_parallel(meeting.wait, meeting.wait)
 
 
 def test_an_error_is_raised_after_the_others_are_done() -> None:
@@ -25,16 +25,16 @@ def test_an_error_is_raised_after_the_others_are_done() -> None:
         done.set()
 
     with pytest.raises(CommandFailedError, match="no network"):
-        together(fail, finish)
+        run_parallel(fail, finish)
     assert done.is_set()
 
 
-def test_steps_in_turn_keep_their_order_and_stop_at_the_first_error() -> None:
+def test_steps_sequence_keep_their_order_and_stop_at_the_first_error() -> None:
     seen: list[int] = []
 
     def fail() -> None:
         raise CommandFailedError("x")
 
     with pytest.raises(CommandFailedError):
-        in_turn(lambda: seen.append(1), lambda: seen.append(2), fail, lambda: seen.append(3))()
+        sequence(lambda: seen.append(1), lambda: seen.append(2), fail, lambda: seen.append(3))()
     assert seen == [1, 2]

@@ -10,7 +10,11 @@ from charts.helm import CHART, merge
 from tests.chart.rendered import BUCKET, Object, render
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "charts/stemyard/README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "charts/stemyard/README.md")),
+    *(ROOT / part / "README.md" for part in ("api", "contract", "operator", "separator-image")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
 MADE_LATER = {"tests/separator/corpus/"}
 """Folders that appear when something is found."""
 

@@ -1,4 +1,4 @@
-"""What is left out of the images is nothing that a part imports or opens."""
+"""No file that is removed from the images is imported or opened by a part."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ print(json.dumps(sorted(opened | files)))
 
 
 def touched(part: str) -> set[Path]:
-    """Files that a part imports and opens when all of it is imported and its clients are made."""
+    """Files that a part imports and opens when all its modules are imported and its clients are created."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, part], capture_output=True, text=True, timeout=120, check=True
     )
@@ -60,7 +60,7 @@ def test_what_weighs_most_is_removed() -> None:
     removed = {path.relative_to(PACKAGES).as_posix() for path in unused(PACKAGES)}
     assert "kubernetes/aio/client/models/v1_pod.py" in removed
     assert "botocore/data/ec2/2016-11-15/service-2.json.gz" in removed
-    assert not any("dist-info" in name for name in removed), "what is installed has to stay known"
+    assert not any("dist-info" in name for name in removed), "the metadata of installed packages is kept"
 
 
 def test_compiled_files_go_with_their_sources(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,4 +87,4 @@ def test_compiled_files_go_with_their_sources(tmp_path: Path, capsys: pytest.Cap
         "kubernetes/aio/client/api/__pycache__/__init__.cpython-311.pyc",
         "stemyard_api/tests/kept.py",
     ]
-    assert capsys.readouterr().out == "removed 2 MiB that nothing uses\n"
+    assert capsys.readouterr().out == "removed 2 MiB of unused files\n"

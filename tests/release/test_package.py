@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from charts.helm import Release, find_helm
+from charts.helm import Helm, Release
 from charts.package import PackageError, package, pinned
 from charts.release_notes import NoNotesError, notes
 from tests.chart.rendered import BUCKET, RELEASE, container, environment
@@ -25,7 +25,7 @@ def chart(tmp_path: Path) -> Path:
 
 
 def test_images_are_pinned_and_the_rest_follows_the_version(chart: Path) -> None:
-    rendered = find_helm().template(Release(RELEASE, "songs", chart, BUCKET))
+    rendered = Helm().template(Release(RELEASE, "songs", chart, BUCKET))
     objects = [one for one in yaml.safe_load_all(rendered) if one]
     assert container(objects, "api")["image"] == f"ghcr.io/stemyard/api@{DIGESTS['api']}"
     assert container(objects, "operator")["image"] == "ghcr.io/stemyard/operator:1.2.0"
@@ -36,7 +36,7 @@ def test_images_are_pinned_and_the_rest_follows_the_version(chart: Path) -> None
 
 def test_the_packed_chart_is_whole_and_has_nothing_of_the_demo(chart: Path) -> None:
     assert DIGESTS["api"] in (chart / "values.yaml").read_text()
-    assert find_helm().lint(Release(RELEASE, "songs", chart, BUCKET)) == []
+    assert Helm().lint(Release(RELEASE, "songs", chart, BUCKET)) == []
     assert not (chart / "values-demo.yaml").exists()
     assert (chart / "files/test/clip.mp3").exists()
 

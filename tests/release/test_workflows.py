@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from charts.helm import CHART
-from demo.images import IMAGES
+from demo.images import DOCKERFILE, IMAGES
 from localcluster.binaries import go_program
 from localcluster.folders import here
 
@@ -66,10 +66,11 @@ def test_a_release_builds_every_image_of_the_chart() -> None:
         assert own[name]["repository"].endswith(f"/{one['name']}")
     for image in IMAGES:
         one = built[image.chart_name]
-        assert (one["dockerfile"], one["target"]) == (image.dockerfile, image.target)
+        assert one["target"] == image.target
         # what is tested is what is released: the weights as well
         assert one.get("models", "") == dict(image.arguments).get("BAKE_MODELS", "")
     [build] = [one for one in workflow("release")["jobs"]["image"]["steps"] if one.get("id") == "build"]
+    assert (build["with"]["file"], build["with"]["target"]) == (DOCKERFILE, "${{ matrix.target }}")
     assert "BAKE_MODELS=${{ matrix.models }}" in build["with"]["build-args"].splitlines()
 
 
@@ -94,14 +95,43 @@ def test_images_come_with_sbom_provenance_and_signature() -> None:
     assert any("cosign sign --yes" in script for script in scripts("release"))
 
 
-@pytest.mark.parametrize("path", [image.dockerfile for image in IMAGES])
-def test_images_run_as_nobody_from_a_base_that_can_be_pinned(path: str) -> None:
-    lines = (ROOT / path).read_text().splitlines()
-    assert "USER 65532:65532" in lines
-    bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
-    stages = [line.split()[3] for line in lines if line.startswith("FROM ") and " AS " in line]
-    assert all(base == "${BASE_IMAGE}" or base in stages for base in bases)
-    assert any(line.startswith("LABEL org.opencontainers.image.title") for line in lines)
+def stages() -> dict[str, tuple[str, list[str]]]:
+    """The Dockerfile's stages by name: what each is built from, and its lines."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for line in (ROOT / DOCKERFILE).read_text().splitlines():
+        if line.startswith("FROM "):
+            _, base, _, name = line.split()
+            lines: list[str] = []
+            found[name] = (base, lines)
+        elif found:
+            lines.append(line)
+    return found
+
+
+def lines_of(target: str) -> list[str]:
+    """The lines of a stage and of those that it is built from."""
+    if target == "${BASE_IMAGE}":
+        return []
+    base, lines = stages()[target]
+    return [*lines_of(base), *lines]
+
+
+@pytest.mark.parametrize("target", ["api", "operator", "cpu", "cuda"])
+def test_images_run_as_nobody_from_a_base_that_can_be_pinned(target: str) -> None:
+    lines = lines_of(target)
+    assert [line for line in lines if line.startswith("USER ")] == ["USER 65532:65532"]
+    assert any("org.opencontainers.image.title=" in line for line in lines)
+    for label in ("source", "licenses", "version", "revision"):
+        assert any(f"org.opencontainers.image.{label}=" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("target", "folder"),
+    [("api", "api"), ("operator", "operator"), ("cpu", "separator-image"), ("cuda", "separator-image")],
+)
+def test_a_part_s_stage_copies_only_the_contract_and_its_own_folder(target: str, folder: str) -> None:
+    copied = [line.split()[1] for line in lines_of(f"build-{target}") if line.startswith("COPY ")]
+    assert copied == ["pyproject.toml", "contract", folder, "images/slim.py"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

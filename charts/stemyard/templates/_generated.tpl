@@ -1,18 +1,18 @@
 {{/*
-Values made once: given ones win, then what the cluster already holds, then a random one. Remembered for the rest of
-the rendering, so that every file that names one, and every checksum, sees the same.
+Values generated once: a given value takes precedence, then the one in the cluster, then a random one. It is cached during
+rendering, so that every file and every checksum that uses it gets the same value.
 */}}
 
-{{- define "stemyard.remembered" -}}
+{{- define "stemyard.cached" -}}
 {{- $root := index . 0 -}}
 {{- $name := index . 1 -}}
-{{- if not (hasKey $root.Values "remembered") -}}
-{{- $_ := set $root.Values "remembered" dict -}}
+{{- if not (hasKey $root.Values "cached") -}}
+{{- $_ := set $root.Values "cached" dict -}}
 {{- end -}}
-{{- if not (hasKey $root.Values.remembered $name) -}}
-{{- $_ := set $root.Values.remembered $name (index . 2) -}}
+{{- if not (hasKey $root.Values.cached $name) -}}
+{{- $_ := set $root.Values.cached $name (index . 2) -}}
 {{- end -}}
-{{- get $root.Values.remembered $name -}}
+{{- get $root.Values.cached $name -}}
 {{- end }}
 
 {{/* A value of one of the chart's Secrets. Takes a list: the root, the Secret's suffix, the key, the given value, the length. */}}
@@ -20,18 +20,18 @@ the rendering, so that every file that names one, and every checksum, sees the s
 {{- $root := index . 0 -}}
 {{- $data := (lookup "v1" "Secret" $root.Release.Namespace (include "stemyard.name" (list $root (index . 1)))).data | default dict -}}
 {{- $found := get $data (index . 2) | b64dec -}}
-{{- include "stemyard.remembered" (list $root (printf "%s/%s" (index . 1) (index . 2)) (index . 3 | default $found | default (randAlphaNum (index . 4)))) -}}
+{{- include "stemyard.cached" (list $root (printf "%s/%s" (index . 1) (index . 2)) (index . 3 | default $found | default (randAlphaNum (index . 4)))) -}}
 {{- end }}
 
-{{/* The id of this installation. */}}
+{{/* The installation id. */}}
 {{- define "stemyard.installId" -}}
 {{- $data := (lookup "v1" "ConfigMap" .Release.Namespace (include "stemyard.name" (list . "install"))).data | default dict -}}
 {{- $found := get $data "installId" -}}
 {{- $given := .Values.install.id -}}
 {{- if and $given $found (ne $given $found) -}}
-{{- fail (printf "install.id: this release already has the id %q, and all its objects lie below it; leave install.id empty or delete the ConfigMap %s" $found (include "stemyard.name" (list . "install"))) -}}
+{{- fail (printf "install.id: this release already has the id %q, which prefixes all its objects; leave install.id empty or delete the ConfigMap %s" $found (include "stemyard.name" (list . "install"))) -}}
 {{- end -}}
-{{- include "stemyard.remembered" (list . "installId" ($given | default $found | default (randAlphaNum 16 | lower))) -}}
+{{- include "stemyard.cached" (list . "installId" ($given | default $found | default (randAlphaNum 16 | lower))) -}}
 {{- end }}
 
 {{- define "stemyard.redisUrl" -}}

@@ -1,8 +1,8 @@
-{{/* Names, labels and addresses: what every object is called and how pods call each other. */}}
+{{/* Names, labels and addresses. */}}
 
 {{/*
-Base of every object's name. Jobs and Services add a suffix, so 40 characters at most. Every template begins with a
-name: here what cannot work is said before any of them trips over it.
+Base of every object's name; at most 40 characters, since Jobs and Services add a suffix. Every template uses it first, so
+the values are validated here, before a template fails on them.
 */}}
 {{- define "stemyard.fullname" -}}
 {{- include "stemyard.validate" . -}}
@@ -14,7 +14,7 @@ name: here what cannot work is said before any of them trips over it.
 {{- printf "%s-%s" (include "stemyard.fullname" (index . 0)) (index . 1) -}}
 {{- end }}
 
-{{/* Labels that select one component's pods; they never change. Takes a list: the root, the component. */}}
+{{/* Selector labels of one component's pods, which never change. Takes a list: the root, the component. */}}
 {{- define "stemyard.selectorLabels" -}}
 app.kubernetes.io/name: {{ (index . 0).Chart.Name }}
 app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
@@ -33,7 +33,7 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 {{- end }}
 {{- end }}
 
-{{/* Watched namespaces as a JSON list, sorted and each once. */}}
+{{/* Watched namespaces as a sorted JSON list without duplicates. */}}
 {{- define "stemyard.watchNamespaces" -}}
 {{- .Values.watchNamespaces | default (list .Release.Namespace) | uniq | sortAlpha | toJson -}}
 {{- end }}
@@ -64,12 +64,12 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 {{- end -}}
 {{- end }}
 
-{{/* Region that requests to the object store are signed for. */}}
+{{/* Region of the signatures of object store requests. */}}
 {{- define "stemyard.storeRegion" -}}
 {{- .Values.objectStore.region | default (ternary "us-east-1" "auto" .Values.store.enabled) -}}
 {{- end }}
 
-{{/* Names of the Secrets that hold credentials: the deployer's own or the chart's. */}}
+{{/* Names of the Secrets with credentials: the deployer's or the chart's. */}}
 {{- define "stemyard.apiSecret" -}}
 {{- .Values.api.existingSecret | default (include "stemyard.name" (list . "api")) -}}
 {{- end }}

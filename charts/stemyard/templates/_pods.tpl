@@ -1,6 +1,6 @@
 {{/* Parts of pods: images, security contexts, scheduling. */}}
 
-{{/* Reference of an image. Takes a list: the root, the image's values, the tag when none is given. */}}
+{{/* Reference of an image. Takes a list: the root, the image's values, the default tag. */}}
 {{- define "stemyard.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := index . 1 -}}
@@ -20,7 +20,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* What every pod of the chart has in common. Takes a list: the root, the component's values. */}}
+{{/* Pod spec fields that every pod of the chart has. Takes a list: the root, the component's values. */}}
 {{- define "stemyard.podBasics" -}}
 enableServiceLinks: false
 securityContext:
@@ -59,7 +59,7 @@ affinity:
 {{ mergeOverwrite (include "stemyard.labels" . | fromYaml) (index . 2).podLabels | toYaml }}
 {{- end }}
 
-{{/* Annotation: what the pod keeps on its node is temporary, or a volume, or nothing. Takes the component's values. */}}
+{{/* Annotation that lets the cluster autoscaler evict the pod, whose local data is temporary. Takes the component's values. */}}
 {{- define "stemyard.safeToEvict" -}}
 {{- $name := "cluster-autoscaler.kubernetes.io/safe-to-evict" -}}
 {{- if not (hasKey .podAnnotations $name) -}}
@@ -67,7 +67,7 @@ affinity:
 {{- end -}}
 {{- end }}
 
-{{/* Spread of a component's pods, so that neither a node nor a zone takes all of them. Takes the same list. */}}
+{{/* Topology spread constraints over zones and nodes. Takes a list: the root, the component, its values. */}}
 {{- define "stemyard.spread" -}}
 {{- $selector := dict "labelSelector" (dict "matchLabels" (include "stemyard.selectorLabels" . | fromYaml)) -}}
 {{- $soft := dict "maxSkew" 1 "whenUnsatisfiable" "ScheduleAnyway" -}}
@@ -79,7 +79,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
-{{/* Bounds how many of a component's pods may be gone at once. Takes a list: the root, the component, its values. */}}
+{{/* PodDisruptionBudget of a component. Takes a list: the root, the component, its values. */}}
 {{- define "stemyard.podDisruptionBudget" -}}
 apiVersion: policy/v1
 kind: PodDisruptionBudget
@@ -89,14 +89,14 @@ metadata:
     {{- include "stemyard.labels" . | nindent 4 }}
 spec:
   maxUnavailable: {{ (index . 2).podDisruptionBudget.maxUnavailable }}
-  # A pod that does not work keeps no node from being drained.
+  # An unhealthy pod does not block the drain of its node.
   unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:
       {{- include "stemyard.selectorLabels" . | nindent 6 }}
 {{- end }}
 
-{{/* Replicas of the API that limits counted by each are shared out among. */}}
+{{/* Number of API replicas that per-replica limits are divided by. */}}
 {{- define "stemyard.apiReplicas" -}}
 {{- ternary .Values.api.autoscaling.minReplicas (max 1 .Values.api.replicas) .Values.api.autoscaling.enabled -}}
 {{- end }}
@@ -109,7 +109,7 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* Hash of rendered files, as a pod annotation that rolls the pods when one changes. Takes a list: the root, paths below templates/. */}}
+{{/* Hash of rendered files, for a pod annotation that restarts the pods when one changes. Takes a list: the root, paths below templates/. */}}
 {{- define "stemyard.checksum" -}}
 {{- $root := index . 0 -}}
 {{- $text := "" -}}

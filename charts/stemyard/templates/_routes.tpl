@@ -1,4 +1,4 @@
-{{/* How clients outside the cluster reach a component. Each takes a list: the root, the component, its values. */}}
+{{/* Routes from outside the cluster to a component. Each takes a list: the root, the component, its values. */}}
 
 {{- define "stemyard.ingress" -}}
 {{- $given := (index . 2).ingress -}}

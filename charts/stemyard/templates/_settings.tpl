@@ -1,13 +1,13 @@
 {{/* Settings that the API and the operator share, as environment variables. */}}
 
-{{/* Variables that both take from Secrets, as a JSON object of the Secrets' names. */}}
+{{/* Variables of both from Secrets, as a JSON object: variable, name of the Secret. */}}
 {{- define "stemyard.sharedSecrets" -}}
 {{- $store := include "stemyard.objectStoreSecret" . -}}
 {{- dict "REDIS_URL" (include "stemyard.redisSecret" .) "R2_ACCESS_KEY_ID" $store "R2_SECRET_ACCESS_KEY" $store | toJson -}}
 {{- end }}
 
 {{/*
-Variables from Secrets, and the list of them, by which the part itself says which key is missing: hence optional.
+Variables from Secrets. They are optional, since the process itself reports a missing key, by the list of variables.
 Takes a JSON object: variable, name of the Secret.
 */}}
 {{- define "stemyard.secretEnv" -}}
@@ -34,7 +34,7 @@ Takes a JSON object: variable, name of the Secret.
 {{- end }}
 {{- end }}
 
-{{/* Files that both take from Secrets, as a JSON object of the Secrets' names. */}}
+{{/* Files of both from Secrets, as a JSON object: path, name of the Secret. */}}
 {{- define "stemyard.sharedFiles" -}}
 {{- $files := dict -}}
 {{- with .Values.redis.caSecret -}}
@@ -43,7 +43,7 @@ Takes a JSON object: variable, name of the Secret.
 {{- toJson $files -}}
 {{- end }}
 
-{{/* Files that the API takes from Secrets. */}}
+{{/* Files of the API from Secrets. */}}
 {{- define "stemyard.apiFiles" -}}
 {{- $files := include "stemyard.sharedFiles" . | fromJson -}}
 {{- with .Values.api.keys.existingSecret -}}
@@ -52,7 +52,7 @@ Takes a JSON object: variable, name of the Secret.
 {{- toJson $files -}}
 {{- end }}
 
-{{/* The certificate authority of an external Redis: where it is mounted, and the volume. */}}
+{{/* Volume mount and volume of the CA of an external Redis. */}}
 {{- define "stemyard.redisMount" -}}
 {{- if .Values.redis.caSecret }}
 - {name: redis-ca, mountPath: /etc/stemyard-redis, readOnly: true}
@@ -109,7 +109,7 @@ Takes a JSON object: variable, name of the Secret.
 {{- end }}
 {{- end }}
 
-{{/* Variables that the API takes from Secrets, as a JSON object of the Secrets' names. */}}
+{{/* Variables of the API from Secrets, as a JSON object: variable, name of the Secret. */}}
 {{- define "stemyard.apiSecrets" -}}
 {{- $secrets := include "stemyard.sharedSecrets" . | fromJson -}}
 {{- if not .Values.api.insecureDev -}}

@@ -1,4 +1,4 @@
-{{/* Combinations of values that cannot work; each ends the installation with a sentence that names the value to change. */}}
+{{/* Invalid combinations of values; each fails the installation with a sentence that names the value to change. */}}
 
 {{- define "stemyard.validate" -}}
 {{- include "stemyard.validateStore" . -}}
@@ -16,7 +16,7 @@
 {{- include "stemyard.validateSources" . -}}
 {{- include "stemyard.validateSecrets" . -}}
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled -}}
-{{- fail "monitoring.podMonitor.enabled and monitoring.serviceMonitor.enabled would have every pod scraped twice; keep one" -}}
+{{- fail "monitoring.podMonitor.enabled and monitoring.serviceMonitor.enabled would scrape every pod twice; keep one" -}}
 {{- end -}}
 {{- end }}
 
@@ -26,26 +26,26 @@
 {{- fail "api.secretKey and api.existingSecret are both set; keep one" -}}
 {{- end -}}
 {{- if and $given.insecureDev (or $given.secretKey $given.existingSecret $given.keys.existingSecret) -}}
-{{- fail "api.insecureDev=true lets everybody in, but api.secretKey, api.existingSecret or api.keys.existingSecret names a key; set api.insecureDev=false" -}}
+{{- fail "api.insecureDev=true disables authentication, but api.secretKey, api.existingSecret or api.keys.existingSecret names a key; set api.insecureDev=false" -}}
 {{- end -}}
 {{- if and $given.insecureDev (eq $given.resultSharing "per-key") -}}
-{{- fail "api.resultSharing=per-key tells callers apart by their keys, and api.insecureDev=true lets them in without; change one" -}}
+{{- fail "api.resultSharing=per-key requires API keys, but api.insecureDev=true disables them; change one" -}}
 {{- end -}}
 {{- if and $given.cloudflareKV.namespaceId (not $given.cloudflareKV.existingSecret) -}}
 {{- fail "api.cloudflareKV.existingSecret is empty; name a Secret with the key CLOUDFLARE_API_TOKEN, or clear api.cloudflareKV.namespaceId" -}}
 {{- end -}}
 {{- if and $given.cloudflareKV.namespaceId (not .Values.objectStore.cloudflareAccountId) -}}
-{{- fail "api.cloudflareKV.namespaceId needs the account it is in; set objectStore.cloudflareAccountId, or clear it" -}}
+{{- fail "api.cloudflareKV.namespaceId requires the account of the namespace; set objectStore.cloudflareAccountId, or clear it" -}}
 {{- end -}}
 {{- $scale := $given.autoscaling -}}
 {{- if and $scale.enabled (gt (int $scale.minReplicas) (int $scale.maxReplicas)) -}}
 {{- fail (printf "api.autoscaling.minReplicas %v is more than api.autoscaling.maxReplicas %v" $scale.minReplicas $scale.maxReplicas) -}}
 {{- end -}}
 {{- if and $scale.enabled (not (dig "requests" "cpu" "" $given.resources)) -}}
-{{- fail "api.autoscaling scales by a share of the CPU request, and api.resources.requests.cpu is empty; set it" -}}
+{{- fail "api.autoscaling scales by a percentage of the CPU request, but api.resources.requests.cpu is empty; set it" -}}
 {{- end -}}
 {{- if lt (int $given.terminationGracePeriodSeconds) 26 -}}
-{{- fail (printf "api.terminationGracePeriodSeconds %v is too short: 5 s until load balancers know, then 20 s for requests under way; set 26 or more" $given.terminationGracePeriodSeconds) -}}
+{{- fail (printf "api.terminationGracePeriodSeconds %v is too short: load balancers are given 5 s and requests in flight 20 s; set 26 or more" $given.terminationGracePeriodSeconds) -}}
 {{- end -}}
 {{- end }}
 
@@ -65,16 +65,16 @@
 {{- if eq $name "store" -}}
 {{- $api := (index . 0).Values.api -}}
 {{- if and $given.enabled $given.service.nodePort (eq (int $given.service.nodePort) (int $api.service.nodePort)) -}}
-{{- fail (printf "api.service.nodePort and store.service.nodePort are both %v; a port of the nodes leads to one Service, so change one" $given.service.nodePort) -}}
+{{- fail (printf "api.service.nodePort and store.service.nodePort are both %v; a node port belongs to one Service, so change one" $given.service.nodePort) -}}
 {{- end -}}
 {{- range $given.ingress.hosts -}}
 {{- if and $given.ingress.enabled $api.ingress.enabled (has . $api.ingress.hosts) -}}
-{{- fail (printf "api.ingress.hosts and store.ingress.hosts both have %q; each needs a host of its own, as both serve every path" .) -}}
+{{- fail (printf "api.ingress.hosts and store.ingress.hosts both have %q; each needs its own host, as both serve every path" .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq $name "store") (not $given.enabled) (or $given.ingress.enabled $given.httpRoute.enabled) -}}
-{{- fail "store.ingress or store.httpRoute leads to the bundled store, which is not there; set store.enabled=true, or turn them off" -}}
+{{- fail "store.ingress or store.httpRoute leads to the bundled store, which is disabled; set store.enabled=true, or turn them off" -}}
 {{- end -}}
 {{- end }}
 
@@ -82,14 +82,14 @@
 {{- range $name := list "store" "valkey" -}}
 {{- $given := get $.Values $name -}}
 {{- if and $given.persistence.existingClaim (not (and $given.enabled $given.persistence.enabled)) -}}
-{{- fail (printf "%s.persistence.existingClaim names a claim that nothing uses; set %s.enabled and %s.persistence.enabled, or clear it" $name $name $name) -}}
+{{- fail (printf "%s.persistence.existingClaim names a claim that is not used; set %s.enabled and %s.persistence.enabled, or clear it" $name $name $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end }}
 
 {{- define "stemyard.validateAmounts" -}}
 {{- if and .Values.rebuild.enabled (not .Values.install.id) -}}
-{{- fail "rebuild.enabled=true restores one installation's results, and install.id is empty; give the id that the bucket's keys begin with" -}}
+{{- fail "rebuild.enabled=true restores one installation's results, but install.id is empty; set the id that prefixes the bucket's keys" -}}
 {{- end -}}
 {{- if gt (int .Values.maxActivePerNamespace) (int .Values.maxActive) -}}
 {{- fail (printf "maxActivePerNamespace %v is more than maxActive %v, which counts all namespaces" .Values.maxActivePerNamespace .Values.maxActive) -}}
@@ -103,7 +103,7 @@
 {{- fail (printf "fetch.maxActivePerHost %v is more than maxActiveFetch %v, which counts all hosts" .Values.fetch.maxActivePerHost .Values.maxActiveFetch) -}}
 {{- end -}}
 {{- if and .Values.valkey.enabled (include "stemyard.less" (list (dig "limits" "memory" "" .Values.valkey.resources) .Values.valkey.maxMemory)) -}}
-{{- fail (printf "valkey.maxMemory %s is more than valkey.resources.limits.memory %s, so the server would be killed before it makes room; lower one, or raise the other" .Values.valkey.maxMemory .Values.valkey.resources.limits.memory) -}}
+{{- fail (printf "valkey.maxMemory %s is more than valkey.resources.limits.memory %s, so the server would be killed before it evicts keys; lower the first, or raise the second" .Values.valkey.maxMemory .Values.valkey.resources.limits.memory) -}}
 {{- end -}}
 {{- if and .Values.helmTest.model (not (has .Values.helmTest.model (include "stemyard.models" . | fromJsonArray))) -}}
 {{- fail (printf "helmTest.model %q is not in models.enabled; add it, or clear helmTest.model" .Values.helmTest.model) -}}
@@ -125,7 +125,7 @@
 {{- fail "objectStore.existingSecret and objectStore.accessKeyId/secretAccessKey are both set; keep one" -}}
 {{- end -}}
 {{- if ne (empty $given.accessKeyId) (empty $given.secretAccessKey) -}}
-{{- fail "objectStore.accessKeyId and objectStore.secretAccessKey go together; one of them is empty" -}}
+{{- fail "objectStore.accessKeyId and objectStore.secretAccessKey are required together; one of them is empty" -}}
 {{- end -}}
 {{- if not (or .Values.store.enabled $given.existingSecret $given.accessKeyId) -}}
 {{- fail "no credentials for the object store: set objectStore.existingSecret, or objectStore.accessKeyId and objectStore.secretAccessKey" -}}
@@ -150,7 +150,7 @@
 {{- fail "valkey.password and valkey.existingSecret are both set; keep one" -}}
 {{- end -}}
 {{- if and .Values.valkey.existingSecret (not .Values.valkey.enabled) -}}
-{{- fail "valkey.existingSecret is the bundled Valkey's, and valkey.enabled=false; use redis.existingSecret for an external one" -}}
+{{- fail "valkey.existingSecret is for the bundled Valkey, but valkey.enabled=false; use redis.existingSecret for an external one" -}}
 {{- end -}}
 {{- if and .Values.valkey.enabled $external -}}
 {{- fail "valkey.enabled=true runs a bundled Valkey, but redis.url or redis.existingSecret names another; set valkey.enabled=false" -}}
@@ -166,12 +166,12 @@
 {{- fail "webhooks.existingSecret and webhooks.secret/previousSecret are both set; keep one" -}}
 {{- end -}}
 {{- if and $given.existingSecret (or $given.endpoints $given.keySecrets) -}}
-{{- fail "webhooks.existingSecret is set, so endpoints and key secrets belong into its key endpoints.yaml; clear webhooks.endpoints and webhooks.keySecrets" -}}
+{{- fail "webhooks.existingSecret is set, so endpoints and key secrets belong in its key endpoints.yaml; clear webhooks.endpoints and webhooks.keySecrets" -}}
 {{- end -}}
 {{- $names := list -}}
 {{- range $given.endpoints -}}
 {{- if has .name $names -}}
-{{- fail (printf "webhooks.endpoints has two named %q; name each once, as deliveries and secrets are known by it" .name) -}}
+{{- fail (printf "webhooks.endpoints has two entries named %q; names must be unique, since deliveries and secrets refer to them" .name) -}}
 {{- end -}}
 {{- $names = append $names .name -}}
 {{- if and (hasPrefix "http://" .url) (not $given.allowHttp) -}}
@@ -182,7 +182,7 @@
 {{- end -}}
 {{- end -}}
 {{- if and $given.previousSecret (not $given.secret) -}}
-{{- fail "webhooks.previousSecret is what webhooks.secret replaces; set webhooks.secret, or clear it" -}}
+{{- fail "webhooks.previousSecret is set without the webhooks.secret that replaces it; set webhooks.secret, or clear it" -}}
 {{- end -}}
 {{- end }}
 
@@ -202,30 +202,30 @@
 {{- if .cache.enabled }}{{ $weights = append $weights "models.cache.enabled" }}{{ end -}}
 {{- end -}}
 {{- if gt (len $weights) 1 -}}
-{{- fail (printf "%s each say where model weights are; keep one" (join " and " $weights)) -}}
+{{- fail (printf "%s are mutually exclusive sources of model weights; keep one" (join " and " $weights)) -}}
 {{- end -}}
 {{- if and .Values.models.enabled (not (has .Values.models.default .Values.models.enabled)) -}}
 {{- fail (printf "models.default %q is not in models.enabled; add it" .Values.models.default) -}}
 {{- end -}}
 {{- $absent := without (include "stemyard.models" . | fromJsonArray) "spleeter-2stems" -}}
 {{- if and $absent (not $weights) (eq .Values.images.separatorCuda.repository "ghcr.io/stemyard/separator") -}}
-{{- fail (printf "models.default or models.enabled names %s, and no released image holds its weights; set models.cache.enabled=true, models.claim or models.image, or images.separatorCuda.repository to an image of yours" (first $absent)) -}}
+{{- fail (printf "models.default or models.enabled names %s, but no released image contains its weights; set models.cache.enabled=true, models.claim or models.image, or images.separatorCuda.repository to your own image" (first $absent)) -}}
 {{- end -}}
 {{- end }}
 
-{{/* Names are made without stemyard.name, which would begin all this anew. */}}
+{{/* Builds names without stemyard.name, which would call the validation again. */}}
 {{- define "stemyard.validateSecrets" -}}
 {{- $base := .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
 {{- range $part, $own := dict "api" "api" "objectStore" "object-store" "redis" "redis" "valkey" "redis" "webhooks" "webhooks" -}}
 {{- if eq (get $.Values $part).existingSecret (printf "%s-%s" $base $own) -}}
-{{- fail (printf "%s.existingSecret is %s-%s, the name of the chart's own, which goes when it is no longer needed; keep the values in a Secret of another name" $part $base $own) -}}
+{{- fail (printf "%s.existingSecret is %s-%s, the name of the chart's own Secret, which the chart then deletes; use a Secret of another name" $part $base $own) -}}
 {{- end -}}
 {{- end -}}
 {{- end }}
 
 {{/*
-Refuse a namespace whose SeparationJobs another release runs: each would make and judge Jobs that the other knows nothing
-of. Takes a list: the root, the namespace. Without a cluster nothing is known and nothing refused.
+Refuse a namespace whose SeparationJobs another release runs: both would create Jobs for them. Takes a list: the root, the
+namespace. Without a cluster the lookup is empty and nothing is refused.
 */}}
 {{- define "stemyard.validateAlone" -}}
 {{- $root := index . 0 -}}

@@ -1,4 +1,4 @@
-{{/* Contradictions in what is said of pods: of the chart's own components, and of separators in profiles. */}}
+{{/* Invalid pod settings, of the chart's components and of separators in profiles. */}}
 
 {{- define "stemyard.validatePods" -}}
 {{- include "stemyard.validateLabels" (list "commonLabels" .Values.commonLabels) -}}
@@ -6,11 +6,11 @@
 {{- $given := get $.Values $part -}}
 {{- include "stemyard.validateLabels" (list (printf "%s.podLabels" $part) $given.podLabels) -}}
 {{- if hasKey $given.podAnnotations "checksum/config" -}}
-{{- fail (printf "%s.podAnnotations sets checksum/config, which the chart itself decides; leave it out" $part) -}}
+{{- fail (printf "%s.podAnnotations sets checksum/config, which the chart sets; remove it" $part) -}}
 {{- end -}}
 {{- range $name := list "prometheus.io/scrape" "prometheus.io/port" "prometheus.io/path" -}}
 {{- if and (hasKey $given.podAnnotations $name) (dig "metrics" "annotations" false $given) -}}
-{{- fail (printf "%s.podAnnotations sets %s, and so does %s.metrics.annotations=true; leave it out, or set that to false" $part $name $part) -}}
+{{- fail (printf "%s.podAnnotations sets %s, and so does %s.metrics.annotations=true; remove it, or set that to false" $part $name $part) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -22,7 +22,7 @@
 {{- define "stemyard.validateLabels" -}}
 {{- range $name, $_ := index . 1 -}}
 {{- if or (hasPrefix "app.kubernetes.io/" $name) (eq $name "helm.sh/chart") -}}
-{{- fail (printf "%s sets %s, which the chart itself decides; leave it out" (index $ 0) $name) -}}
+{{- fail (printf "%s sets %s, which the chart sets; remove it" (index $ 0) $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end }}
@@ -33,18 +33,18 @@
 {{- $given := index . 1 -}}
 {{- $budget := $given.podDisruptionBudget -}}
 {{- if and $budget.enabled (has (toString $budget.maxUnavailable) (list "0" "0%")) -}}
-{{- fail (printf "%s.podDisruptionBudget.maxUnavailable=%v keeps every node with one of its pods from being drained; set 1" $part $budget.maxUnavailable) -}}
+{{- fail (printf "%s.podDisruptionBudget.maxUnavailable=%v blocks the drain of every node with one of its pods; set 1" $part $budget.maxUnavailable) -}}
 {{- end -}}
 {{- $names := index . 2 -}}
 {{- range $given.extraVolumes -}}
 {{- if has .name $names -}}
-{{- fail (printf "%s.extraVolumes has a volume named %q, and there is one of that name; choose another name" $part .name) -}}
+{{- fail (printf "%s.extraVolumes has a volume named %q, which is already in use; choose another name" $part .name) -}}
 {{- end -}}
 {{- $names = append $names .name -}}
 {{- end -}}
 {{- range $given.extraVolumeMounts -}}
 {{- if not (has .name $names) -}}
-{{- fail (printf "%s.extraVolumeMounts mounts %q, which no volume is called; add it to %s.extraVolumes" $part .name $part) -}}
+{{- fail (printf "%s.extraVolumeMounts mounts %q, but there is no volume of that name; add it to %s.extraVolumes" $part .name $part) -}}
 {{- end -}}
 {{- end -}}
 {{- end }}
@@ -56,10 +56,10 @@
 {{- $fetch := $profile.fetch | default dict -}}
 {{- $separate := $profile.separate | default dict -}}
 {{- if and (or $profile.queueName $fetch.queueName $separate.queueName) (not $.Values.kueue.enabled) -}}
-{{- fail (printf "%s names a queue of Kueue, but kueue.enabled=false; set it, or clear queueName" $value) -}}
+{{- fail (printf "%s names a Kueue queue, but kueue.enabled=false; set it to true, or clear queueName" $value) -}}
 {{- end -}}
 {{- if or $fetch.gpu $fetch.resourceClaims -}}
-{{- fail (printf "%s.fetch asks for a GPU, which fetch has no use for; ask for it in %s.separate" $value $value) -}}
+{{- fail (printf "%s.fetch requests a GPU, which fetch does not use; request it in %s.separate" $value $value) -}}
 {{- end -}}
 {{- if and $separate.gpu (eq ($separate.device | default "") "cpu") -}}
 {{- fail (printf "%s.separate.device=cpu leaves the GPU of %s.separate.gpu unused; clear one of them" $value $value) -}}
@@ -68,7 +68,7 @@
 {{- $limit := dig "resources" "limits" "memory" "" $given -}}
 {{- $requested := dig "resources" "requests" "memory" "" $given -}}
 {{- if include "stemyard.less" (list $limit $requested) -}}
-{{- fail (printf "%s.%s.resources.requests.memory %v is more than its limit %v; no pod could be made" $value $stage $requested $limit) -}}
+{{- fail (printf "%s.%s.resources.requests.memory %v is more than its limit %v; the pod would be invalid" $value $stage $requested $limit) -}}
 {{- end -}}
 {{- if include "stemyard.less" (list ($given.maxMemory | default "") $limit) -}}
 {{- fail (printf "%s.%s.maxMemory %v is less than the memory limit %v that the first attempt gets; raise it, or clear it" $value $stage $given.maxMemory $limit) -}}
@@ -91,26 +91,26 @@
 {{- end -}}
 {{- range .Values.sources.objects.prefixes -}}
 {{- if and $.Values.install.id (eq (splitList "/" . | first) $.Values.install.id) -}}
-{{- fail (printf "sources.objects.prefixes has %q, where the installation of install.id keeps its own objects; choose another folder" .) -}}
+{{- fail (printf "sources.objects.prefixes has %q, which is the prefix of this installation's own objects (install.id); choose another prefix" .) -}}
 {{- end -}}
 {{- end -}}
 {{- $names := list "work" "tmp" "desk-token" "models" -}}
 {{- range .Values.fetch.extraVolumes -}}
 {{- if has .name $names -}}
-{{- fail (printf "fetch.extraVolumes has a volume named %q, and there is one of that name; choose another name" .name) -}}
+{{- fail (printf "fetch.extraVolumes has a volume named %q, which is already in use; choose another name" .name) -}}
 {{- end -}}
 {{- $names = append $names .name -}}
 {{- end -}}
 {{- end }}
 
-{{/* Bytes of an amount of memory, as Kubernetes or Valkey writes it. */}}
+{{/* Bytes of a memory quantity in the notation of Kubernetes or Valkey. */}}
 {{- define "stemyard.bytes" -}}
 {{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "kb" 1024 "mb" 1048576 "gb" 1073741824 -}}
 {{- $text := toString . -}}
 {{- mulf (regexFind "^[0-9.]+" $text | float64) (get $units (regexFind "[A-Za-z]*$" $text) | default 1) | int64 -}}
 {{- end }}
 
-{{/* Whether one amount of memory is less than another; empty where it is not, or one of them is not given. Takes a list of both. */}}
+{{/* "true" if the first memory quantity is less than the second, else empty, also if one is empty. Takes a list of both. */}}
 {{- define "stemyard.less" -}}
 {{- if and (index . 0) (index . 1) (lt (include "stemyard.bytes" (index . 0) | int64) (include "stemyard.bytes" (index . 1) | int64)) -}}
 true

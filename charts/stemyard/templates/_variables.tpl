@@ -1,6 +1,6 @@
 {{/*
-Variables of the API and the operator, each with the value that it comes from; "" where it is the chart's own affair.
-Who sets one by extraEnv would have it twice in the pod, which the API server refuses or resolves as it likes.
+Environment variables of the API and the operator, each with the value that sets it; "" if no value does.
+Setting one by extraEnv as well would duplicate it in the pod, so that is refused.
 */}}
 
 {{- define "stemyard.variables" -}}
@@ -112,9 +112,9 @@ shared:
 {{- $names = append $names $name -}}
 {{- if hasKey $known $name -}}
 {{- with get $known $name -}}
-{{- fail (printf "%s.extraEnv sets %s, which is what %s is for; set that instead" $part $name .) -}}
+{{- fail (printf "%s.extraEnv sets %s, which %s sets; set that instead" $part $name .) -}}
 {{- end -}}
-{{- fail (printf "%s.extraEnv sets %s, which the chart itself decides; leave it out" $part $name) -}}
+{{- fail (printf "%s.extraEnv sets %s, which the chart sets; remove it" $part $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

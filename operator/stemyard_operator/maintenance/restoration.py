@@ -19,7 +19,7 @@ from stemyard_contract.separationjob import (
     SeparationJobSpec,
     SourceStatus,
 )
-from stemyard_operator.decision.status import complete, first_status, settle
+from stemyard_operator.decision.status import complete, derive_phase, first_status
 from stemyard_operator.model.conditions import set_condition
 from stemyard_operator.model.observed import FoundManifest
 from stemyard_operator.model.separation import Separation
@@ -113,7 +113,7 @@ def status_of(separation: Separation, found: FoundManifest, default_model: str) 
     for kind, reason in ((ConditionType.ACCEPTED, Reason.VALID), (ConditionType.FETCHED, Reason.SUCCEEDED)):
         set_condition(status, kind, "True", reason, ended)
     complete(status, found, ended)
-    return settle(status, separation).dump()
+    return derive_phase(status, separation).dump()
 
 
 def _source(mark: Manifest) -> SourceStatus:

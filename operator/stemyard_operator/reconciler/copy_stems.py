@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from stemyard_contract.handover import MANIFEST_FILE, Asked, Copied, Manifest, Room
 from stemyard_contract.identity import object_prefix, object_token
 from stemyard_operator.clients.s3 import ObjectStoreClient
-from stemyard_operator.decision.actions import Copy
+from stemyard_operator.decision.actions import CopyStems
 from stemyard_operator.decision.commit_marks import MARK_LIMIT, files_of
 from stemyard_operator.model.separation import Separation
 
@@ -21,7 +21,7 @@ def asked_by(separation: Separation) -> Asked:
     )
 
 
-async def copy_stems(objects: ObjectStoreClient, copy: Copy, separation: Separation, install_id: str) -> bool:
+async def copy_stems(objects: ObjectStoreClient, copy: CopyStems, separation: Separation, install_id: str) -> bool:
     """Copy what a manifest names, then write a manifest of our own; return False where one is not there.
 
     Keys follow from both separations, so that doing it again does the same; and since our manifest comes last and is

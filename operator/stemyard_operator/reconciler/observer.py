@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from stemyard_operator.clients.kubernetes import KubernetesClient, jobs_path, pods_path, workloads_path
 from stemyard_operator.clients.s3 import ObjectStoreClient
-from stemyard_operator.decision.actions import ConfirmAbsent, LookForMark, Question, ReadPods, ReadWorkload
+from stemyard_operator.decision.actions import ConfirmJobAbsent, FindMark, Query, ReadPods, ReadWorkload
 from stemyard_operator.decision.commit_marks import MARK_LIMIT, Found, files, home, verified
 from stemyard_operator.errors import NotFoundError
 from stemyard_operator.informer.event_handlers import EventHandlers
@@ -45,9 +45,7 @@ class Observer:
         self._install_id = install_id
         self._kueue_version = kueue_version
 
-    async def answer(
-        self, question: Question, separation: Separation, answers: Observations, run_state: RunState
-    ) -> None:
+    async def answer(self, question: Query, separation: Separation, answers: Observations, run_state: RunState) -> None:
         """Answer one question.
 
         Raises:
@@ -63,9 +61,9 @@ class Observer:
                     run_state.pods[job.uid] = pods
             case ReadWorkload(job):
                 answers.workloads[job.uid] = await self._workload(job)
-            case ConfirmAbsent(name):
+            case ConfirmJobAbsent(name):
                 await self._confirm_absent(separation, name, answers)
-            case LookForMark(stage):
+            case FindMark(stage):
                 found = await self.find(question, separation)
                 answers.looked.add(stage)
                 if isinstance(found, FoundSource):
@@ -104,7 +102,7 @@ class Observer:
             answers.absent.add(name)
         self._event_handlers.job(resource)
 
-    async def find(self, question: LookForMark, separation: Separation) -> Found | None:
+    async def find(self, question: FindMark, separation: Separation) -> Found | None:
         """Return the commit mark of a stage, read, verified, and with the files it names in their stated size."""
         if question.reference is not None:
             found = await self._read(question.reference.key, question, separation)
@@ -118,7 +116,7 @@ class Observer:
                     return found
         return None
 
-    async def _read(self, key: str, question: LookForMark, separation: Separation) -> Found | None:
+    async def _read(self, key: str, question: FindMark, separation: Separation) -> Found | None:
         if not key.startswith(home(separation, question.stage, self._install_id)):
             return None
         content = await self._objects.get(key, MARK_LIMIT)

@@ -13,7 +13,7 @@ from stemyard_contract.separationjob import KIND, ConditionType, SeparationJobSt
 from stemyard_operator.clients.kubernetes import Json, KubernetesClient, jobs_path, separations_path
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.decision.actions import Copy, Decision
+from stemyard_operator.decision.actions import CopyStems, Decision
 from stemyard_operator.decision.decide import decide
 from stemyard_operator.decision.events import events_of, status_refused
 from stemyard_operator.decision.status_change import StatusChange, account
@@ -125,7 +125,7 @@ class Reconciler:
             await self._carry_out(decision, observed, run_state)
         except DecideAgain as again:
             return again.seconds
-        return decision.again_in
+        return decision.requeue_after
 
     def _run_state(self, separation: Separation) -> RunState:
         if ended(separation):
@@ -138,14 +138,14 @@ class Reconciler:
         for _ in range(_ROUNDS):
             observed = await self._observe(separation, answers, run_state)
             decision = decide(observed, self.now(), self._settings)
-            if not decision.questions:
+            if not decision.queries:
                 return decision, observed
-            for question in decision.questions:
+            for question in decision.queries:
                 await self._observer.answer(question, separation, answers, run_state)
             if run_state.source is not None:
                 mark = run_state.source.mark
                 self._event_handlers.duplicates.note(separation, mark.media.media_id, mark.audio_sha256)
-        raise OperatorError(f"questions without end about {separation.name}: {decision.questions}")
+        raise OperatorError(f"questions without end about {separation.name}: {decision.queries}")
 
     async def _observe(self, separation: Separation, answers: Observations, run_state: RunState) -> Observed:
         jobs = self._cluster_cache.jobs_of(separation.uid)
@@ -199,8 +199,8 @@ class Reconciler:
     async def _carry_out(self, decision: Decision, observed: Observed, run_state: RunState) -> None:
         """Carry a decision out, in the order of its fields."""
         separation = observed.separation
-        if decision.waits_for is not None:
-            self._concurrency.wait(separation, decision.waits_for)
+        if decision.waiting_for is not None:
+            self._concurrency.wait(separation, decision.waiting_for)
         else:
             self._concurrency.leave(separation.uid)
         for target in decision.remove:
@@ -218,7 +218,7 @@ class Reconciler:
         if decision.delete:
             await self._delete(separation)
 
-    async def _copy(self, copy: Copy, separation: Separation, run_state: RunState) -> None:
+    async def _copy(self, copy: CopyStems, separation: Separation, run_state: RunState) -> None:
         about = {**separation.about, "from": copy.name}
         if await copy_stems(self._objects, copy, separation, self._settings.stemyard_install_id):
             log.info("copied stems", extra=about)

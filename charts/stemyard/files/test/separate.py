@@ -1,4 +1,4 @@
-"""`helm test`: uploads a clip, has it separated, fetches both stems and removes the track. Needs only Python."""
+"""`helm test`: uploads a clip, requests its separation, downloads both stems and deletes the track."""
 
 import json
 import os
@@ -16,25 +16,25 @@ _SECONDS = float(os.environ.get("TIMEOUT_SECONDS", "600"))
 _KIND = "audio/mpeg"
 _REQUEST_SECONDS = 30
 _POLL_SECONDS = 1
-_SERVERS_FAULT = 500
+_SERVER_ERROR = 500
 _TRIES = 5
-"""A Service may lead to a pod that is just ending."""
+"""Attempts of a request, since a Service may route it to a terminating pod."""
 
 
 class FailedError(Exception):
-    """The separation did not work; the message says where."""
+    """The test failed; the message says where."""
 
 
 def request(method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
-    """Return the body of an answer, after a few tries where none came."""
+    """Return the body of a response; retry connection and server errors."""
     for left in reversed(range(_TRIES)):
-        asked = urllib.request.Request(url, data=body, method=method, headers=headers or {})
+        message = urllib.request.Request(url, data=body, method=method, headers=headers or {})
         try:
-            with urllib.request.urlopen(asked, timeout=_REQUEST_SECONDS) as answer:
-                content: bytes = answer.read()
+            with urllib.request.urlopen(message, timeout=_REQUEST_SECONDS) as response:
+                content: bytes = response.read()
                 return content
         except urllib.error.HTTPError as error:
-            if error.code < _SERVERS_FAULT or not left:
+            if error.code < _SERVER_ERROR or not left:
                 raise FailedError(f"{method} {_shown(url)}: {error.code} {error.read(500)!r}") from error
         except OSError as error:
             if not left:
@@ -44,19 +44,19 @@ def request(method: str, url: str, body: bytes | None = None, headers: dict[str,
 
 
 def _shown(url: str) -> str:
-    """Return a URL without its query, which may be a signature."""
+    """Return a URL without its query, which may contain a signature."""
     return url.partition("?")[0]
 
 
 def call(method: str, path: str, document: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
-    """Return the API's answer as JSON, or nothing where it has no body."""
+    """Return the API's response as JSON, or None if it has no body."""
     headers = {"Content-Type": "application/json"} | ({"X-API-Key": _KEY} if _KEY else {})
     answer = request(method, _URL + path, json.dumps(document).encode() if document else None, headers)
     return json.loads(answer) if answer else None
 
 
 def upload() -> str:
-    """Return the id of the uploaded clip."""
+    """Upload the clip and return the upload id."""
     clip = _CLIP.read_bytes()
     slot = call("POST", "/uploads", {"filename": _CLIP.name, "size": len(clip), "content_type": _KIND})
     request("PUT", slot["url"], clip, slot["headers"])
@@ -64,7 +64,7 @@ def upload() -> str:
 
 
 def separated(track: str) -> dict[str, str]:
-    """Return the result of a track when it is there."""
+    """Wait for a track to complete and return its result."""
     deadline = time.monotonic() + _SECONDS
     shown = None
     while time.monotonic() < deadline:
@@ -76,11 +76,11 @@ def separated(track: str) -> dict[str, str]:
         if state["status"] == "failed":
             raise FailedError(f"{state.get('code')}: {state.get('error')}")
         time.sleep(_POLL_SECONDS)
-    raise FailedError(f"track {track} did not end within {_SECONDS:.0f} s")
+    raise FailedError(f"track {track} did not complete within {_SECONDS:.0f} s")
 
 
 def run() -> None:
-    """Do one separation from end to end, and leave nothing."""
+    """Run one separation from end to end and delete its track."""
     wanted = {"upload_id": upload()} | ({"model": os.environ["MODEL"]} if os.environ.get("MODEL") else {})
     track = call("POST", "/separate-audio", wanted)["track_id"]
     result = separated(track)

@@ -1,10 +1,10 @@
-{{/* The folder of model weights: a claim of the deployer's, or the chart's own, filled by a Job. */}}
+{{/* PersistentVolumeClaim of the model weights: the deployer's, or the chart's own, filled by a Job. */}}
 
 {{- define "stemyard.modelClaim" -}}
 {{- ternary (include "stemyard.name" (list . "models")) .Values.models.claim .Values.models.cache.enabled -}}
 {{- end }}
 
-{{/* Models that may be asked for, as a JSON list. */}}
+{{/* Models that clients may request, as a JSON list. */}}
 {{- define "stemyard.models" -}}
 {{- .Values.models.enabled | default (list .Values.models.default) | uniq | sortAlpha | toJson -}}
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* Where songs may come from, as the operator's environment variables; YOUTUBE_ENABLED is shared with the API. */}}
+{{/* The operator's environment variables about sources; YOUTUBE_ENABLED is shared with the API. */}}
 
 {{- define "stemyard.sourceEnv" -}}
 {{- $youtube := .Values.sources.youtube -}}

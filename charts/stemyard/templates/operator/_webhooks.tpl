@@ -1,6 +1,6 @@
-{{/* What the operator is told of webhooks. */}}
+{{/* The operator's webhook settings. */}}
 
-{{/* Name of the Secret with endpoints and what webhooks are signed with; empty where there is neither. */}}
+{{/* Name of the Secret with webhook endpoints and signing secrets; empty if there are none. */}}
 {{- define "stemyard.webhookSecret" -}}
 {{- if .Values.webhooks.existingSecret -}}
 {{- .Values.webhooks.existingSecret -}}

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from stemyard_contract import crd
+from charts import crd
 
 COMMITTED = Path(__file__).parents[2] / "charts/stemyard/files/crds/separationjobs.yaml"
 

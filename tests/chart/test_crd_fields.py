@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stemyard_contract.crd import custom_resource_definition
+from charts.crd import custom_resource_definition
 
 SCHEMA: dict[str, Any] = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 

@@ -1,7 +1,7 @@
-"""The seed's client before the live API and operator, configured by the seed's environment variables alone.
+"""The original service's client against the live API and operator, configured by its environment variables alone.
 
-Redis is reached as the seed says, by `rediss://` with user and password; links are those of a public bucket; rate
-limits have Cloudflare KV behind them.
+Redis is configured as the original service documents it, by `rediss://` with user and password; links are those of a
+public bucket; rate limits have Cloudflare KV behind them.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from localcluster.control_plane import ControlPlane
-from tests.seed_client.suite import SeedClient, SeedService, Webhook
+from tests.original_client.suite import OriginalClient, OriginalService, Webhook
 from tests.support import api_world, operator_world
 from tests.support.kubelet import kubelet
 from tests.support.kv_server import ACCOUNT, NAMESPACE, TOKEN, KvServer
@@ -26,8 +26,8 @@ USER, PASSWORD = "upstash", "correct-horse"
 
 
 @pytest.fixture(scope="module")
-def seed(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeedService]:
-    folder = tmp_path_factory.mktemp("seed")
+def service(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OriginalService]:
+    folder = tmp_path_factory.mktemp("service")
     redis = valkey(folder, USER, PASSWORD)
     with (
         operator_world.world(control_plane, folder) as world,
@@ -41,7 +41,7 @@ def seed(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
             # how this machine stands in for Upstash and Cloudflare
             "SSL_CERT_FILE": str(tls.authority),
             "CLOUDFLARE_API_URL": f"{kv.url}/client/v4",
-            # the seed's own
+            # the original service's own
             "REDIS_URL": f"rediss://{USER}:{PASSWORD}@localhost:{tls.port}",
             "CLOUDFLARE_ACCOUNT_ID": ACCOUNT,
             "CLOUDFLARE_API_TOKEN": TOKEN,
@@ -54,7 +54,7 @@ def seed(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
         yield from _serving(world, receiver, folder)
 
 
-def _serving(world: World, receiver: Receiver, folder: Path) -> Iterator[SeedService]:
+def _serving(world: World, receiver: Receiver, folder: Path) -> Iterator[OriginalService]:
     api_world.grant(world.plane, world.namespace)
     environment = {**world.environment, "STEMYARD_NAMESPACE": world.namespace}
     environment["KUBECONFIG"] = str(world.plane.kubeconfig_of_account(world.namespace, api_world.ACCOUNT))
@@ -66,14 +66,14 @@ def _serving(world: World, receiver: Receiver, folder: Path) -> Iterator[SeedSer
         return [(got.headers, got.body.decode()) for got in receiver.of(track_id)]
 
     with world.operating(), api_process(folder, environment) as api, kubelet(world, failing):
-        yield SeedService(api.url, api.key, "Song Title Artist", MISSING, notified, SECRET, patience=60)
+        yield OriginalService(api.url, api.key, "Song Title Artist", MISSING, notified, SECRET, patience=60)
 
 
-class TestSeedClient(SeedClient):
+class TestOriginalClient(OriginalClient):
     """Everything, here."""
 
 
-def test_links_are_those_of_the_public_domain(seed: SeedService) -> None:
-    with seed.client() as client:
-        answer = client.post("/separate-audio", json={"search_query": seed.query}).json()
+def test_links_are_those_of_the_public_domain(service: OriginalService) -> None:
+    with service.client() as client:
+        answer = client.post("/separate-audio", json={"search_query": service.query}).json()
     assert "X-Amz-Signature" not in json.dumps(answer)

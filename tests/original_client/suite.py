@@ -1,6 +1,6 @@
-"""What a client of the seed does. Written from the seed's documentation alone, with no word of Stemyard's own.
+"""A client of the original service, written from its documentation alone, with nothing specific to Stemyard.
 
-Whoever runs it subclasses `SeedClient` as `Test...` and gives a fixture `seed`.
+To run it, subclass `OriginalClient` as `Test...` and provide a fixture `service`.
 """
 
 import hashlib
@@ -18,15 +18,15 @@ from typing import Any
 import httpx
 import pytest
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "api" / "seed"
-"""The answers as the seed's documentation shows them, block by block."""
+GOLDEN = Path(__file__).parents[1] / "golden" / "api" / "original"
+"""The answers as the original service's documentation shows them, block by block."""
 
 Webhook = tuple[Mapping[str, str], str]
 """Headers and body of a notification as they arrived."""
 
 
 @dataclass(frozen=True, slots=True)
-class SeedService:
+class OriginalService:
     """A live service.
 
     Attributes:
@@ -52,7 +52,7 @@ class SeedService:
 
 
 def verify_webhook(payload_str: str, signature: str, secret: str) -> bool:
-    # the seed's own five lines
+    # the original service's own five lines
     expected = hmac.new(
         secret.encode('utf-8'),
         payload_str.encode('utf-8'),
@@ -108,43 +108,43 @@ class Separated:
         return str(self.accepted.json()["track_id"])
 
 
-def separated(seed: SeedService, query: str) -> Separated:
-    with seed.client() as client:
+def separated(service: OriginalService, query: str) -> Separated:
+    with service.client() as client:
         accepted = start(client, query)
         assert accepted.status_code == 202, accepted.text
-        return Separated(accepted, states(client, accepted.json()["track_id"], seed.patience))
+        return Separated(accepted, states(client, accepted.json()["track_id"], service.patience))
 
 
-def notifications(seed: SeedService, track_id: str) -> Sequence[Webhook]:
-    if seed.notified is None:
+def notifications(service: OriginalService, track_id: str) -> Sequence[Webhook]:
+    if service.notified is None:
         pytest.skip("nobody listens at WEBHOOK_URL")
     deadline = time.monotonic() + 60
-    while not (arrived := seed.notified(track_id)):
+    while not (arrived := service.notified(track_id)):
         assert time.monotonic() < deadline, "no notification arrived"
         time.sleep(0.1)
     return arrived
 
 
-class SeedClient:
+class OriginalClient:
     """The tests. Names of fields, types, status codes and headers are the documentation's."""
 
     @pytest.fixture(scope="class")
     @classmethod
-    def client(cls, seed: SeedService) -> Iterator[httpx.Client]:
-        with seed.client() as opened:
+    def client(cls, service: OriginalService) -> Iterator[httpx.Client]:
+        with service.client() as opened:
             yield opened
 
     @pytest.fixture(scope="class")
     @classmethod
-    def song(cls, seed: SeedService) -> Separated:
-        return separated(seed, seed.query)
+    def song(cls, service: OriginalService) -> Separated:
+        return separated(service, service.query)
 
     @pytest.fixture(scope="class")
     @classmethod
-    def failure(cls, seed: SeedService) -> Separated:
-        if seed.missing is None:
+    def failure(cls, service: OriginalService) -> Separated:
+        if service.missing is None:
             pytest.skip("no query is known to fail here")
-        return separated(seed, seed.missing)
+        return separated(service, service.missing)
 
     def test_a_request_is_accepted(self, song: Separated) -> None:
         answer = json_of(song.accepted, 202)
@@ -199,25 +199,25 @@ class SeedClient:
         assert state["error"]
         assert state["created_at"] <= state["started_at"] <= state["ended_at"]
 
-    def test_success_is_notified(self, seed: SeedService, song: Separated) -> None:
-        for headers, body in notifications(seed, song.track_id):
+    def test_success_is_notified(self, service: OriginalService, song: Separated) -> None:
+        for headers, body in notifications(service, song.track_id):
             payload = json.loads(body)
             shown = documented("webhook_completed")
             assert agrees(payload, shown)
             assert set(payload) == set(shown)
             assert (payload["status"], payload["progress"], payload["track_id"]) == ("completed", 100, song.track_id)
             assert httpx.get(payload["result"]["vocals_url"], timeout=30.0).status_code == 200
-            self._check_signature(seed, headers, body)
+            self._check_signature(service, headers, body)
 
-    def test_failure_is_notified(self, seed: SeedService, failure: Separated) -> None:
-        for headers, body in notifications(seed, failure.track_id):
+    def test_failure_is_notified(self, service: OriginalService, failure: Separated) -> None:
+        for headers, body in notifications(service, failure.track_id):
             payload = json.loads(body)
             shown = documented("webhook_failed")
             assert agrees(payload, shown)
             assert set(payload) == set(shown)
             assert (payload["status"], payload["progress"], payload["track_id"]) == ("failed", 0, failure.track_id)
             assert payload["error"] == failure.seen[-1]["error"]
-            self._check_signature(seed, headers, body)
+            self._check_signature(service, headers, body)
 
     def test_the_queue_is_told(self, client: httpx.Client) -> None:
         answer = json_of(client.get("/queue/info"), 200)
@@ -225,8 +225,8 @@ class SeedClient:
         assert answer["name"] == "default"
         assert answer["length"] == len(answer["job_ids"])
 
-    def test_health_needs_no_key(self, seed: SeedService) -> None:
-        answer = json_of(httpx.get(f"{seed.url}/health", timeout=30.0), 200)
+    def test_health_needs_no_key(self, service: OriginalService) -> None:
+        answer = json_of(httpx.get(f"{service.url}/health", timeout=30.0), 200)
         assert agrees(answer, documented("health"))
         assert answer["status"] == "healthy"
         assert answer["services"].items() >= documented("health")["services"].items()
@@ -236,9 +236,11 @@ class SeedClient:
         ("method", "path"), [("POST", "/separate-audio"), ("GET", "/job/x"), ("GET", "/queue/info")]
     )
     @pytest.mark.parametrize("headers", [{}, {"X-API-Key": "wrong"}])
-    def test_the_rest_needs_the_key(self, seed: SeedService, method: str, path: str, headers: dict[str, str]) -> None:
-        body = {"search_query": seed.query} if method == "POST" else None
-        answer = httpx.request(method, f"{seed.url}{path}", json=body, headers=headers, timeout=30.0)
+    def test_the_rest_needs_the_key(
+        self, service: OriginalService, method: str, path: str, headers: dict[str, str]
+    ) -> None:
+        body = {"search_query": service.query} if method == "POST" else None
+        answer = httpx.request(method, f"{service.url}{path}", json=body, headers=headers, timeout=30.0)
         assert answer.status_code in {401, 403}
 
     @pytest.mark.parametrize("body", [{}, {"search_query": ""}, {"search_query": None}, {"search_query": 7}, []])
@@ -248,32 +250,32 @@ class SeedClient:
     def test_an_unknown_track_is_not_found(self, client: httpx.Client) -> None:
         assert client.get(f"/job/{uuid.uuid4()}").status_code == 404
 
-    def test_the_commands_of_the_quick_start(self, seed: SeedService, song: Separated) -> None:
+    def test_the_commands_of_the_quick_start(self, service: OriginalService, song: Separated) -> None:
         if shutil.which("curl") is None:
             pytest.skip("there is no curl here")
-        posted = f"""curl -X POST {seed.url}/separate-audio \\
+        posted = f"""curl -X POST {service.url}/separate-audio \\
      -H "Content-Type: application/json" \\
-     -H "X-API-Key: {seed.api_key}" \\
+     -H "X-API-Key: {service.api_key}" \\
      -d '{json.dumps({"search_query": self._query(song)})}'"""
-        asked = f"""curl -H "X-API-Key: {seed.api_key}" \\
-     {seed.url}/job/{song.track_id}"""
+        asked = f"""curl -H "X-API-Key: {service.api_key}" \\
+     {service.url}/job/{song.track_id}"""
         assert self._run(posted)["track_id"] == song.track_id
         assert self._run(asked)["status"] == "completed"
-        assert self._run(f"curl {seed.url}/health")["status"] == "healthy"
+        assert self._run(f"curl {service.url}/health")["status"] == "healthy"
 
     @staticmethod
     def _query(song: Separated) -> str:
         return str(json.loads(song.accepted.request.content)["search_query"])
 
     @staticmethod
-    def _check_signature(seed: SeedService, headers: Mapping[str, str], body: str) -> None:
+    def _check_signature(service: OriginalService, headers: Mapping[str, str], body: str) -> None:
         assert headers["Content-Type"] == "application/json"
         signature = headers["X-Webhook-Signature"]
         assert signature.startswith("sha256=")
-        assert verify_webhook(body, signature, seed.webhook_secret)
+        assert verify_webhook(body, signature, service.webhook_secret)
         # as a consumer does that has parsed the body already
-        assert verify_webhook(json.dumps(json.loads(body)), signature, seed.webhook_secret)
-        assert not verify_webhook(body + " ", signature, seed.webhook_secret)
+        assert verify_webhook(json.dumps(json.loads(body)), signature, service.webhook_secret)
+        assert not verify_webhook(body + " ", signature, service.webhook_secret)
 
     @staticmethod
     def _run(command: str) -> dict[str, Any]:

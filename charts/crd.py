@@ -1,4 +1,4 @@
-"""Prints the CustomResourceDefinition of SeparationJob, made from the types: `python -m stemyard_contract.crd`."""
+"""Prints the CustomResourceDefinition of SeparationJob, generated from its types: `python -m charts.crd`."""
 
 import json
 import sys
@@ -13,16 +13,16 @@ _DROPPED: Final = frozenset({"title", "propertyNames", "$defs", "additionalPrope
 
 
 class SchemaError(TypeError):
-    """A type has no structural schema."""
+    """A type cannot be expressed as a structural schema."""
 
 
 def structural(model: type[BaseModel]) -> dict[str, Any]:
     """Return the structural schema of a model.
 
-    References are inlined, `null` alternatives and titles dropped: Kubernetes knows absence, not null.
+    References are inlined; titles and `null` alternatives are dropped, since an optional field is absent, not null.
 
     Raises:
-        SchemaError: a field is a union of two real types.
+        SchemaError: a field is a union of two types other than null.
     """
     schema = model.model_json_schema(by_alias=True)
     return _convert(schema, schema.get("$defs", {}))
@@ -49,7 +49,7 @@ def _convert(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
 
 
 def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the node with a reference or an optional alternative folded in; its own description and default win."""
+    """Return the node with its reference or optional type inlined; its own description and default take precedence."""
     if "anyOf" in node:
         real = [choice for choice in node["anyOf"] if choice.get("type") != "null"]
         if len(real) != 1:
@@ -82,7 +82,7 @@ _COLUMNS: Final = (
 
 
 def custom_resource_definition() -> dict[str, Any]:
-    """Return the CustomResourceDefinition as the API server takes it."""
+    """Return the CustomResourceDefinition."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -134,7 +134,7 @@ def _root_schema() -> dict[str, Any]:
 
 
 def to_yaml(value: object, indent: int = 0) -> str:
-    """Return block YAML of JSON-like data; every string is a JSON string, which YAML reads alike."""
+    """Return JSON-like data as block YAML with JSON strings, which are valid YAML."""
     pad = "  " * indent
     if isinstance(value, dict) and value:
         return "".join(

@@ -1,18 +1,18 @@
-"""The seed's client before the whole system; YouTube itself is stood in for."""
+"""The original service's client before the whole system; YouTube itself is stood in for."""
 
 import uuid
 
 import pytest
 
 from tests.cluster.conftest import System
-from tests.seed_client.suite import SeedClient, SeedService
+from tests.original_client.suite import OriginalClient, OriginalService
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="class")
-def seed(system: System) -> SeedService:
-    return SeedService(
+def service(system: System) -> OriginalService:
+    return OriginalService(
         system.service.url,
         system.service.api_key,
         # a system that was left running knows what an earlier run asked for
@@ -21,5 +21,5 @@ def seed(system: System) -> SeedService:
     )
 
 
-class TestSeedClient(SeedClient):
+class TestOriginalClient(OriginalClient):
     """Everything but notifications, which the tests of webhooks bring a consumer for."""

@@ -1,4 +1,4 @@
-"""The node's room: mount and process namespaces that end with one signal and take everything in them along."""
+"""The node's mount and PID namespaces: killing their init process ends every process in them and drops their mounts."""
 
 import contextlib
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from localcluster.daemon import Daemon, start_time
 from localcluster.errors import NotReadyError
-from localcluster.programs import run, tie
+from localcluster.programs import die_with_parent, run
 
-# Folders that containerd and kubelet write to by fixed path: inside the room they are folders of our own.
+# Directories that containerd and kubelet write to by fixed path; bind mounts replace them inside the namespaces.
 PRIVATE = (
     "/run/containerd",
     "/run/netns",
@@ -25,12 +25,12 @@ READY_LIMIT = 20.0
 
 
 @dataclass(frozen=True)
-class Room:
-    """One room.
+class Namespaces:
+    """The namespaces of one node.
 
     Attributes:
-        folder: keeps what the private folders hold.
-        init: program that is process 1 inside; it must reap orphans.
+        folder: holds the contents of the private directories, the pid files and the logs.
+        init: program that is PID 1 inside; it must reap orphans.
     """
 
     folder: Path
@@ -38,32 +38,32 @@ class Room:
 
     @property
     def holder(self) -> Daemon:
-        """The process outside that holds the room open."""
+        """The process outside that keeps the namespaces alive."""
         command = ["unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child"]
-        return Daemon("room", [*command, "/bin/sh", "-euc", self._furnish()], self.folder)
+        return Daemon("namespaces", [*command, "/bin/sh", "-euc", self._setup_script()], self.folder)
 
     def open(self) -> None:
-        """Make the room unless it is open.
+        """Create the namespaces unless they exist.
 
         Raises:
-            NotReadyError: its mounts could not be made; the log is named.
+            NotReadyError: the mounts failed; the message names the log.
         """
         if self.process() is not None:
             return
         for number, path in enumerate(PRIVATE):
             (self.folder / "private" / str(number)).mkdir(parents=True, exist_ok=True)
-            self._borrow(Path(path))
+            self._make_mount_point(Path(path))
         self._ready.unlink(missing_ok=True)
         self.holder.start()
         deadline = time.monotonic() + READY_LIMIT
         while not self._ready.exists():
-            self.holder.require()
+            self.holder.check_running()
             if time.monotonic() > deadline:
                 raise NotReadyError(f"the node's namespaces were not ready within {READY_LIMIT:.0f} s")
             time.sleep(0.02)
 
     def close(self) -> None:
-        """End every process in the room; its mounts go with the last of them. Then give back borrowed folders."""
+        """Kill every process in the namespaces, which drops their mounts, and remove the created mount points."""
         process, holder = self.process(), self.holder.pid()
         for pid in filter(None, (process, holder)):
             with contextlib.suppress(ProcessLookupError):
@@ -72,10 +72,10 @@ class Room:
         while process and start_time(process) and time.monotonic() < deadline:
             time.sleep(0.02)
         self.holder.pid_file.unlink(missing_ok=True)
-        self._give_back()
+        self._remove_mount_points()
 
     def process(self) -> int | None:
-        """Process 1 of the room by its id outside, while it runs."""
+        """The host's PID of the init process, or None if it is not running."""
         holder = self.holder.pid()
         if holder is None or not self._ready.exists():
             return None
@@ -86,21 +86,21 @@ class Room:
         return int(children[0]) if children else None
 
     def daemon(self, name: str, argv: list[str]) -> Daemon:
-        """A program that runs inside the room."""
-        # nsenter waits outside for what it started inside: neither may outlive the other.
-        return Daemon(name, [*self._enter(), *tie(), *argv], self.folder)
+        """Return a program that runs inside the namespaces."""
+        # nsenter waits outside for the program inside; neither may outlive the other.
+        return Daemon(name, [*self._enter(), *die_with_parent(), *argv], self.folder)
 
     def run(self, argv: list[str | Path], timeout: float) -> str:
-        """Run a program inside the room to its end and return what it printed."""
+        """Run a program inside the namespaces and return its output."""
         return run([*self._enter(), *argv], timeout=timeout)
 
     @property
     def _ready(self) -> Path:
-        return self.folder / "room-is-ready"
+        return self.folder / "namespaces-ready"
 
     @property
-    def _borrowed(self) -> Path:
-        return self.folder / "borrowed"
+    def _mount_points(self) -> Path:
+        return self.folder / "created-mount-points"
 
     def _enter(self) -> list[str]:
         process = self.process()
@@ -108,13 +108,13 @@ class Room:
             raise NotReadyError("the node is not running; start it with `python3 -m localcluster up`")
         return ["nsenter", "--target", str(process), "--mount", "--pid", "--"]
 
-    def _furnish(self) -> str:
+    def _setup_script(self) -> str:
         binds = [
             f"mount --bind {shlex.quote(str(self.folder / 'private' / str(number)))} {path}"
             for number, path in enumerate(PRIVATE)
         ]
         steps = [
-            "mount --make-rshared /",  # within the room only: a pod may share its mounts with others
+            "mount --make-rshared /",  # inside only: a pod may share its mounts with others
             "mount -t proc proc /proc",
             *binds,
             f"touch {shlex.quote(str(self._ready))}",
@@ -122,15 +122,15 @@ class Room:
         ]
         return "\n".join(steps)
 
-    def _borrow(self, path: Path) -> None:
-        # A mount needs a folder to sit on; remember the ones made here, outermost last.
+    def _make_mount_point(self, path: Path) -> None:
+        # Record the directories created here, outermost last, so that `close` can remove them.
         missing = [each for each in (path, *path.parents) if not each.exists()]
-        with self._borrowed.open("a") as record:
+        with self._mount_points.open("a") as record:
             record.writelines(f"{each}\n" for each in missing)
         path.mkdir(parents=True, exist_ok=True)
 
-    def _give_back(self) -> None:
-        if self._borrowed.exists():
-            for line in self._borrowed.read_text().splitlines():
+    def _remove_mount_points(self) -> None:
+        if self._mount_points.exists():
+            for line in self._mount_points.read_text().splitlines():
                 with contextlib.suppress(OSError):
                     Path(line).rmdir()
