@@ -16,7 +16,7 @@ from bench.separation.figures import Figure
 from bench.separation.songs import song
 from stemyard_contract.separationjob import Stem
 from stemyard_separator.engines.malloc import retain_freed_memory
-from stemyard_separator.engines.protocol import Engine, MixStatistics
+from stemyard_separator.engines.protocol import MixStatistics, SeparationEngine
 from stemyard_separator.engines.registry import EngineOptions, load_engine
 from tests.support.audio import RATE
 from tests.support.demucs_model import FOUR, RELEASED, save_network
@@ -62,7 +62,7 @@ def figures(seconds: float, turns: int) -> Iterator[Figure]:
             yield from _compared(f"{on}_{name}", engine, network, audio, turns)
 
 
-def _compared(name: str, engine: Engine, network: Any, audio: np.ndarray, turns: int) -> Iterator[Figure]:
+def _compared(name: str, engine: SeparationEngine, network: Any, audio: np.ndarray, turns: int) -> Iterator[Figure]:
     on, overlap = _device(), float(engine.parameters["overlap"])
     ours: list[tuple[float, np.ndarray]] = []
     stock: list[tuple[float, np.ndarray]] = []
@@ -115,7 +115,7 @@ def _stock(network: Any, audio: np.ndarray, overlap: float) -> np.ndarray:
     return np.asarray((out * scale + mean).cpu().numpy())
 
 
-def _ours(engine: Engine, audio: np.ndarray) -> np.ndarray:
+def _ours(engine: SeparationEngine, audio: np.ndarray) -> np.ndarray:
     mono = audio.mean(axis=0)
     track = MixStatistics(audio.shape[1], float(mono.mean()), float(mono.std(ddof=1)))
     blocks = (audio[:, start : start + RATE] for start in range(0, audio.shape[1], RATE))

@@ -18,7 +18,7 @@ from bench.separation.figures import Figure
 from bench.separation.songs import encoded, song
 from bench.separation.stages import Model, children_cpu, fetch, separate, stages
 from stemyard_contract.separationjob import Stem
-from stemyard_separator.engines.protocol import Engine, MixStatistics
+from stemyard_separator.engines.protocol import MixStatistics, SeparationEngine
 from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.process import available_cores
 from tests.support.audio import RATE, Audio
@@ -49,7 +49,7 @@ def _turns(bare: Callable[[], float], whole: Callable[[], float], turns: int) ->
     return min(each for each, _ in pairs), min(each for _, each in pairs)
 
 
-def _bare(engine: Engine, audio: Audio) -> float:
+def _bare(engine: SeparationEngine, audio: Audio) -> float:
     mono, samples = audio.mean(axis=0), audio.astype(np.float32)
     track = MixStatistics(audio.shape[1], float(mono.mean()), float(mono.std(ddof=1)))
     since = time.process_time()
@@ -63,7 +63,7 @@ def _both(model: Model, content: bytes) -> float:
     return fetched.cpu + separated.cpu
 
 
-def _before_the_first_sample(model: Model, engine: Engine, turns: int) -> Iterator[Figure]:
+def _before_the_first_sample(model: Model, engine: SeparationEngine, turns: int) -> Iterator[Figure]:
     """Yield the CPU time until the first block of one second of audio, minus the time of separating it when warm."""
     audio = song(1)
     separating = min(_bare(engine, audio) for _ in range(turns))

@@ -16,7 +16,7 @@ from stemyard_separator.process import exit_on_sigterm, limit_blas_threads
 from stemyard_separator.settings import SeparatorSettings
 
 if TYPE_CHECKING:
-    from stemyard_separator.engines.protocol import Engine
+    from stemyard_separator.engines.protocol import SeparationEngine
 
 _CONFIG_EXIT: Final = FAILURES[FailureCode.INTERNAL_CONFIG].exit_code
 
@@ -54,7 +54,7 @@ def _run_assignment() -> int:
     return _finish(run_stage(assignment, settings, loading), settings)
 
 
-def _start_loading(assignment: Assignment, settings: SeparatorSettings) -> "Future[Engine] | None":
+def _start_loading(assignment: Assignment, settings: SeparatorSettings) -> "Future[SeparationEngine] | None":
     """Start to load the model, if the stage needs it, before the other imports, which take about as long."""
     if assignment.stage is WorkStage.FETCH:
         return None

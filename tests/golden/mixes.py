@@ -16,7 +16,7 @@ from stemyard_contract.output import Output
 from stemyard_contract.separationjob import Stem
 from stemyard_separator.audio.decode import decode
 from stemyard_separator.audio.stems import FetchedAudio, RenderOptions, render_stems
-from stemyard_separator.engines.protocol import Engine
+from stemyard_separator.engines.protocol import SeparationEngine
 from stemyard_separator.engines.registry import EngineOptions, load_engine
 from tests.support.audio import GOLDEN, RATE, Audio, golden_stems, read, si_sdr, write_float_wav
 from tests.support.spleeter_model import model_folder
@@ -75,7 +75,7 @@ def pairs() -> dict[str, Callable[[], Pair]]:
     }
 
 
-def measure(engine: Engine, pair: Pair, folder: Path) -> dict[str, float]:
+def measure(engine: SeparationEngine, pair: Pair, folder: Path) -> dict[str, float]:
     """Return the SI-SDR of each published 24-bit FLAC in dB; a mix above full scale is clipped first."""
     mix = np.clip(pair[0] + pair[1], -1, 1)
     decoded = decode(write_float_wav(folder / "mix.wav", mix), folder / "audio.flac", 3600, lambda _: None)

@@ -11,7 +11,7 @@ from stemyard_separator.audio.decode import OnProgress
 from stemyard_separator.audio.formats import stem_tags
 from stemyard_separator.audio.media import Readable, read_flac
 from stemyard_separator.audio.render import Renderer, Rendering, gain_for
-from stemyard_separator.engines.protocol import Engine, MixStatistics
+from stemyard_separator.engines.protocol import MixStatistics, SeparationEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class RenderOptions:
 
 
 def render_stems(
-    engine: Engine, audio: FetchedAudio, folder: Path, options: RenderOptions, on_progress: OnProgress
+    engine: SeparationEngine, audio: FetchedAudio, folder: Path, options: RenderOptions, on_progress: OnProgress
 ) -> Rendering:
     """Separate a track and encode the requested stems to `folder`.
 

@@ -27,7 +27,7 @@ from stemyard_separator.audio.render import Rendering
 from stemyard_separator.audio.stems import FetchedAudio, RenderOptions, render_stems
 from stemyard_separator.cli.arguments import output_of, parse
 from stemyard_separator.cli.progress_bar import ProgressBar, format_duration
-from stemyard_separator.engines.protocol import Engine
+from stemyard_separator.engines.protocol import SeparationEngine
 from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.errors import StageError
 from stemyard_separator.models.folder import file_sha256
@@ -69,7 +69,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _load(options: Namespace) -> Engine:
+def _load(options: Namespace) -> SeparationEngine:
     return load_engine(
         EngineOptions(
             model=options.model,
@@ -83,7 +83,7 @@ def _load(options: Namespace) -> Engine:
     )
 
 
-def _process(options: Namespace, engine: Engine, path: Path) -> int:
+def _process(options: Namespace, engine: SeparationEngine, path: Path) -> int:
     """Separate one file and print the result; return its exit code."""
     try:
         if path.is_dir():
@@ -101,7 +101,7 @@ def _process(options: Namespace, engine: Engine, path: Path) -> int:
     return 0
 
 
-def _separate(options: Namespace, engine: Engine, path: Path) -> _Result:
+def _separate(options: Namespace, engine: SeparationEngine, path: Path) -> _Result:
     # in the output folder: the float spool takes 40 MB a minute, for which /tmp may be too small
     with (
         _progress_bar(path, quiet=options.quiet) as bar,
@@ -149,7 +149,7 @@ def _summary(result: _Result) -> str:
     return f"{result.source.name}: {format_duration(length)} of audio in {format_duration(elapsed)}, {speed}"
 
 
-def _to_json(result: _Result, options: Namespace, engine: Engine) -> dict[str, Any]:
+def _to_json(result: _Result, options: Namespace, engine: SeparationEngine) -> dict[str, Any]:
     """Return everything needed to verify and reproduce a result."""
     measured = result.decoded.measured
     length = measured.samples / SAMPLE_RATE

@@ -18,7 +18,7 @@ import torch
 from demucs.htdemucs import HTDemucs
 
 from stemyard_contract.findings import Stem
-from stemyard_contract.models import Engine as EngineName
+from stemyard_contract.models import Engine
 from stemyard_separator.engines.batching import Batcher, HostCopy, PendingEstimate
 from stemyard_separator.engines.cpu_rewrite import rewrite_for_cpu
 from stemyard_separator.engines.demucs_network import cast_weights, load_network, select_sources
@@ -90,7 +90,7 @@ class DemucsEngine:
             for network, own_stems in zip(networks, sub_model_stems, strict=True)
         ]
         self._batcher = Batcher(self._device)
-        self.name = EngineName.DEMUCS.value
+        self.name = Engine.DEMUCS.value
         self.digest = _digest(weights)
         self.device = device_name(self._device)
         self.versions = {"torch": str(torch.__version__), "demucs": version("demucs"), "numpy": np.__version__}

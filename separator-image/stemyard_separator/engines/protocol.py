@@ -30,7 +30,7 @@ class MixStatistics:
     standard_deviation: float
 
 
-class Engine(Protocol):
+class SeparationEngine(Protocol):
     """A loaded model."""
 
     @property

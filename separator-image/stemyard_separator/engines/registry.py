@@ -11,10 +11,9 @@ from typing import Final
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
-from stemyard_contract.models import MODELS
-from stemyard_contract.models import Engine as EngineName
+from stemyard_contract.models import MODELS, Engine
 from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
-from stemyard_separator.engines.protocol import Engine
+from stemyard_separator.engines.protocol import SeparationEngine
 from stemyard_separator.errors import ConfigurationError, ModelError
 from stemyard_separator.models.catalogue import CATALOGUE
 from stemyard_separator.models.folder import verified_model
@@ -47,7 +46,7 @@ class EngineOptions:
     compiled: bool = False
 
 
-def _load_spleeter(options: EngineOptions) -> Engine:
+def _load_spleeter(options: EngineOptions) -> SeparationEngine:
     if options.device == "cuda":
         raise ModelError(FailureCode.DEVICE_UNAVAILABLE, f"{options.model} runs on the CPU only.")
     # verify the digest while onnxruntime is imported: both take about as long
@@ -58,11 +57,11 @@ def _load_spleeter(options: EngineOptions) -> Engine:
     return SpleeterEngine(model.result(), options.threads)
 
 
-def _load_demucs(options: EngineOptions) -> Engine:
+def _load_demucs(options: EngineOptions) -> SeparationEngine:
     if find_spec("torch") is None or find_spec("demucs") is None:
         raise ModelError(
             FailureCode.MODEL_MISSING,
-            f"{options.model} needs the engine {EngineName.DEMUCS}, which only the cuda image has.",
+            f"{options.model} needs the engine {Engine.DEMUCS}, which only the cuda image has.",
         )
     stems = options.stems or MODELS[options.model].stems
     files = CATALOGUE[options.model].needed(stems)
@@ -81,12 +80,12 @@ def _load_demucs(options: EngineOptions) -> Engine:
     )
 
 
-_LOADERS: Final = MappingProxyType[EngineName, Callable[[EngineOptions], Engine]](
-    {EngineName.SPLEETER: _load_spleeter, EngineName.DEMUCS: _load_demucs}
+_LOADERS: Final = MappingProxyType[Engine, Callable[[EngineOptions], SeparationEngine]](
+    {Engine.SPLEETER: _load_spleeter, Engine.DEMUCS: _load_demucs}
 )
 
 
-def load_engine(options: EngineOptions) -> Engine:
+def load_engine(options: EngineOptions) -> SeparationEngine:
     """Return the model's engine with its weights loaded.
 
     Raises:

@@ -9,7 +9,7 @@ import onnxruntime
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
-from stemyard_contract.models import Engine as EngineName
+from stemyard_contract.models import Engine
 from stemyard_separator.engines.mix_delay import MixDelay
 from stemyard_separator.engines.protocol import MixStatistics, Samples, StemBlock
 from stemyard_separator.engines.stft import Analysis, Spectra, Synthesis
@@ -30,7 +30,7 @@ class SpleeterEngine:
     """Spleeter's network, loaded."""
 
     def __init__(self, model: InstalledModel, threads: int) -> None:
-        self.name = EngineName.SPLEETER.value
+        self.name = Engine.SPLEETER.value
         self.digest = model.digest
         self.device = "cpu"
         self.versions = {"onnxruntime": str(onnxruntime.__version__), "numpy": np.__version__}

@@ -3,14 +3,14 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from stemyard_contract.handover import Assignment
-from stemyard_separator.engines.protocol import Engine
+from stemyard_separator.engines.protocol import SeparationEngine
 from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.logs import log
 from stemyard_separator.process import available_cores
 from stemyard_separator.settings import SeparatorSettings
 
 
-def start_loading(assignment: Assignment, settings: SeparatorSettings) -> "Future[Engine]":
+def start_loading(assignment: Assignment, settings: SeparatorSettings) -> "Future[SeparationEngine]":
     """Start to load the Assignment's model; the future returns its engine or raises what `load_engine` raises."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
     try:
@@ -19,7 +19,7 @@ def start_loading(assignment: Assignment, settings: SeparatorSettings) -> "Futur
         pool.shutdown(wait=False)
 
 
-def _load(assignment: Assignment, settings: SeparatorSettings) -> Engine:
+def _load(assignment: Assignment, settings: SeparatorSettings) -> SeparationEngine:
     threads = settings.threads or available_cores()
     engine = load_engine(
         EngineOptions(

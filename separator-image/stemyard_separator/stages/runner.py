@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.handover import Assignment, MarkReference, Outcome
-from stemyard_separator.engines.protocol import Engine
+from stemyard_separator.engines.protocol import SeparationEngine
 from stemyard_separator.errors import StageError
 from stemyard_separator.http import HttpClient
 from stemyard_separator.logs import log, log_failure
@@ -18,7 +18,9 @@ from stemyard_separator.transfer.object_store import ObjectStore
 from stemyard_separator.transfer.progress import ProgressReporter
 
 
-def run_stage(assignment: Assignment, settings: SeparatorSettings, loading: "Future[Engine] | None") -> Outcome:
+def run_stage(
+    assignment: Assignment, settings: SeparatorSettings, loading: "Future[SeparationEngine] | None"
+) -> Outcome:
     """Run a stage; return its Outcome, success or failure.
 
     Args:
@@ -41,7 +43,9 @@ def run_stage(assignment: Assignment, settings: SeparatorSettings, loading: "Fut
     return Outcome(stage=assignment.stage, mark=mark)
 
 
-def _run(assignment: Assignment, settings: SeparatorSettings, loading: "Future[Engine] | None") -> MarkReference:
+def _run(
+    assignment: Assignment, settings: SeparatorSettings, loading: "Future[SeparationEngine] | None"
+) -> MarkReference:
     http = HttpClient()
     desk = DeskClient(assignment.desk_url, settings.token_path, http)
     folder = Path(tempfile.mkdtemp(dir=settings.work_dir))
@@ -53,7 +57,7 @@ def _run(assignment: Assignment, settings: SeparatorSettings, loading: "Future[E
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _dispatch(context: StageContext, loading: "Future[Engine] | None") -> MarkReference:
+def _dispatch(context: StageContext, loading: "Future[SeparationEngine] | None") -> MarkReference:
     # each stage imports only what it needs: fetch no network runtime, separate no downloader
     if loading is None:
         from stemyard_separator.stages.fetch import fetch

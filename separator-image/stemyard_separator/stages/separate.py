@@ -24,7 +24,7 @@ from stemyard_separator.audio.loudness import Levels, round_level
 from stemyard_separator.audio.media import library_versions
 from stemyard_separator.audio.render import Rendering
 from stemyard_separator.audio.stems import FetchedAudio, RenderOptions, render_stems
-from stemyard_separator.engines.protocol import Engine
+from stemyard_separator.engines.protocol import SeparationEngine
 from stemyard_separator.errors import ConfigurationError, PublishError
 from stemyard_separator.logs import log
 from stemyard_separator.stages.context import StageContext
@@ -37,7 +37,7 @@ _DOWNLOADED, _LOADED, _SEPARATED = 0.02, 0.04, 0.97
 """The stage's progress once reading the audio can start, the model is loaded, and the stems are encoded."""
 
 
-def separate(context: StageContext, loading: "Future[Engine]") -> MarkReference:
+def separate(context: StageContext, loading: "Future[SeparationEngine]") -> MarkReference:
     """Separate fetch's audio and upload the stems; return the manifest's reference.
 
     Args:
@@ -76,7 +76,7 @@ def _stem_files(context: StageContext, rendering: Rendering) -> dict[Stem, tuple
 
 
 def _render_verified(
-    context: StageContext, engine: Engine, source: SourceMark, audio: StreamedFile, stopwatch: Stopwatch
+    context: StageContext, engine: SeparationEngine, source: SourceMark, audio: StreamedFile, stopwatch: Stopwatch
 ) -> Rendering:
     """Separate the audio and verify its digest; a wrong digest takes precedence over a failed separation."""
     try:
@@ -89,7 +89,7 @@ def _render_verified(
 
 
 def _render(
-    context: StageContext, engine: Engine, source: SourceMark, audio: StreamedFile, stopwatch: Stopwatch
+    context: StageContext, engine: SeparationEngine, source: SourceMark, audio: StreamedFile, stopwatch: Stopwatch
 ) -> Rendering:
     fetched = FetchedAudio(
         flac=audio,
@@ -166,7 +166,7 @@ def _stem_file(file: LocalFile, peaks: LocalFile, levels: Levels, source: Source
 def _manifest(
     context: StageContext,
     source: SourceMark,
-    engine: Engine,
+    engine: SeparationEngine,
     rendering: Rendering,
     stems: dict[Stem, StemFile],
     stopwatch: Stopwatch,

@@ -36,7 +36,7 @@ _STATUS_CODES: Final = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LinkTarget:
     """Where one request goes.
 
     Attributes:
@@ -114,7 +114,7 @@ def link_title(url: str) -> str | None:
     return Path(unquote(urlsplit(url).path)).stem or None
 
 
-def _open(target: Target, http: HttpClient, stack: ExitStack) -> StreamedResponse:
+def _open(target: LinkTarget, http: HttpClient, stack: ExitStack) -> StreamedResponse:
     """Return the response of the first of the target's addresses that can be reached."""
     headers = {"Host": target.authority, "User-Agent": "stemyard", "Accept": "*/*", "Accept-Encoding": "identity"}
     server_name = target.host if target.scheme == "https" else None
@@ -137,7 +137,7 @@ def _check_response(response: StreamedResponse) -> None:
         raise SourceError(FailureCode.SOURCE_UNDECODABLE, detail)
 
 
-def resolve(url: str, allowed: Sequence[Network]) -> Target:
+def resolve(url: str, allowed: Sequence[Network]) -> LinkTarget:
     """Resolve a link's host and refuse it unless every address is public or in `allowed`.
 
     Raises:
@@ -155,7 +155,7 @@ def resolve(url: str, allowed: Sequence[Network]) -> Target:
     for address in addresses:
         _check(address, port, allowed)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(parts.scheme, host, port, addresses, path)
+    return LinkTarget(parts.scheme, host, port, addresses, path)
 
 
 def _check(address: Address, port: int, allowed: Sequence[Network]) -> None:

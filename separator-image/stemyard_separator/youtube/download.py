@@ -13,7 +13,13 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Candidate
 from stemyard_contract.handover import MediaMetadata
 from stemyard_separator.errors import SourceError
-from stemyard_separator.youtube.messages import Downloaded, DownloadRequest, OnStep, Step, UnsupportedLink
+from stemyard_separator.youtube.messages import (
+    Downloaded,
+    DownloadProgress,
+    DownloadRequest,
+    OnDownloadProgress,
+    UnsupportedLink,
+)
 from stemyard_separator.youtube.result_ranking import LIVE_STATES, rank
 
 EXTRACTORS: Final = ("youtube", "youtube:search")
@@ -43,7 +49,9 @@ class WarningCollector:
         """Discard it: the exception contains the same."""
 
 
-def fetch(request: DownloadRequest, warnings: WarningCollector, on_step: OnStep) -> Downloaded | UnsupportedLink:
+def fetch(
+    request: DownloadRequest, warnings: WarningCollector, on_progress: OnDownloadProgress
+) -> Downloaded | UnsupportedLink:
     """Find the requested recording and download its audio.
 
     Raises:
@@ -55,11 +63,11 @@ def fetch(request: DownloadRequest, warnings: WarningCollector, on_step: OnStep)
         return UnsupportedLink()
     video = request.video
     if video is None and request.link is None:
-        on_step(Step(step="search", fraction=0.0))
+        on_progress(DownloadProgress(step="search", fraction=0.0))
         candidates = rank(request.query or "", _search(request, warnings), request.max_seconds)
         video = candidates[0].media_id.removeprefix("youtube:")
-    on_step(Step(step="download", fraction=_SEARCH_SHARE))
-    info = _download(request.link or f"https://www.youtube.com/watch?v={video}", request, warnings, on_step)
+    on_progress(DownloadProgress(step="download", fraction=_SEARCH_SHARE))
+    info = _download(request.link or f"https://www.youtube.com/watch?v={video}", request, warnings, on_progress)
     return Downloaded(path=_downloaded_path(info, request), media=_metadata(info), candidates=candidates)
 
 
@@ -79,10 +87,12 @@ def _search(request: DownloadRequest, warnings: WarningCollector) -> list[InfoDi
     return list((result or {}).get("entries") or [])
 
 
-def _download(link: str, request: DownloadRequest, warnings: WarningCollector, on_step: OnStep) -> InfoDict:
+def _download(
+    link: str, request: DownloadRequest, warnings: WarningCollector, on_progress: OnDownloadProgress
+) -> InfoDict:
     options = _options(request, warnings) | {
         "match_filter": lambda info, *, incomplete: _check(info, request),
-        "progress_hooks": [lambda state: _on_progress(state, request, on_step)],
+        "progress_hooks": [lambda state: _report(state, request, on_progress)],
     }
     with YoutubeDL(options) as downloader:
         return dict(downloader.extract_info(link) or {})
@@ -143,14 +153,14 @@ def _check(info: InfoDict, request: DownloadRequest) -> None:
         raise SourceError(FailureCode.SOURCE_TOO_LONG, detail)
 
 
-def _on_progress(state: InfoDict, request: DownloadRequest, on_step: OnStep) -> None:
+def _report(state: InfoDict, request: DownloadRequest, on_progress: OnDownloadProgress) -> None:
     received = state.get("downloaded_bytes") or 0
     expected = state.get("total_bytes") or state.get("total_bytes_estimate") or 0
     if max(received, state.get("total_bytes") or 0) > request.max_bytes:
         raise _too_large(request)
     if expected:
         share = min(1.0, received / expected)
-        on_step(Step(step="download", fraction=_SEARCH_SHARE + (1 - _SEARCH_SHARE) * share))
+        on_progress(DownloadProgress(step="download", fraction=_SEARCH_SHARE + (1 - _SEARCH_SHARE) * share))
 
 
 def _too_large(request: DownloadRequest) -> SourceError:

@@ -36,7 +36,7 @@ class DownloadRequest(_Message):
     """Names of the extractors allowed for `link`."""
 
 
-class Step(_Message):
+class DownloadProgress(_Message):
     """Progress within a step."""
 
     kind: Literal["step"] = "step"
@@ -67,6 +67,6 @@ class DownloadFailed(_Message):
     detail: str
 
 
-Message = Step | Downloaded | UnsupportedLink | DownloadFailed
-OnStep = Callable[[Step], None]
+Message = DownloadProgress | Downloaded | UnsupportedLink | DownloadFailed
+OnDownloadProgress = Callable[[DownloadProgress], None]
 MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])

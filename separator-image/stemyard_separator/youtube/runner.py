@@ -19,10 +19,10 @@ from stemyard_separator.youtube.messages import (
     MESSAGES,
     Downloaded,
     DownloadFailed,
+    DownloadProgress,
     DownloadRequest,
     Message,
-    OnStep,
-    Step,
+    OnDownloadProgress,
     UnsupportedLink,
 )
 
@@ -31,7 +31,9 @@ _WITHHELD: Final = ("STEMYARD_ASSIGNMENT", "STEMYARD_POD_UID", "STEMYARD_TOKEN_P
 _NO_PLUGINS: Final = "YTDLP_NO_PLUGINS"
 
 
-def run_downloader(request: DownloadRequest, deadline_seconds: float, on_step: OnStep) -> Downloaded | UnsupportedLink:
+def run_downloader(
+    request: DownloadRequest, deadline_seconds: float, on_progress: OnDownloadProgress
+) -> Downloaded | UnsupportedLink:
     """Download a recording; return its path and metadata, or that no allowed extractor supports the link.
 
     Raises:
@@ -53,7 +55,7 @@ def run_downloader(request: DownloadRequest, deadline_seconds: float, on_step: O
         timer = threading.Timer(deadline_seconds, kill_group, (process.pid,))
         timer.start()
         try:
-            result = _exchange(process, request, on_step)
+            result = _exchange(process, request, on_progress)
             if result is None:
                 raise _ended_early(process.wait(), log)
             return result
@@ -62,7 +64,7 @@ def run_downloader(request: DownloadRequest, deadline_seconds: float, on_step: O
 
 
 def _exchange(
-    process: subprocess.Popen[str], request: DownloadRequest, on_step: OnStep
+    process: subprocess.Popen[str], request: DownloadRequest, on_progress: OnDownloadProgress
 ) -> Downloaded | UnsupportedLink | None:
     """Send the request and read messages until the result; None if the process ends without one."""
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
@@ -70,8 +72,8 @@ def _exchange(
     process.stdin.close()
     for line in process.stdout:
         match _parse(line):
-            case Step() as step:
-                on_step(step)
+            case DownloadProgress() as progress:
+                on_progress(progress)
             case DownloadFailed(code=code, detail=detail):
                 raise SourceError(code, detail)
             case Downloaded() | UnsupportedLink() as result:

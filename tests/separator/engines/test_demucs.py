@@ -16,7 +16,7 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import Manifest
 from stemyard_contract.output import Output
 from stemyard_contract.separationjob import Source, Stem
-from stemyard_separator.engines.protocol import Engine, MixStatistics
+from stemyard_separator.engines.protocol import MixStatistics, SeparationEngine
 from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.errors import ModelError
 from stemyard_separator.models.folder import ModelRecord, add_record, file_sha256
@@ -64,7 +64,7 @@ def track_of(audio: Audio) -> MixStatistics:
     return MixStatistics(audio.shape[1], float(mono.mean()), float(mono.std(ddof=1)))
 
 
-def separated(engine: Engine, audio: Audio, block: int = 44_100) -> dict[Stem, Audio]:
+def separated(engine: SeparationEngine, audio: Audio, block: int = 44_100) -> dict[Stem, Audio]:
     def blocks() -> Iterator[Any]:
         for start in range(0, audio.shape[1], block):
             yield audio[:, start : start + block].astype(np.float32)
@@ -103,7 +103,7 @@ def snr(reference: Audio, estimate: Audio) -> float:
     return float(10 * np.log10(np.sum(reference**2) / (np.sum((reference - estimate) ** 2) + 1e-30)))
 
 
-def loaded(folder: Path, model: str, *stems: Stem, preset: str = "balanced") -> Engine:
+def loaded(folder: Path, model: str, *stems: Stem, preset: str = "balanced") -> SeparationEngine:
     return load_engine(EngineOptions(model, folder, 2, frozenset(stems), "cpu", preset))
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stemyard_contract.models import MODELS
-from stemyard_contract.models import Engine as EngineName
-from stemyard_separator.engines.protocol import Engine
+from stemyard_contract.models import MODELS, Engine
+from stemyard_separator.engines.protocol import SeparationEngine
 from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.models.folder import read_index
 from tests.golden.mixes import RECORD, STEMS, measure, pairs
@@ -18,16 +17,16 @@ from tests.support.spleeter_model import model_folder
 MAX_DROP = 0.2
 RECORDS: dict[str, dict[str, dict[str, float]]] = json.loads(RECORD.read_text())
 RECORDED = RECORDS["spleeter"]
-DEMUCS = [name for name, model in MODELS.items() if model.engine is EngineName.DEMUCS]
+DEMUCS = [name for name, model in MODELS.items() if model.engine is Engine.DEMUCS]
 
 
 @pytest.fixture(scope="module")
-def spleeter() -> Engine:
+def spleeter() -> SeparationEngine:
     return load_engine(EngineOptions("spleeter-2stems", model_folder(), 2))
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_golden_mix_is_separated_as_well_as_recorded(spleeter: Engine, tmp_path: Path, name: str) -> None:
+def test_a_golden_mix_is_separated_as_well_as_recorded(spleeter: SeparationEngine, tmp_path: Path, name: str) -> None:
     pair = pairs()[name]()
     assert min(np.sqrt(np.mean(stem**2)) for stem in pair) > 1e-4, "both stems are audible"
 
