@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.separation.end_to_end import figures as end_to_end
 from bench.separation.figures import Figure, machine
 from bench.separation.stages import Model, figures
-from stemyard_separator.engines.registry import sleep_while_waiting
+from stemyard_separator.engines.registry import set_passive_wait_policy
 from tests.support.spleeter_model import model_folder
 
 _ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def main() -> None:
     # as in the image: start-up is measured without Python's compilation
     for folder in _CODE:
         compileall.compile_dir(_ROOT / folder, quiet=1)
-    sleep_while_waiting()  # as in the stages' processes
+    set_passive_wait_policy()  # as in the stages' processes
     gpu = _gpu() if given.only != "spleeter" else ""
     lines = [f"# {datetime.date.today().isoformat()}, {machine()}{gpu and f', {gpu}'}"]
     print(lines[0], flush=True)

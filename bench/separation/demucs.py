@@ -15,9 +15,9 @@ from demucs.apply import apply_model
 from bench.separation.figures import Figure
 from bench.separation.songs import song
 from stemyard_contract.separationjob import Stem
-from stemyard_separator.engines.malloc import keep_freed_memory
-from stemyard_separator.engines.protocol import Engine, Track
-from stemyard_separator.engines.registry import Loading, load_engine
+from stemyard_separator.engines.malloc import retain_freed_memory
+from stemyard_separator.engines.protocol import MixStatistics, SeparationEngine
+from stemyard_separator.engines.registry import EngineOptions, load_engine
 from tests.support.audio import RATE
 from tests.support.demucs_model import FOUR, RELEASED, save_network
 
@@ -58,11 +58,11 @@ def figures(seconds: float, turns: int) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         network = save_network(Path(folder), "htdemucs", FOUR, 1, **RELEASED)
         for name, stems, preset in _CASES if on == "cuda" else _CASES[:2]:
-            engine = load_engine(Loading("htdemucs", Path(folder), threads, stems, on, preset))
+            engine = load_engine(EngineOptions("htdemucs", Path(folder), threads, stems, on, preset))
             yield from _compared(f"{on}_{name}", engine, network, audio, turns)
 
 
-def _compared(name: str, engine: Engine, network: Any, audio: np.ndarray, turns: int) -> Iterator[Figure]:
+def _compared(name: str, engine: SeparationEngine, network: Any, audio: np.ndarray, turns: int) -> Iterator[Figure]:
     on, overlap = _device(), float(engine.parameters["overlap"])
     ours: list[tuple[float, np.ndarray]] = []
     stock: list[tuple[float, np.ndarray]] = []
@@ -92,11 +92,11 @@ def _torch_defaults() -> Iterator[None]:
     """Restore torch's defaults for stock demucs, which the engine changes for the whole process."""
     torch.backends.mha.set_fastpath_enabled(True)
     torch.backends.cudnn.allow_tf32 = True
-    keep_freed_memory(False)
+    retain_freed_memory(False)
     yield
     torch.backends.mha.set_fastpath_enabled(False)
     torch.backends.cudnn.allow_tf32 = False
-    keep_freed_memory(not gpu())
+    retain_freed_memory(not gpu())
 
 
 def _timed(run: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
@@ -115,9 +115,9 @@ def _stock(network: Any, audio: np.ndarray, overlap: float) -> np.ndarray:
     return np.asarray((out * scale + mean).cpu().numpy())
 
 
-def _ours(engine: Engine, audio: np.ndarray) -> np.ndarray:
+def _ours(engine: SeparationEngine, audio: np.ndarray) -> np.ndarray:
     mono = audio.mean(axis=0)
-    track = Track(audio.shape[1], float(mono.mean()), float(mono.std(ddof=1)))
+    track = MixStatistics(audio.shape[1], float(mono.mean()), float(mono.std(ddof=1)))
     blocks = (audio[:, start : start + RATE] for start in range(0, audio.shape[1], RATE))
     parts = list(engine.separate(blocks, track))
     names = [name for name in FOUR if Stem(name) in parts[0]]

@@ -18,9 +18,9 @@ from bench.separation.figures import Figure
 from bench.separation.songs import encoded, song
 from bench.separation.stages import Model, children_cpu, fetch, separate, stages
 from stemyard_contract.separationjob import Stem
-from stemyard_separator.engines.protocol import Engine, Track
-from stemyard_separator.engines.registry import Loading, load_engine
-from stemyard_separator.process import granted_cores
+from stemyard_separator.engines.protocol import MixStatistics, SeparationEngine
+from stemyard_separator.engines.registry import EngineOptions, load_engine
+from stemyard_separator.process import available_cores
 from tests.support.audio import RATE, Audio
 from tests.support.desk_double import DeskDouble
 
@@ -31,7 +31,7 @@ _TARGETS = {60: 1.12, 240: 1.06}
 
 def figures(model: Model, lengths: list[int], turns: int) -> Iterator[Figure]:
     """Yield the ratio for each length, both sides interleaved, and the CPU time before the first sample."""
-    engine = load_engine(Loading(model.name, model.folder, granted_cores(), _STEMS, "cpu"))
+    engine = load_engine(EngineOptions(model.name, model.folder, available_cores(), _STEMS, "cpu"))
     for seconds in lengths:
         audio = song(seconds)
         content = encoded(audio)
@@ -49,9 +49,9 @@ def _turns(bare: Callable[[], float], whole: Callable[[], float], turns: int) ->
     return min(each for each, _ in pairs), min(each for _, each in pairs)
 
 
-def _bare(engine: Engine, audio: Audio) -> float:
+def _bare(engine: SeparationEngine, audio: Audio) -> float:
     mono, samples = audio.mean(axis=0), audio.astype(np.float32)
-    track = Track(audio.shape[1], float(mono.mean()), float(mono.std(ddof=1)))
+    track = MixStatistics(audio.shape[1], float(mono.mean()), float(mono.std(ddof=1)))
     since = time.process_time()
     for _ in engine.separate((samples[:, start : start + RATE] for start in range(0, audio.shape[1], RATE)), track):
         pass
@@ -63,7 +63,7 @@ def _both(model: Model, content: bytes) -> float:
     return fetched.cpu + separated.cpu
 
 
-def _before_the_first_sample(model: Model, engine: Engine, turns: int) -> Iterator[Figure]:
+def _before_the_first_sample(model: Model, engine: SeparationEngine, turns: int) -> Iterator[Figure]:
     """Yield the CPU time until the first block of one second of audio, minus the time of separating it when warm."""
     audio = song(1)
     separating = min(_bare(engine, audio) for _ in range(turns))

@@ -1,4 +1,4 @@
-"""Every way a stage can end badly: one error per failure of the table, and nothing that could leak a link."""
+"""Errors that end a stage, one per row of the failure table; their messages never contain links or tokens."""
 
 import re
 from typing import Final
@@ -10,16 +10,16 @@ _BEARER: Final = re.compile(r"\b(Bearer\s+|eyJ)[A-Za-z0-9._~+/=-]+")
 
 
 def redact(text: str) -> str:
-    """Return `text` with links cut down to their host and bearer tokens removed, so that it may be logged."""
+    """Return `text` with links reduced to their host and bearer tokens removed, safe to log."""
     return _BEARER.sub("[token]", _LINK.sub(r"\1\2/[...]", text))
 
 
 class StageError(Exception):
-    """A stage cannot go on; `code` decides what happens next.
+    """The stage fails; `code` determines what the operator does next.
 
     Args:
         code: row of the failure table.
-        detail: what is known beyond the row's sentence; says what to change where there is something.
+        detail: more than the row's sentence: the specific cause and, if possible, what to change.
     """
 
     def __init__(self, code: FailureCode, detail: str = "") -> None:
@@ -29,7 +29,7 @@ class StageError(Exception):
 
     @property
     def message(self) -> str:
-        """Sentence for people: the table's, then the detail."""
+        """Sentence of the failure table, followed by the detail."""
         sentence = FAILURES[self.code].sentence
         return f"{sentence} {self.detail}" if self.detail else sentence
 
@@ -40,19 +40,19 @@ class StageError(Exception):
 
 
 class SourceError(StageError):
-    """The source cannot be had, or is not what can be separated."""
+    """The source is unavailable or cannot be separated."""
 
 
 class ModelError(StageError):
-    """The model cannot be loaded or gave no usable audio."""
+    """The model cannot be loaded or produced invalid audio."""
 
 
 class PublishError(StageError):
-    """Links, store or desk did not do what they should."""
+    """The desk or the object store failed."""
 
 
 class ConfigurationError(StageError):
-    """The process was started with settings that cannot work."""
+    """The settings of the process or the Assignment are invalid."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(FailureCode.INTERNAL_CONFIG, detail)

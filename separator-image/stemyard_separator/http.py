@@ -1,4 +1,4 @@
-"""The only module that knows httpx: bounded requests, whose errors never carry an address."""
+"""HTTP client of the separator: timeouts, retries, and errors that never contain a URL. Only this module uses httpx."""
 
 import os
 import random
@@ -13,19 +13,22 @@ from typing import Final, TypeVar
 import httpx
 
 _T = TypeVar("_T")
-_BLOCK: Final = 1 << 18
+_CHUNK_BYTES: Final = 1 << 18
 _CONNECT_SECONDS: Final = 10.0
 TRANSFER_SECONDS: Final = 60.0
-"""Longest silence within a transfer."""
+"""Read and write timeout within a transfer."""
 
 
 class HttpError(Exception):
-    """No complete answer came. The message names the kind of failure only."""
+    """A request that may be retried failed: no complete response, or a status the caller regards as transient.
+
+    The message names the kind of failure or the status only.
+    """
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete answer."""
+class HttpResponse:
+    """A complete response."""
 
     status: int
     body: bytes
@@ -37,16 +40,16 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
-    """An answer whose body is still to be read, as it was sent; header names are in lower case."""
+class StreamedResponse:
+    """A response whose body is still to be read, without content decoding; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
-    blocks: Iterator[bytes]
+    chunks: Iterator[bytes]
 
     @property
-    def stated_bytes(self) -> int | None:
-        """Content-Length, where it is given."""
+    def content_length(self) -> int | None:
+        """Content-Length, if valid."""
         text = self.headers.get("content-length", "")
         return int(text) if text.isdecimal() else None
 
@@ -54,57 +57,58 @@ class Download:
 class HttpClient:
     """Sends requests without following redirects or reading proxies from the environment.
 
-    SSL_CERT_FILE may name the authorities to trust, for stores with certificates of the house.
+    SSL_CERT_FILE may name a CA bundle, for stores with certificates of a private CA.
     """
 
     def __init__(self) -> None:
-        own = os.environ.get("SSL_CERT_FILE")
-        trusted = ssl.create_default_context(cafile=own) if own else True
-        self._client = httpx.Client(trust_env=False, follow_redirects=False, verify=trusted)
+        bundle = os.environ.get("SSL_CERT_FILE")
+        verify = ssl.create_default_context(cafile=bundle) if bundle else True
+        self._client = httpx.Client(trust_env=False, follow_redirects=False, verify=verify)
 
-    def post_json(self, url: str, body: str, token: str, seconds: float) -> Answer:
+    def post_json(self, url: str, body: str, token: str, timeout_seconds: float) -> HttpResponse:
         """POST a JSON text with a bearer token.
 
         Raises:
-            HttpError: no answer within `seconds`.
+            HttpError: no response within `timeout_seconds`.
         """
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-        with _named_errors():
-            response = self._client.post(url, content=body.encode(), headers=headers, timeout=seconds)
-            return Answer(response.status_code, response.content)
+        with _http_errors():
+            response = self._client.post(url, content=body.encode(), headers=headers, timeout=timeout_seconds)
+            return HttpResponse(response.status_code, response.content)
 
-    def put_file(self, url: str, path: Path, headers: Mapping[str, str]) -> Answer:
-        """PUT a file with its exact length.
+    def put_file(self, url: str, path: Path, headers: Mapping[str, str]) -> HttpResponse:
+        """PUT a file with its exact Content-Length.
 
         Raises:
-            HttpError: the connection broke or fell silent.
+            HttpError: the connection broke or timed out.
         """
-        sent = {**headers, "Content-Length": str(path.stat().st_size)}
-        with _named_errors(), path.open("rb") as file:
-            response = self._client.put(
-                url, content=iter(lambda: file.read(_BLOCK), b""), headers=sent, timeout=_timeout()
-            )
-            return Answer(response.status_code, response.content)
+        sized = {**headers, "Content-Length": str(path.stat().st_size)}
+        with _http_errors(), path.open("rb") as file:
+            chunks = iter(lambda: file.read(_CHUNK_BYTES), b"")
+            response = self._client.put(url, content=chunks, headers=sized, timeout=_timeout())
+            return HttpResponse(response.status_code, response.content)
 
     @contextmanager
-    def download(self, url: str, headers: Mapping[str, str], server_name: str | None = None) -> Iterator[Download]:
-        """GET an address; its body comes in blocks.
+    def stream(
+        self, url: str, headers: Mapping[str, str], server_name: str | None = None
+    ) -> Iterator[StreamedResponse]:
+        """GET a URL and stream its body.
 
         Args:
             url: what to get.
-            headers: sent as they are.
-            server_name: name that the TLS certificate must carry, where `url` has an IP address instead.
+            headers: sent unchanged.
+            server_name: name that the TLS certificate must match, if `url` contains an IP address instead.
 
         Raises:
-            HttpError: from here or while reading blocks.
+            HttpError: from here or while chunks are read.
         """
-        with _named_errors():
+        with _http_errors():
             request = self._client.build_request("GET", url, headers=dict(headers), timeout=_timeout())
             if server_name:
                 request.extensions["sni_hostname"] = server_name
             response = self._client.send(request, stream=True)
         try:
-            yield Download(response.status_code, dict(response.headers), _blocks(response))
+            yield StreamedResponse(response.status_code, dict(response.headers), _chunks(response))
         finally:
             response.close()
 
@@ -113,25 +117,25 @@ def _timeout() -> httpx.Timeout:
     return httpx.Timeout(TRANSFER_SECONDS, connect=_CONNECT_SECONDS)
 
 
-def _blocks(response: httpx.Response) -> Iterator[bytes]:
-    with _named_errors():
-        # as they come: joined blocks would hide a body that drips, decoded ones may be a thousand times as large
+def _chunks(response: httpx.Response) -> Iterator[bytes]:
+    with _http_errors():
+        # raw and unbuffered: buffering would hide a slow drip, and decoding can expand a body a thousandfold
         yield from response.iter_raw()
 
 
 @contextmanager
-def _named_errors() -> Iterator[None]:
+def _http_errors() -> Iterator[None]:
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
         raise HttpError(type(error).__name__) from None
 
 
-def retried(call: Callable[[], _T], retry: type[Exception], attempts: int, first_pause: float) -> _T:
-    """Return `call()`, trying again on `retry` with doubling, jittered pauses; the last error passes through."""
+def retry(call: Callable[[], _T], attempts: int, first_delay: float = 0.5) -> _T:
+    """Return `call()`; retry on `HttpError` with jittered exponential backoff and re-raise the last one."""
     for attempt in range(attempts - 1):
         try:
             return call()
-        except retry:
-            time.sleep(first_pause * 2**attempt * random.uniform(0.5, 1.5))
+        except HttpError:
+            time.sleep(first_delay * 2**attempt * random.uniform(0.5, 1.5))
     return call()

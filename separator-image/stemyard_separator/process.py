@@ -1,4 +1,4 @@
-"""How many cores this process was granted, whether by affinity or by a cgroup quota."""
+"""The process: threads and CPU quota, SIGTERM, and child process groups."""
 
 import contextlib
 import os
@@ -10,18 +10,20 @@ from types import FrameType
 from typing import Final
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
+TERMINATED_EXIT_CODE: Final = 128 + signal.SIGTERM
+_child_groups: Final[set[int]] = set()
 
 
-def leave_cores_to_networks() -> None:
-    """Have numpy's BLAS, once it is imported, start no threads: they would spin for work that is never theirs."""
+def limit_blas_threads() -> None:
+    """Disable the threads of numpy's BLAS; call before numpy is imported. It gets no work, its threads would spin."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def granted_cores(cgroup: Path = _CGROUP) -> int:
-    """Return whole cores, at least 1: the affinity, or the cgroup's quota (version 2, then 1) if that is smaller."""
-    available = len(os.sched_getaffinity(0))
+def available_cores(cgroup: Path = _CGROUP) -> int:
+    """Return whole cores, at least 1: the CPU affinity, or the cgroup's quota (v2, then v1) if that is smaller."""
+    affinity = len(os.sched_getaffinity(0))
     quota = _quota_v2(cgroup / "cpu.max") or _quota_v1(cgroup / "cpu")
-    return max(1, min(available, round(quota))) if quota else available
+    return max(1, min(affinity, round(quota))) if quota else affinity
 
 
 def _quota_v2(path: Path) -> float | None:
@@ -40,34 +42,30 @@ def _quota_v1(folder: Path) -> float | None:
         return None
 
 
-TERMINATED_EXIT_CODE: Final = 128 + signal.SIGTERM
-_processes: Final[set[int]] = set()
+def exit_on_sigterm() -> None:
+    """Exit immediately with code 143 on SIGTERM, without cleanup: the pod's volumes go with it."""
+    signal.signal(signal.SIGTERM, _exit)
 
 
-def stop_on_sigterm() -> None:
-    """End this process with code 143 when it is told to; no cleaning up could be better than being gone."""
-    signal.signal(signal.SIGTERM, _stop)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    for group in _processes:
-        end_group(group)
+def _exit(number: int, frame: FrameType | None) -> None:
+    for group in _child_groups:
+        kill_group(group)
     os._exit(TERMINATED_EXIT_CODE)
 
 
-def end_group(group: int) -> None:
-    """Kill all processes of a group that may be gone already."""
+def kill_group(group: int) -> None:
+    """Kill all processes of a group, which may have ended already."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
 
 
 @contextlib.contextmanager
-def owned_process(process: subprocess.Popen[str]) -> Iterator[None]:
-    """End a process group with the block or with this process, whichever is first."""
-    _processes.add(process.pid)
+def killed_on_exit(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill a process group when the block ends or this process gets SIGTERM."""
+    _child_groups.add(process.pid)
     try:
         yield
     finally:
-        end_group(process.pid)
+        kill_group(process.pid)
         process.wait()
-        _processes.discard(process.pid)
+        _child_groups.discard(process.pid)

@@ -1,4 +1,4 @@
-"""Settings of the process, from its environment."""
+"""Settings of the separator, from environment variables."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PREFIX: Final = "STEMYARD_"
 
 
-class Settings(BaseModel):
-    """Environment variables `STEMYARD_<FIELD>`; all have defaults that fit the pod the operator makes.
+class SeparatorSettings(BaseModel):
+    """Environment variables `STEMYARD_<FIELD>`; the defaults fit the operator's pods.
 
-    Read here and not by pydantic-settings: importing that is a tenth of what a stage needs to start.
+    Not pydantic-settings: its import takes a tenth of a stage's start-up time.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -26,53 +26,53 @@ class Settings(BaseModel):
     pod_uid: str = ""
     """uid of the pod, from the downward API."""
     token_path: Path = Path(DESK_TOKEN_PATH)
-    """The projected token shown at the desk."""
+    """The projected token for the desk."""
     termination_path: Path = Path(TERMINATION_MESSAGE_PATH)
-    """Where the Outcome is left."""
+    """Termination message file, for the Outcome."""
     work_dir: Path = Path("/work")
-    """A writable folder; everything in it may be lost."""
+    """A writable scratch folder."""
     model_dir: Path = Path("/models")
-    """Folder of model weights with their `models.json`; only read."""
+    """Folder of model weights and `models.json`; read-only."""
     threads: Annotated[int, Field(ge=1)] | None = None
-    """Threads of the network; by default as many as the cores granted."""
+    """Threads of the network; by default the available cores."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What engines that know GPUs compute on; `cuda` fails where no GPU can be used, `auto` takes one if it can."""
+    """Device of engines with GPU support; `cuda` fails without a usable GPU, `auto` uses one if there is one."""
     compile: bool = False
-    """Have torch compile the networks: faster on a GPU once it is done, which takes minutes and a C++ compiler."""
+    """Compile the networks with torch: faster on a GPU, but takes minutes and needs a C++ compiler."""
     fetch_allowed_cidrs: tuple[Network, ...] = ()
     """Networks that direct links may lead to although they are not public, comma-separated. For tests."""
     link_deadline_seconds: Annotated[float, Field(gt=0)] = 600
-    """Seconds the download of one link may take."""
+    """Timeout of one link's download in seconds."""
     youtube_deadline_seconds: Annotated[float, Field(gt=0)] = 600
-    """Seconds one search and download may take."""
+    """Timeout of one search and download in seconds."""
     youtube_cookies: Path | None = None
-    """A cookie file in Netscape's format, which may be read-only: a copy of it is used."""
+    """A cookie file in Netscape format; may be read-only, as a copy of it is used."""
     private_dir: Path | None = None
-    """A folder in memory for that copy; by default it lies with the other files of the work folder."""
+    """An in-memory folder for that copy; by default it is in the work folder."""
     youtube_proxy: SecretStr | None = None
-    """Proxy for searches and downloads; it may name a password."""
+    """Proxy for searches and downloads; the URL may contain a password."""
     youtube_po_token_url: str | None = None
-    """Base URL of a provider of PO tokens (bgutil's HTTP server); its plugin for yt-dlp must be installed."""
+    """Base URL of a PO token provider (bgutil's HTTP server); its yt-dlp plugin must be installed."""
     youtube_request_interval: Annotated[float, Field(ge=0)] = 0.5
     """Seconds between two requests."""
     youtube_download_delay: Annotated[float, Field(ge=0)] = 0
-    """Least seconds to wait before a download."""
+    """Minimum seconds to wait before a download."""
     youtube_download_delay_max: Annotated[float, Field(ge=0)] = 0
-    """Most seconds to wait before a download, chosen by chance; 0 means the least."""
+    """Maximum of the randomly chosen delay in seconds; 0 means always the minimum."""
     extractors: tuple[str, ...] = ()
-    """More extractors of yt-dlp, by their exact names and comma-separated, whose links are accepted (`soundcloud`)."""
+    """Exact names of further yt-dlp extractors whose links are accepted (`soundcloud`), comma-separated."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read the variables that are set; others with the prefix are of no meaning here.
+        """Read the variables that are set; unknown ones with the prefix are ignored.
 
         Raises:
-            pydantic.ValidationError: one of them has no sensible value.
+            pydantic.ValidationError: a value is invalid.
         """
-        given = {
+        fields = {
             name.removeprefix(_PREFIX).lower(): text for name, text in environment.items() if name.startswith(_PREFIX)
         }
-        return cls.model_validate(given)
+        return cls.model_validate(fields)
 
     @field_validator("fetch_allowed_cidrs", "extractors", mode="before")
     @classmethod

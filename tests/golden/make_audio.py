@@ -1,6 +1,6 @@
-"""Makes the golden stems from Debian's fluidsynth, fluid-soundfont-gm and espeak-ng: a small band and a voice.
+"""Synthesises the golden stems with Debian's fluidsynth, fluid-soundfont-gm and espeak-ng: a small band and a voice.
 
-Run `python -m tests.golden.make_audio`; the result is committed, so that tests need none of the three.
+Run `python -m tests.golden.make_audio`. The result is committed, so tests need none of the three packages.
 """
 
 import io

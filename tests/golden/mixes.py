@@ -1,7 +1,7 @@
-"""Golden mixes: pairs of vocals and instrumental of different kinds, made from the golden stems and from formulas.
+"""Golden mixes: pairs of vocals and instrumental of different kinds, from the golden stems and synthesised.
 
 `python -m tests.golden.mixes [MODEL...]` measures every mix with the models named (`spleeter-2stems` by default), whose
-weights must be in the model folder, and enters them in `audio/si_sdr.json`, which the tests compare with.
+weights must be in the model folder, and records the result in `audio/si_sdr.json`, which the tests compare with.
 """
 
 import json
@@ -15,9 +15,9 @@ import numpy as np
 from stemyard_contract.output import Output
 from stemyard_contract.separationjob import Stem
 from stemyard_separator.audio.decode import decode
-from stemyard_separator.audio.stems import FetchedAudio, Wanted, render_stems
-from stemyard_separator.engines.protocol import Engine
-from stemyard_separator.engines.registry import Loading, load_engine
+from stemyard_separator.audio.stems import FetchedAudio, RenderOptions, render_stems
+from stemyard_separator.engines.protocol import SeparationEngine
+from stemyard_separator.engines.registry import EngineOptions, load_engine
 from tests.support.audio import GOLDEN, RATE, Audio, golden_stems, read, si_sdr, write_float_wav
 from tests.support.spleeter_model import model_folder
 
@@ -75,14 +75,16 @@ def pairs() -> dict[str, Callable[[], Pair]]:
     }
 
 
-def measure(engine: Engine, pair: Pair, folder: Path) -> dict[str, float]:
+def measure(engine: SeparationEngine, pair: Pair, folder: Path) -> dict[str, float]:
     """Return the SI-SDR of each published 24-bit FLAC in dB; a mix above full scale is clipped first."""
     mix = np.clip(pair[0] + pair[1], -1, 1)
     decoded = decode(write_float_wav(folder / "mix.wav", mix), folder / "audio.flac", 3600, lambda _: None)
-    told = decoded.measured
-    audio = FetchedAudio(decoded.path, decoded.exponent, told.samples, told.peak, told.mean, told.standard_deviation)
-    wanted = Wanted(STEMS, Output(format="flac"), "golden")
-    rendering = render_stems(engine, audio, folder, wanted, lambda _: None)
+    measured = decoded.measured
+    audio = FetchedAudio(
+        decoded.path, decoded.exponent, measured.samples, measured.peak, measured.mean, measured.standard_deviation
+    )
+    options = RenderOptions(STEMS, Output(format="flac"), "golden")
+    rendering = render_stems(engine, audio, folder, options, lambda _: None)
     whole = [np.broadcast_to(each, (2, mix.shape[1])) for each in pair]
     return {stem: round(si_sdr(one, read(rendering.files[stem])), 2) for stem, one in zip(STEMS, whole, strict=True)}
 
@@ -90,12 +92,12 @@ def measure(engine: Engine, pair: Pair, folder: Path) -> dict[str, float]:
 def main() -> None:
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     for model in sys.argv[1:] or ["spleeter-2stems"]:
-        engine = load_engine(Loading(model, model_folder(), 2, frozenset(STEMS)))
-        record["spleeter" if model == "spleeter-2stems" else model] = measured = {}
+        engine = load_engine(EngineOptions(model, model_folder(), 2, frozenset(STEMS)))
+        record["spleeter" if model == "spleeter-2stems" else model] = results = {}
         for name, make in pairs().items():
             with tempfile.TemporaryDirectory() as folder:
-                measured[name] = measure(engine, make(), Path(folder))
-            print(model, name, measured[name])
+                results[name] = measure(engine, make(), Path(folder))
+            print(model, name, results[name])
     RECORD.write_text(json.dumps(record, indent=2) + "\n")
 
 

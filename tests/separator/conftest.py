@@ -1,4 +1,4 @@
-"""Fixtures of the separator's tests: a desk with a store, and folders."""
+"""Fixtures of the separator's tests: a desk with an object store, and sources."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What each stage imports before it does anything: start-up is paid by every track."""
+"""Modules that each stage imports at start-up, which every track pays for."""
 
 import json
 import subprocess
@@ -18,9 +18,9 @@ NEVER = {
     "asyncio",
     "pydantic_settings",
 }
-"""The separator has no use for them at all."""
+"""Never needed by the separator."""
 LATER = {"onnxruntime", "torch", "demucs", "yt_dlp", "onnx"}
-"""Imported when needed: by a thread beside the download, or by a process of its own."""
+"""Imported later: by a thread during the download, or by a separate process."""
 STAGES = {
     "stemyard_separator.__main__": (LATER | {"numpy", "av", "soxr", "httpx"}, 340),
     "stemyard_separator.stages.model_loading": (LATER | {"av", "soxr", "httpx"}, 440),
@@ -30,9 +30,9 @@ STAGES = {
     "stemyard_separator.engines.spleeter": ({"torch", "demucs", "onnx", "yt_dlp", "httpx"}, 380),
     "stemyard_separator.cli.run": (LATER | {"httpx"}, 440),
 }
-TOLD = """
+PROGRAM = """
 import sys
-for name in ("rich", "click", "pygments"):  # of the development environment; httpx would take them along
+for name in ("rich", "click", "pygments"):  # only in the development environment, where httpx imports them
     sys.modules[name] = None
 __import__(sys.argv[1])
 import json
@@ -41,12 +41,12 @@ print(json.dumps(sorted(sys.modules)))
 
 
 def imported_by(module: str) -> list[str]:
-    done = subprocess.run([sys.executable, "-c", TOLD, module], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, module], capture_output=True, text=True, check=True)
     return list(json.loads(done.stdout))
 
 
 @pytest.mark.parametrize("module", STAGES)
-def test_a_stage_imports_only_what_it_needs_at_once(module: str) -> None:
+def test_a_stage_imports_only_what_it_needs_at_startup(module: str) -> None:
     forbidden, most = STAGES[module]
 
     names = imported_by(module)
@@ -57,5 +57,5 @@ def test_a_stage_imports_only_what_it_needs_at_once(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", ["stemyard_separator.stages.runner", "stemyard_separator.stages.separate"])
-def test_separate_does_not_build_the_models_of_the_resource(module: str) -> None:
+def test_separate_does_not_import_the_models_of_the_custom_resource(module: str) -> None:
     assert "stemyard_contract.separationjob" not in imported_by(module)

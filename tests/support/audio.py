@@ -1,4 +1,4 @@
-"""Audio for tests: reads what FFmpeg decodes, compares, and makes the odd files that people upload."""
+"""Audio for tests: decoding with FFmpeg, comparison, and writers of many file formats."""
 
 import struct
 import wave
@@ -40,7 +40,7 @@ def si_sdr(reference: Audio, estimate: Audio) -> float:
 
 
 def lag(reference: Audio, estimate: Audio) -> int:
-    """Return by how many samples the estimate is late, from the peak of the cross-correlation of left channels."""
+    """Return the estimate's delay in samples, from the peak of the cross-correlation of the left channels."""
     size = 2 * max(reference.shape[1], estimate.shape[1])
     product = np.fft.rfft(reference[0], size).conj() * np.fft.rfft(estimate[0], size)
     best = int(np.argmax(np.fft.irfft(product)))
@@ -65,7 +65,7 @@ def write_wav(path: Path, audio: Audio, rate: int = RATE) -> Path:
 
 
 def write_float_wav(path: Path, audio: Audio, rate: int = RATE) -> Path:
-    """Write 32-bit float samples, which may exceed full scale or be no numbers."""
+    """Write 32-bit float samples, which may exceed full scale or be NaN."""
     data = audio.T.astype("<f4").tobytes()
     channels = audio.shape[0]
     form = struct.pack("<HHIIHH", 3, channels, rate, rate * channels * 4, channels * 4, 32)
@@ -75,7 +75,7 @@ def write_float_wav(path: Path, audio: Audio, rate: int = RATE) -> Path:
 
 
 def write_encoded(path: Path, audio: Audio, codec: str, layout: str = "stereo", rate: int = RATE) -> Path:
-    """Encode into the container that the path's ending names."""
+    """Encode to the container of the path's suffix."""
     with av.open(str(path), "w") as file:
         stream = cast(AudioStream, file.add_stream(codec, rate=rate))
         stream.layout = layout
@@ -85,7 +85,7 @@ def write_encoded(path: Path, audio: Audio, codec: str, layout: str = "stereo", 
 
 
 def write_video(path: Path, audio: Audio) -> Path:
-    """Write a film: moving pictures first, then AAC audio."""
+    """Write a video file with AAC audio in its second stream."""
     with av.open(str(path), "w") as file:
         video = file.add_stream("mpeg4", rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
@@ -101,7 +101,7 @@ def write_video(path: Path, audio: Audio) -> Path:
 
 
 def with_cover_art(mp3: bytes) -> bytes:
-    """Return an mp3 with a picture in front of it, as shops sell them."""
+    """Return an mp3 with cover art in an ID3 tag."""
     picture = b"\x00image/png\x00\x03\x00" + _png(64)
     frame = b"APIC" + len(picture).to_bytes(4, "big") + b"\x00\x00" + picture
     size = bytes((len(frame) >> shift) & 0x7F for shift in (21, 14, 7, 0))

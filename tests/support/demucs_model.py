@@ -1,4 +1,4 @@
-"""Networks of htdemucs's kind with random weights, in model folders as `stemyard-models` leaves them. Needs torch."""
+"""HTDemucs networks with random weights in a model folder. Needs torch."""
 
 import json
 from fractions import Fraction
@@ -13,24 +13,24 @@ from stemyard_separator.models.folder import ModelRecord, add_record, file_sha25
 
 FOUR = ["drums", "bass", "other", "vocals"]
 RELEASED: dict[str, Any] = {"bottom_channels": 512, "dconv_mode": 3, "t_layers": 5}
-"""What htdemucs was published with."""
+"""Parameters of the published htdemucs."""
 SMALL: dict[str, Any] = {"channels": 8, "bottom_channels": 32, "t_heads": 4, "t_layers": 3, "dconv_mode": 3}
 
 
 def save_network(folder: Path, name: str, sources: list[str], seed: int, **shape: Any) -> HTDemucs:
-    """Enter a network with random weights in a model folder; return it."""
+    """Add a network with random weights to a model folder; return it."""
     torch.manual_seed(seed)
-    named = {"sources": sources, "samplerate": 44_100, "segment": Fraction(39, 5), **shape}
-    network = HTDemucs(**named).eval()
+    kwargs = {"sources": sources, "samplerate": 44_100, "segment": Fraction(39, 5), **shape}
+    network = HTDemucs(**kwargs).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.ndim == 1 and parameter.abs().max() < 0.01:
-                parameter.fill_(0.3)  # layer scales begin near zero, and would hide half of the network
+                parameter.fill_(0.3)  # layer scales start near zero and would hide half of the network
     segment = {"_type": "fraction", "numerator": 39, "denominator": 5}
     metadata = {
         "klass": "demucs.htdemucs.HTDemucs",
         "args": "[]",
-        "kwargs": json.dumps({**named, "segment": segment}),
+        "kwargs": json.dumps({**kwargs, "segment": segment}),
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"

@@ -1,4 +1,4 @@
-"""A desk and a store for the separator's tests: speaks the desk's protocol and keeps what is put, in order."""
+"""A desk and an object store for the separator's tests: implements the desk's protocol and records uploads in order."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ SIGNATURE = "X-Amz-Signature=feedfacefeedface"
 
 @dataclass
 class Fault:
-    """Answers `status` to the next `times` requests whose path holds `path`; -1 times means always."""
+    """Responds with `status` to the next `times` requests whose path contains `path`; -1 means all."""
 
     path: str
     status: int
@@ -29,7 +29,7 @@ class Fault:
 
 @dataclass
 class DeskDouble:
-    """Files are kept by their logical name; so many downloads of larger ones are broken off in the middle."""
+    """Stores files by their logical name; the first `break_offs` downloads of large files break in the middle."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
@@ -37,7 +37,7 @@ class DeskDouble:
     faults: list[Fault] = field(default_factory=list)
     break_offs: int = 0
     hold_back: tuple[str, Callable[[], bool]] = ("", lambda: True)
-    """A file whose second half is given once something holds."""
+    """A file and a condition for sending its second half."""
     ranges: list[str | None] = field(default_factory=list)
     _issued: dict[str, dict[str, Any]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -93,17 +93,17 @@ class DeskDouble:
             links.append(Link(file=file.file, method=file.method, key=PREFIX + file.file, url=url, headers=signed))
         return Links(links=links)
 
-    def _give(self, exchange: Exchange, content: bytes) -> None:
-        asked = exchange.headers.get("Range")
-        self.ranges.append(asked)
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+    def _send(self, exchange: Exchange, content: bytes) -> None:
+        range_header = exchange.headers.get("Range")
+        self.ranges.append(range_header)
+        start = int(range_header.removeprefix("bytes=").rstrip("-")) if range_header else 0
         if self.break_offs and len(content) > SMALL:
             self.break_offs -= 1
-            return exchange.break_off(content[start:], 206 if asked else 200)
+            return exchange.break_off(content[start:], 206 if range_header else 200)
         name, released = self.hold_back
         if self.files.get(name) is content:
             return exchange.answer_slowly(content[start:], released)
-        return exchange.answer(206 if asked else 200, content[start:])
+        return exchange.answer(206 if range_header else 200, content[start:])
 
     def _store(self, exchange: Exchange, body: bytes) -> None:
         nonce = exchange.path.partition("nonce=")[2].partition("&")[0]
@@ -112,7 +112,7 @@ class DeskDouble:
             return exchange.answer(403)
         if exchange.command == "GET":
             content = self.files.get(issued["file"])
-            return exchange.answer(404) if content is None else self._give(exchange, content)
+            return exchange.answer(404) if content is None else self._send(exchange, content)
         lengths_agree = len(body) == issued["bytes"] == int(exchange.headers["Content-Length"])
         if not lengths_agree or any(exchange.headers.get(name) != value for name, value in issued["headers"].items()):
             return exchange.answer(403)

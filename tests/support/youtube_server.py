@@ -1,4 +1,4 @@
-"""Stands in for YouTube: a server of recordings for the extractor plugin in `youtube_plugin/`."""
+"""A fake YouTube: serves recordings to the extractor plugin in `youtube_plugin/`."""
 
 import json
 import time
@@ -16,17 +16,17 @@ PLUGIN_FOLDER = Path(__file__).parent / "youtube_plugin"
 
 @dataclass
 class Recording:
-    """What the server says and gives for one video.
+    """The server's responses for one video.
 
     Attributes:
         info: added to the info dict.
-        media: its audio.
-        error: sentence of an extractor's error instead of an info dict.
-        expected: whether the extractor foresaw that error.
-        status: HTTP status of the media.
-        chunked: whether the media's length is kept to itself.
+        media: audio file.
+        error: message of an extractor's error, instead of an info dict.
+        expected: `expected` of the extractor's error.
+        status: HTTP status of the media's response.
+        chunked: whether the media has no Content-Length.
         cut: whether the connection breaks in the middle.
-        stall_seconds: pause before the media.
+        stall_seconds: delay before the media.
     """
 
     info: Mapping[str, Any] = field(default_factory=dict)
@@ -41,13 +41,13 @@ class Recording:
 
 @dataclass
 class FakeYoutube:
-    """Recordings by video id; searches give all of them, in order, unless `search_error` is set."""
+    """Recordings by video id; searches return all of them, in order, unless `search_error` is set."""
 
     recordings: dict[str, Recording] = field(default_factory=dict)
     search_error: str | None = None
     queries: list[str] = field(default_factory=list)
     providers: list[str] = field(default_factory=list)
-    """Providers of PO tokens that extractors were told of."""
+    """PO token providers passed to the extractors."""
 
     def __enter__(self) -> Self:
         self._server = HttpServer(self._route).__enter__()
@@ -58,7 +58,7 @@ class FakeYoutube:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that turn a separator to this server."""
+        """Environment variables that make a separator use this server."""
         return {
             "STEMYARD_FAKE_YOUTUBE_URL": self._server.url,
             "PYTHONPATH": str(PLUGIN_FOLDER),

@@ -1,4 +1,4 @@
-"""Any layout of channels to stereo, after ITU-R BS.775: centre and surrounds at -3 dB, no LFE, never normalised."""
+"""Stereo downmix of any channel layout after ITU-R BS.775: centre and surrounds at -3 dB, no LFE, not normalised."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -13,7 +13,7 @@ _LEFT: Final = frozenset({"BL", "SL", "FLC", "WL", "TFL", "TBL", "SDL"})
 _RIGHT: Final = frozenset({"BR", "SR", "FRC", "WR", "TFR", "TBR", "SDR"})
 _MIDDLE: Final = frozenset({"FC", "BC", "TC", "TFC", "TBC"})
 _SILENT: Final = frozenset({"LFE", "LFE2"})
-_USUAL_ORDER: Final = MappingProxyType(
+_DEFAULT_LAYOUTS: Final = MappingProxyType(
     {
         3: ("FL", "FR", "FC"),
         4: ("FL", "FR", "BL", "BR"),
@@ -23,7 +23,7 @@ _USUAL_ORDER: Final = MappingProxyType(
         8: ("FL", "FR", "FC", "LFE", "BL", "BR", "SL", "SR"),
     }
 )
-"""What an unlabelled file of so many channels most likely holds."""
+"""Most likely layout of an unlabelled file, by number of channels."""
 
 
 def _column(channel: str) -> tuple[float, float]:
@@ -41,14 +41,14 @@ def _column(channel: str) -> tuple[float, float]:
 
 
 def stereo_matrix(channels: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Return the (2, n) matrix that takes the named channels (FFmpeg's names) to left and right.
+    """Return the (2, n) matrix that mixes the named channels (FFmpeg's names) down to left and right.
 
-    One channel goes to both sides unchanged; two stay as they are, whatever they are called. Sums may exceed 1.
+    Mono goes to both sides unchanged; two channels stay as they are, whatever their names. Sums may exceed 1.
     """
     if len(channels) == 1:
         return np.ones((2, 1), np.float32)
     if len(channels) == 2:
         return np.eye(2, dtype=np.float32)
-    known = [name for name in channels if _column(name) != (0.5, 0.5)]
-    names = channels if known else _USUAL_ORDER.get(len(channels), channels)
+    is_labelled = any(_column(name) != (0.5, 0.5) for name in channels)
+    names = channels if is_labelled else _DEFAULT_LAYOUTS.get(len(channels), channels)
     return np.array([_column(name) for name in names], np.float32).T

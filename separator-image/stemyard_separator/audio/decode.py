@@ -1,4 +1,4 @@
-"""Any media file to 24-bit FLAC at 44.1 kHz stereo, scaled by a power of two so that nothing clips, and measured."""
+"""Decodes any media file to 24-bit FLAC at 44.1 kHz stereo, scaled by 2^-k against clipping, and measures it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ import numpy as np
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import SAMPLE_RATE
-from stemyard_separator.audio.measurements import FULL_SCALE, Measurements, Meter
+from stemyard_separator.audio.measurements import FULL_SCALE, Measurements, PcmMeter
 from stemyard_separator.audio.media import FlacWriter, Pcm24, SourceMedia
 from stemyard_separator.engines.protocol import Samples
 from stemyard_separator.errors import SourceError
 
-LEAST_SECONDS: Final = 0.1
-_LARGEST: Final = FULL_SCALE - 1
-_LARGEST_EXPONENT: Final = 64
-_BLOCK: Final = SAMPLE_RATE
-Watch = Callable[[float], None]
-"""Told how far decoding is, 0 to 1."""
+MIN_SECONDS: Final = 0.1
+_MAX_SAMPLE: Final = FULL_SCALE - 1
+_MAX_EXPONENT: Final = 64
+_BLOCK_SAMPLES: Final = SAMPLE_RATE
+OnProgress = Callable[[float], None]
+"""Called with the progress, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedAudio:
-    """A FLAC and what is known of it.
+    """A FLAC file, its measurements and the tags of its source.
 
     Attributes:
-        path: the FLAC; it holds `source x 2^-exponent`.
+        path: the FLAC; it contains `source x 2^-exponent`.
         exponent: at least 1.
-        measured: of the samples as written.
+        measured: measurements of the samples as written.
         title: tag of the source.
         artist: tag of the source.
     """
@@ -42,8 +42,8 @@ class DecodedAudio:
     artist: str | None
 
 
-def decode(source: Path, target: Path, longest_seconds: float, watch: Watch) -> DecodedAudio:
-    """Decode `source` into the FLAC `target`; memory held does not grow with its length.
+def decode(source: Path, target: Path, max_seconds: float, on_progress: OnProgress) -> DecodedAudio:
+    """Decode `source` to the FLAC file `target`, in constant memory.
 
     Raises:
         SourceError: SOURCE_UNDECODABLE, SOURCE_TOO_LONG or SOURCE_TOO_SHORT.
@@ -51,90 +51,88 @@ def decode(source: Path, target: Path, longest_seconds: float, watch: Watch) -> 
     exponent = 1
     while True:
         with SourceMedia(source) as media:
-            _check_stated(media, longest_seconds)
-            audio, peak = _write(media, target, exponent, longest_seconds, watch)
-        needed = exponent_for(peak)
-        if needed <= exponent:
+            _check_declared_length(media, max_seconds)
+            audio, peak = _write(media, target, exponent, max_seconds, on_progress)
+        required = exponent_for(peak)
+        if required <= exponent:
             return audio
-        exponent = needed  # rare: decoded above twice full scale, so write it again with more room
+        exponent = required  # rare: the peak exceeds twice full scale, decode again with more headroom
 
 
 def exponent_for(peak: float) -> int:
-    """Return the least k >= 1 for which `peak x 2^-k` fits 24 bits.
+    """Return the smallest k >= 1 for which `peak x 2^-k` fits 24 bits.
 
     Raises:
-        SourceError: SOURCE_UNDECODABLE if the peak is no sensible level.
+        SourceError: SOURCE_UNDECODABLE if the peak is not a plausible level.
     """
-    exponent = max(1, frexp(peak * FULL_SCALE / _LARGEST)[1])
-    if exponent > _LARGEST_EXPONENT:
+    exponent = max(1, frexp(peak * FULL_SCALE / _MAX_SAMPLE)[1])
+    if exponent > _MAX_EXPONENT:
         raise SourceError(FailureCode.SOURCE_UNDECODABLE, "Its samples are far beyond full scale.")
     return exponent
 
 
 def _write(
-    media: SourceMedia, target: Path, exponent: int, longest_seconds: float, watch: Watch
+    media: SourceMedia, target: Path, exponent: int, max_seconds: float, on_progress: OnProgress
 ) -> tuple[DecodedAudio, float]:
-    meter, peak = Meter(), 0.0
+    """Write the FLAC; return it and the peak of the source."""
+    meter, peak = PcmMeter(), 0.0
     with FlacWriter(target) as writer:
-        for block in _bounded(media, longest_seconds):
+        for block in _checked_blocks(media, max_seconds):
             peak = max(peak, float(np.abs(block).max()))
-            pcm = _quantised(block, exponent)
+            pcm = _quantise(block, exponent)
             meter.update(pcm)
             writer.write_pcm(pcm)
-            watch(media.fraction)
+            on_progress(media.fraction)
     measured = meter.result()
-    if measured.samples < ceil(LEAST_SECONDS * SAMPLE_RATE):
+    if measured.samples < ceil(MIN_SECONDS * SAMPLE_RATE):
         raise _too_short(measured.samples)
     return DecodedAudio(target, exponent, measured, media.tag("title"), media.tag("artist")), peak
 
 
-def _check_stated(media: SourceMedia, longest_seconds: float) -> None:
-    """Refuse what says that it is too long before an hour of it is decoded; what says less is counted anyway."""
-    stated = media.stated_seconds
-    if stated is not None and stated > longest_seconds:
-        raise _too_long(longest_seconds, f"It lasts {stated:.0f} s; ")
-
-
-def _too_long(longest_seconds: float, lasts: str = "") -> SourceError:
-    detail = f"{lasts}at most {longest_seconds:g} s are accepted."
-    return SourceError(FailureCode.SOURCE_TOO_LONG, detail[0].upper() + detail[1:])
+def _check_declared_length(media: SourceMedia, max_seconds: float) -> None:
+    """Refuse a file by its declared length before decoding an hour of it; decoded samples are counted anyway."""
+    declared = media.declared_seconds
+    if declared is not None and declared > max_seconds:
+        raise SourceError(
+            FailureCode.SOURCE_TOO_LONG, f"It lasts {declared:.0f} s; at most {max_seconds:g} s are accepted."
+        )
 
 
 def _too_short(samples: int) -> SourceError:
     if not samples:
         return SourceError(FailureCode.SOURCE_UNDECODABLE, "Its audio track is empty.")
     return SourceError(
-        FailureCode.SOURCE_TOO_SHORT, f"It lasts {samples / SAMPLE_RATE:.3f} s; at least {LEAST_SECONDS} s are needed."
+        FailureCode.SOURCE_TOO_SHORT, f"It lasts {samples / SAMPLE_RATE:.3f} s; at least {MIN_SECONDS} s are needed."
     )
 
 
-def _bounded(media: SourceMedia, longest_seconds: float) -> Iterator[Samples]:
-    """Yield non-empty blocks of about a second until the track is over or too long."""
-    limit, samples = int(longest_seconds * SAMPLE_RATE), 0
-    for block in _gathered(media.blocks()):
+def _checked_blocks(media: SourceMedia, max_seconds: float) -> Iterator[Samples]:
+    """Yield non-empty blocks of about a second; refuse tracks that are too long or contain NaN or infinity."""
+    limit, samples = int(max_seconds * SAMPLE_RATE), 0
+    for block in _coalesce(media.blocks()):
         samples += block.shape[1]
         if samples > limit:
-            raise _too_long(longest_seconds)
+            raise SourceError(FailureCode.SOURCE_TOO_LONG, f"At most {max_seconds:g} s are accepted.")
         if not np.isfinite(block).all():
             raise SourceError(FailureCode.SOURCE_UNDECODABLE, "Some of its samples are not numbers.")
         yield block
 
 
-def _gathered(blocks: Iterator[Samples]) -> Iterator[Samples]:
-    """Join small blocks: per-call costs outweigh the work on a codec's single frames."""
+def _coalesce(blocks: Iterator[Samples]) -> Iterator[Samples]:
+    """Join small blocks: for single codec frames the overhead per call exceeds the work."""
     parts: list[Samples] = []
-    held = 0
+    buffered = 0
     for block in blocks:
         parts.append(block)
-        held += block.shape[1]
-        if held >= _BLOCK:
+        buffered += block.shape[1]
+        if buffered >= _BLOCK_SAMPLES:
             yield np.concatenate(parts, axis=1)
-            parts, held = [], 0
-    if held:
+            parts, buffered = [], 0
+    if buffered:
         yield np.concatenate(parts, axis=1)
 
 
-def _quantised(block: Samples, exponent: int) -> Pcm24:
-    with np.errstate(over="ignore"):  # senseless levels are told apart once the peak is known
+def _quantise(block: Samples, exponent: int) -> Pcm24:
+    with np.errstate(over="ignore"):  # implausible levels are refused once the peak is known
         scaled = np.round(block * np.float32(FULL_SCALE * 2.0**-exponent))
-    return np.clip(scaled, -FULL_SCALE, _LARGEST).astype(np.int32)
+    return np.clip(scaled, -FULL_SCALE, _MAX_SAMPLE).astype(np.int32)

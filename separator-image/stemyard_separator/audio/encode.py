@@ -1,4 +1,4 @@
-"""One stem to its file in a thread of its own, measured on the way, while the network works on what follows."""
+"""Encodes and measures one stem in a background thread while the network separates the next segments."""
 
 import queue
 import threading
@@ -21,14 +21,14 @@ _QUEUED_BLOCKS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class StemPlan:
-    """Where a stem goes and what it says of itself.
+    """Files, length, encoding and tags of one stem.
 
     Attributes:
         path: the encoded file.
-        peaks: the file of its outline.
-        samples: per channel, in all.
-        encoding: how it is encoded.
-        tags: written into the file.
+        peaks: the waveform file.
+        samples: length of the track per channel.
+        encoding: codec and container.
+        tags: tags of the file.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class StemPlan:
 
 
 class StemEncoder:
-    """Multiplies a stem by the gain, measures and encodes it; the files are complete when its context ends."""
+    """Applies the gain to a stem, measures and encodes it; the files are complete when the context exits."""
 
     def __init__(self, plan: StemPlan, gain: float) -> None:
         self._plan, self._gain = plan, np.float32(gain)
@@ -60,11 +60,11 @@ class StemEncoder:
 
     @property
     def levels(self) -> Levels:
-        """What the whole stem measures; known once the context has ended."""
+        """Levels of the whole stem; valid once the context has exited."""
         return self._levels or Levels(None, None)
 
     def put(self, samples: Samples) -> None:
-        """Encode the next samples, soon."""
+        """Queue the next samples; blocks while the queue is full."""
         if self._failure is not None:
             raise self._failure
         self._queue.put(samples)
@@ -73,21 +73,21 @@ class StemEncoder:
         blocks = self._queued()
         try:
             self._encode(blocks)
-        except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
+        except Exception as error:  # noqa: BLE001 - re-raised by the calling thread
             self._failure = error
-            for _ in blocks:  # so that nobody waits for room in the queue
+            for _ in blocks:  # drain the queue, so that `put` does not block
                 pass
 
     def _encode(self, blocks: Iterator[Samples]) -> None:
-        meter, outline = LevelMeter(), Waveform(self._plan.samples)
+        meter, waveform = LevelMeter(), Waveform(self._plan.samples)
         with StemWriter(self._plan.path, self._plan.encoding, self._plan.tags) as writer:
             for samples in blocks:
-                louder = samples * self._gain
-                writer.write(louder)
-                meter.update(louder)
-                outline.update(louder)
+                scaled = samples * self._gain
+                writer.write(scaled)
+                meter.update(scaled)
+                waveform.update(scaled)
         self._levels = meter.result()
-        self._plan.peaks.write_text(outline.json())
+        self._plan.peaks.write_text(waveform.json())
 
     def _queued(self) -> Iterator[Samples]:
         while (samples := self._queue.get()) is not None:

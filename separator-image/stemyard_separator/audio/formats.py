@@ -1,4 +1,4 @@
-"""What each output format means for an encoder: codec, container, sample format, rate, options. Pure."""
+"""Maps output formats to encodings: codec, container, sample format, sample rate, options. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,25 +9,24 @@ from stemyard_contract.findings import Stem
 from stemyard_contract.handover import SAMPLE_RATE, MediaMetadata
 from stemyard_contract.output import Output
 
-_BITS_TO_SPARE: Final = 320
 _OPUS_RATE: Final = 48_000
-_TAG_LIMIT: Final = 256
+_MAX_TAG: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How stereo floats become a file, in FFmpeg's names.
+    """How stereo float samples are encoded to a file; all names are FFmpeg's.
 
     Attributes:
         codec: encoder.
         container: muxer.
-        sample_format: what the encoder takes.
-        rate: samples per second that it takes.
+        sample_format: sample format of the encoder.
+        rate: sample rate of the encoder in Hz.
         bits: integer bits to round samples to, 0 for floats.
-        bit_rate: bits per second, 0 where the codec decides.
+        bit_rate: bits per second, 0 for the codec's choice.
         frame: samples by which the decoded length may differ from the source's, at `SAMPLE_RATE`.
-        options: of the encoder.
-        container_options: of the muxer.
+        options: options of the encoder.
+        container_options: options of the muxer.
     """
 
     codec: str
@@ -41,15 +40,15 @@ class Encoding:
     container_options: Mapping[str, str] = field(default_factory=dict)
 
 
-def encoding_of(output: Output) -> Encoding:
-    """Return how `output` is made."""
+def encoding_for(output: Output) -> Encoding:
+    """Return the encoding of an output format."""
     match output.format:
         case "flac":
             return _flac(output.sample_bits or 24)
         case "wav":
             return _wav(output.sample_bits or 24)
         case "m4a":
-            # a fast start puts the index first, so that browsers play while loading
+            # the index at the front lets browsers play while loading
             options = {"movflags": "+faststart"}
             return Encoding("aac", "ipod", "fltp", bit_rate=_bits(output), frame=1024, container_options=options)
         case "opus":
@@ -66,38 +65,30 @@ def _mp3(output: Output) -> Encoding:
     if output.vbr_quality is not None:
         options = {"compression_level": "5", "global_quality": str(output.vbr_quality * 118), "flags": "+qscale"}
         return Encoding("libmp3lame", "mp3", "fltp", options=options)
-    return Encoding(
-        "libmp3lame", "mp3", "fltp", bit_rate=_bits(output), options={"compression_level": _effort(output.bitrate)}
-    )
+    # LAME's quality, 0 slow to 9 fast. At 320 kbit/s 7 (no noise shaping) keeps the noise 13 dB below the masking
+    # threshold, as the default 2 does, in a third of the time. At lower rates shaping is audible; 5 keeps all of it.
+    options = {"compression_level": "7" if output.bitrate >= 320 else "5"}
+    return Encoding("libmp3lame", "mp3", "fltp", bit_rate=_bits(output), options=options)
 
 
-def _effort(kilobits_per_second: int) -> str:
-    """Return LAME's quality, 0 slow to 9 fast.
-
-    At 320 kbit/s there are bits to spare: without noise shaping (7) the noise stays 13 dB below the masking threshold,
-    as it does at the default (2), in a third of the time. Below that, shaping is audible and 5 keeps all of it.
-    """
-    return "7" if kilobits_per_second >= _BITS_TO_SPARE else "5"
-
-
-FLAC_LEVEL: Final = MappingProxyType({"compression_level": "3"})
-"""Within 2 % of the size of level 8 on music at a fraction of its time."""
+_FLAC_LEVEL: Final = MappingProxyType({"compression_level": "3"})
+"""Within 2 % of the size of level 8 on music, in a fraction of the time."""
 
 
 def _flac(bits: int) -> Encoding:
-    kind = "s16" if bits == 16 else "s32"
-    return Encoding("flac", "flac", kind, bits=bits, options=FLAC_LEVEL)
+    sample_format = "s16" if bits == 16 else "s32"
+    return Encoding("flac", "flac", sample_format, bits=bits, options=_FLAC_LEVEL)
 
 
 def _wav(bits: int) -> Encoding:
-    codec, kind = {16: ("pcm_s16le", "s16"), 24: ("pcm_s24le", "s32"), 32: ("pcm_f32le", "flt")}[bits]
-    # beyond 4 GiB the header's lengths no longer fit and RF64 takes over
+    codec, sample_format = {16: ("pcm_s16le", "s16"), 24: ("pcm_s24le", "s32"), 32: ("pcm_f32le", "flt")}[bits]
+    # RF64 above 4 GiB, where the lengths no longer fit the header
     options = {"rf64": "auto"}
-    return Encoding(codec, "wav", kind, bits=0 if bits == 32 else bits, container_options=options)
+    return Encoding(codec, "wav", sample_format, bits=0 if bits == 32 else bits, container_options=options)
 
 
-def tags_of(media: MediaMetadata, stem: Stem, model: str) -> dict[str, str]:
-    """Return the tags of a stem; `comment` says again what containers without free tags cannot."""
+def stem_tags(media: MediaMetadata, stem: Stem, model: str) -> dict[str, str]:
+    """Return the tags of a stem; `comment` repeats source and model for containers without custom tags."""
     source = media.media_id or media.webpage_url or ""
     comment = f"{stem} separated by Stemyard, model {model}" + (f", source {source}" if source else "")
     tags = {
@@ -111,4 +102,4 @@ def tags_of(media: MediaMetadata, stem: Stem, model: str) -> dict[str, str]:
 
 
 def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)[:_TAG_LIMIT]
+    return "".join(character if character.isprintable() else " " for character in text)[:_MAX_TAG]

@@ -1,4 +1,4 @@
-"""Measures 24-bit audio while it is written: length, peak, statistics of the mono mix, digest."""
+"""Measures 24-bit PCM while it is written: length, peak, mean and standard deviation of the mono mix, digest."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,7 +12,15 @@ FULL_SCALE: Final = 1 << 23
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """What `Meter` found; levels are relative to full scale."""
+    """Measurements of PCM; levels are relative to full scale.
+
+    Attributes:
+        samples: length per channel.
+        peak: largest absolute sample of both channels.
+        mean: mean of the mono mix.
+        standard_deviation: of the mono mix, with n - 1.
+        sha256: digest of the interleaved little-endian 24-bit samples.
+    """
 
     samples: int
     peak: float
@@ -21,10 +29,10 @@ class Measurements:
     sha256: str
 
 
-class Meter:
-    """Takes (2, n) blocks of 24-bit samples.
+class PcmMeter:
+    """Measures (2, n) blocks of 24-bit samples.
 
-    Mean and deviation are merged block by block in float64 (Chan, Golub, LeVeque 1979), so they do not drift.
+    Mean and deviation are merged block by block in float64 (Chan, Golub, LeVeque 1979), which is numerically stable.
     """
 
     def __init__(self) -> None:
@@ -35,7 +43,7 @@ class Meter:
         self._digest = hashlib.sha256()
 
     def update(self, block: npt.NDArray[np.int32]) -> None:
-        """Take in the next samples."""
+        """Process the next samples."""
         if not block.shape[1]:
             return
         self._peak = max(self._peak, int(block.max()), -int(block.min()))
@@ -47,13 +55,13 @@ class Meter:
         mean = float(mono.mean())
         squares = float(np.square(mono - mean).sum())
         total = self._samples + mono.size
-        shift = mean - self._mean
-        self._squares += squares + shift * shift * self._samples * mono.size / total
-        self._mean += shift * mono.size / total
+        delta = mean - self._mean
+        self._squares += squares + delta * delta * self._samples * mono.size / total
+        self._mean += delta * mono.size / total
         self._samples = total
 
     def result(self) -> Measurements:
-        """Return what was measured so far."""
+        """Return the measurements so far."""
         variance = self._squares / (self._samples - 1) if self._samples > 1 else 0.0
         return Measurements(
             samples=self._samples,

@@ -1,4 +1,4 @@
-"""Stems to files while they are being separated: one gain for all of them, a spool in case it has to be smaller."""
+"""Encodes stems while they are separated: one gain for all, and a spool to encode again with a smaller gain."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -13,16 +13,16 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
 from stemyard_contract.handover import peaks_file
 from stemyard_contract.output import Output
-from stemyard_separator.audio.decode import Watch
+from stemyard_separator.audio.decode import OnProgress
 from stemyard_separator.audio.encode import StemEncoder, StemPlan
-from stemyard_separator.audio.formats import encoding_of
+from stemyard_separator.audio.formats import encoding_for
 from stemyard_separator.audio.loudness import Levels
-from stemyard_separator.audio.media import stated_samples
+from stemyard_separator.audio.media import declared_samples
 from stemyard_separator.engines.protocol import Samples, StemBlock
 from stemyard_separator.errors import ModelError, StageError
 
 HEADROOM_PEAK: Final = 0.89
-"""Peak that the loudest of source and stems is brought down to: -1 dBFS, room for what lossy codecs overshoot."""
+"""Maximum peak of source and stems: -1 dBFS, headroom for the overshoot of lossy codecs."""
 _BLOCK_SAMPLES: Final = 1 << 18
 
 
@@ -33,7 +33,7 @@ def gain_for(peak: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """Encoded stems with their levels and outlines, and the gain they all have."""
+    """Encoded stems, their waveform files and levels, and their common gain."""
 
     files: Mapping[Stem, Path]
     peaks: Mapping[Stem, Path]
@@ -46,7 +46,7 @@ _NO_TAGS: Final[Tags] = MappingProxyType({})
 
 
 class StemSpool:
-    """The float samples of one stem on disk, and their peak."""
+    """The float samples of one stem in a temporary file, and their peak."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -54,31 +54,31 @@ class StemSpool:
         self.peak = 0.0
 
     def append(self, samples: Samples) -> None:
-        """Add the next samples."""
+        """Append the next samples."""
         if samples.shape[1]:
             self.peak = max(self.peak, float(np.abs(samples).max()))
             self._file.write(np.ascontiguousarray(samples.T).data)
 
     def blocks(self) -> Iterator[Samples]:
-        """Yield all samples from the beginning."""
+        """Yield all samples from the start."""
         self._file.flush()
         with self._path.open("rb") as file:
             while raw := file.read(_BLOCK_SAMPLES * 8):
                 yield np.frombuffer(raw, np.float32).reshape(-1, 2).T
 
     def close(self) -> None:
-        """Give the disk space back."""
+        """Delete the file."""
         self._file.close()
         self._path.unlink(missing_ok=True)
 
 
 class Renderer:
-    """Writes the wanted stems of one track into a folder."""
+    """Encodes the requested stems of one track to a folder."""
 
     def __init__(
         self, folder: Path, stems: Sequence[Stem], output: Output, samples: int, tags: Tags = _NO_TAGS
     ) -> None:
-        encoding = encoding_of(output)
+        encoding = encoding_for(output)
         self._plans = {
             stem: StemPlan(
                 folder / f"{stem}.{output.format}", folder / peaks_file(stem), samples, encoding, tags.get(stem, {})
@@ -89,30 +89,32 @@ class Renderer:
         self._samples = samples
         self._tolerance = encoding.frame
 
-    def render(self, blocks: Iterable[StemBlock], gain: float, watch: Watch, *, silent: bool = False) -> Rendering:
-        """Encode all blocks with `gain`, or with a smaller one if a stem turns out louder than the source.
+    def render(
+        self, blocks: Iterable[StemBlock], gain: float, on_progress: OnProgress, *, silent: bool = False
+    ) -> Rendering:
+        """Encode all blocks with `gain`, or with a smaller one if a stem clips at it.
 
         Args:
             blocks: the stems, in order.
             gain: at most 1.
-            watch: told how far it is, 0 to 1.
-            silent: whether the source is; otherwise stems that are all nothing but zeros are no separation.
+            on_progress: called with the progress, 0 to 1.
+            silent: whether the source is silent; otherwise all-zero stems are an error.
 
         Raises:
-            ModelError: SEPARATION_INVALID if the engine gives no numbers, too few, or only zeros.
-            StageError: ARTIFACT_MISMATCH if a file is not as long as the track.
+            ModelError: SEPARATION_INVALID if the engine returns NaN or infinity, too few samples, or only zeros.
+            StageError: ARTIFACT_MISMATCH if a file's length differs from the track's.
         """
         with ExitStack() as stack:
             spools = {stem: StemSpool(self._folder / f"{stem}.f32") for stem in self._plans}
             for spool in spools.values():
                 stack.callback(spool.close)
-            levels = self._encode(self._spooled(blocks, spools, watch), gain)
+            levels = self._encode(self._spool(blocks, spools, on_progress), gain)
             peak = max(spool.peak for spool in spools.values())
             if not peak and not silent:
-                raise ModelError(FailureCode.SEPARATION_INVALID, "It gave silence for what is none.")
+                raise ModelError(FailureCode.SEPARATION_INVALID, "All its stems are silent.")
             if peak * gain > 1.0:
                 gain = gain_for(peak)
-                levels = self._encode(_side_by_side(spools), gain)
+                levels = self._encode(_replay(spools), gain)
         self._check_lengths()
         return Rendering(
             files={stem: plan.path for stem, plan in self._plans.items()},
@@ -131,29 +133,30 @@ class Renderer:
                     encoder.put(block[stem])
         return {stem: encoder.levels for stem, encoder in encoders.items()}
 
-    def _spooled(
-        self, blocks: Iterable[StemBlock], spools: Mapping[Stem, StemSpool], watch: Watch
+    def _spool(
+        self, blocks: Iterable[StemBlock], spools: Mapping[Stem, StemSpool], on_progress: OnProgress
     ) -> Iterator[StemBlock]:
+        """Check and spool the blocks while passing them on."""
         done = 0
         for block in blocks:
             for stem, spool in spools.items():
                 if not np.isfinite(block[stem]).all():
-                    raise ModelError(FailureCode.SEPARATION_INVALID, f"Its {stem} hold values that are not numbers.")
+                    raise ModelError(FailureCode.SEPARATION_INVALID, f"Its {stem} contain values that are not numbers.")
                 spool.append(block[stem])
             done += next(iter(block.values())).shape[1]
             yield block
-            watch(done / self._samples)
+            on_progress(done / self._samples)
         if done != self._samples:
-            raise ModelError(FailureCode.SEPARATION_INVALID, f"It gave {done} of {self._samples} samples.")
+            raise ModelError(FailureCode.SEPARATION_INVALID, f"It returned {done} of {self._samples} samples.")
 
     def _check_lengths(self) -> None:
         for plan in self._plans.values():
-            stated = stated_samples(plan.path)
-            if abs(stated - self._samples) > self._tolerance:
-                detail = f"{plan.path.name} has {stated} samples instead of {self._samples}."
+            samples = declared_samples(plan.path)
+            if abs(samples - self._samples) > self._tolerance:
+                detail = f"{plan.path.name} has {samples} samples instead of {self._samples}."
                 raise StageError(FailureCode.ARTIFACT_MISMATCH, detail)
 
 
-def _side_by_side(spools: Mapping[Stem, StemSpool]) -> Iterator[StemBlock]:
+def _replay(spools: Mapping[Stem, StemSpool]) -> Iterator[StemBlock]:
     for blocks in zip(*(spool.blocks() for spool in spools.values()), strict=True):
         yield dict(zip(spools, blocks, strict=True))

@@ -1,4 +1,4 @@
-"""One fetched track on its way through an engine: undoes fetch's scaling, fixes the gain, renders the stems."""
+"""Separates fetched audio with an engine and renders the stems: undoes fetch's scaling, sets the gain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,16 +7,16 @@ from pathlib import Path
 from stemyard_contract.findings import Stem
 from stemyard_contract.handover import MediaMetadata
 from stemyard_contract.output import Output
-from stemyard_separator.audio.decode import Watch
-from stemyard_separator.audio.formats import tags_of
+from stemyard_separator.audio.decode import OnProgress
+from stemyard_separator.audio.formats import stem_tags
 from stemyard_separator.audio.media import Readable, read_flac
 from stemyard_separator.audio.render import Renderer, Rendering, gain_for
-from stemyard_separator.engines.protocol import Engine, Track
+from stemyard_separator.engines.protocol import MixStatistics, SeparationEngine
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedAudio:
-    """A FLAC that holds `mix x 2^-exponent`, here or still on its way, with its measurements as written."""
+    """A FLAC file or stream that contains `mix x 2^-exponent`, with its measurements as written."""
 
     flac: Path | Readable
     exponent: int
@@ -28,12 +28,12 @@ class FetchedAudio:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to make of a track.
+class RenderOptions:
+    """What to render.
 
     Attributes:
-        stems: which of them.
-        output: how they are encoded.
+        stems: stems to encode.
+        output: output format.
         model: name of the model, for the tags.
     """
 
@@ -42,15 +42,17 @@ class Wanted:
     model: str
 
 
-def render_stems(engine: Engine, audio: FetchedAudio, folder: Path, wanted: Wanted, watch: Watch) -> Rendering:
-    """Separate a track and encode the wanted stems into `folder`; `watch` hears how far it is, 0 to 1.
+def render_stems(
+    engine: SeparationEngine, audio: FetchedAudio, folder: Path, options: RenderOptions, on_progress: OnProgress
+) -> Rendering:
+    """Separate a track and encode the requested stems to `folder`.
 
     Raises:
         StageError: SEPARATION_INVALID, OUT_OF_MEMORY or ARTIFACT_MISMATCH.
     """
     scale = 2.0**audio.exponent
-    track = Track(audio.samples, audio.mean * scale, audio.standard_deviation * scale)
-    blocks = engine.separate(read_flac(audio.flac, audio.exponent), track)
-    tags = {stem: tags_of(audio.media, stem, wanted.model) for stem in wanted.stems}
-    renderer = Renderer(folder, wanted.stems, wanted.output, audio.samples, tags)
-    return renderer.render(blocks, gain_for(audio.peak * scale), watch, silent=not audio.peak)
+    statistics = MixStatistics(audio.samples, audio.mean * scale, audio.standard_deviation * scale)
+    blocks = engine.separate(read_flac(audio.flac, audio.exponent), statistics)
+    tags = {stem: stem_tags(audio.media, stem, options.model) for stem in options.stems}
+    renderer = Renderer(folder, options.stems, options.output, audio.samples, tags)
+    return renderer.render(blocks, gain_for(audio.peak * scale), on_progress, silent=not audio.peak)

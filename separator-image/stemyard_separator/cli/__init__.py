@@ -1,1 +1,1 @@
-"""The command line: separating local files, and the self-test."""
+"""Command line: separate local files, and the self-test."""

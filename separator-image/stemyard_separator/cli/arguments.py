@@ -1,4 +1,4 @@
-"""The command line of `python -m stemyard_separator run`."""
+"""Arguments of `python -m stemyard_separator run`."""
 
 import argparse
 import os
@@ -19,36 +19,36 @@ _EXAMPLES: Final = """examples:
   %(prog)s *.flac --out stems --format flac --bit-depth 16
   %(prog)s song.m4a --model htdemucs --stems all --json
 
-Stems are named after their song: song.vocals.mp3, song.instrumental.mp3. Weights come from the model folder, which
-`stemyard-models prefetch` fills. Exit codes: 0 all separated, 1 a file cannot be read or written, 2 a wrong command,
-130 stopped, others as in the failure table (41: a file holds no audio that can be decoded, 60: weights are missing)."""
+Stems are named after their song: song.vocals.mp3, song.instrumental.mp3. Weights are read from the model folder, see
+`stemyard-models prefetch`. Exit codes: 0 all files separated, 1 a file cannot be read or written, 2 invalid arguments,
+130 interrupted, others as in the failure table (41: a file contains no decodable audio, 60: weights are missing)."""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return what the command line says; end the process with code 2 where it cannot be."""
+    """Return the validated arguments; exit with code 2 if they are invalid."""
     parser = _parser()
-    given = parser.parse_intermixed_args(arguments)
-    gives = MODELS[given.model].stems
-    wanted = given.stems or DEFAULT_STEMS
-    given.stems = sorted(gives if _ALL in wanted else map(Stem, wanted))
-    if missing := [stem for stem in given.stems if stem not in gives]:
-        parser.error(f"{given.model} does not give {', '.join(missing)}; it gives {', '.join(sorted(gives))}")
-    if given.bit_depth is not None and given.bit_depth not in BIT_DEPTHS.get(given.format, ()):
-        able = "; ".join(f"{name} {', '.join(map(str, depths))}" for name, depths in BIT_DEPTHS.items())
-        parser.error(f"{given.format} has no bit depth {given.bit_depth}; there are {able}")
-    if given.vbr is not None and given.format != "mp3":
+    options = parser.parse_intermixed_args(arguments)
+    available = MODELS[options.model].stems
+    requested = options.stems or DEFAULT_STEMS
+    options.stems = sorted(available if _ALL in requested else map(Stem, requested))
+    if missing := [stem for stem in options.stems if stem not in available]:
+        parser.error(f"{options.model} does not give {', '.join(missing)}; it gives {', '.join(sorted(available))}")
+    if options.bit_depth is not None and options.bit_depth not in BIT_DEPTHS.get(options.format, ()):
+        supported = "; ".join(f"{name} {', '.join(map(str, depths))}" for name, depths in BIT_DEPTHS.items())
+        parser.error(f"{options.format} has no bit depth {options.bit_depth}; supported are {supported}")
+    if options.vbr is not None and options.format != "mp3":
         parser.error("--vbr is for mp3 only")
-    if clash := _clash(given.files):
-        parser.error(f"two files are called {clash}, and so would their stems; separate them into two folders")
-    return given
+    if duplicate := _duplicate(options.files):
+        parser.error(f"two files are called {duplicate} and so are their stems; separate them into two folders")
+    return options
 
 
-def output_of(given: argparse.Namespace) -> Output:
-    """Return how stems shall be encoded."""
-    return Output(format=given.format, bitrate=given.bitrate, bit_depth=given.bit_depth, vbr_quality=given.vbr)
+def output_of(options: argparse.Namespace) -> Output:
+    """Return the output format of the stems."""
+    return Output(format=options.format, bitrate=options.bitrate, bit_depth=options.bit_depth, vbr_quality=options.vbr)
 
 
-def _clash(files: Sequence[Path]) -> str | None:
+def _duplicate(files: Sequence[Path]) -> str | None:
     names = [path.stem for path in files]
     return next((name for name in names if names.count(name) > 1), None)
 
@@ -63,13 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
     parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder for the stems (default: here)")
     parser.add_argument(
-        "--stems", nargs="+", choices=[*map(str, Stem), _ALL], help="by default vocals and instrumental", metavar="STEM"
+        "--stems", nargs="+", choices=[*map(str, Stem), _ALL], help="default: vocals and instrumental", metavar="STEM"
     )
     _add_model(parser)
     _add_output(parser)
-    parser.add_argument("--json", action="store_true", help="tell all about each result, one JSON object a line")
-    parser.add_argument("--peaks", action="store_true", help="leave each stem's outline for drawing beside it")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
+    parser.add_argument("--json", action="store_true", help="print each result as a JSON object on one line")
+    parser.add_argument("--peaks", action="store_true", help="write each stem's waveform for drawing next to it")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
     return parser
 
 
@@ -79,8 +79,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model-dir", type=Path, default=default_model_folder(os.environ), metavar="DIR")
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="cuda fails without a GPU")
     group.add_argument("--preset", choices=tuple(PRESETS), default=DEFAULT_PRESET, help="of demucs: speed or quality")
-    group.add_argument("--threads", type=int, metavar="N", help="by default the cores granted")
-    group.add_argument("--compile", action="store_true", help="have torch compile the networks first")
+    group.add_argument("--threads", type=int, metavar="N", help="default: the available cores")
+    group.add_argument("--compile", action="store_true", help="compile the networks with torch first")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -88,4 +88,4 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--format", choices=get_args(AudioFormat), default="mp3")
     group.add_argument("--bitrate", type=int, choices=(128, 192, 256, 320), default=320, help="of mp3, m4a and opus")
     group.add_argument("--bit-depth", type=int, choices=(16, 24, 32), help="of flac and wav; 32 is float, for wav")
-    group.add_argument("--vbr", type=int, choices=range(10), help="mp3 of variable bit rate, 0 best to 9 smallest")
+    group.add_argument("--vbr", type=int, choices=range(10), help="variable bit rate for mp3, 0 best to 9 smallest")

@@ -1,4 +1,4 @@
-"""A line that shows on a terminal how far a piece of work is; elsewhere it stays silent."""
+"""A progress bar on one line of a terminal; prints nothing if the output is not a terminal."""
 
 import shutil
 import sys
@@ -7,67 +7,67 @@ from typing import Final, TextIO
 
 _REDRAW_SECONDS: Final = 0.1
 _CLEAR: Final = "\r\x1b[2K"
-_WIDEST: Final = 40
-_NARROWEST: Final = 10
-"""Characters of the bar; a narrower one says nothing."""
+_MAX_BAR: Final = 40
+_MIN_BAR: Final = 10
+"""Minimum characters of the bar; if fewer fit, it is omitted."""
 _NAME: Final = 24
-"""Characters that the name may have before the bar may."""
+"""Characters reserved for the name before the bar gets any."""
 _GAPS: Final = 5
-_LEAST_SHARE: Final = 0.02
-"""Below this share the time that is left is a guess that nobody wants."""
+_MIN_SHARE: Final = 0.02
+"""Below this share the remaining time is too uncertain to show."""
 
 
-class Bar:
+class ProgressBar:
     """One line for one file.
 
     Args:
-        name: of the file.
-        output: where it is drawn, if that is a terminal.
+        name: name of the file.
+        output: where to draw, if it is a terminal.
     """
 
     def __init__(self, name: str, output: TextIO = sys.stderr) -> None:
         self._name, self._output = name, output
-        self._shown = output.isatty()
-        self._began = self._drawn = 0.0
+        self._enabled = output.isatty()
+        self._step_start = self._last_draw = 0.0
         self._step = ""
 
-    def update(self, step: str, done: float) -> None:
-        """Show that `step` is done to this share, 0 to 1; a new step begins with a new clock."""
+    def update(self, step: str, fraction: float) -> None:
+        """Show the progress of `step`, 0 to 1; the remaining time counts from the start of the step."""
         now = time.monotonic()
         if step != self._step:
-            self._step, self._began = step, now
-        elif now - self._drawn < _REDRAW_SECONDS and done < 1:
+            self._step, self._step_start = step, now
+        elif now - self._last_draw < _REDRAW_SECONDS and fraction < 1:
             return
-        self._drawn = now
-        if self._shown:
+        self._last_draw = now
+        if self._enabled:
             columns = shutil.get_terminal_size().columns
-            line = drawn(self._name, step, done, now - self._began, columns)
+            line = format_line(self._name, step, fraction, now - self._step_start, columns)
             self._output.write(f"{_CLEAR}{line}")
             self._output.flush()
 
     def clear(self) -> None:
-        """Take the line away."""
-        if self._shown and self._step:
+        """Remove the line."""
+        if self._enabled and self._step:
             self._output.write(_CLEAR)
             self._output.flush()
 
 
-def drawn(name: str, step: str, done: float, seconds: float, columns: int) -> str:
-    """Return the line, never wider than the terminal."""
-    left = f"{clock(seconds * (1 - done) / done)} left" if done >= _LEAST_SHARE else ""
-    tail = f"{done:4.0%}  {left:<10}"
-    rest = columns - len(step) - len(tail) - _GAPS
-    width = min(_WIDEST, rest - _NAME)
-    width = width if width >= _NARROWEST else 0
-    room = max(rest - width, 1)
+def format_line(name: str, step: str, fraction: float, seconds: float, columns: int) -> str:
+    """Return the line, shorter than the terminal is wide."""
+    left = f"{format_duration(seconds * (1 - fraction) / fraction)} left" if fraction >= _MIN_SHARE else ""
+    tail = f"{fraction:4.0%}  {left:<10}"
+    free = columns - len(step) - len(tail) - _GAPS
+    width = min(_MAX_BAR, free - _NAME)
+    width = width if width >= _MIN_BAR else 0
+    room = max(free - width, 1)
     name = name if len(name) <= room else f"{name[: room - 1]}…"
-    filled = round(done * width)
+    filled = round(fraction * width)
     bar = f"{'━' * filled}{'─' * (width - filled)} " if width else ""
     return f"{name}  {step} {bar}{tail}".rstrip()[: max(columns - 1, 1)]
 
 
-def clock(seconds: float) -> str:
-    """Return minutes and seconds, with hours where there are some."""
+def format_duration(seconds: float) -> str:
+    """Return minutes and seconds, with hours if there are any."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""`python -m stemyard_separator run`: separates files on this machine, with no operator, desk or store around."""
+"""`python -m stemyard_separator run`: separates local files, without operator, desk and object store."""
 
 import errno
 import io
@@ -12,6 +12,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -20,26 +21,26 @@ from typing import Any, Final
 from stemyard_contract.findings import Stem
 from stemyard_contract.handover import SAMPLE_RATE, MediaMetadata, peaks_file
 from stemyard_separator.audio.decode import DecodedAudio, decode
-from stemyard_separator.audio.loudness import rounded
+from stemyard_separator.audio.loudness import round_level
 from stemyard_separator.audio.media import library_versions
 from stemyard_separator.audio.render import Rendering
-from stemyard_separator.audio.stems import FetchedAudio, Wanted, render_stems
+from stemyard_separator.audio.stems import FetchedAudio, RenderOptions, render_stems
 from stemyard_separator.cli.arguments import output_of, parse
-from stemyard_separator.cli.progress_bar import Bar, clock
-from stemyard_separator.engines.protocol import Engine
-from stemyard_separator.engines.registry import Loading, load_engine
+from stemyard_separator.cli.progress_bar import ProgressBar, format_duration
+from stemyard_separator.engines.protocol import SeparationEngine
+from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.errors import StageError
 from stemyard_separator.models.folder import file_sha256
-from stemyard_separator.process import granted_cores
+from stemyard_separator.process import available_cores
 
-_LONGEST_SECONDS: Final = 24 * 3600.0
-_STOPPED_EXIT_CODE: Final = 128 + signal.SIGINT
-_UNREADABLE_EXIT_CODE: Final = 1
+_MAX_SECONDS: Final = 24 * 3600.0
+_INTERRUPTED_EXIT_CODE: Final = 128 + signal.SIGINT
+_FILE_ERROR_EXIT_CODE: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Separated:
-    """What became of one file."""
+class _Result:
+    """The stems of one file and how long it took."""
 
     source: Path
     decoded: DecodedAudio
@@ -49,18 +50,18 @@ class _Separated:
 
 
 def run_locally(arguments: Sequence[str]) -> int:
-    """Separate the files that the command line names; return the exit code, of the first failure if there are some."""
-    given = parse(arguments)
+    """Separate the files on the command line; return the exit code of the first failure, or 0."""
+    options = parse(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        given.out.mkdir(parents=True, exist_ok=True)
-        engine = _load(given)
-        codes = [_separate_one(given, engine, path) for path in given.files]
+        options.out.mkdir(parents=True, exist_ok=True)
+        engine = _load(options)
+        codes = [_process(options, engine, path) for path in options.files]
     except (StageError, OSError) as error:
-        return _complain(None, error)
+        return _report_error(None, error)
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; nothing unfinished is left behind\n")
-        return _STOPPED_EXIT_CODE
+        sys.stderr.write("\nstopped; unfinished files were removed\n")
+        return _INTERRUPTED_EXIT_CODE
     return next((code for code in codes if code), 0)
 
 
@@ -68,60 +69,68 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _load(given: Namespace) -> Engine:
-    threads = given.threads or granted_cores()
-    stems = frozenset(given.stems)
-    return load_engine(Loading(given.model, given.model_dir, threads, stems, given.device, given.preset, given.compile))
+def _load(options: Namespace) -> SeparationEngine:
+    return load_engine(
+        EngineOptions(
+            model=options.model,
+            folder=options.model_dir,
+            threads=options.threads or available_cores(),
+            stems=frozenset(options.stems),
+            device=options.device,
+            preset=options.preset,
+            compiled=options.compile,
+        )
+    )
 
 
-def _separate_one(given: Namespace, engine: Engine, path: Path) -> int:
+def _process(options: Namespace, engine: SeparationEngine, path: Path) -> int:
+    """Separate one file and print the result; return its exit code."""
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder; name the files in it", str(path))
-        done = _separated(given, engine, path)
+        result = _separate(options, engine, path)
     except (StageError, OSError) as error:
-        return _complain(path, error)
-    if not given.quiet:
-        sys.stderr.write(_summary(done) + "\n")
-    if given.json:
-        sys.stdout.write(json.dumps(_told(done, given, engine)) + "\n")
+        return _report_error(path, error)
+    if not options.quiet:
+        sys.stderr.write(_summary(result) + "\n")
+    if options.json:
+        sys.stdout.write(json.dumps(_to_json(result, options, engine)) + "\n")
     else:
-        sys.stdout.writelines(f"{file}\n" for file in done.files.values())
+        sys.stdout.writelines(f"{file}\n" for file in result.files.values())
     sys.stdout.flush()
     return 0
 
 
-def _separated(given: Namespace, engine: Engine, path: Path) -> _Separated:
-    # beside the result: stems are spooled as floats, 40 MB a minute, which a small /tmp may not hold
+def _separate(options: Namespace, engine: SeparationEngine, path: Path) -> _Result:
+    # in the output folder: the float spool takes 40 MB a minute, for which /tmp may be too small
     with (
-        _shown(path, quiet=given.quiet) as bar,
-        tempfile.TemporaryDirectory(dir=given.out, prefix=".stemyard-") as name,
+        _progress_bar(path, quiet=options.quiet) as bar,
+        tempfile.TemporaryDirectory(dir=options.out, prefix=".stemyard-") as name,
     ):
-        folder, began = Path(name), time.monotonic()
-        decoded = decode(path, folder / "audio.flac", _LONGEST_SECONDS, lambda done: bar.update("decoding", done))
+        folder, start = Path(name), time.monotonic()
+        decoded = decode(path, folder / "audio.flac", _MAX_SECONDS, partial(bar.update, "decoding"))
         middle = time.monotonic()
-        wanted = Wanted(given.stems, output_of(given), given.model)
-        rendering = render_stems(
-            engine, _fetched(decoded, path), folder, wanted, lambda done: bar.update("separating", done)
-        )
-        seconds = {"decode": middle - began, "separate": time.monotonic() - middle}
-        files = {stem: _kept(file, given.out / f"{path.stem}.{file.name}") for stem, file in rendering.files.items()}
-        if given.peaks:
+        render_options = RenderOptions(options.stems, output_of(options), options.model)
+        audio = _fetched_audio(decoded, path)
+        rendering = render_stems(engine, audio, folder, render_options, partial(bar.update, "separating"))
+        seconds = {"decode": middle - start, "separate": time.monotonic() - middle}
+        files = {stem: file.rename(options.out / f"{path.stem}.{file.name}") for stem, file in rendering.files.items()}
+        if options.peaks:
             for stem, file in rendering.peaks.items():
-                _kept(file, given.out / f"{path.stem}.{peaks_file(stem)}")
-    return _Separated(path, decoded, rendering, files, seconds)
+                file.rename(options.out / f"{path.stem}.{peaks_file(stem)}")
+    return _Result(path, decoded, rendering, files, seconds)
 
 
 @contextmanager
-def _shown(path: Path, *, quiet: bool) -> Iterator[Bar]:
-    bar = Bar(path.name, io.StringIO() if quiet else sys.stderr)
+def _progress_bar(path: Path, *, quiet: bool) -> Iterator[ProgressBar]:
+    bar = ProgressBar(path.name, io.StringIO() if quiet else sys.stderr)
     try:
         yield bar
     finally:
         bar.clear()
 
 
-def _fetched(decoded: DecodedAudio, path: Path) -> FetchedAudio:
+def _fetched_audio(decoded: DecodedAudio, path: Path) -> FetchedAudio:
     measured = decoded.measured
     return FetchedAudio(
         flac=decoded.path,
@@ -134,55 +143,53 @@ def _fetched(decoded: DecodedAudio, path: Path) -> FetchedAudio:
     )
 
 
-def _kept(file: Path, target: Path) -> Path:
-    return file.rename(target)
+def _summary(result: _Result) -> str:
+    length, elapsed = result.decoded.measured.samples / SAMPLE_RATE, sum(result.seconds.values())
+    speed = f"{length / elapsed:.1f}x real time"
+    return f"{result.source.name}: {format_duration(length)} of audio in {format_duration(elapsed)}, {speed}"
 
 
-def _summary(done: _Separated) -> str:
-    length, spent = done.decoded.measured.samples / SAMPLE_RATE, sum(done.seconds.values())
-    return f"{done.source.name}: {clock(length)} of audio in {clock(spent)}, {length / spent:.1f}x real time"
-
-
-def _told(done: _Separated, given: Namespace, engine: Engine) -> dict[str, Any]:
-    """Return all that is needed to check a result and to make it again."""
-    measured = done.decoded.measured
-    length, output = measured.samples / SAMPLE_RATE, output_of(given)
+def _to_json(result: _Result, options: Namespace, engine: SeparationEngine) -> dict[str, Any]:
+    """Return everything needed to verify and reproduce a result."""
+    measured = result.decoded.measured
+    length = measured.samples / SAMPLE_RATE
     return {
-        "source": {"file": str(done.source), "sha256": file_sha256(done.source), "audio_sha256": measured.sha256},
-        "title": done.decoded.title,
-        "artist": done.decoded.artist,
+        "source": {"file": str(result.source), "sha256": file_sha256(result.source), "audio_sha256": measured.sha256},
+        "title": result.decoded.title,
+        "artist": result.decoded.artist,
         "duration_seconds": round(length, 6),
         "samples": measured.samples,
-        "stems": {stem: _stem(done, stem) for stem in done.files},
-        "output": output.dump(),
+        "stems": {stem: _stem_json(result, stem) for stem in result.files},
+        "output": output_of(options).dump(),
         "engine": engine.name,
-        "model": given.model,
+        "model": options.model,
         "model_digest": engine.digest,
         "device": engine.device,
         "parameters": engine.parameters,
-        "gain_db": round(20 * math.log10(done.rendering.gain), 4),
-        "real_time_factor": round(done.seconds["separate"] / length, 5),
-        "timings": {step: round(seconds, 3) for step, seconds in done.seconds.items()},
+        "gain_db": round(20 * math.log10(result.rendering.gain), 4),
+        "real_time_factor": round(result.seconds["separate"] / length, 5),
+        "timings": {step: round(seconds, 3) for step, seconds in result.seconds.items()},
         "versions": {"stemyard": version("stemyard"), **library_versions(), **engine.versions},
     }
 
 
-def _stem(done: _Separated, stem: Stem) -> dict[str, Any]:
-    file, levels = done.files[stem], done.rendering.levels[stem]
+def _stem_json(result: _Result, stem: Stem) -> dict[str, Any]:
+    file, levels = result.files[stem], result.rendering.levels[stem]
     return {
         "file": str(file),
         "bytes": file.stat().st_size,
         "sha256": file_sha256(file),
-        "integrated_loudness": rounded(levels.integrated_loudness),
-        "true_peak": rounded(levels.true_peak),
+        "integrated_loudness": round_level(levels.integrated_loudness),
+        "true_peak": round_level(levels.true_peak),
     }
 
 
-def _complain(path: Path | None, error: StageError | OSError) -> int:
+def _report_error(path: Path | None, error: StageError | OSError) -> int:
+    """Print an error; return its exit code."""
     prefix = f"{path}: " if path else ""
     if isinstance(error, StageError):
         sys.stderr.write(f"{prefix}{error.message} ({error.code})\n")
         return error.exit_code
     at = f" ({error.filename})" if error.filename and str(error.filename) != str(path) else ""
     sys.stderr.write(f"{prefix}{error.strerror or error}{at}\n")
-    return _UNREADABLE_EXIT_CODE
+    return _FILE_ERROR_EXIT_CODE

@@ -1,4 +1,4 @@
-"""`python -m stemyard_separator --self-test`: tries every library and encoder of this environment, offline."""
+"""`python -m stemyard_separator --self-test`: checks every library and encoder of this environment, offline."""
 
 import platform
 import sys
@@ -14,20 +14,20 @@ import numpy as np
 from stemyard_contract.handover import SAMPLE_RATE
 from stemyard_contract.output import AudioFormat, Output
 from stemyard_separator.audio.decode import decode
-from stemyard_separator.audio.formats import encoding_of
-from stemyard_separator.audio.media import StemWriter, library_versions, stated_samples
+from stemyard_separator.audio.formats import encoding_for
+from stemyard_separator.audio.media import StemWriter, declared_samples, library_versions
 
 _OUTPUTS: Final = tuple(Output(format=each) for each in get_args(AudioFormat))
 Check = Callable[[], str]
 
 
 def self_test() -> int:
-    """Print one line per check; return 0 if all of them hold, else 1."""
+    """Print one line per check; return 0 if all of them pass, else 1."""
     failed = 0
     for name, check in _checks():
         try:
             sys.stdout.write(f"{name}: ok, {check()}\n")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
+        except Exception as error:  # noqa: BLE001 - any error is a failed check
             failed += 1
             sys.stdout.write(f"{name}: FAILED, {type(error).__name__}: {error}\n")
     return int(failed > 0)
@@ -49,15 +49,15 @@ def _checks() -> Iterator[tuple[str, Check]]:
 def _round_trip(output: Output) -> str:
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     tone = np.repeat(0.5 * np.sin(2 * np.pi * 440 * time)[None], 2, axis=0).astype(np.float32)
-    encoding = encoding_of(output)
+    encoding = encoding_for(output)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"tone.{output.format}")
         with StemWriter(path, encoding) as writer:
             writer.write(tone)
-        if abs(stated_samples(path) - SAMPLE_RATE) > encoding.frame:
-            raise ValueError(f"{stated_samples(path)} samples instead of {SAMPLE_RATE}")
-        back = decode(path, Path(folder, "back.flac"), 10, lambda _: None).measured.samples
-        return f"{path.stat().st_size} bytes, {back} samples back"
+        if abs(declared_samples(path) - SAMPLE_RATE) > encoding.frame:
+            raise ValueError(f"{declared_samples(path)} samples instead of {SAMPLE_RATE}")
+        decoded = decode(path, Path(folder, "decoded.flac"), 10, lambda _: None).measured.samples
+        return f"{path.stat().st_size} bytes, {decoded} samples decoded"
 
 
 def _spleeter() -> str:

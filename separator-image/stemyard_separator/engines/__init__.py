@@ -1,1 +1,1 @@
-"""Separation engines: one protocol, one registry, one module per engine."""
+"""Separation engines: a common protocol, a registry and one implementation per network runtime."""

@@ -1,9 +1,9 @@
-"""Rewrites a network for GPUs: norms over a whole segment, each of which torch gives to one block of threads, go away.
+"""Rewrites a network for GPUs: removes norms over a whole segment, for which torch uses one thread block per norm.
 
-A residual branch ends with `1 x 1` convolution, norm, GLU and layer scale. The norm's mean and variance follow from the
-second moments of the few channels before the convolution, so that it becomes a factor of the convolution's weights, and
-the wide tensor is written once instead of being read and written by each of them. Layers of a kind that the published
-networks do not have stay as they are.
+A residual branch ends with a `1 x 1` convolution, norm, GLU and layer scale. The norm's mean and variance follow from
+the second moments of the few channels before the convolution, so the norm is folded into the convolution's weights and
+the wide tensor is written once instead of being read and written by each layer. Layers that the published networks do
+not have are not changed.
 """
 
 from typing import Any, Final
@@ -11,18 +11,18 @@ from typing import Any, Final
 import torch
 from demucs.htdemucs import HTDemucs
 from torch import nn
-from torch.nn import functional as F  # noqa: N812 - its name everywhere
+from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from stemyard_separator.engines.cpu_rewrite import residual_layers, transformer_layers
 
 _ALIGNED: Final = 8
-"""Channels of which tensor cores take a multiple."""
-_PIECE: Final = 1024
-"""Samples whose second moments are summed at once, so that a long segment keeps more than one block of threads busy."""
+"""Tensor cores process multiples of this number of channels."""
+_CHUNK: Final = 1024
+"""Samples per sum of second moments, so that a long segment uses more than one thread block."""
 
 
-def folded(network: HTDemucs) -> HTDemucs:
-    """Rewrite a network for inference on a GPU; what it gives stays the same but for rounding."""
+def rewrite_for_gpu(network: HTDemucs) -> HTDemucs:
+    """Rewrite a network, in place, for inference on a GPU; its output is the same up to rounding."""
     with torch.inference_mode():
         for layer in transformer_layers(network):
             if layer.norm_out and layer.norm_out.num_groups == 1:
@@ -35,35 +35,36 @@ def folded(network: HTDemucs) -> HTDemucs:
 class _WholeNorm(nn.Module):  # type: ignore[misc] # torch is untyped here
     """Normalises each (length, channels) as one group."""
 
-    def __init__(self, given: nn.GroupNorm) -> None:
+    def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
-        self._eps = given.eps
-        self.register_buffer("_weight", given.weight.detach())
-        self.register_buffer("_bias", given.bias.detach())
+        self._eps = norm.eps
+        self.register_buffer("_weight", norm.weight.detach())
+        self.register_buffer("_bias", norm.bias.detach())
 
-    def forward(self, given: torch.Tensor) -> torch.Tensor:
-        factor, shift = _affine(given, self._weight, self._bias, self._eps)
-        return torch.addcmul(shift, given, factor)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scale, shift = _affine(x, self._weight, self._bias, self._eps)
+        return torch.addcmul(shift, x, scale)
 
 
 class _Residual(nn.Module):  # type: ignore[misc] # torch is untyped here
     """The residual branches of one layer."""
 
-    def __init__(self, given: Any) -> None:  # noqa: ANN401 - torch is untyped here
+    def __init__(self, dconv: Any) -> None:  # noqa: ANN401 - torch is untyped here
         super().__init__()
-        self.branches = nn.ModuleList(_Branch(*layer) for layer in given.layers)
+        self.branches = nn.ModuleList(_Branch(*layer) for layer in dconv.layers)
 
-    def forward(self, given: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         for branch in self.branches:
-            given = given + branch(given)
-        return given
+            x = x + branch(x)
+        return x
 
 
 class _Branch(nn.Module):  # type: ignore[misc] # torch is untyped here
-    """One residual branch, as (rows, channels, length) to the same.
+    """One residual branch; input and output are (rows, channels, length).
 
-    With `h` its narrow channels and a row of ones below them, the wide ones are `A h`, the convolution's bias being a
-    column of `A`. Over a row's `N` wide values their sum is `1' A (h h') e` and that of their squares `tr(A' A h h')`.
+    Let `h` be its narrow channels with a row of ones below them. Then the wide channels are `A h`, with the
+    convolution's bias as a column of `A`. Over the `N` wide values of a row, with `e` the unit vector of the ones, the
+    sum is `1' A (h h') e` and the sum of squares is `tr(A' A h h')`.
     """
 
     def __init__(self, narrow: Any, first: Any, _gelu: Any, widen: Any, second: Any, _glu: Any, scale: Any) -> None:  # noqa: ANN401 - torch is untyped here
@@ -85,49 +86,47 @@ class _Branch(nn.Module):  # type: ignore[misc] # torch is untyped here
         for name, value in constants.items():
             self.register_buffer(name, value.detach().clone())
 
-    def forward(self, given: torch.Tensor) -> torch.Tensor:
-        hidden = self._narrowed(given)
-        with torch.autocast(given.device.type, enabled=False):
-            widening = self._widening(_second_moments(hidden), hidden.shape[2])
-        return F.glu(torch.bmm(widening, hidden), 1)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self._narrow_channels(x)
+        with torch.autocast(x.device.type, enabled=False):
+            weights = self._wide_weights(_second_moments(hidden), hidden.shape[2])
+        return F.glu(torch.bmm(weights, hidden), 1)
 
-    def _narrowed(self, given: torch.Tensor) -> torch.Tensor:
-        """Return the narrow channels, a row of ones, and zeros up to a number that tensor cores like."""
-        raw = self._narrow(given).float()
-        factor, shift = _affine(raw, self._first_weight, self._first_bias, self._first_eps)
-        hidden = raw.new_zeros(len(raw), self._weights.shape[1], raw.shape[2])
+    def _narrow_channels(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the narrow channels, a row of ones, and zeros up to a multiple of `_ALIGNED` channels."""
+        narrow = self._narrow(x).float()
+        scale, shift = _affine(narrow, self._first_weight, self._first_bias, self._first_eps)
+        hidden = narrow.new_zeros(len(narrow), self._weights.shape[1], narrow.shape[2])
         hidden[:, self._hidden] = 1
         channels = hidden[:, : self._hidden]
-        torch.addcmul(shift, raw, factor, out=channels)
+        torch.addcmul(shift, narrow, scale, out=channels)
         torch.ops.aten.gelu_(channels)
         return hidden
 
-    def _widening(self, moments: torch.Tensor, length: int) -> torch.Tensor:
-        """Return each row's weights of the convolution, norm and layer scale included."""
+    def _wide_weights(self, moments: torch.Tensor, length: int) -> torch.Tensor:
+        """Return each row's weights of the convolution, with norm and layer scale folded in."""
         count = len(self._weights) * length
         mean = moments[:, self._hidden] @ self._column_sums / count
         variance = (moments * self._products).sum((1, 2)) / count - mean * mean
-        factor = self._second_weight * (variance + self._second_eps).rsqrt()[:, None]
-        widening = self._weights * factor[:, :, None]
-        widening[:, :, self._hidden] += self._second_bias - mean[:, None] * factor
-        return widening
+        scale = self._second_weight * (variance + self._second_eps).rsqrt()[:, None]
+        weights = self._weights * scale[:, :, None]
+        weights[:, :, self._hidden] += self._second_bias - mean[:, None] * scale
+        return weights
 
 
-def _affine(
-    given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what a norm over all but the first dimension comes to: a factor and a shift."""
-    variance, mean = torch.var_mean(given, (1, 2), correction=0, keepdim=True)
-    factor = weight * (variance + eps).rsqrt()
-    return factor, bias - mean * factor
+def _affine(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the scale and shift that a norm over all but the first dimension amounts to."""
+    variance, mean = torch.var_mean(x, (1, 2), correction=0, keepdim=True)
+    scale = weight * (variance + eps).rsqrt()
+    return scale, bias - mean * scale
 
 
 def _second_moments(hidden: torch.Tensor) -> torch.Tensor:
-    """Return (rows, channels, channels): sums over time of the products of any two channels."""
+    """Return (rows, channels, channels): sums over time of the products of each two channels."""
     rows, channels, length = hidden.shape
-    pieces = -(-length // _PIECE)
-    if pieces == 1:
+    chunks = -(-length // _CHUNK)
+    if chunks == 1:
         return hidden @ hidden.mT
-    cut = F.pad(hidden, (0, pieces * _PIECE - length)).unflatten(2, (pieces, _PIECE)).transpose(1, 2)
-    flat = cut.reshape(rows * pieces, channels, _PIECE)
-    return torch.as_tensor((flat @ flat.mT).unflatten(0, (rows, pieces)).sum(1))
+    padded = F.pad(hidden, (0, chunks * _CHUNK - length)).unflatten(2, (chunks, _CHUNK)).transpose(1, 2)
+    flat = padded.reshape(rows * chunks, channels, _CHUNK)
+    return torch.as_tensor((flat @ flat.mT).unflatten(0, (rows, chunks)).sum(1))

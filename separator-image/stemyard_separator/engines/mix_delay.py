@@ -1,4 +1,4 @@
-"""Keeps the mix until the vocals of the same samples come out of a network, so that the rest can be told from them."""
+"""Buffers the mix until the network returns the vocals of the same samples, to compute the instrumental."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -9,25 +9,25 @@ from stemyard_separator.engines.protocol import Samples
 
 
 class MixDelay:
-    """Hands the mix on and holds back a copy of what was handed on."""
+    """Passes the mix on and buffers what was passed on."""
 
     def __init__(self, mix: Iterable[Samples]) -> None:
         self._mix = mix
-        self._waiting: deque[Samples] = deque()
+        self._buffer: deque[Samples] = deque()
 
     def blocks(self) -> Iterator[Samples]:
-        """Yield the mix as it comes."""
+        """Yield the blocks of the mix."""
         for block in self._mix:
-            self._waiting.append(block)
+            self._buffer.append(block)
             yield block
 
     def take(self, count: int) -> Samples:
-        """Return the next `count` samples of the mix; they must have been handed on before."""
+        """Remove and return the next `count` buffered samples."""
         parts = [np.zeros((2, 0), np.float32)]
         while count:
-            block = self._waiting.popleft()
+            block = self._buffer.popleft()
             parts.append(block[:, :count])
             count -= parts[-1].shape[1]
             if parts[-1].shape[1] < block.shape[1]:
-                self._waiting.appendleft(block[:, parts[-1].shape[1] :])
+                self._buffer.appendleft(block[:, parts[-1].shape[1] :])
         return np.concatenate(parts, axis=1)

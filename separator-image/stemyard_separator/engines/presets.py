@@ -1,4 +1,4 @@
-"""Speed against quality, as three named choices of overlap and precision."""
+"""Presets that trade speed for quality: overlap and precision."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Precision(StrEnum):
-    """What the network computes in."""
+    """Floating-point type of the network."""
 
     FP32 = "float32"
     BF16 = "bfloat16"
@@ -16,12 +16,12 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """One choice.
+    """One preset.
 
     Attributes:
-        name: what users write.
-        overlap: share of a segment that the next one computes again.
-        gpu_precision: on a GPU; on a processor it is always float32, which is faster there as well.
+        name: name in the API and on the command line.
+        overlap: share of a segment that overlaps the next one.
+        gpu_precision: precision on a GPU; on a CPU it is always float32, which is also fastest there.
     """
 
     name: str

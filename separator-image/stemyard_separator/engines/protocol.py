@@ -1,4 +1,4 @@
-"""What every engine is to the rest of the separator: blocks of the mix in, blocks of stems out."""
+"""Interface of the engines: blocks of the mix in, blocks of stems out."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ import numpy.typing as npt
 from stemyard_contract.findings import Stem
 
 Samples = npt.NDArray[np.float32]
-"""Audio as (channels, samples), full scale being 1.0."""
+"""Audio as (channels, samples), full scale 1.0."""
 StemBlock = dict[Stem, Samples]
-"""The same stretch of time of every stem."""
+"""The same time range of every stem."""
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
-    """What is known of the whole mix before its first sample is read, in the mix's own scale.
+class MixStatistics:
+    """Measurements of the whole mix, known before its first sample is read, in the mix's own scale.
 
     Attributes:
         samples: length per channel.
@@ -30,12 +30,12 @@ class Track:
     standard_deviation: float
 
 
-class Engine(Protocol):
+class SeparationEngine(Protocol):
     """A loaded model."""
 
     @property
     def name(self) -> str:
-        """Engine of the catalogue."""
+        """Name of the engine in the contract."""
 
     @property
     def digest(self) -> str:
@@ -43,18 +43,18 @@ class Engine(Protocol):
 
     @property
     def device(self) -> str:
-        """What it computes on."""
+        """Device it runs on."""
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions of the libraries that shape its output."""
+        """Versions of the libraries that affect its output."""
 
     @property
     def parameters(self) -> dict[str, float | str]:
-        """What shapes its output or speed beyond the weights."""
+        """Parameters, besides the weights, that affect its output or speed."""
 
-    def separate(self, mix: Iterable[Samples], track: Track) -> Iterator[StemBlock]:
-        """Yield the stems of `mix`, as many samples in all as `track` says, in blocks of any length.
+    def separate(self, mix: Iterable[Samples], statistics: MixStatistics) -> Iterator[StemBlock]:
+        """Yield the stems of `mix` in blocks of any length, `statistics.samples` samples in total.
 
-        Memory held does not grow with the track. The stems sum to the mix.
+        Memory does not grow with the track. The stems sum to the mix.
         """

@@ -1,4 +1,4 @@
-"""Which engine runs a model, and whether this image has it."""
+"""Loads the engine of a model, if this image has it."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -11,31 +11,30 @@ from typing import Final
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
-from stemyard_contract.models import MODELS
-from stemyard_contract.models import Engine as EngineName
+from stemyard_contract.models import MODELS, Engine
 from stemyard_separator.engines.presets import DEFAULT_PRESET, PRESETS
-from stemyard_separator.engines.protocol import Engine
+from stemyard_separator.engines.protocol import SeparationEngine
 from stemyard_separator.errors import ConfigurationError, ModelError
 from stemyard_separator.models.catalogue import CATALOGUE
 from stemyard_separator.models.folder import verified_model
 
-_GIVEN: Final = "NVIDIA_VISIBLE_DEVICES"
-"""Set by NVIDIA's device plugin in containers whose pod asked for a GPU."""
-_NONE: Final = frozenset({"", "none", "void"})
+_VISIBLE_DEVICES: Final = "NVIDIA_VISIBLE_DEVICES"
+"""Set by NVIDIA's device plugin in containers whose pod requests a GPU."""
+_NO_DEVICE: Final = frozenset({"", "none", "void"})
 
 
 @dataclass(frozen=True, slots=True)
-class Loading:
-    """What to load, and what for.
+class EngineOptions:
+    """Options for loading an engine.
 
     Attributes:
-        model: name of the catalogue, never `auto`.
+        model: name in the catalogue, not `auto`.
         folder: model folder.
-        threads: cores it may use.
-        stems: what will be taken from it; none means everything it gives.
-        device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
+        threads: CPU threads.
+        stems: requested stems; empty means all stems of the model.
+        device: `cpu`, `cuda`, or `auto`: a GPU if there is one.
         preset: `fast`, `balanced` or `best`.
-        compiled: whether torch compiles the networks.
+        compiled: whether to compile the networks with torch.
     """
 
     model: str
@@ -47,71 +46,76 @@ class Loading:
     compiled: bool = False
 
 
-Loader = Callable[[Loading], Engine]
-
-
-def _load_spleeter(loading: Loading) -> Engine:
-    if loading.device == "cuda":
-        raise ModelError(FailureCode.DEVICE_UNAVAILABLE, f"{loading.model} runs on processors only.")
-    # the digest is taken while the library is imported, which is so only when needed: both take about as long
+def _load_spleeter(options: EngineOptions) -> SeparationEngine:
+    if options.device == "cuda":
+        raise ModelError(FailureCode.DEVICE_UNAVAILABLE, f"{options.model} runs on the CPU only.")
+    # verify the digest while onnxruntime is imported: both take about as long
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest") as pool:
-        model = pool.submit(verified_model, loading.folder, loading.model)
+        model = pool.submit(verified_model, options.folder, options.model)
         from stemyard_separator.engines.spleeter import SpleeterEngine
 
-    return SpleeterEngine(model.result(), loading.threads)
+    return SpleeterEngine(model.result(), options.threads)
 
 
-def _load_demucs(loading: Loading) -> Engine:
+def _load_demucs(options: EngineOptions) -> SeparationEngine:
     if find_spec("torch") is None or find_spec("demucs") is None:
         raise ModelError(
             FailureCode.MODEL_MISSING,
-            f"{loading.model} needs the engine {EngineName.DEMUCS}, which only the cuda image has.",
+            f"{options.model} needs the engine {Engine.DEMUCS}, which only the cuda image has.",
         )
-    stems = loading.stems or MODELS[loading.model].stems
-    needed = CATALOGUE[loading.model].needed(stems)
-    weights = [verified_model(loading.folder, each.name) for each in needed]
-    sleep_while_waiting()
+    stems = options.stems or MODELS[options.model].stems
+    files = CATALOGUE[options.model].needed(stems)
+    weights = [verified_model(options.folder, file.name) for file in files]
+    set_passive_wait_policy()
     from stemyard_separator.engines.demucs import DemucsEngine
 
-    specialists = [each.stems for each in needed]
-    device = asked_device(loading.device, os.environ)
-    preset = PRESETS[loading.preset]
-    return DemucsEngine(weights, specialists, stems, device, preset, loading.threads, loading.compiled)
+    return DemucsEngine(
+        weights,
+        [file.stems for file in files],
+        stems,
+        resolve_device(options.device, os.environ),
+        PRESETS[options.preset],
+        options.threads,
+        options.compiled,
+    )
 
 
-_LOADERS: Final = MappingProxyType[EngineName, Loader](
-    {EngineName.SPLEETER: _load_spleeter, EngineName.DEMUCS: _load_demucs}
+_LOADERS: Final = MappingProxyType[Engine, Callable[[EngineOptions], SeparationEngine]](
+    {Engine.SPLEETER: _load_spleeter, Engine.DEMUCS: _load_demucs}
 )
 
 
-def load_engine(loading: Loading) -> Engine:
-    """Return the engine with a model's weights loaded.
+def load_engine(options: EngineOptions) -> SeparationEngine:
+    """Return the model's engine with its weights loaded.
 
     Raises:
-        ModelError: MODEL_MISSING if the model, its engine or its weights are not here; MODEL_CORRUPT;
-            DEVICE_UNAVAILABLE if a GPU was asked for and cannot be used.
-        ConfigurationError: the preset is not known, or a stem is none of the model's.
+        ModelError: MODEL_MISSING if the model, its engine or its weights are missing; MODEL_CORRUPT;
+            DEVICE_UNAVAILABLE if a GPU is required and unusable.
+        ConfigurationError: the preset is unknown, or the model does not have a requested stem.
     """
-    model = MODELS.get(loading.model)
+    model = MODELS.get(options.model)
     if model is None:
         raise ModelError(
-            FailureCode.MODEL_MISSING, f"There is no model {loading.model}; there are {', '.join(MODELS)}."
+            FailureCode.MODEL_MISSING, f"There is no model {options.model}; there are {', '.join(MODELS)}."
         )
-    if loading.preset not in PRESETS:
-        raise ConfigurationError(f"There is no preset {loading.preset}; there are {', '.join(PRESETS)}.")
-    if missing := sorted(loading.stems - model.stems):
-        gives = ", ".join(sorted(model.stems))
-        raise ConfigurationError(f"{loading.model} does not give {', '.join(missing)}; it gives {gives}.")
-    return _LOADERS[model.engine](loading)
+    if options.preset not in PRESETS:
+        raise ConfigurationError(f"There is no preset {options.preset}; there are {', '.join(PRESETS)}.")
+    if missing := sorted(options.stems - model.stems):
+        available = ", ".join(sorted(model.stems))
+        raise ConfigurationError(f"{options.model} does not give {', '.join(missing)}; it gives {available}.")
+    return _LOADERS[model.engine](options)
 
 
-def sleep_while_waiting() -> None:
-    """Have threads sleep instead, unless the environment says otherwise; only before torch is imported."""
+def set_passive_wait_policy() -> None:
+    """Make idle OpenMP threads sleep instead of spin, unless the environment sets a policy; call before torch's import.
+
+    Spinning threads would take the cores that encoders use meanwhile.
+    """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def asked_device(setting: str, environment: Mapping[str, str]) -> str:
-    """Return `cuda` where a GPU was asked for, so that its absence is a failure; otherwise the setting itself."""
-    if setting == "auto" and environment.get(_GIVEN, "") not in _NONE:
+def resolve_device(setting: str, environment: Mapping[str, str]) -> str:
+    """Return `cuda` for `auto` in a pod that requests a GPU, so that an unusable GPU is an error; else the setting."""
+    if setting == "auto" and environment.get(_VISIBLE_DEVICES, "") not in _NO_DEVICE:
         return "cuda"
     return setting

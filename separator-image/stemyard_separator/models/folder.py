@@ -1,4 +1,4 @@
-"""The model folder: weight files beside `models.json`, which says where each came from and what its digest is."""
+"""The model folder: weight files, and `models.json` with the origin, licence and digest of each."""
 
 import hashlib
 import shutil
@@ -13,11 +13,11 @@ from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import ModelError
 
 INDEX_FILE: Final = "models.json"
-_BLOCK: Final = 1 << 20
+_CHUNK_BYTES: Final = 1 << 20
 
 
 class ModelRecord(BaseModel):
-    """What is known about one model's weights."""
+    """Origin, licence and digest of one weight file."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -28,9 +28,9 @@ class ModelRecord(BaseModel):
     bytes: int
     licence: str
     source: str
-    """Where the weights come from, with the version."""
+    """Origin of the weights, with the version."""
     source_sha256: str
-    """SHA-256 of what they were converted from."""
+    """SHA-256 of the file they were converted from."""
 
 
 class ModelIndex(BaseModel):
@@ -41,7 +41,7 @@ class ModelIndex(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class InstalledModel:
-    """Weights whose digest has been checked."""
+    """A weight file whose digest has been verified."""
 
     name: str
     path: Path
@@ -53,16 +53,23 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    draft = path.with_name(f".{path.name}")
+    draft.write_bytes(content)
+    draft.replace(path)
+
+
 def read_index(folder: Path) -> ModelIndex:
-    """Return the index of a model folder, empty where there is none.
+    """Return the index of a model folder, empty if it has none.
 
     Raises:
-        ModelError: MODEL_CORRUPT if it cannot be read.
+        ModelError: MODEL_CORRUPT if it cannot be parsed.
     """
     path = folder / INDEX_FILE
     if not path.exists():
@@ -74,15 +81,13 @@ def read_index(folder: Path) -> ModelIndex:
 
 
 def add_record(folder: Path, name: str, record: ModelRecord) -> None:
-    """Enter a model in the folder's index; the index appears whole or not at all."""
+    """Add a model to the folder's index, atomically."""
     index = ModelIndex(models=read_index(folder).models | {name: record})
-    draft = folder / f".{INDEX_FILE}"
-    draft.write_text(index.model_dump_json(indent=2) + "\n")
-    draft.replace(folder / INDEX_FILE)
+    replace_file(folder / INDEX_FILE, f"{index.model_dump_json(indent=2)}\n".encode())
 
 
 def verified_model(folder: Path, name: str) -> InstalledModel:
-    """Return a model of the folder after checking its digest.
+    """Return a model of the folder after verifying its digest.
 
     Raises:
         ModelError: MODEL_MISSING or MODEL_CORRUPT.
@@ -100,10 +105,10 @@ def verified_model(folder: Path, name: str) -> InstalledModel:
 
 
 def copy_model(name: str, source: Path, folder: Path) -> bool:
-    """Have in a folder what another has of a model, such as one that an image was built with; return whether it is.
+    """Copy a model from another model folder, such as that of an image, if it has it; return whether it has.
 
     Raises:
-        ModelError: MODEL_CORRUPT if the other's weights are not what its index says.
+        ModelError: MODEL_CORRUPT if the weights do not match the index.
     """
     record = read_index(source).models.get(name)
     if record is None:
@@ -119,13 +124,13 @@ def copy_model(name: str, source: Path, folder: Path) -> bool:
     return True
 
 
-_IN_IMAGES: Final = Path("/models")
+_IMAGE_FOLDER: Final = Path("/models")
 
 
-def default_model_folder(environment: Mapping[str, str], in_images: Path = _IN_IMAGES) -> Path:
-    """Return STEMYARD_MODEL_DIR, else `/models` where it exists, as in images, else a folder of the user's cache."""
-    if given := environment.get("STEMYARD_MODEL_DIR"):
-        return Path(given)
-    if in_images.is_dir():
-        return in_images
+def default_model_folder(environment: Mapping[str, str], image_folder: Path = _IMAGE_FOLDER) -> Path:
+    """Return STEMYARD_MODEL_DIR, else `/models` if it exists (as in images), else a folder in the user's cache."""
+    if configured := environment.get("STEMYARD_MODEL_DIR"):
+        return Path(configured)
+    if image_folder.is_dir():
+        return image_folder
     return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stemyard" / "models"

@@ -1,4 +1,4 @@
-"""Downloads weight files: continued where they broke off, kept only when their digest is right, safetensors only."""
+"""Downloads weight files: resumable, kept only if the digest matches, safetensors only."""
 
 import os
 import re
@@ -11,133 +11,131 @@ from urllib.parse import urljoin, urlsplit
 
 from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import ModelError
-from stemyard_separator.http import Download, HttpClient, HttpError, retried
-from stemyard_separator.models.catalogue import MODEL_HOST, Entry, Weights
+from stemyard_separator.http import HttpClient, HttpError, StreamedResponse, retry
+from stemyard_separator.models.catalogue import MODEL_HOST, CatalogueEntry, WeightFile
 from stemyard_separator.models.folder import ModelRecord, add_record, file_sha256, read_index
 
 _ATTEMPTS: Final = 4
-_FIRST_PAUSE: Final = 0.5
-_MOST_REDIRECTS: Final = 5
-_MOST_BYTES: Final = 4 << 30
+_MAX_REQUESTS: Final = 5
+_MAX_BYTES: Final = 4 << 30
 _SHA256: Final = re.compile(r'^(?:W/)?"?(?:sha256:)?([0-9a-f]{64})"?$')
-_STATED: Final = ("x-linked-etag", "x-checksum-sha256", "etag")
-"""Headers in which hosts of models state a file's SHA-256."""
-_LONGEST_HEADER: Final = 100 << 20
-Watch = Callable[[int, int | None], None]
-"""Told the bytes that are here, and how many there will be where that is known."""
-
-
-class _TryAgainError(Exception):
-    pass
+_DIGEST_HEADERS: Final = ("x-linked-etag", "x-checksum-sha256", "etag")
+"""Headers in which model hosts declare a file's SHA-256."""
+_MAX_HEADER_BYTES: Final = 100 << 20
+OnTransfer = Callable[[int, int | None], None]
+"""Called with the bytes on disk and, if known, the total."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Fetched:
-    """A complete file beside its place, and the digest it was promised to have."""
+class _DownloadedFile:
+    """A complete file under its temporary name, and the digest that the host declared."""
 
-    part: Path
-    stated: str | None
+    path: Path
+    declared_sha256: str | None
 
 
 def prefetch(
-    entry: Entry, weights: Weights, folder: Path, http: HttpClient, watch: Watch, expected: str | None = None
+    entry: CatalogueEntry,
+    weights: WeightFile,
+    folder: Path,
+    http: HttpClient,
+    on_transfer: OnTransfer,
+    sha256: str | None = None,
 ) -> ModelRecord:
-    """Have one weight file in the folder, downloading what is missing of it; return its record.
+    """Download a weight file to the model folder unless it is there; return its record.
 
     Args:
-        entry: its model.
-        weights: which file.
+        entry: model it belongs to.
+        weights: file to download.
         folder: model folder.
-        http: to download with.
-        watch: told how far it is.
-        expected: SHA-256 to insist on; otherwise the catalogue's, otherwise what the host states.
+        http: HTTP client.
+        on_transfer: progress callback.
+        sha256: required digest; by default the catalogue's, else the one the host declares.
 
     Raises:
-        ModelError: MODEL_MISSING if it cannot be had, MODEL_CORRUPT if it is not what it should be.
+        ModelError: MODEL_MISSING if it cannot be downloaded, MODEL_CORRUPT if the digest or format is wrong.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    known = read_index(folder).models.get(weights.name)
-    if known is not None and _is_intact(folder, known, expected):
-        return known
+    record = read_index(folder).models.get(weights.name)
+    if record is not None and _is_intact(folder, record, sha256):
+        return record
     url = f"{os.environ.get('STEMYARD_MODEL_HOST', MODEL_HOST).rstrip('/')}/{weights.path}"
     part = folder / f".{weights.name}.safetensors.part"
     try:
-        fetched = retried(lambda: _fetch(url, part, http, watch), _TryAgainError, _ATTEMPTS, _FIRST_PAUSE)
-    except _TryAgainError as error:
+        downloaded = retry(lambda: _download(url, part, http, on_transfer), _ATTEMPTS)
+    except HttpError as error:
         detail = (
             f"{weights.name} could not be downloaded from {urlsplit(url).hostname}: {error}. "
-            "Where that may not be reached, copy a filled model folder here, or set STEMYARD_MODEL_HOST to a mirror."
+            "Without access to it, copy a filled model folder here, or set STEMYARD_MODEL_HOST to a mirror."
         )
         raise ModelError(FailureCode.MODEL_MISSING, detail) from None
-    return _install(entry, weights, folder, fetched, expected or weights.sha256)
+    return _install(entry, weights, folder, downloaded, sha256 or weights.sha256)
 
 
-def _is_intact(folder: Path, record: ModelRecord, expected: str | None) -> bool:
+def _is_intact(folder: Path, record: ModelRecord, sha256: str | None) -> bool:
     path = folder / record.file
-    return path.is_file() and file_sha256(path) == record.sha256 and expected in (None, record.sha256)
+    return path.is_file() and file_sha256(path) == record.sha256 and sha256 in (None, record.sha256)
 
 
-def _fetch(url: str, part: Path, http: HttpClient, watch: Watch) -> _Fetched:
-    """Download what is missing of a file, following redirects; the first host states the digest."""
-    stated: str | None = None
-    for _ in range(_MOST_REDIRECTS):
-        here = part.stat().st_size if part.exists() else 0
-        asked = {"Range": f"bytes={here}-"} if here else {}
-        try:
-            with http.download(url, asked) as download:
-                stated = stated or stated_digest(download.headers)
-                if download.status not in (301, 302, 303, 307, 308):
-                    _receive(download, part, here, watch)
-                    return _Fetched(part, stated)
-                url = _redirected(url, download.headers.get("location", ""))
-        except HttpError as error:
-            raise _TryAgainError(str(error)) from error
-    raise _TryAgainError("it was redirected too often")
+def _download(url: str, part: Path, http: HttpClient, on_transfer: OnTransfer) -> _DownloadedFile:
+    """Download the missing bytes of a file, following redirects; the first declared digest counts."""
+    declared: str | None = None
+    for _ in range(_MAX_REQUESTS):
+        offset = part.stat().st_size if part.exists() else 0
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        with http.stream(url, headers) as response:
+            declared = declared or declared_digest(response.headers)
+            if response.status not in (301, 302, 303, 307, 308):
+                _write(response, part, offset, on_transfer)
+                return _DownloadedFile(part, declared)
+            url = _redirect_target(url, response.headers.get("location", ""))
+    raise HttpError("too many redirects")
 
 
-def _redirected(url: str, location: str) -> str:
+def _redirect_target(url: str, location: str) -> str:
     target = urljoin(url, location)
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
         raise ModelError(FailureCode.MODEL_MISSING, "Its host redirects to an address without TLS.")
     return target
 
 
-def stated_digest(headers: Mapping[str, str]) -> str | None:
-    """Return the SHA-256 that an answer's headers state, if they do."""
-    for name in _STATED:
-        if found := _SHA256.match(headers.get(name, "").strip()):
-            return found[1]
+def declared_digest(headers: Mapping[str, str]) -> str | None:
+    """Return the SHA-256 declared in a response's headers, if any."""
+    for name in _DIGEST_HEADERS:
+        if match := _SHA256.match(headers.get(name, "").strip()):
+            return match[1]
     return None
 
 
-def _receive(download: Download, part: Path, here: int, watch: Watch) -> None:
-    if download.status == 416:  # all of it is here already, or it is not the same file any longer
+def _write(response: StreamedResponse, part: Path, offset: int, on_transfer: OnTransfer) -> None:
+    if response.status == 416:  # the part is complete, or the file on the host has changed: its digest decides
         return
-    if download.status not in (200, 206):
-        raise _TryAgainError(f"the host answered {download.status}")
-    done = here if download.status == 206 else 0
-    total = download.stated_bytes + done if download.stated_bytes is not None else None
-    with part.open("ab" if done else "wb") as file:
-        for block in download.blocks:
-            done += len(block)
-            if done > _MOST_BYTES:
-                raise ModelError(FailureCode.MODEL_CORRUPT, "It is larger than any model.")
-            file.write(block)
-            watch(done, total)
+    if response.status not in (200, 206):
+        raise HttpError(f"HTTP {response.status}")
+    written = offset if response.status == 206 else 0
+    total = response.content_length + written if response.content_length is not None else None
+    with part.open("ab" if written else "wb") as file:
+        for chunk in response.chunks:
+            written += len(chunk)
+            if written > _MAX_BYTES:
+                raise ModelError(FailureCode.MODEL_CORRUPT, f"It is larger than {_MAX_BYTES >> 30} GiB.")
+            file.write(chunk)
+            on_transfer(written, total)
 
 
-def _install(entry: Entry, weights: Weights, folder: Path, fetched: _Fetched, expected: str | None) -> ModelRecord:
-    digest, wanted = file_sha256(fetched.part), expected or fetched.stated
-    if wanted is None:
-        raise ModelError(
-            FailureCode.MODEL_CORRUPT, f"Nothing says which digest {weights.name} should have; give it with --sha256."
-        )
-    if digest != wanted or not is_safetensors(fetched.part):
-        fetched.part.unlink()
-        detail = f"{weights.name} has digest {digest} instead of {wanted}, or is no safetensors file."
+def _install(
+    entry: CatalogueEntry, weights: WeightFile, folder: Path, downloaded: _DownloadedFile, sha256: str | None
+) -> ModelRecord:
+    digest, expected = file_sha256(downloaded.path), sha256 or downloaded.declared_sha256
+    if expected is None:
+        detail = f"No digest of {weights.name} is known; give it with --sha256."
+        raise ModelError(FailureCode.MODEL_CORRUPT, detail)
+    if digest != expected or not _is_safetensors(downloaded.path):
+        downloaded.path.unlink()
+        detail = f"{weights.name} has digest {digest} instead of {expected}, or is not a safetensors file."
         raise ModelError(FailureCode.MODEL_CORRUPT, detail)
     path = folder / f"{weights.name}.safetensors"
-    fetched.part.replace(path)
+    downloaded.path.replace(path)
     record = ModelRecord(
         file=path.name,
         sha256=digest,
@@ -150,12 +148,12 @@ def _install(entry: Entry, weights: Weights, folder: Path, fetched: _Fetched, ex
     return record
 
 
-def is_safetensors(path: Path) -> bool:
-    """Return whether a file begins as safetensors do: the length of a JSON header, then the header."""
+def _is_safetensors(path: Path) -> bool:
+    """Return whether a file starts with a safetensors header: its length as 64-bit little endian, then JSON."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(9)
     if len(start) < 9:
         return False
     (length,) = struct.unpack("<Q", start[:8])
-    return start[8:] == b"{" and length <= min(size - 8, _LONGEST_HEADER)
+    return start[8:] == b"{" and length <= min(size - 8, _MAX_HEADER_BYTES)

@@ -1,8 +1,9 @@
-"""The graph of Spleeter's two-stem network in ONNX: two U-Nets on a magnitude spectrogram, one mask out.
+"""Spleeter's two-stem network as an ONNX graph: two U-Nets on a magnitude spectrogram, whose output is one mask.
 
 Architecture: Hennequin et al., "Spleeter: a fast and efficient music source separation tool" (JOSS 2020), after
 Jansson et al., "Singing voice separation with deep U-Net convolutional networks" (ISMIR 2017). Six 5x5 convolutions
-of stride 2, padded as TensorFlow pads `same`; six transposed ones; skips are taken before normalisation.
+of stride 2 with TensorFlow's `same` padding, six transposed convolutions; skip connections branch off before batch
+normalisation.
 """
 
 from collections.abc import Iterable
@@ -24,11 +25,11 @@ _BATCH_NORM_EPSILON: Final = 1e-3
 _LEAK: Final = 0.2
 _MASK_EPSILON: Final = 1e-10
 _SAME_PADS: Final = [1, 1, 2, 2]
-"""Rows and columns before, rows and columns after: TensorFlow's `same` for kernel 5, stride 2, even input."""
+"""Padding before and after (rows, columns): TensorFlow's `same` for kernel 5, stride 2 and even input."""
 
 
 class _Graph:
-    """Collects nodes and weights; names of one network share a prefix."""
+    """Nodes and weights of the model; the names of one network share a prefix."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -95,7 +96,7 @@ class _UNet:
 
 
 def _add_mask(graph: _Graph, vocals: str, accompaniment: str) -> None:
-    """Add vocals' share of the energy: (v^2 + e/2) / (v^2 + a^2 + e)."""
+    """Add the vocals' share of the energy as output: (v^2 + e/2) / (v^2 + a^2 + e)."""
     half = graph.weight("half_epsilon", np.array(_MASK_EPSILON / 2, np.float32))
     v = graph.add("Add", [graph.add("Mul", [vocals, vocals], "vocals.square"), half], "vocals.energy")
     a = graph.add("Mul", [accompaniment, accompaniment], "accompaniment.square")
@@ -107,19 +108,16 @@ def build_model(vocals: Tensors, accompaniment: Tensors) -> onnx.ModelProto:
     """Return the network as one ONNX model.
 
     Input `magnitude`: float32 (batch, 2 channels, frames, 1024 bins), frames a multiple of 64.
-    Output `vocals_mask`: the same shape, 0 to 1. Two dead normalisations of the checkpoints are left out.
+    Output `vocals_mask`: the same shape, 0 to 1. Two unused normalisations of the checkpoints are omitted.
     """
     graph = _Graph()
-    estimates = [_UNet(graph, name, tensors).estimate(INPUT) for name, tensors in _named(vocals, accompaniment)]
+    networks = {"vocals": vocals, "accompaniment": accompaniment}
+    estimates = [_UNet(graph, name, tensors).estimate(INPUT) for name, tensors in networks.items()]
     _add_mask(graph, *estimates)
     shape: list[str | int | None] = ["batch", 2, "frames", 1024]
     inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)]
     outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape)]
-    made = helper.make_graph(graph.nodes, "spleeter-2stems", inputs, outputs, graph.weights)
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    onnx_graph = helper.make_graph(graph.nodes, "spleeter-2stems", inputs, outputs, graph.weights)
+    model = helper.make_model(onnx_graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     onnx.checker.check_model(model)
     return model
-
-
-def _named(vocals: Tensors, accompaniment: Tensors) -> tuple[tuple[str, Tensors], ...]:
-    return (("vocals", vocals), ("accompaniment", accompaniment))

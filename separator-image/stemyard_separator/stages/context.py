@@ -1,37 +1,37 @@
-"""What both stages have at hand: the Assignment, the desk, the store, a folder, and a way to tell how far they are."""
+"""What both stages work with: the Assignment, settings, HTTP client, object store, progress reporter and a folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from stemyard_contract.handover import Assignment, Mark, MarkReference
 from stemyard_separator.http import HttpClient
-from stemyard_separator.settings import Settings
-from stemyard_separator.transfer.object_store import LocalFile, Store
-from stemyard_separator.transfer.progress import Reporter
+from stemyard_separator.settings import SeparatorSettings
+from stemyard_separator.transfer.object_store import LocalFile, ObjectStore
+from stemyard_separator.transfer.progress import ProgressReporter
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """One run of one stage.
+class StageContext:
+    """One execution of one stage.
 
     Attributes:
         assignment: what to do.
-        settings: of this process.
-        http: for whatever has to be reached.
-        store: where files come from and go to.
-        reporter: told about progress.
-        folder: empty and writable; gone afterwards.
+        settings: settings of the process.
+        http: client for direct links.
+        store: the stage's files in the object store.
+        reporter: reports progress to the desk.
+        folder: empty scratch folder, removed afterwards.
     """
 
     assignment: Assignment
-    settings: Settings
+    settings: SeparatorSettings
     http: HttpClient
-    store: Store
-    reporter: Reporter
+    store: ObjectStore
+    reporter: ProgressReporter
     folder: Path
 
     def commit(self, mark: Mark) -> MarkReference:
-        """Publish the stage's commit mark; nothing may follow it."""
+        """Upload the stage's commit mark, the last file of a stage."""
         path = self.folder / self.assignment.stage.mark_file
         path.write_text(mark.dump())
         return self.store.commit(LocalFile(path, "application/json"))

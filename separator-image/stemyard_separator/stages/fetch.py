@@ -1,4 +1,4 @@
-"""The fetch stage: from what was asked for to measured FLAC in the bucket."""
+"""The fetch stage: gets the source, decodes it to FLAC, measures it and uploads it."""
 
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -22,151 +22,153 @@ from stemyard_separator.audio.decode import DecodedAudio, decode
 from stemyard_separator.audio.media import library_versions
 from stemyard_separator.errors import ConfigurationError, SourceError
 from stemyard_separator.logs import log
-from stemyard_separator.stages.context import Stage
-from stemyard_separator.transfer.link import Bounds, download_link, link_title
+from stemyard_separator.stages.context import StageContext
+from stemyard_separator.transfer.link import DownloadLimits, download_link, link_title
 from stemyard_separator.transfer.object_store import LocalFile
-from stemyard_separator.youtube.exchange import Done, Request
+from stemyard_separator.youtube.messages import Downloaded, DownloadRequest
 from stemyard_separator.youtube.runner import run_downloader
 
 _DOWNLOADED, _DECODED = 0.6, 0.9
-"""Shares of the stage's progress by which the source is here and decoded."""
+"""The stage's progress once the source is downloaded and decoded."""
 _YOUTUBE_DOMAINS: Final = ("youtube.com", "youtu.be", "youtube-nocookie.com")
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """A source on disk."""
+class SourceFile:
+    """The source on disk, not decoded yet."""
 
     path: Path
     media: MediaMetadata = field(default_factory=MediaMetadata)
     candidates: list[Candidate] = field(default_factory=list)
 
 
-def fetch(stage: Stage) -> MarkReference:
-    """Get the source, decode it, publish audio and mark; return the mark's place.
+def fetch(context: StageContext) -> MarkReference:
+    """Get the source, decode it, upload the audio and the mark; return the mark's reference.
 
     Raises:
-        StageError: whatever the failure table has for this stage.
+        StageError: any failure of the table's fetch stage.
     """
-    received = _receive(stage)
-    original = LocalFile(received.path, "").stored()
-    log("received", bytes=original.bytes, media_id=received.media.media_id)
-    limit = stage.assignment.limits.max_duration_seconds
-    audio = decode(received.path, stage.folder / AUDIO_FILE, limit, lambda done: _decoding(stage, done))
-    received.path.unlink()
-    log("decoded", samples=audio.measured.samples, exponent=audio.exponent, peak=round(audio.measured.peak, 4))
-    stage.reporter.update("upload", _DECODED)
+    source = _get_source(context)
+    original = LocalFile(source.path, "").stored()
+    log("source received", bytes=original.bytes, media_id=source.media.media_id)
+    audio = _decode(context, source)
+    log("source decoded", samples=audio.measured.samples, exponent=audio.exponent, peak=round(audio.measured.peak, 4))
+    context.reporter.update("upload", _DECODED)
     file = LocalFile(audio.path, "audio/flac")
-    stage.store.upload([file])
-    return stage.commit(_mark(stage, received, audio, file.stored(), original))
+    context.store.upload([file])
+    return context.commit(_mark(context, source, audio, file.stored(), original))
 
 
-def _decoding(stage: Stage, done: float) -> None:
-    stage.reporter.update("decode", _DOWNLOADED + (_DECODED - _DOWNLOADED) * done)
+def _decode(context: StageContext, source: SourceFile) -> DecodedAudio:
+    def on_progress(fraction: float) -> None:
+        context.reporter.update("decode", _DOWNLOADED + (_DECODED - _DOWNLOADED) * fraction)
+
+    limit = context.assignment.limits.max_duration_seconds
+    audio = decode(source.path, context.folder / AUDIO_FILE, limit, on_progress)
+    source.path.unlink()
+    return audio
 
 
-def _receive(stage: Stage) -> Received:
-    source = stage.assignment.source
+def _get_source(context: StageContext) -> SourceFile:
+    source = context.assignment.source
     if source.upload is not None:
-        return _from_store(stage, MediaMetadata(), FailureCode.SOURCE_GONE)
+        return _from_store(context, MediaMetadata(), FailureCode.SOURCE_GONE)
     if source.object is not None:
-        return _from_store(stage, MediaMetadata(title=key_title(source.object.key)), FailureCode.OBJECT_NOT_FOUND)
+        title = PurePosixPath(source.object.key).stem  # the fallback title
+        return _from_store(context, MediaMetadata(title=title), FailureCode.OBJECT_NOT_FOUND)
     if source.url is not None:
-        return _from_link(stage, source.url)
+        return _from_link(context, source.url)
     if source.search_query is not None:
         video = youtube_id(source.search_query.strip())
-        return _from_youtube(stage, query=None if video else source.search_query, video=video)
-    raise ConfigurationError("The Assignment names no source.")
+        return _from_youtube(context, query=None if video else source.search_query, video=video)
+    raise ConfigurationError("The Assignment contains no source.")
 
 
-def _from_store(stage: Stage, media: MediaMetadata, missing: FailureCode) -> Received:
-    stage.reporter.update("download", 0.0)
-    target = stage.folder / "received"
-    stage.store.fetch(INPUT_FILE, target, stage.assignment.limits.max_bytes, SourceError(missing))
-    return Received(target, media)
+def _from_store(context: StageContext, media: MediaMetadata, missing: FailureCode) -> SourceFile:
+    context.reporter.update("download", 0.0)
+    target = context.folder / "received"
+    context.store.download(INPUT_FILE, target, context.assignment.limits.max_bytes, SourceError(missing))
+    return SourceFile(target, media)
 
 
-def key_title(key: str) -> str:
-    """Return the file name in an object's key without its ending, for want of a better title."""
-    return PurePosixPath(key).stem
-
-
-def _from_link(stage: Stage, url: str) -> Received:
+def _from_link(context: StageContext, url: str) -> SourceFile:
     host = (urlsplit(url).hostname or "").lower()
     if any(host == domain or host.endswith(f".{domain}") for domain in _YOUTUBE_DOMAINS):
         video = youtube_id(url)
         if video is None:
             raise SourceError(FailureCode.SOURCE_NOT_FOUND, "The link does not name one video.")
-        return _from_youtube(stage, query=None, video=video)
-    if stage.settings.extractors and (received := _downloaded(stage, _request(stage, link=url))) is not None:
-        return received
-    stage.reporter.update("download", 0.0)
-    target, given = stage.folder / "received", stage.settings
-    most = stage.assignment.limits.max_bytes
-    bounds = Bounds(most, given.link_deadline_seconds, given.fetch_allowed_cidrs)
-    download_link(url, target, bounds, stage.http)
-    return Received(target, MediaMetadata(title=link_title(url)))
+        return _from_youtube(context, query=None, video=video)
+    settings = context.settings
+    if settings.extractors and (source := _from_downloader(context, _request(context, link=url))) is not None:
+        return source
+    context.reporter.update("download", 0.0)
+    target, max_bytes = context.folder / "received", context.assignment.limits.max_bytes
+    limits = DownloadLimits(max_bytes, settings.link_deadline_seconds, settings.fetch_allowed_cidrs)
+    download_link(url, target, limits, context.http)
+    return SourceFile(target, MediaMetadata(title=link_title(url)))
 
 
-def _from_youtube(stage: Stage, *, query: str | None, video: str | None) -> Received:
-    if not stage.assignment.youtube_enabled:
+def _from_youtube(context: StageContext, *, query: str | None, video: str | None) -> SourceFile:
+    if not context.assignment.youtube_enabled:
         raise SourceError(FailureCode.SOURCE_DISABLED, "Upload the file or give a direct link to it.")
-    received = _downloaded(stage, _request(stage, query=query, video=video))
-    if received is None:
+    source = _from_downloader(context, _request(context, query=query, video=video))
+    if source is None:
         raise SourceError(FailureCode.EXTRACTOR_BROKEN)
-    return received
+    return source
 
 
-def _downloaded(stage: Stage, request: Request) -> Received | None:
-    """Return what the downloader brought, or None where it does not read such links."""
-    done = run_downloader(
+def _from_downloader(context: StageContext, request: DownloadRequest) -> SourceFile | None:
+    """Return the file that yt-dlp downloaded, or None if no allowed extractor supports the link."""
+    result = run_downloader(
         request,
-        stage.settings.youtube_deadline_seconds,
-        lambda step, fraction: stage.reporter.update(step, _DOWNLOADED * fraction),
+        context.settings.youtube_deadline_seconds,
+        lambda step: context.reporter.update(step.step, _DOWNLOADED * step.fraction),
     )
-    return Received(Path(done.path), done.media, done.candidates) if isinstance(done, Done) else None
+    return SourceFile(Path(result.path), result.media, result.candidates) if isinstance(result, Downloaded) else None
 
 
-def _request(stage: Stage, *, query: str | None = None, video: str | None = None, link: str | None = None) -> Request:
-    limits, given = stage.assignment.limits, stage.settings
-    return Request(
+def _request(
+    context: StageContext, *, query: str | None = None, video: str | None = None, link: str | None = None
+) -> DownloadRequest:
+    limits, settings = context.assignment.limits, context.settings
+    return DownloadRequest(
         query=query,
         video=video,
         link=link,
-        folder=str(stage.folder),
-        most_bytes=limits.max_bytes,
-        longest_seconds=limits.max_duration_seconds,
-        cookies=None if link else _own_cookies(stage),
-        proxy=given.youtube_proxy.get_secret_value() if given.youtube_proxy else None,
-        po_token_url=None if link else given.youtube_po_token_url,
-        request_interval=given.youtube_request_interval,
-        download_delay=(given.youtube_download_delay, given.youtube_download_delay_max),
-        extractors=given.extractors,
+        folder=str(context.folder),
+        max_bytes=limits.max_bytes,
+        max_seconds=limits.max_duration_seconds,
+        cookies=None if link else _copy_cookies(context),
+        proxy=settings.youtube_proxy.get_secret_value() if settings.youtube_proxy else None,
+        po_token_url=None if link else settings.youtube_po_token_url,
+        request_interval=settings.youtube_request_interval,
+        download_delay=(settings.youtube_download_delay, settings.youtube_download_delay_max),
+        extractors=settings.extractors,
     )
 
 
-def _own_cookies(stage: Stage) -> str | None:
-    """Return a private copy of the cookie file: yt-dlp rewrites what it is given, and a Secret cannot be written."""
-    given = stage.settings.youtube_cookies
-    if given is None:
+def _copy_cookies(context: StageContext) -> str | None:
+    """Return a private copy of the cookie file: yt-dlp rewrites the file, and a mounted Secret is read-only."""
+    cookies = context.settings.youtube_cookies
+    if cookies is None:
         return None
-    copy = (stage.settings.private_dir or stage.folder) / "cookies.txt"
+    copy = (context.settings.private_dir or context.folder) / "cookies.txt"
     try:
         copy.touch(0o600)
-        copy.write_bytes(given.read_bytes())
+        copy.write_bytes(cookies.read_bytes())
     except OSError:
-        raise ConfigurationError(f"The cookie file {given} cannot be read.") from None
+        raise ConfigurationError(f"The cookie file {cookies} cannot be read.") from None
     return str(copy)
 
 
 def _mark(
-    stage: Stage, received: Received, audio: DecodedAudio, stored: StoredFile, original: StoredFile
+    context: StageContext, source: SourceFile, audio: DecodedAudio, stored: StoredFile, original: StoredFile
 ) -> SourceMark:
     measured = audio.measured
     return SourceMark(
-        uid=stage.assignment.uid,
-        run=stage.assignment.run,
-        pod_uid=stage.settings.pod_uid,
+        uid=context.assignment.uid,
+        run=context.assignment.run,
+        pod_uid=context.settings.pod_uid,
         audio=stored,
         sample_rate=SAMPLE_RATE,
         samples=measured.samples,
@@ -175,17 +177,17 @@ def _mark(
         mean=measured.mean,
         standard_deviation=measured.standard_deviation,
         audio_sha256=measured.sha256,
-        media=_media(received.media, audio),
-        candidates=received.candidates,
+        media=_media(source.media, audio),
+        candidates=source.candidates,
         received_bytes=original.bytes,
         received_sha256=original.sha256,
         versions={"stemyard": version("stemyard"), "yt-dlp": version("yt-dlp"), **library_versions()},
     )
 
 
-def _media(known: MediaMetadata, audio: DecodedAudio) -> MediaMetadata:
-    """Complete what the source said with the file's tags; tags win over a file name, not over YouTube."""
-    tagged = {"title": audio.title, "artist": audio.artist}
-    if known.media_id is not None:
-        tagged = {key: value for key, value in tagged.items() if getattr(known, key) is None}
-    return known.model_copy(update={key: value for key, value in tagged.items() if value})
+def _media(media: MediaMetadata, audio: DecodedAudio) -> MediaMetadata:
+    """Complete the source's metadata from the file's tags; tags override a file name but not YouTube's metadata."""
+    tags = {"title": audio.title, "artist": audio.artist}
+    if media.media_id is not None:
+        tags = {key: value for key, value in tags.items() if getattr(media, key) is None}
+    return media.model_copy(update={key: value for key, value in tags.items() if value})

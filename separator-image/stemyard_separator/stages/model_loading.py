@@ -1,17 +1,17 @@
-"""Loads the model in a thread: its library and weights are read while the rest is imported and the audio comes."""
+"""Loads the model in a background thread while other modules are imported and the audio is downloaded."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from stemyard_contract.handover import Assignment
-from stemyard_separator.engines.protocol import Engine
-from stemyard_separator.engines.registry import Loading, load_engine
+from stemyard_separator.engines.protocol import SeparationEngine
+from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.logs import log
-from stemyard_separator.process import granted_cores
-from stemyard_separator.settings import Settings
+from stemyard_separator.process import available_cores
+from stemyard_separator.settings import SeparatorSettings
 
 
-def load_meanwhile(assignment: Assignment, settings: Settings) -> "Future[Engine]":
-    """Begin to load the model that is to be run; the result is its engine, or raises what `load_engine` raises."""
+def start_loading(assignment: Assignment, settings: SeparatorSettings) -> "Future[SeparationEngine]":
+    """Start to load the Assignment's model; the future returns its engine or raises what `load_engine` raises."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
     try:
         return pool.submit(_load, assignment, settings)
@@ -19,10 +19,10 @@ def load_meanwhile(assignment: Assignment, settings: Settings) -> "Future[Engine
         pool.shutdown(wait=False)
 
 
-def _load(assignment: Assignment, settings: Settings) -> Engine:
-    threads = settings.threads or granted_cores()
+def _load(assignment: Assignment, settings: SeparatorSettings) -> SeparationEngine:
+    threads = settings.threads or available_cores()
     engine = load_engine(
-        Loading(
+        EngineOptions(
             model=assignment.model,
             folder=settings.model_dir,
             threads=threads,
@@ -32,5 +32,5 @@ def _load(assignment: Assignment, settings: Settings) -> Engine:
             compiled=settings.compile,
         )
     )
-    log("loaded", model=assignment.model, digest=engine.digest, device=engine.device, threads=threads)
+    log("model loaded", model=assignment.model, digest=engine.digest, device=engine.device, threads=threads)
     return engine

@@ -1,4 +1,4 @@
-"""Where the time of a stage went, counted from the start of the process."""
+"""Durations of a stage's steps and times of its events, measured from the start of the process."""
 
 import os
 import time
@@ -11,17 +11,17 @@ _FIELDS_BEFORE_START: Final = 19
 
 
 def process_age() -> float:
-    """Return the seconds since this process was started, by the kernel's count."""
+    """Return the seconds since the kernel started this process."""
     fields = _STAT.read_text().rpartition(")")[2].split()
     started = int(fields[_FIELDS_BEFORE_START]) / os.sysconf("SC_CLK_TCK")
     return time.clock_gettime(time.CLOCK_BOOTTIME) - started
 
 
 class Stopwatch:
-    """Seconds by step, which add up to the process's life; `start` is what it had spent before.
+    """Seconds by step, which add up to the age of the process; `start` is the time before the stopwatch.
 
-    Moments such as `first_block` stand beside them, counted from the start of the process, and with `_cpu` the
-    processor's seconds that were spent until then.
+    Events such as `first_block` are recorded separately, as seconds since the start of the process, each with the CPU
+    seconds used by then (`<event>_cpu`).
     """
 
     def __init__(self) -> None:
@@ -29,13 +29,13 @@ class Stopwatch:
         self._since = time.monotonic()
 
     def lap(self, step: str) -> None:
-        """Book the time since the last call on `step`."""
+        """Record the time since the last call as the duration of `step`."""
         now = time.monotonic()
         self.seconds[step] = round(now - self._since, 3)
         self._since = now
 
-    def note(self, moment: str) -> None:
-        """Book when `moment` came; later calls change nothing."""
-        if moment not in self.seconds:
-            self.seconds[moment] = round(process_age(), 3)
-            self.seconds[f"{moment}_cpu"] = round(time.process_time(), 3)
+    def record(self, event: str) -> None:
+        """Record the time of `event`; only the first call counts."""
+        if event not in self.seconds:
+            self.seconds[event] = round(process_age(), 3)
+            self.seconds[f"{event}_cpu"] = round(time.process_time(), 3)

@@ -1,1 +1,1 @@
-"""Everything that goes over the network but YouTube: the desk, the object store, downloads."""
+"""Transfers over the network, except YouTube: the desk, the object store and direct links."""

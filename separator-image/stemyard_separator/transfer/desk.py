@@ -1,4 +1,4 @@
-"""The separator's side of the desk: asks the operator for links and tells it how far the work is."""
+"""Client of the desk, the operator's HTTP server for separators: requests presigned links and reports progress."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,20 +17,15 @@ from stemyard_contract.handover import (
     Progress,
 )
 from stemyard_separator.errors import ConfigurationError, PublishError
-from stemyard_separator.http import Answer, HttpClient, HttpError, retried
+from stemyard_separator.http import HttpClient, HttpError, HttpResponse, retry
 
-_LINKS_SECONDS: Final = 10.0
-_PROGRESS_SECONDS: Final = 3.0
+_LINKS_TIMEOUT: Final = 10.0
+_PROGRESS_TIMEOUT: Final = 3.0
 _ATTEMPTS: Final = 6
-_FIRST_PAUSE: Final = 0.5
 
 
-class _TryAgainError(Exception):
-    pass
-
-
-class Desk:
-    """The operator, as a separator knows it."""
+class DeskClient:
+    """Talks to the desk with the pod's projected token."""
 
     def __init__(self, url: str, token_path: Path, http: HttpClient) -> None:
         self._url = url.rstrip("/")
@@ -41,49 +36,46 @@ class Desk:
         """Return one presigned link per file, in the same order.
 
         Raises:
-            PublishError: LINK_REFUSED, or DESK_UNREACHABLE after some tries.
+            PublishError: LINK_REFUSED, or DESK_UNREACHABLE after several attempts.
         """
         body = LinksRequest(files=list(files)).dump()
         try:
-            answer = retried(lambda: self._asked(body), _TryAgainError, _ATTEMPTS, _FIRST_PAUSE)
-        except _TryAgainError as error:
-            raise PublishError(FailureCode.DESK_UNREACHABLE, str(error)) from None
-        return _parsed(answer, files)
+            response = retry(lambda: self._request_links(body), _ATTEMPTS)
+        except HttpError as error:
+            raise PublishError(FailureCode.DESK_UNREACHABLE, f"Requesting links failed: {error}.") from None
+        return _parse(response, files)
 
     def report(self, progress: Progress) -> None:
-        """Report progress, once; nobody minds if it does not arrive."""
+        """Report progress once; errors are ignored."""
         try:
-            self._post(DESK_PROGRESS_PATH, progress.dump(), _PROGRESS_SECONDS)
+            self._post(DESK_PROGRESS_PATH, progress.dump(), _PROGRESS_TIMEOUT)
         except (HttpError, ConfigurationError):
             return
 
-    def _asked(self, body: str) -> Answer:
-        try:
-            answer = self._post(DESK_LINKS_PATH, body, _LINKS_SECONDS)
-        except HttpError as error:
-            raise _TryAgainError(f"Asking for links failed: {error}.") from error
-        if answer.status >= 500 or answer.status in (408, 425, 429):
-            raise _TryAgainError(f"Asking for links was answered with {answer.status}.")
-        if not answer.is_success:
-            raise PublishError(FailureCode.LINK_REFUSED, f"It answered {answer.status}.")
-        return answer
+    def _request_links(self, body: str) -> HttpResponse:
+        response = self._post(DESK_LINKS_PATH, body, _LINKS_TIMEOUT)
+        if response.status >= 500 or response.status in (408, 425, 429):
+            raise HttpError(f"HTTP {response.status}")
+        if not response.is_success:
+            raise PublishError(FailureCode.LINK_REFUSED, f"It answered {response.status}.")
+        return response
 
-    def _post(self, path: str, body: str, seconds: float) -> Answer:
-        return self._http.post_json(self._url + path, body, self._token(), seconds)
+    def _post(self, path: str, body: str, timeout_seconds: float) -> HttpResponse:
+        return self._http.post_json(self._url + path, body, self._token(), timeout_seconds)
 
     def _token(self) -> str:
-        """Read the token anew: kubelet renews it."""
+        """Read the token for each request: kubelet rotates it."""
         try:
             return self._token_path.read_text().strip()
         except OSError:
             raise ConfigurationError(f"There is no token for the desk at {self._token_path}.") from None
 
 
-def _parsed(answer: Answer, files: Sequence[LinkRequest]) -> list[Link]:
+def _parse(response: HttpResponse, files: Sequence[LinkRequest]) -> list[Link]:
     try:
-        links = Links.model_validate_json(answer.body).links
+        links = Links.model_validate_json(response.body).links
     except ValidationError:
-        raise PublishError(FailureCode.DESK_UNREACHABLE, "Its answer is not a list of links.") from None
+        raise PublishError(FailureCode.DESK_UNREACHABLE, "Its response is not a list of links.") from None
     if [(link.file, link.method) for link in links] != [(file.file, file.method) for file in files]:
-        raise PublishError(FailureCode.LINK_REFUSED, "It gave links to other files.")
+        raise PublishError(FailureCode.LINK_REFUSED, "It returned links to other files.")
     return links

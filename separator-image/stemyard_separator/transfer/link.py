@@ -1,10 +1,10 @@
-"""Downloads a media file from a link that somebody gave, with every hop's address checked and pinned."""
+"""Downloads a media file from a caller's link; every hop's address is checked and pinned (SSRF protection)."""
 
 import ipaddress
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -15,13 +15,13 @@ from stemyard_contract.address_guard import is_allowed, is_public
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import StoredFile
 from stemyard_separator.errors import SourceError
-from stemyard_separator.http import Download, HttpClient, HttpError
+from stemyard_separator.http import HttpClient, HttpError, StreamedResponse
 from stemyard_separator.settings import Network
-from stemyard_separator.transfer.download import Incoming
+from stemyard_separator.transfer.download import ResumableDownload
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _PORTS: Final = {"http": 80, "https": 443}
-_HOPS: Final = 5
+_MAX_REQUESTS: Final = 5
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _STATUS_CODES: Final = MappingProxyType(
     {
@@ -36,7 +36,7 @@ _STATUS_CODES: Final = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LinkTarget:
     """Where one request goes.
 
     Attributes:
@@ -66,83 +66,78 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a download may take.
+class DownloadLimits:
+    """Limits of one download.
 
     Attributes:
-        most_bytes: of the body.
-        seconds: in all, redirects included.
-        allowed: networks that may be reached although they are not public.
+        max_bytes: size of the body.
+        timeout_seconds: total time, redirects included.
+        allowed_networks: networks that may be reached although they are not public.
     """
 
-    most_bytes: int
-    seconds: float
-    allowed: Sequence[Network] = ()
+    max_bytes: int
+    timeout_seconds: float
+    allowed_networks: Sequence[Network] = ()
 
 
-def download_link(url: str, target: Path, bounds: Bounds, http: HttpClient) -> StoredFile:
-    """Write what a link leads to into `target`.
+def download_link(url: str, target: Path, limits: DownloadLimits, http: HttpClient) -> StoredFile:
+    """Download the file behind a link to `target`.
 
     Raises:
-        SourceError: SOURCE_ADDRESS_REFUSED, SOURCE_TOO_LARGE, SOURCE_NETWORK, or what the answer's status means.
+        SourceError: SOURCE_ADDRESS_REFUSED, SOURCE_TOO_LARGE, SOURCE_NETWORK, or the code of the response's status.
     """
-    until = time.monotonic() + bounds.seconds
-    for _ in range(_HOPS):
+    deadline = time.monotonic() + limits.timeout_seconds
+    for _ in range(_MAX_REQUESTS):
         try:
-            with _opened(resolve(url, bounds.allowed), http) as download:
-                if download.status not in _REDIRECTS:
-                    _check_answer(download)
-                    timed = replace(download, blocks=_timed(download.blocks, until, bounds.seconds))
-                    return Incoming(target, bounds.most_bytes).take(timed)
-                url = urljoin(url, download.headers.get("location", ""))
+            with ExitStack() as stack:
+                response = _open(resolve(url, limits.allowed_networks), http, stack)
+                if response.status not in _REDIRECTS:
+                    _check_response(response)
+                    chunks = _until(deadline, limits.timeout_seconds, response.chunks)
+                    return ResumableDownload(target, limits.max_bytes).write(replace(response, chunks=chunks))
+                url = urljoin(url, response.headers.get("location", ""))
         except HttpError as error:
             raise SourceError(FailureCode.SOURCE_NETWORK, f"{error}.") from None
-    raise SourceError(FailureCode.SOURCE_UNAVAILABLE, f"It redirects more than {_HOPS - 1} times.")
+    raise SourceError(FailureCode.SOURCE_UNAVAILABLE, f"It redirects more than {_MAX_REQUESTS - 1} times.")
 
 
-def _timed(blocks: Iterator[bytes], until: float, seconds: float) -> Iterator[bytes]:
-    """Yield blocks until it is too late: a body that drips never falls silent."""
-    for block in blocks:
-        if time.monotonic() > until:
-            raise SourceError(FailureCode.SOURCE_NETWORK, f"The download took longer than {seconds:g} s.")
-        yield block
+def _until(deadline: float, timeout_seconds: float, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield chunks until the deadline: a slow drip never triggers the read timeout."""
+    for chunk in chunks:
+        if time.monotonic() > deadline:
+            raise SourceError(FailureCode.SOURCE_NETWORK, f"The download took longer than {timeout_seconds:g} s.")
+        yield chunk
 
 
 def link_title(url: str) -> str | None:
-    """Return the file name in a link without its ending, for want of a better title."""
+    """Return the file name in a link without its suffix, the fallback title."""
     return Path(unquote(urlsplit(url).path)).stem or None
 
 
-@contextmanager
-def _opened(target: Target, http: HttpClient) -> Iterator[Download]:
-    with ExitStack() as stack:
-        yield _first_answer(target, http, stack)
-
-
-def _first_answer(target: Target, http: HttpClient, stack: ExitStack) -> Download:
-    """Return the answer of the first of the target's addresses that gives one."""
+def _open(target: LinkTarget, http: HttpClient, stack: ExitStack) -> StreamedResponse:
+    """Return the response of the first of the target's addresses that can be reached."""
     headers = {"Host": target.authority, "User-Agent": "stemyard", "Accept": "*/*", "Accept-Encoding": "identity"}
-    name = target.host if target.scheme == "https" else None
+    server_name = target.host if target.scheme == "https" else None
     failure = HttpError("no address")
     for address in target.addresses:
         try:
-            return stack.enter_context(http.download(target.pinned(address), headers, name))
+            return stack.enter_context(http.stream(target.pinned(address), headers, server_name))
         except HttpError as error:
             failure = error
     raise failure
 
 
-def _check_answer(download: Download) -> None:
-    if download.status != 200:
-        code = FailureCode.SOURCE_NETWORK if download.status >= 500 else FailureCode.SOURCE_UNAVAILABLE
-        raise SourceError(_STATUS_CODES.get(download.status, code), f"It answered {download.status}.")
-    encoding = download.headers.get("content-encoding", "identity")
+def _check_response(response: StreamedResponse) -> None:
+    if response.status != 200:
+        code = FailureCode.SOURCE_NETWORK if response.status >= 500 else FailureCode.SOURCE_UNAVAILABLE
+        raise SourceError(_STATUS_CODES.get(response.status, code), f"It answered {response.status}.")
+    encoding = response.headers.get("content-encoding", "identity")
     if encoding != "identity":
-        detail = f"Its host sends it as {encoding[:32]}, which was not asked for."
+        detail = f"Its host sends it as {encoding[:32]}, which was not requested."
         raise SourceError(FailureCode.SOURCE_UNDECODABLE, detail)
 
 
-def resolve(url: str, allowed: Sequence[Network]) -> Target:
+def resolve(url: str, allowed: Sequence[Network]) -> LinkTarget:
     """Resolve a link's host and refuse it unless every address is public or in `allowed`.
 
     Raises:
@@ -160,7 +155,7 @@ def resolve(url: str, allowed: Sequence[Network]) -> Target:
     for address in addresses:
         _check(address, port, allowed)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(parts.scheme, host, port, addresses, path)
+    return LinkTarget(parts.scheme, host, port, addresses, path)
 
 
 def _check(address: Address, port: int, allowed: Sequence[Network]) -> None:

@@ -1,4 +1,4 @@
-"""Files to and from the object store, through links the desk gives."""
+"""Uploads to and downloads from the object store, through presigned links from the desk."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,101 +9,90 @@ from typing import Final
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import Link, LinkRequest, MarkReference, StoredFile
 from stemyard_separator.errors import PublishError, StageError
-from stemyard_separator.http import HttpClient, HttpError, retried
+from stemyard_separator.http import HttpClient, HttpError, retry
 from stemyard_separator.models.folder import file_sha256
-from stemyard_separator.transfer.desk import Desk
-from stemyard_separator.transfer.download import Incoming
-from stemyard_separator.transfer.streamed_file import Tell
+from stemyard_separator.transfer.desk import DeskClient
+from stemyard_separator.transfer.download import ResumableDownload
+from stemyard_separator.transfer.streamed_file import OnBytes
 
 _ATTEMPTS: Final = 6
-"""Over some 15 seconds: a store that is restarted shall not cost a separation."""
-_FIRST_PAUSE: Final = 0.5
-_GONE: Final = (404, 410)
-_CONTENT: Final = (200, 206)
+"""Over about 15 seconds, so that a restart of the store does not fail a separation."""
+_MISSING_STATUSES: Final = (404, 410)
+_CONTENT_STATUSES: Final = (200, 206)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A file ready to be stored under the name of its path."""
+    """A file to upload under the name of its path."""
 
     path: Path
     content_type: str
 
     def stored(self) -> StoredFile:
-        """Return what will be known of it in the store."""
+        """Return its name, length and digest."""
         return StoredFile(file=self.path.name, bytes=self.path.stat().st_size, sha256=file_sha256(self.path))
 
 
-class _TryAgainError(Exception):
-    pass
+class ObjectStore:
+    """The files of one stage in the object store."""
 
-
-class Store:
-    """The object store as far as links reach."""
-
-    def __init__(self, desk: Desk, http: HttpClient) -> None:
+    def __init__(self, desk: DeskClient, http: HttpClient) -> None:
         self._desk = desk
         self._http = http
 
     def upload(self, files: Sequence[LocalFile]) -> None:
-        """Store `files` side by side.
+        """Upload `files` in parallel.
 
         Raises:
             PublishError: LINK_REFUSED, DESK_UNREACHABLE or STORE_UNREACHABLE.
         """
-        links = self._desk.links([_put(file) for file in files])
+        links = self._desk.links([_put_request(file) for file in files])
         with ThreadPoolExecutor(max_workers=len(files)) as pool:
             list(pool.map(self._put, files, links))
 
     def commit(self, mark: LocalFile) -> MarkReference:
-        """Store a stage's commit mark, whose presence says that all else is there; raises what `upload` does."""
-        link = self._desk.links([_put(mark)])[0]
+        """Upload a stage's commit mark, which states that everything else is there; raises what `upload` raises."""
+        link = self._desk.links([_put_request(mark)])[0]
         self._put(mark, link)
         return MarkReference(key=link.key, sha256=file_sha256(mark.path))
 
-    def fetch(
-        self, name: str, target: Path, most_bytes: int, missing: StageError, tell: Tell = lambda _: None
+    def download(
+        self, name: str, target: Path, max_bytes: int, missing: StageError, on_bytes: OnBytes = lambda _: None
     ) -> StoredFile:
-        """Bring one file here and return its length and digest; `tell` hears how many bytes are on the disk.
+        """Download one file and return its length and digest; `on_bytes` gets the number of bytes written so far.
 
         Raises:
             StageError: `missing`, if the store does not have it.
-            SourceError: SOURCE_TOO_LARGE beyond `most_bytes`.
+            SourceError: SOURCE_TOO_LARGE beyond `max_bytes`.
             PublishError: LINK_REFUSED, DESK_UNREACHABLE or STORE_UNREACHABLE.
         """
         link = self._desk.links([LinkRequest(file=name, method="GET")])[0]
-        incoming = Incoming(target, most_bytes, tell)
+        download = ResumableDownload(target, max_bytes, on_bytes)
         try:
-            return retried(lambda: self._get(link, incoming, missing), _TryAgainError, _ATTEMPTS, _FIRST_PAUSE)
-        except _TryAgainError as error:
+            return retry(lambda: self._get_once(link, download, missing), _ATTEMPTS)
+        except HttpError as error:
             raise PublishError(FailureCode.STORE_UNREACHABLE, f"Reading {name}: {error}.") from None
 
     def _put(self, file: LocalFile, link: Link) -> None:
         try:
-            retried(lambda: self._put_once(file, link), _TryAgainError, _ATTEMPTS, _FIRST_PAUSE)
-        except _TryAgainError as error:
+            retry(lambda: self._put_once(file, link), _ATTEMPTS)
+        except HttpError as error:
             raise PublishError(FailureCode.STORE_UNREACHABLE, f"Writing {file.path.name}: {error}.") from None
 
     def _put_once(self, file: LocalFile, link: Link) -> None:
-        try:
-            answer = self._http.put_file(link.url, file.path, link.headers)
-        except HttpError as error:
-            raise _TryAgainError(str(error)) from error
-        if not answer.is_success:
-            raise _TryAgainError(f"it answered {answer.status}")
+        response = self._http.put_file(link.url, file.path, link.headers)
+        if not response.is_success:
+            raise HttpError(f"HTTP {response.status}")
 
-    def _get(self, link: Link, incoming: Incoming, missing: StageError) -> StoredFile:
-        try:
-            with self._http.download(link.url, {**link.headers, **incoming.range}) as download:
-                if download.status in _GONE:
-                    raise missing
-                if download.status not in _CONTENT:
-                    raise _TryAgainError(f"it answered {download.status}")
-                return incoming.take(download)
-        except HttpError as error:
-            raise _TryAgainError(str(error)) from error
+    def _get_once(self, link: Link, download: ResumableDownload, missing: StageError) -> StoredFile:
+        with self._http.stream(link.url, {**link.headers, **download.range_header}) as response:
+            if response.status in _MISSING_STATUSES:
+                raise missing
+            if response.status not in _CONTENT_STATUSES:
+                raise HttpError(f"HTTP {response.status}")
+            return download.write(response)
 
 
-def _put(file: LocalFile) -> LinkRequest:
+def _put_request(file: LocalFile) -> LinkRequest:
     size = file.path.stat().st_size
     return LinkRequest(file=file.path.name, method="PUT", bytes=size, content_type=file.content_type)

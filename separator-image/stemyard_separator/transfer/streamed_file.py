@@ -1,4 +1,4 @@
-"""A file that can be read from its beginning while the rest of it is still on its way to the disk."""
+"""A file that can be read from the start while a background thread is still downloading it."""
 
 import threading
 from collections.abc import Callable
@@ -7,83 +7,83 @@ from typing import Final
 
 from stemyard_contract.handover import StoredFile
 
-Tell = Callable[[int], None]
-"""Told how many bytes of a file are on the disk."""
-_ENOUGH: Final = 4 << 20
-"""Bytes to begin with: a quarter of a minute of stereo in 24 bits at the least."""
+OnBytes = Callable[[int], None]
+"""Called with the number of bytes of a file that are on disk."""
+_PREFETCH_BYTES: Final = 4 << 20
+"""Bytes after which reading can start: at least 15 seconds of 24-bit stereo."""
 _PAUSE_SECONDS: Final = 1.0
 
 
-class Arrival:
-    """Brings a file here in a thread of its own; what is not here yet is waited for by whoever reads it.
+class StreamedFile:
+    """Downloads a file in a background thread; `read` blocks for bytes that have not arrived.
 
-    Used as a binary stream that is read once, from its beginning, by one thread. Once enough is here to begin with, it
-    leaves the processor to whoever begins: for a second at most, or until the rest is wanted.
+    A binary stream that one thread reads once, from the start. After `_PREFETCH_BYTES` the download yields the CPU to
+    the reader: it pauses for up to a second, or until the rest is needed.
 
     Args:
         path: where the file goes; it only ever grows.
-        bring: writes the file, telling how much of it is there; returns what is known of the whole.
+        download: writes the file, calls back with its size so far, and returns the complete file.
     """
 
-    def __init__(self, path: Path, bring: Callable[[Tell], StoredFile]) -> None:
-        self._path, self._bring = path, bring
+    def __init__(self, path: Path, download: Callable[[OnBytes], StoredFile]) -> None:
+        self._path, self._download = path, download
         self._changed = threading.Condition()
-        self._here = self._read = 0
-        self._rest_wanted = False
+        self._available = self._position = 0
+        self._rest_needed = False
         self._stored: StoredFile | None = None
         self._failure: Exception | None = None
-        # a daemon: a stage that fails meanwhile does not wait for what it no longer needs
-        threading.Thread(target=self._run, name=f"bring {path.name}", daemon=True).start()
+        # a daemon: a stage that fails must not wait for a download it no longer needs
+        threading.Thread(target=self._run, name=f"download {path.name}", daemon=True).start()
 
-    def want_rest(self) -> None:
-        """Have the rest brought as fast as it comes."""
+    def need_rest(self) -> None:
+        """Continue the download without pausing."""
         with self._changed:
-            self._rest_wanted = True
+            self._rest_needed = True
             self._changed.notify_all()
 
     def result(self) -> StoredFile:
-        """Wait for the whole file and return what is known of it; raises what `bring` raised."""
-        self.want_rest()
+        """Wait for the whole file and return its length and digest; raises what `download` raised."""
+        self.need_rest()
         with self._changed:
-            self._changed.wait_for(self._is_over)
+            self._changed.wait_for(self._is_complete)
         if self._stored is None:
             raise self._failure or EOFError
         return self._stored
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes, at most `size`, none at the end; raises what `bring` raised."""
-        if self._here == self._read:
-            self.want_rest()
+        """Return the next bytes, at most `size`, empty at the end; raises what `download` raised."""
+        if self._available == self._position:
+            self.need_rest()
         with self._changed:
-            self._changed.wait_for(lambda: self._here > self._read or self._is_over())
-            available = self._here - self._read
-        if not available:
+            self._changed.wait_for(lambda: self._available > self._position or self._is_complete())
+            unread = self._available - self._position
+        if not unread:
             self.result()
             return b""
         with self._path.open("rb") as file:
-            file.seek(self._read)
-            content = file.read(min(size, available))
-        self._read += len(content)
+            file.seek(self._position)
+            content = file.read(min(size, unread))
+        self._position += len(content)
         return content
 
     def _run(self) -> None:
         try:
-            self._end(stored=self._bring(self._arrived))
-        except Exception as error:  # noqa: BLE001 - raised again by the thread that reads
-            self._end(failure=error)
+            self._complete(stored=self._download(self._on_bytes))
+        except Exception as error:  # noqa: BLE001 - re-raised in the reading thread
+            self._complete(failure=error)
 
-    def _arrived(self, here: int) -> None:
+    def _on_bytes(self, available: int) -> None:
         with self._changed:
-            self._here = here
+            self._available = available
             self._changed.notify_all()
-            if here >= _ENOUGH and not self._rest_wanted:
-                self._changed.wait_for(lambda: self._rest_wanted, _PAUSE_SECONDS)
-                self._rest_wanted = True
+            if available >= _PREFETCH_BYTES and not self._rest_needed:
+                self._changed.wait_for(lambda: self._rest_needed, _PAUSE_SECONDS)
+                self._rest_needed = True
 
-    def _end(self, stored: StoredFile | None = None, failure: Exception | None = None) -> None:
+    def _complete(self, stored: StoredFile | None = None, failure: Exception | None = None) -> None:
         with self._changed:
             self._stored, self._failure = stored, failure
             self._changed.notify_all()
 
-    def _is_over(self) -> bool:
+    def _is_complete(self) -> bool:
         return self._stored is not None or self._failure is not None

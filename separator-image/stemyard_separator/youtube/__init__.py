@@ -1,1 +1,1 @@
-"""Recordings from YouTube through yt-dlp, which runs in a process of its own."""
+"""YouTube search and download with yt-dlp, which runs in a separate process."""

@@ -1,4 +1,4 @@
-"""What a yt-dlp error means: the one table from its exceptions and sentences to failure codes."""
+"""Maps yt-dlp's exceptions and error messages to failure codes."""
 
 import errno
 import re
@@ -21,7 +21,7 @@ from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import StageError, redact
 
 _C = FailureCode
-_SENTENCES: Final = (
+_MESSAGES: Final = (
     (r"not a bot|captcha", _C.SOURCE_BOT_CHECK),
     (r"rate-?limited|HTTP Error 429|Too Many Requests|try again later", _C.SOURCE_RATE_LIMITED),
     (r"DRM", _C.SOURCE_DRM),
@@ -37,9 +37,9 @@ _SENTENCES: Final = (
     (r"ffmpeg|ffprobe", _C.INTERNAL_CONFIG),
     (r"Connection|Unable to download|Incomplete", _C.SOURCE_NETWORK),
 )
-"""Sentences that tell, the first that is found; the order matters."""
-_PATTERNS: Final = tuple((re.compile(pattern, re.IGNORECASE), code) for pattern, code in _SENTENCES)
-_STATUSES: Final = {
+"""Patterns of error messages; the first match wins, so the order matters."""
+_PATTERNS: Final = tuple((re.compile(pattern, re.IGNORECASE), code) for pattern, code in _MESSAGES)
+_STATUS_CODES: Final = {
     401: _C.SOURCE_LOGIN_REQUIRED,
     403: _C.SOURCE_FORBIDDEN,
     404: _C.SOURCE_UNAVAILABLE,
@@ -47,85 +47,83 @@ _STATUSES: Final = {
     429: _C.SOURCE_RATE_LIMITED,
     451: _C.SOURCE_GEO_BLOCKED,
 }
-_NOISE: Final = re.compile(
+_DECORATION: Final = re.compile(
     r"^(ERROR: )?\s*(\[[\w:+]+\] )?([\w-]{11}: )*|; please report this issue.*| Use --.*", re.DOTALL
 )
 _DETAIL_LIMIT: Final = 200
 
 
 def diagnose(error: BaseException, warnings: Sequence[str] = ()) -> tuple[FailureCode, str]:
-    """Return the failure code of an error raised by yt-dlp, and a short sentence.
+    """Return the failure code of an error raised by yt-dlp, and a short message.
 
     Args:
         error: the outermost exception.
-        warnings: what yt-dlp warned of before; they tell a broken extractor from a refused download.
+        warnings: earlier warnings of yt-dlp; they distinguish a broken extractor from a refused download.
     """
     chain = list(_chain(error))
-    for each in chain:
-        if isinstance(each, StageError):
-            return each.code, each.detail
-    return _code(chain, warnings), _sentence(error)
+    for cause in chain:
+        if isinstance(cause, StageError):
+            return cause.code, cause.detail
+    return _code(chain, warnings), _first_line(error)
 
 
 def _code(chain: Sequence[BaseException], warnings: Sequence[str]) -> FailureCode:
-    text = "\n".join(str(each) for each in chain)
-    by_type = _code_by_type(chain)
-    if by_type is not None:
+    if (by_type := _code_by_type(chain)) is not None:
         return by_type
-    for pattern, code in _PATTERNS:
-        if pattern.search(text):
-            return _with_warnings(code, warnings)
-    if any(isinstance(each, ExtractorError) and each.expected for each in chain):
+    code = _code_by_message("\n".join(str(error) for error in chain))
+    if code is _C.SOURCE_FORBIDDEN and any("challenge solving failed" in warning for warning in warnings):
+        return _C.EXTRACTOR_BROKEN  # formats are missing because the extractor failed
+    if code is not None:
+        return code
+    if any(isinstance(error, ExtractorError) and error.expected for error in chain):
         return _C.SOURCE_UNAVAILABLE
     return _C.EXTRACTOR_BROKEN
 
 
-def _with_warnings(code: FailureCode, warnings: Sequence[str]) -> FailureCode:
-    """A missing format is the extractor's fault where it said so before."""
-    if code is _C.SOURCE_FORBIDDEN and any("challenge solving failed" in warning for warning in warnings):
-        return _C.EXTRACTOR_BROKEN
-    return code
+def _code_by_message(text: str) -> FailureCode | None:
+    return next((code for pattern, code in _PATTERNS if pattern.search(text)), None)
 
 
 def _code_by_type(chain: Sequence[BaseException]) -> FailureCode | None:
-    for each in reversed(chain):
-        match each:
+    for error in reversed(chain):
+        match error:
             case GeoRestrictedError():
                 return _C.SOURCE_GEO_BLOCKED
             case UserNotLive():
                 return _C.SOURCE_LIVE
             case HTTPError():
-                return _STATUSES.get(each.status, _C.SOURCE_NETWORK if each.status >= 500 else _C.SOURCE_UNAVAILABLE)
+                default = _C.SOURCE_NETWORK if error.status >= 500 else _C.SOURCE_UNAVAILABLE
+                return _STATUS_CODES.get(error.status, default)
             case RequestError() | ContentTooShortError():
                 return _C.SOURCE_NETWORK
             case CookieLoadError() | PostProcessingError():
                 return _C.INTERNAL_CONFIG
             case UnavailableVideoError():
                 return _C.INTERNAL_IO
-            case OSError() if each.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO):
+            case OSError() if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EIO):
                 return _C.INTERNAL_IO
     return None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and everything it was made from, outermost first."""
+    """Yield an error and all of its causes, outermost first."""
     seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        each = waiting.pop(0)
-        if each is None or id(each) in seen:
+    queue: list[BaseException | None] = [error]
+    while queue:
+        current = queue.pop(0)
+        if current is None or id(current) in seen:
             continue
-        seen.add(id(each))
-        yield each
-        if isinstance(each, DownloadError) and each.exc_info:
-            waiting.append(each.exc_info[1])
-        if isinstance(each, ExtractorError):
-            waiting.append(each.cause)
-        waiting.append(each.__cause__)
+        seen.add(id(current))
+        yield current
+        if isinstance(current, DownloadError) and current.exc_info:
+            queue.append(current.exc_info[1])
+        if isinstance(current, ExtractorError):
+            queue.append(current.cause)
+        queue.append(current.__cause__)
 
 
-def _sentence(error: BaseException) -> str:
-    """Return the first line of an error's message without yt-dlp's decoration."""
-    text = _NOISE.sub("", redact(str(error)))
+def _first_line(error: BaseException) -> str:
+    """Return the first line of an error's message without yt-dlp's prefixes and hints."""
+    text = _DECORATION.sub("", redact(str(error)))
     line = next((part.strip() for part in text.splitlines() if part.strip()), type(error).__name__)
     return line[:_DETAIL_LIMIT]

@@ -1,8 +1,8 @@
-"""The only module that knows yt-dlp: searches, checks and downloads. It runs in a process of its own."""
+"""Searches, checks and downloads with yt-dlp, in the separate process; only this module and diagnosis import it."""
 
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,81 +13,94 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Candidate
 from stemyard_contract.handover import MediaMetadata
 from stemyard_separator.errors import SourceError
-from stemyard_separator.youtube.exchange import Done, NotOurs, Request, Step
-from stemyard_separator.youtube.scoring import LIVE_STATES, rank
+from stemyard_separator.youtube.messages import (
+    Downloaded,
+    DownloadProgress,
+    DownloadRequest,
+    OnDownloadProgress,
+    UnsupportedLink,
+)
+from stemyard_separator.youtube.result_ranking import LIVE_STATES, rank
 
 EXTRACTORS: Final = ("youtube", "youtube:search")
-"""Exact names for searches and videos; without a list, yt-dlp would read any address of any site."""
+"""Exact names of the extractors for searches and videos; without a list, yt-dlp would fetch any URL of any site."""
 SEARCH_SIZE: Final = 5
 _SEARCH_SHARE: Final = 0.2
-_KEPT_WARNINGS: Final = 20
-Info = Mapping[str, Any]
-Tell = Callable[[Step], None]
+_MAX_WARNINGS: Final = 20
+InfoDict = Mapping[str, Any]
+"""yt-dlp's description of a video."""
 
 
-class Warnings:
+class WarningCollector:
     """A logger for yt-dlp that keeps the first warnings and prints nothing."""
 
     def __init__(self) -> None:
-        self.kept: list[str] = []
+        self.messages: list[str] = []
 
     def debug(self, message: str) -> None:
-        """Drop it."""
+        """Discard it."""
 
     def warning(self, message: str) -> None:
         """Keep it: it may explain a later error."""
-        if len(self.kept) < _KEPT_WARNINGS:
-            self.kept.append(message)
+        if len(self.messages) < _MAX_WARNINGS:
+            self.messages.append(message)
 
     def error(self, message: str) -> None:
-        """Drop it: the exception says the same."""
+        """Discard it: the exception contains the same."""
 
 
-def fetch(request: Request, warnings: Warnings, tell: Tell) -> Done | NotOurs:
-    """Find the recording that was asked for and download its audio.
+def fetch(
+    request: DownloadRequest, warnings: WarningCollector, on_progress: OnDownloadProgress
+) -> Downloaded | UnsupportedLink:
+    """Find the requested recording and download its audio.
 
     Raises:
-        SourceError: for what is checked here.
-        Exception: whatever yt-dlp raises; `diagnosis` knows what it means.
+        SourceError: the recording exceeds a limit, is live, or no search result is usable.
+        Exception: any error of yt-dlp; `diagnosis` maps it to a failure code.
     """
     candidates: list[Candidate] = []
-    if request.link is not None and not _is_suited(request.link, request, warnings):
-        return NotOurs()
+    if request.link is not None and not _is_supported(request.link, request, warnings):
+        return UnsupportedLink()
     video = request.video
     if video is None and request.link is None:
-        tell(Step(step="search", fraction=0.0))
-        candidates = rank(request.query or "", _search(request, warnings), request.longest_seconds)
+        on_progress(DownloadProgress(step="search", fraction=0.0))
+        candidates = rank(request.query or "", _search(request, warnings), request.max_seconds)
         video = candidates[0].media_id.removeprefix("youtube:")
-    tell(Step(step="download", fraction=_SEARCH_SHARE))
-    info = _download(request.link or f"https://www.youtube.com/watch?v={video}", request, warnings, tell)
-    return Done(path=_downloaded_path(info, request), media=_metadata(info), candidates=candidates)
+    on_progress(DownloadProgress(step="download", fraction=_SEARCH_SHARE))
+    info = _download(request.link or f"https://www.youtube.com/watch?v={video}", request, warnings, on_progress)
+    return Downloaded(path=_downloaded_path(info, request), media=_metadata(info), candidates=candidates)
 
 
-def _is_suited(link: str, request: Request, warnings: Warnings) -> bool:
-    with YoutubeDL(_options(request, warnings)):  # which loads plugins
-        return any(each.IE_NAME in request.extractors and each.suitable(link) for each in gen_extractor_classes())
+def _is_supported(link: str, request: DownloadRequest, warnings: WarningCollector) -> bool:
+    with YoutubeDL(_options(request, warnings)):  # loads plugins
+        return any(
+            extractor.IE_NAME in request.extractors and extractor.suitable(link)
+            for extractor in gen_extractor_classes()
+        )
 
 
-def _search(request: Request, warnings: Warnings) -> list[Info]:
+def _search(request: DownloadRequest, warnings: WarningCollector) -> list[InfoDict]:
     options = _options(request, warnings) | {"extract_flat": True, "skip_download": True}
     with YoutubeDL(options) as downloader:
-        # never yt-dlp's default_search: it would take a query that looks like an address for one
+        # never yt-dlp's default_search: it would fetch a query that looks like a URL
         result = downloader.extract_info(f"ytsearch{SEARCH_SIZE}:{request.query}", download=False)
     return list((result or {}).get("entries") or [])
 
 
-def _download(link: str, request: Request, warnings: Warnings, tell: Tell) -> Info:
+def _download(
+    link: str, request: DownloadRequest, warnings: WarningCollector, on_progress: OnDownloadProgress
+) -> InfoDict:
     options = _options(request, warnings) | {
         "match_filter": lambda info, *, incomplete: _check(info, request),
-        "progress_hooks": [lambda state: _watch(state, request, tell)],
+        "progress_hooks": [lambda state: _report(state, request, on_progress)],
     }
     with YoutubeDL(options) as downloader:
         return dict(downloader.extract_info(link) or {})
 
 
-def _options(request: Request, warnings: Warnings) -> dict[str, Any]:
+def _options(request: DownloadRequest, warnings: WarningCollector) -> dict[str, Any]:
     allowed = request.extractors if request.link is not None else EXTRACTORS
-    least, most = request.download_delay
+    min_delay, max_delay = request.download_delay
     return {
         "quiet": True,
         "noprogress": True,
@@ -107,71 +120,71 @@ def _options(request: Request, warnings: Warnings) -> dict[str, Any]:
         "fragment_retries": 3,
         "file_access_retries": 1,
         "extractor_retries": 1,
-        "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), _pause),
+        "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), _retry_delay),
         "http_chunk_size": 10 << 20,
-        "max_filesize": request.most_bytes,
+        "max_filesize": request.max_bytes,
         "sleep_interval_requests": request.request_interval,
-        "sleep_interval": least,
-        "max_sleep_interval": max(least, most),
+        "sleep_interval": min_delay,
+        "max_sleep_interval": max(min_delay, max_delay),
         "geo_bypass": False,
         "cookiefile": request.cookies,
         "proxy": request.proxy or "",  # never one from the environment
-        "extractor_args": _provider(request.po_token_url),
+        "extractor_args": _po_token_provider(request.po_token_url),
     }
 
 
-def _provider(url: str | None) -> dict[str, dict[str, list[str]]]:
-    """Return what tells bgutil's plugin where its server is."""
+def _po_token_provider(url: str | None) -> dict[str, dict[str, list[str]]]:
+    """Return the extractor arguments with the URL of the server of bgutil's plugin."""
     return {"youtubepot-bgutilhttp": {"base_url": [url]}} if url else {}
 
 
-def _pause(n: int) -> float:
-    """Return the seconds before retry `n`, the name yt-dlp calls it by."""
+def _retry_delay(n: int) -> float:
+    """Return the seconds before retry `n`; yt-dlp passes it by this name."""
     return float(min(8.0, 2.0 ** (n - 1)) * random.uniform(0.5, 1.5))
 
 
-def _check(info: Info, request: Request) -> None:
-    """Refuse by raising: a reason that is returned would be lost."""
+def _check(info: InfoDict, request: DownloadRequest) -> None:
+    """Refuse by raising: yt-dlp would drop a returned reason."""
     if info.get("is_live") or info.get("live_status") in LIVE_STATES:
         raise SourceError(FailureCode.SOURCE_LIVE)
     duration = info.get("duration")
-    if duration is not None and duration > request.longest_seconds:
-        detail = f"It lasts {duration:g} s; at most {request.longest_seconds:g} s are accepted."
+    if duration is not None and duration > request.max_seconds:
+        detail = f"It lasts {duration:g} s; at most {request.max_seconds:g} s are accepted."
         raise SourceError(FailureCode.SOURCE_TOO_LONG, detail)
 
 
-def _watch(state: Info, request: Request, tell: Tell) -> None:
+def _report(state: InfoDict, request: DownloadRequest, on_progress: OnDownloadProgress) -> None:
     received = state.get("downloaded_bytes") or 0
     expected = state.get("total_bytes") or state.get("total_bytes_estimate") or 0
-    if max(received, state.get("total_bytes") or 0) > request.most_bytes:
+    if max(received, state.get("total_bytes") or 0) > request.max_bytes:
         raise _too_large(request)
     if expected:
         share = min(1.0, received / expected)
-        tell(Step(step="download", fraction=_SEARCH_SHARE + (1 - _SEARCH_SHARE) * share))
+        on_progress(DownloadProgress(step="download", fraction=_SEARCH_SHARE + (1 - _SEARCH_SHARE) * share))
 
 
-def _too_large(request: Request) -> SourceError:
-    return SourceError(FailureCode.SOURCE_TOO_LARGE, f"At most {request.most_bytes / 2**20:g} MiB are accepted.")
+def _too_large(request: DownloadRequest) -> SourceError:
+    return SourceError(FailureCode.SOURCE_TOO_LARGE, f"At most {request.max_bytes / 2**20:g} MiB are accepted.")
 
 
-def _downloaded_path(info: Info, request: Request) -> str:
-    """Return where the audio is.
+def _downloaded_path(info: InfoDict, request: DownloadRequest) -> str:
+    """Return the path of the audio.
 
-    yt-dlp gives no path, and no error, for a file whose announced length is over `max_filesize`.
+    yt-dlp returns no path, and no error, for a file whose declared length exceeds `max_filesize`.
     """
     downloads = info.get("requested_downloads") or [{}]
     path = downloads[0].get("filepath")
     if not path:
         raise _too_large(request)
     size = Path(path).stat().st_size
-    if size > request.most_bytes:
+    if size > request.max_bytes:
         raise _too_large(request)
     if not size:
         raise SourceError(FailureCode.SOURCE_NETWORK, "The download is empty.")
     return str(path)
 
 
-def _metadata(info: Info) -> MediaMetadata:
+def _metadata(info: InfoDict) -> MediaMetadata:
     artists = info.get("artists") or ([info["artist"]] if info.get("artist") else [])
     return MediaMetadata(
         title=info.get("track") or info.get("title"),

@@ -1,11 +1,11 @@
-"""Runs yt-dlp in a process without this one's secrets, within a deadline, and ends it with this one."""
+"""Runs yt-dlp in a separate process, without this process's secrets and within a deadline."""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,78 +14,91 @@ from pydantic import ValidationError
 from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import SourceError
 from stemyard_separator.logs import log_failure
-from stemyard_separator.process import end_group, owned_process
-from stemyard_separator.youtube.exchange import LINES, Done, Failed, NotOurs, Request, Step
+from stemyard_separator.process import kill_group, killed_on_exit
+from stemyard_separator.youtube.messages import (
+    MESSAGES,
+    Downloaded,
+    DownloadFailed,
+    DownloadProgress,
+    DownloadRequest,
+    Message,
+    OnDownloadProgress,
+    UnsupportedLink,
+)
 
-_NOTES_LIMIT: Final = 2000
+_LOG_TAIL: Final = 2000
 _WITHHELD: Final = ("STEMYARD_ASSIGNMENT", "STEMYARD_POD_UID", "STEMYARD_TOKEN_PATH", "STEMYARD_YOUTUBE_PROXY")
 _NO_PLUGINS: Final = "YTDLP_NO_PLUGINS"
-Watch = Callable[[str, float], None]
 
 
-def run_downloader(request: Request, deadline_seconds: float, watch: Watch) -> Done | NotOurs:
-    """Fetch a recording; return where it is and what is known of it, or that its link is for nobody here.
+def run_downloader(
+    request: DownloadRequest, deadline_seconds: float, on_progress: OnDownloadProgress
+) -> Downloaded | UnsupportedLink:
+    """Download a recording; return its path and metadata, or that no allowed extractor supports the link.
 
     Raises:
-        SourceError: with the code that yt-dlp's failure means; SOURCE_NETWORK past the deadline.
+        SourceError: with the code of yt-dlp's error; SOURCE_NETWORK after the deadline.
     """
     command = [sys.executable, "-m", "stemyard_separator.youtube"]
-    notes = Path(request.folder, "downloader.log")
-    with notes.open("w") as errors:
+    log = Path(request.folder, "downloader.log")
+    with log.open("w") as stderr:
         process = subprocess.Popen(  # noqa: S603 - a fixed command
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=stderr,
             env=_environment(request),
             start_new_session=True,
             text=True,
         )
-    with owned_process(process):
-        timer = threading.Timer(deadline_seconds, end_group, (process.pid,))
+    with killed_on_exit(process):
+        timer = threading.Timer(deadline_seconds, kill_group, (process.pid,))
         timer.start()
         try:
-            done = _answer(process, request, watch)
-            if done is None:
-                raise _silent_end(process.wait(), notes)
-            return done
+            result = _exchange(process, request, on_progress)
+            if result is None:
+                raise _ended_early(process.wait(), log)
+            return result
         finally:
             timer.cancel()
 
 
-def _answer(process: subprocess.Popen[str], request: Request, watch: Watch) -> Done | NotOurs | None:
+def _exchange(
+    process: subprocess.Popen[str], request: DownloadRequest, on_progress: OnDownloadProgress
+) -> Downloaded | UnsupportedLink | None:
+    """Send the request and read messages until the result; None if the process ends without one."""
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both are pipes
     process.stdin.write(request.model_dump_json())
     process.stdin.close()
-    for text in process.stdout:
-        match _parsed(text):
-            case Step(step=step, fraction=fraction):
-                watch(step, fraction)
-            case Failed(code=code, detail=detail):
+    for line in process.stdout:
+        match _parse(line):
+            case DownloadProgress() as progress:
+                on_progress(progress)
+            case DownloadFailed(code=code, detail=detail):
                 raise SourceError(code, detail)
-            case Done() | NotOurs() as done:
-                return done
+            case Downloaded() | UnsupportedLink() as result:
+                return result
     return None
 
 
-def _parsed(text: str) -> Step | Done | NotOurs | Failed:
+def _parse(line: str) -> Message:
     try:
-        return LINES.validate_json(text)
+        return MESSAGES.validate_json(line)
     except ValidationError:
-        raise SourceError(FailureCode.EXTRACTOR_BROKEN, "The downloader gave no readable answer.") from None
+        raise SourceError(FailureCode.EXTRACTOR_BROKEN, "The downloader's output cannot be parsed.") from None
 
 
-def _silent_end(status: int, notes: Path) -> SourceError:
-    log_failure("downloader ended", status=status, errors=notes.read_text(errors="replace")[-_NOTES_LIMIT:])
+def _ended_early(status: int, log: Path) -> SourceError:
+    log_failure("downloader ended", status=status, errors=log.read_text(errors="replace")[-_LOG_TAIL:])
     if status == -signal.SIGKILL:
         return SourceError(FailureCode.SOURCE_NETWORK, "The download took too long and was stopped.")
     return SourceError(FailureCode.EXTRACTOR_BROKEN, f"The downloader ended with status {status}.")
 
 
-def _environment(request: Request) -> Mapping[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
+def _environment(request: DownloadRequest) -> Mapping[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
     if request.po_token_url is not None:
-        kept[_NO_PLUGINS] = ""  # the provider's plugin is wanted
-    # the JavaScript runtime wants a home it may write to
+        inherited[_NO_PLUGINS] = ""  # the provider's plugin is needed
+    # the JavaScript runtime needs a writable home
     folder = request.folder
-    return kept | {"HOME": folder, "DENO_DIR": f"{folder}/.deno", "TMPDIR": folder}
+    return inherited | {"HOME": folder, "DENO_DIR": f"{folder}/.deno", "TMPDIR": folder}

@@ -1,7 +1,7 @@
-"""Damaged and invented files into the decoder: each ends soon, in bounded memory, with audio or with its code.
+"""Fuzzes the decoder with mutated files: each ends soon, in bounded memory, with audio or an expected failure code.
 
-STEMYARD_FUZZ_SECONDS sets for how long (60 by default), STEMYARD_FUZZ_SEED where it begins; a file that misbehaves is
-kept in `corpus/` beside this test and is tried again by every later run.
+STEMYARD_FUZZ_SECONDS sets the duration (default 60), STEMYARD_FUZZ_SEED the seed. A file that misbehaves is kept in
+`tests/separator/corpus/` and decoded again by every later run.
 """
 
 import multiprocessing
@@ -23,13 +23,13 @@ SECONDS = float(os.environ.get("STEMYARD_FUZZ_SECONDS", "60"))
 SEED = int(os.environ.get("STEMYARD_FUZZ_SEED", "20261123"))
 CORPUS = Path(__file__).parents[1] / "corpus"
 EXPECTED = {FailureCode.SOURCE_UNDECODABLE, FailureCode.SOURCE_TOO_SHORT, FailureCode.SOURCE_TOO_LONG}
-LONGEST_SECONDS, PATIENCE = 60.0, 20.0
+MAX_SECONDS, TIMEOUT = 60.0, 20.0
 MEMORY = 512 << 20
 Random = np.random.Generator
 
 
 def seeds(folder: Path) -> list[bytes]:
-    """Return small good files of many kinds."""
+    """Return small valid files of many formats."""
     clip = CLIP.read_bytes()[:40_000]
     encoded = {
         "x.flac": "flac",
@@ -38,10 +38,10 @@ def seeds(folder: Path) -> list[bytes]:
         "x.mka": "ac3",
         "x.aiff": "pcm_s16be",
     }
-    made = [write_encoded(folder / name, tone(0.3, 48_000), codec, rate=48_000) for name, codec in encoded.items()]
-    made += [write_wav(folder / "x.wav", tone(0.3)), write_float_wav(folder / "f.wav", tone(0.3))]
-    made.append(write_video(folder / "x.mp4", tone(0.5)))
-    return [clip, *(path.read_bytes() for path in made)]
+    paths = [write_encoded(folder / name, tone(0.3, 48_000), codec, rate=48_000) for name, codec in encoded.items()]
+    paths += [write_wav(folder / "x.wav", tone(0.3)), write_float_wav(folder / "f.wav", tone(0.3))]
+    paths.append(write_video(folder / "x.mp4", tone(0.5)))
+    return [clip, *(path.read_bytes() for path in paths)]
 
 
 def flip(content: bytearray, random: Random) -> bytearray:
@@ -50,7 +50,7 @@ def flip(content: bytearray, random: Random) -> bytearray:
     return content
 
 
-def break_the_head(content: bytearray, random: Random) -> bytearray:
+def corrupt_header(content: bytearray, random: Random) -> bytearray:
     head = min(len(content), 200)
     for place in random.integers(0, head, int(random.integers(1, 12))):
         content[place] = int(random.choice([0, 1, 0x7F, 0x80, 0xFF]))
@@ -71,7 +71,7 @@ def drop(content: bytearray, random: Random) -> bytearray:
     return content[:start] + content[start + int(random.integers(1, 2000)) :]
 
 
-MUTATIONS: list[Callable[[bytearray, Random], bytearray]] = [flip, break_the_head, cut, repeat, drop]
+MUTATIONS: list[Callable[[bytearray, Random], bytearray]] = [flip, corrupt_header, cut, repeat, drop]
 
 
 def mutated(files: list[bytes], random: Random) -> bytes:
@@ -81,28 +81,26 @@ def mutated(files: list[bytes], random: Random) -> bytes:
     return bytes(content)
 
 
-def verdict(path: Path, target: Path) -> str:
-    """Return what became of a file: `audio`, a failure code, or the name of an exception that nobody foresaw."""
+def result_of(path: Path, target: Path) -> str:
+    """Return the result for a file: `audio`, a failure code, or the name of an unexpected exception."""
     try:
-        decode(path, target, LONGEST_SECONDS, lambda _: None)
+        decode(path, target, MAX_SECONDS, lambda _: None)
     except SourceError as error:
         return str(error.code)
-    except Exception as error:  # noqa: BLE001 - this is what the test looks for
+    except Exception as error:  # noqa: BLE001 - the test looks for these
         return f"{type(error).__name__}: {error}"
     return "audio"
 
 
-def serve(
-    paths: "multiprocessing.SimpleQueue[str | None]", verdicts: "multiprocessing.Queue[str]", target: str
-) -> None:
-    """Decode one path after the other, in a process that may crash or be killed."""
+def serve(paths: "multiprocessing.SimpleQueue[str | None]", results: "multiprocessing.Queue[str]", target: str) -> None:
+    """Decode paths from a queue, in a process that may crash or be killed."""
     resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))
     while (path := paths.get()) is not None:
-        verdicts.put(verdict(Path(path), Path(target)))
+        results.put(result_of(Path(path), Path(target)))
 
 
 class Decoder:
-    """A process that decodes; it is replaced when it dies or takes too long."""
+    """A decoding process, restarted when it dies or takes too long."""
 
     def __init__(self, folder: Path) -> None:
         self._context = multiprocessing.get_context("spawn")
@@ -110,20 +108,20 @@ class Decoder:
         self._start()
 
     def _start(self) -> None:
-        self._paths, self._verdicts = self._context.SimpleQueue(), self._context.Queue()
-        arguments = (self._paths, self._verdicts, self._target)
+        self._paths, self._results = self._context.SimpleQueue(), self._context.Queue()
+        arguments = (self._paths, self._results, self._target)
         self._process = self._context.Process(target=serve, args=arguments, daemon=True)
         self._process.start()
 
-    def ask(self, path: Path) -> str:
+    def decode(self, path: Path) -> str:
         self._paths.put(str(path))
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until and self._process.is_alive():
-            if not self._verdicts.empty():
-                return str(self._verdicts.get())
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline and self._process.is_alive():
+            if not self._results.empty():
+                return str(self._results.get())
             time.sleep(0.0005)
-        if not self._verdicts.empty():
-            return str(self._verdicts.get())
+        if not self._results.empty():
+            return str(self._results.get())
         ended = self._process.exitcode
         self.close()
         self._start()
@@ -139,25 +137,25 @@ class Decoder:
 
 
 @pytest.mark.timeout(SECONDS + 300)
-def test_no_file_gets_the_better_of_the_decoder(tmp_path: Path) -> None:
+def test_mutated_files_are_decoded_or_refused(tmp_path: Path) -> None:
     random, decoder = np.random.default_rng(SEED), Decoder(tmp_path)
-    files, told, bad = seeds(tmp_path), dict[str, int](), list[str]()
-    known = sorted(CORPUS.glob("*"))
-    path, until = tmp_path / "given", time.monotonic() + SECONDS
+    files, counts, bad = seeds(tmp_path), dict[str, int](), list[str]()
+    corpus = sorted(CORPUS.glob("*"))
+    path, deadline = tmp_path / "mutated", time.monotonic() + SECONDS
     try:
-        while known or time.monotonic() < until:
-            content = known.pop().read_bytes() if known else mutated(files, random)
+        while corpus or time.monotonic() < deadline:
+            content = corpus.pop().read_bytes() if corpus else mutated(files, random)
             path.write_bytes(content)
-            said = decoder.ask(path)
-            told[said] = told.get(said, 0) + 1
-            if said != "audio" and said not in EXPECTED:
-                bad.append(said)
+            result = decoder.decode(path)
+            counts[result] = counts.get(result, 0) + 1
+            if result != "audio" and result not in EXPECTED:
+                bad.append(result)
                 CORPUS.mkdir(exist_ok=True)
-                (CORPUS / f"{SEED}-{sum(told.values())}").write_bytes(content)
+                (CORPUS / f"{SEED}-{sum(counts.values())}").write_bytes(content)
         assert decoder.peak_bytes() < MEMORY
     finally:
         decoder.close()
-    print(told)
+    print(counts)
     assert not bad
-    assert told.get("audio", 0) > 10
-    assert told.get("SOURCE_UNDECODABLE", 0) > 0
+    assert counts.get("audio", 0) > 10
+    assert counts.get("SOURCE_UNDECODABLE", 0) > 0

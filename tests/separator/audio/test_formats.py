@@ -10,8 +10,8 @@ import soxr
 from stemyard_contract.handover import Manifest, MediaMetadata
 from stemyard_contract.output import Output
 from stemyard_contract.separationjob import Source, Stem
-from stemyard_separator.audio.formats import encoding_of, tags_of
-from stemyard_separator.audio.media import StemWriter, stated_samples
+from stemyard_separator.audio.formats import encoding_for, stem_tags
+from stemyard_separator.audio.media import StemWriter, declared_samples
 from tests.support import separator_process as separator
 from tests.support.audio import CLIP, RATE, Audio, lag, read
 from tests.support.desk_double import DeskDouble
@@ -30,18 +30,18 @@ FORMATS = {
     "m4a 256": (Output(format="m4a", bitrate=256), 1024, 20),
     "opus 192": (Output(format="opus", bitrate=192), 882, 15),
 }
-"""Output, samples by which the decoded length may differ, and least signal-to-noise ratio in dB."""
+"""Output, tolerance of the decoded length in samples, and minimum signal-to-noise ratio in dB."""
 
 
-def written(folder: Path, output: Output, audio: Audio) -> Path:
+def encode(folder: Path, output: Output, audio: Audio) -> Path:
     path = folder / f"vocals.{output.format}"
-    with StemWriter(path, encoding_of(output), tags_of(MEDIA, Stem.VOCALS, "spleeter-2stems")) as writer:
+    with StemWriter(path, encoding_for(output), stem_tags(MEDIA, Stem.VOCALS, "spleeter-2stems")) as writer:
         for start in range(0, audio.shape[1], 30_011):
             writer.write(audio[:, start : start + 30_011].astype(np.float32))
     return path
 
 
-def heard(path: Path) -> Audio:
+def resampled(path: Path) -> Audio:
     with av.open(str(path)) as file:
         rate = file.streams.audio[0].rate
     audio = read(path)
@@ -50,27 +50,27 @@ def heard(path: Path) -> Audio:
 
 @pytest.mark.parametrize("samples", [4410, 100_001, None])
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_stem_keeps_its_length_and_place(tmp_path: Path, kind: str, samples: int | None) -> None:
-    output, tolerance, least = FORMATS[kind]
+def test_a_stem_keeps_its_length_and_alignment(tmp_path: Path, kind: str, samples: int | None) -> None:
+    output, tolerance, min_snr = FORMATS[kind]
     audio = read(CLIP)[:, 50_000:][:, :samples] * 0.5
 
-    path = written(tmp_path, output, audio)
+    path = encode(tmp_path, output, audio)
 
-    result = heard(path)
+    result = resampled(path)
     assert abs(result.shape[1] - audio.shape[1]) <= tolerance
-    assert abs(stated_samples(path) - audio.shape[1]) <= tolerance
+    assert abs(declared_samples(path) - audio.shape[1]) <= tolerance
     common = slice(0, min(result.shape[1], audio.shape[1]))
     assert lag(audio, result) == 0
     error = result[:, common] - audio[:, common]
-    assert 10 * np.log10(np.sum(audio**2) / (np.sum(error**2) + 1e-30)) >= least
+    assert 10 * np.log10(np.sum(audio**2) / (np.sum(error**2) + 1e-30)) >= min_snr
     assert path.stat().st_size <= output.most_bytes_per_second * audio.shape[1] / RATE * 1.05 + (1 << 20)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_stem_says_what_it_is(tmp_path: Path, kind: str) -> None:
+def test_a_stem_has_tags(tmp_path: Path, kind: str) -> None:
     output, *_ = FORMATS[kind]
 
-    path = written(tmp_path, output, read(CLIP)[:, :RATE])
+    path = encode(tmp_path, output, read(CLIP)[:, :RATE])
 
     with av.open(str(path)) as file:
         tags = {key.lower(): value for each in (file, file.streams.audio[0]) for key, value in each.metadata.items()}
@@ -83,14 +83,14 @@ def test_a_stem_says_what_it_is(tmp_path: Path, kind: str) -> None:
 def test_a_variable_bit_rate_follows_its_quality(tmp_path: Path) -> None:
     audio = read(CLIP)
 
-    sizes = [written(tmp_path, Output(vbr_quality=quality), audio).stat().st_size for quality in (0, 4, 9)]
+    sizes = [encode(tmp_path, Output(vbr_quality=quality), audio).stat().st_size for quality in (0, 4, 9)]
 
     assert sizes[0] > 1.4 * sizes[1] > 1.8 * sizes[2]
 
 
 @pytest.mark.parametrize(("bits", "codec"), [(16, "s16"), (24, "s32")])
-def test_flac_holds_as_many_bits_as_asked_for(tmp_path: Path, bits: int, codec: str) -> None:
-    path = written(tmp_path, Output(format="flac", bit_depth=bits), read(CLIP)[:, :RATE] * 0.5)
+def test_flac_has_the_requested_bit_depth(tmp_path: Path, bits: int, codec: str) -> None:
+    path = encode(tmp_path, Output(format="flac", bit_depth=bits), read(CLIP)[:, :RATE] * 0.5)
 
     samples = read(path) * 2 ** (bits - 1)
     with av.open(str(path)) as file:
@@ -99,8 +99,8 @@ def test_flac_holds_as_many_bits_as_asked_for(tmp_path: Path, bits: int, codec: 
     assert np.any(samples / 2 != np.round(samples / 2)), "the last bit is used"
 
 
-def test_tags_hold_no_control_characters_and_are_short() -> None:
-    tags = tags_of(MediaMetadata(title="a\x00b\u2028c" + "x" * 999), Stem.DRUMS, "htdemucs")
+def test_tags_are_short_and_printable() -> None:
+    tags = stem_tags(MediaMetadata(title="a\x00b\u2028c" + "x" * 999), Stem.DRUMS, "htdemucs")
 
     assert tags["title"].startswith("a b c")
     assert max(map(len, tags.values())) <= 256
@@ -115,7 +115,7 @@ def separated(desk: DeskDouble, upload: Source, folder: Path, output: Output) ->
     return Manifest.model_validate_json(desk.files["manifest.json"])
 
 
-def test_published_flacs_sum_to_the_source_to_the_last_bits(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_published_flacs_sum_to_the_source(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     manifest = separated(desk, upload, tmp_path, Output(format="flac", bit_depth=24))
 
     total = np.zeros((2, manifest.stems[Stem.VOCALS].samples))
@@ -132,7 +132,7 @@ def test_published_flacs_sum_to_the_source_to_the_last_bits(desk: DeskDouble, up
 
 
 @pytest.mark.parametrize("output", [Output(format="m4a"), Output(format="opus"), Output(format="wav", bit_depth=32)])
-def test_the_stage_publishes_any_format(desk: DeskDouble, upload: Source, tmp_path: Path, output: Output) -> None:
+def test_the_stage_publishes_every_format(desk: DeskDouble, upload: Source, tmp_path: Path, output: Output) -> None:
     manifest = separated(desk, upload, tmp_path, output)
 
     assert manifest.output == output

@@ -1,4 +1,4 @@
-"""Which LAME encodes: read from what the dynamic linker says of each function that FFmpeg calls."""
+"""The LAME library that FFmpeg calls, read from the dynamic linker's debug output."""
 
 import os
 import re
@@ -8,48 +8,48 @@ from pathlib import Path
 
 import pytest
 
-from stemyard_separator.audio.lame import CALLED
+from stemyard_separator.audio.lame import SYMBOLS
 
 _ENCODE = """
 import sys
 from pathlib import Path
-from stemyard_separator.audio.lame import lame_version, prefer_optimised_lame
+from stemyard_separator.audio.lame import lame_version, preload_optimised_lame
 
 if sys.argv[1] == "optimised":
-    prefer_optimised_lame()
+    preload_optimised_lame()
 import numpy as np
 from stemyard_contract.output import Output
-from stemyard_separator.audio.formats import encoding_of
-from stemyard_separator.audio.media import StemWriter, stated_samples
+from stemyard_separator.audio.formats import encoding_for
+from stemyard_separator.audio.media import StemWriter, declared_samples
 
 path = Path(sys.argv[2], "silence.mp3")
-with StemWriter(path, encoding_of(Output(format="mp3"))) as writer:
+with StemWriter(path, encoding_for(Output(format="mp3"))) as writer:
     writer.write(np.zeros((2, 44_100), np.float32))
-print(stated_samples(path), *lame_version())
+print(declared_samples(path), *lame_version())
 """
 _BINDING = re.compile(r"binding file \S*/libavcodec\S* \[\d+\] to (\S+) \[\d+\]: normal symbol `(lame_\w+)'")
 
 
 def encoded(folder: Path, which: str) -> tuple[list[str], dict[str, str]]:
-    """Return what an encoding process printed, and the file that each of FFmpeg's calls to LAME leads to."""
+    """Return the output of an encoding process, and the library that each LAME function is bound to."""
     environment = {**os.environ, "LD_DEBUG": "bindings", "LD_BIND_NOW": "1", "LD_DEBUG_OUTPUT": str(folder / "linker")}
     command = [sys.executable, "-c", _ENCODE, which, str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
-    told = "".join(path.read_text(errors="replace") for path in folder.glob("linker.*"))
-    return done.stdout.split(), {name: Path(file).name for file, name in _BINDING.findall(told)}
+    linker_output = "".join(path.read_text(errors="replace") for path in folder.glob("linker.*"))
+    return done.stdout.split(), {name: Path(file).name for file, name in _BINDING.findall(linker_output)}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks the linker of glibc")
-def test_ffmpeg_encodes_with_the_optimised_lame_and_with_nothing_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the linker of glibc")
+def test_ffmpeg_uses_only_the_optimised_lame(tmp_path: Path) -> None:
     printed, bindings = encoded(tmp_path, "optimised")
 
     assert printed == ["44100", "lameenc"]
-    assert set(bindings) == set(CALLED)
+    assert set(bindings) == set(SYMBOLS)
     assert {name.partition(".")[0] for name in bindings.values()} == {"lameenc"}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks the linker of glibc")
-def test_without_it_ffmpeg_encodes_with_its_own_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the linker of glibc")
+def test_without_it_ffmpeg_uses_its_own_lame(tmp_path: Path) -> None:
     printed, bindings = encoded(tmp_path, "own")
 
     assert printed == ["44100"]

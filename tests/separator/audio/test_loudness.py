@@ -1,16 +1,14 @@
-"""Loudness, true peak and outline against closed forms, against FFmpeg's own meter, and against plain loops."""
+"""Loudness and true peak against closed forms and FFmpeg's ebur128 filter."""
 
-import json
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
-from av.error import BlockingIOError as NothingYet
-from av.error import EOFError as NothingMore
+from av.error import BlockingIOError as BlockedError
+from av.error import EOFError as EndError
 
 from stemyard_separator.audio.loudness import LevelMeter, Levels
-from stemyard_separator.audio.peaks import Waveform
 from tests.support.audio import CLIP, RATE, Audio, golden_stems, read
 
 
@@ -27,7 +25,7 @@ def sine(frequency: float, decibels: float, seconds: float = 20, phase: float = 
 
 
 @pytest.mark.parametrize("decibels", [-23.0, -33.0])
-def test_a_sine_of_1_khz_in_both_channels_is_as_loud_as_its_level(decibels: float) -> None:
+def test_the_loudness_of_a_1_khz_sine_equals_its_level(decibels: float) -> None:
     levels = measured(sine(1000, decibels))
 
     assert levels.integrated_loudness == pytest.approx(decibels, abs=0.1)  # EBU Tech 3341, cases 1 and 2
@@ -42,7 +40,7 @@ def test_quiet_parts_are_gated() -> None:
     assert levels.integrated_loudness == pytest.approx(-23, abs=0.1)  # EBU Tech 3341, case 3
 
 
-def test_the_peak_between_samples_is_found() -> None:
+def test_the_peak_between_samples_is_measured() -> None:
     audio = sine(RATE / 4, -6, 2, np.pi / 4)
     fade = np.minimum(1, np.minimum(np.arange(audio.shape[1]), np.arange(audio.shape[1])[::-1]) / 2000)
 
@@ -52,7 +50,7 @@ def test_the_peak_between_samples_is_found() -> None:
     assert -6.4 <= (levels.true_peak or 0) <= -5.8  # EBU Tech 3341, case 15 ff.: +0.2 and -0.4
 
 
-def meter_of_ffmpeg(audio: Audio) -> tuple[float, float]:
+def ffmpeg_levels(audio: Audio) -> tuple[float, float]:
     graph = av.filter.Graph()
     base = Fraction(1, RATE)
     source = graph.add_abuffer(sample_rate=RATE, format="fltp", layout="stereo", time_base=base)
@@ -60,7 +58,7 @@ def meter_of_ffmpeg(audio: Audio) -> tuple[float, float]:
     source.link_to(meter)
     meter.link_to(sink)
     graph.configure()
-    told: dict[str, str] = {}
+    metadata: dict[str, str] = {}
     for start in range(0, audio.shape[1], 4410):
         part = np.ascontiguousarray(audio[:, start : start + 4410], np.float32)
         frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="stereo")
@@ -68,10 +66,10 @@ def meter_of_ffmpeg(audio: Audio) -> tuple[float, float]:
         graph.push(frame)
         try:
             while True:
-                told.update(graph.pull().metadata)
-        except (NothingYet, NothingMore):
+                metadata.update(graph.pull().metadata)
+        except (BlockedError, EndError):
             continue
-    return float(told["lavfi.r128.I"]), 20 * float(np.log10(float(told["lavfi.r128.true_peak"])))
+    return float(metadata["lavfi.r128.I"]), 20 * float(np.log10(float(metadata["lavfi.r128.true_peak"])))
 
 
 @pytest.mark.parametrize("kind", ["clip", "vocals", "a crescendo"])
@@ -81,7 +79,7 @@ def test_it_agrees_with_ffmpeg(kind: str) -> None:
 
     levels = measured(audio)
 
-    loudness, peak = meter_of_ffmpeg(audio)
+    loudness, peak = ffmpeg_levels(audio)
     assert levels.integrated_loudness == pytest.approx(loudness, abs=0.05)
     assert levels.true_peak == pytest.approx(peak, abs=0.15)
 
@@ -97,25 +95,5 @@ def test_levels_do_not_depend_on_the_blocks(block: int) -> None:
 
 
 @pytest.mark.parametrize("audio", [np.zeros((2, RATE)), sine(1000, -80, 5), sine(1000, -10, 0.3), np.zeros((2, 0))])
-def test_what_is_below_the_gate_has_no_loudness(audio: Audio) -> None:
+def test_audio_below_the_gate_has_no_loudness(audio: Audio) -> None:
     assert measured(audio).integrated_loudness is None
-
-
-@pytest.mark.parametrize(
-    ("samples", "block"), [(1, 1), (256, 100), (90_001, 10_000), (600_000, 65_537), (600_000, 301)]
-)
-def test_the_outline_is_that_of_the_samples(samples: int, block: int) -> None:
-    audio = np.random.default_rng(3).uniform(-1, 1, (2, samples)).astype(np.float32)
-    outline = Waveform(samples)
-    for start in range(0, samples, block):
-        outline.update(audio[:, start : start + block])
-
-    told = json.loads(outline.json())
-
-    step = told["samples_per_pixel"]
-    assert step == max(256, -(-samples // 2000))
-    parts = [audio[:, start : start + step] for start in range(0, samples, step)]
-    wanted = [round(float(edge) * 127) for part in parts for edge in (part.min(), part.max())]
-    assert told["length"] == len(parts)
-    assert (told["version"], told["channels"], told["bits"], told["sample_rate"]) == (2, 1, 8, RATE)
-    assert np.abs(np.array(told["data"]) - wanted).max() <= 1

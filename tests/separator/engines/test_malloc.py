@@ -1,4 +1,4 @@
-"""Freed memory stays with the process: measured by the page faults of large blocks, in a process of its own."""
+"""Freed memory stays in the process, measured by page faults of large blocks in a subprocess."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 _FAULTS = """
 import ctypes, resource
-from stemyard_separator.engines.malloc import keep_freed_memory
+from stemyard_separator.engines.malloc import retain_freed_memory
 
 if not hasattr(ctypes.CDLL(None), "mallopt"):
     raise SystemExit(77)
@@ -15,23 +15,23 @@ if not hasattr(ctypes.CDLL(None), "mallopt"):
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(5):
-        block = bytearray(64 << 20)  # written to: every page is touched
+        block = bytearray(64 << 20)  # zeroed: every page is touched
         del block
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-keep_freed_memory()
+retain_freed_memory()
 faults()
 kept = faults()
-keep_freed_memory(False)
+retain_freed_memory(False)
 print(kept, faults())
 """
 
 
-def test_large_blocks_are_given_again_without_asking_the_kernel() -> None:
+def test_freed_large_blocks_are_reused_without_page_faults() -> None:
     ended = subprocess.run([sys.executable, "-c", _FAULTS], capture_output=True, text=True, check=False, timeout=60)
 
     if ended.returncode == 77:
-        pytest.skip("the C library here has no mallopt")
+        pytest.skip("the C library has no mallopt")
     assert ended.returncode == 0, ended.stderr
-    kept, given_back = map(int, ended.stdout.split())
-    assert kept < given_back / 10
+    kept, released = map(int, ended.stdout.split())
+    assert kept < released / 10

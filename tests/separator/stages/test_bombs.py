@@ -1,4 +1,4 @@
-"""Files and links made to exhaust whoever takes them: each ends with its code, soon, and in bounded memory."""
+"""Files and links that try to exhaust memory, disk or time: each fails with its code, soon and in bounded memory."""
 
 import io
 import itertools
@@ -19,15 +19,15 @@ from tests.support.audio import CLIP, RATE, tone, write_encoded, write_float_wav
 from tests.support.desk_double import DeskDouble
 from tests.support.http_server import Exchange, HttpServer
 
-MOST_MEBIBYTES = 320.0
-"""Resident memory of any fetch here; an ordinary one takes about 95."""
+MAX_MEBIBYTES = 320.0
+"""Maximum resident memory of a fetch; about 95 is normal."""
 pytestmark = pytest.mark.timeout(240)
 
 
 def fetched(desk: DeskDouble, upload: Source, content: bytes, folder: Path, **limits: float) -> separator.Ended:
     desk.files["input"] = content
     ended = separator.run(separator.assignment(desk, upload, **limits), folder, True)  # type: ignore[arg-type]
-    assert ended.peak_mebibytes < MOST_MEBIBYTES
+    assert ended.peak_mebibytes < MAX_MEBIBYTES
     return ended
 
 
@@ -45,7 +45,7 @@ def mp3_of_hours(hours: float) -> bytes:
     return frame * int(hours * 3600 / 0.072)
 
 
-def wav_that_claims(size: int, given: bytes = b"") -> bytes:
+def wav_that_claims(size: int, content: bytes = b"") -> bytes:
     form = struct.pack("<HHIIHH", 1, 1, 4000, 4000, 1, 8)
     return (
         b"RIFF"
@@ -54,12 +54,12 @@ def wav_that_claims(size: int, given: bytes = b"") -> bytes:
         + struct.pack("<I", 16)
         + form
         + b"data"
-        + (struct.pack("<I", size) + given)
+        + (struct.pack("<I", size) + content)
     )
 
 
 def silent_flac(seconds: int, rate: int, channels: int) -> bytes:
-    """Return silence, which takes next to nothing."""
+    """Return silence, which compresses to almost nothing."""
     content = io.BytesIO()
     with av.open(content, "w", format="flac") as file:
         stream = file.add_stream("flac", rate=rate)
@@ -74,14 +74,14 @@ def silent_flac(seconds: int, rate: int, channels: int) -> bytes:
 
 
 def flac_that_claims(seconds: int) -> bytes:
-    """Return two seconds whose head says that they are more."""
+    """Return two seconds whose header declares more."""
     content = flac()
-    told = int.from_bytes(content[18:26]) >> 36 << 36 | seconds * RATE
-    return corrupted(content, 18, told.to_bytes(8))
+    declared = int.from_bytes(content[18:26]) >> 36 << 36 | seconds * RATE
+    return corrupted(content, 18, declared.to_bytes(8))
 
 
 def matroska_of_one_frame(samples: int) -> bytes:
-    """Return eight-bit audio whose container holds all of it in one packet, so that it is decoded at once."""
+    """Return 8-bit audio in a single packet, so that it is decoded at once."""
     content = io.BytesIO()
     with av.open(content, "w", format="matroska") as file:
         stream = file.add_stream("pcm_u8", rate=RATE)
@@ -94,7 +94,7 @@ def matroska_of_one_frame(samples: int) -> bytes:
 
 
 def with_picture(side: int) -> bytes:
-    """Return the clip behind a picture that unpacks to three bytes for each of side x side points."""
+    """Return the clip with a cover picture of side x side pixels, 3 bytes each when decompressed."""
     packer, rows = zlib.compressobj(1), []
     for _ in range(side):
         rows.append(packer.compress(bytes(1 + 3 * side)))
@@ -113,16 +113,20 @@ def with_frame(name: bytes, content: bytes) -> bytes:
     return b"ID3\x03\x00\x00" + size + frame + CLIP.read_bytes()
 
 
-def test_ten_hours_that_say_so_are_refused_at_once(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_a_declared_length_over_the_limit_is_refused_before_decoding(
+    desk: DeskDouble, upload: Source, tmp_path: Path
+) -> None:
     content = flac_that_claims(10 * 3600)
 
     message = assert_failed(fetched(desk, upload, content, tmp_path), FailureCode.SOURCE_TOO_LONG, desk)
 
     assert "It lasts 36000 s; at most 3600 s are accepted." in message
-    assert not [each for each in desk.progress if each.step == "decode"], "nothing of it is decoded"
+    assert not [each for each in desk.progress if each.step == "decode"], "nothing is decoded"
 
 
-def test_ten_hours_that_do_not_say_so_are_counted(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_an_undeclared_length_over_the_limit_is_refused_while_decoding(
+    desk: DeskDouble, upload: Source, tmp_path: Path
+) -> None:
     content = mp3_of_hours(10)
     assert len(content) < 50 << 20, "a file of ordinary size"
 
@@ -131,8 +135,8 @@ def test_ten_hours_that_do_not_say_so_are_counted(desk: DeskDouble, upload: Sour
     assert_failed(ended, FailureCode.SOURCE_TOO_LONG, desk)
 
 
-def test_a_guess_at_the_length_refuses_nobody(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
-    # FFmpeg takes the first frame's 8 kbit/s for the rate of the whole and guesses that the clip lasts minutes
+def test_an_estimated_length_is_no_reason_to_refuse(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+    # FFmpeg extrapolates the first frame's 8 kbit/s and estimates that the clip lasts minutes
     content = mp3_of_hours(0.001) + CLIP.read_bytes()
 
     ended = fetched(desk, upload, content, tmp_path, max_seconds=60)
@@ -148,20 +152,22 @@ BOMBS: dict[str, tuple[Callable[[], bytes], FailureCode]] = {
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_bombs_end_before_they_are_unpacked(desk: DeskDouble, upload: Source, tmp_path: Path, kind: str) -> None:
+def test_bombs_are_refused_before_they_are_unpacked(
+    desk: DeskDouble, upload: Source, tmp_path: Path, kind: str
+) -> None:
     make, code = BOMBS[kind]
 
     assert_failed(fetched(desk, upload, make(), tmp_path, max_seconds=30), code, desk)
 
 
-def test_a_single_frame_of_minutes_is_taken_apart(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_a_single_frame_of_minutes_is_split(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     ended = fetched(desk, upload, matroska_of_one_frame(20 << 20), tmp_path)
 
     assert ended.exit_code == 0, ended.output
     assert separator.fetched_mark(desk).samples == 20 << 20
 
 
-def test_a_picture_that_unpacks_to_a_gigabyte_is_left_packed(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_a_large_picture_is_not_decompressed(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     content = with_picture(19_000)
     assert len(content) < 10 << 20
 
@@ -170,7 +176,7 @@ def test_a_picture_that_unpacks_to_a_gigabyte_is_left_packed(desk: DeskDouble, u
     assert ended.exit_code == 0, ended.output
 
 
-def test_a_title_of_megabytes_is_cut(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_a_title_of_megabytes_is_truncated(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     ended = fetched(desk, upload, with_frame(b"TIT2", b"\x00" + b"la " * (1 << 20)), tmp_path)
 
     assert ended.exit_code == 0, ended.output
@@ -189,7 +195,7 @@ def mp4(folder: Path) -> bytes:
     return write_encoded(folder / "x.m4a", tone(1), "aac").read_bytes()
 
 
-def lying_mp4(folder: Path) -> bytes:
+def mp4_with_wrong_table(folder: Path) -> bytes:
     """Return an mp4 whose table of sample sizes claims four billion entries."""
     content = mp4(folder)
     return corrupted(content, content.index(b"stsz") + 12, b"\xff\xff\xff\xf0")
@@ -201,11 +207,11 @@ HEADERS: dict[str, Callable[[Path], bytes]] = {
     "wav at 1 Hz": lambda folder: corrupted(wav_that_claims(900, bytes(900)), 24, b"\1\0\0\0"),
     "wav at 4 GHz": lambda folder: corrupted(wav_that_claims(4000, bytes(4000)), 24, b"\xff\xff\xff\xff"),
     "wav of no known codec": lambda folder: corrupted(wav_that_claims(4000, bytes(4000)), 20, b"\xfe\xca"),
-    "flac without its head": lambda folder: corrupted(flac(), 0, bytes(42)),
-    "flac cut in its head": lambda folder: flac()[:30],
-    "mp4 with a lying table": lying_mp4,
+    "flac without a header": lambda folder: corrupted(flac(), 0, bytes(42)),
+    "flac truncated in its header": lambda folder: flac()[:30],
+    "mp4 with a wrong table": mp4_with_wrong_table,
     "mp4 cut before its table": lambda folder: mp4(folder)[:2000],
-    "matroska that goes on for ever": lambda folder: b"\x1a\x45\xdf\xa3\x01\xff\xff\xff\xff\xff\xff\xff" * 1000,
+    "matroska of endless nesting": lambda folder: b"\x1a\x45\xdf\xa3\x01\xff\xff\xff\xff\xff\xff\xff" * 1000,
     "ogg of empty pages": lambda folder: (b"OggS\0\2" + bytes(20) + b"\0") * 5000,
 }
 
@@ -233,13 +239,13 @@ EMPTY: dict[str, Callable[[Path], bytes]] = {
     "a wav of no samples": lambda folder: wav_that_claims(0),
     "a float wav of no samples": lambda folder: write_float_wav(folder / "x.wav", np.zeros((2, 0))).read_bytes(),
     "a flac of no samples": lambda folder: flac()[:42],
-    "an mp3 of tags alone": lambda folder: with_frame(b"TIT2", b"\x00Song")[:30],
+    "an mp3 with only tags": lambda folder: with_frame(b"TIT2", b"\x00Song")[:30],
     "a film without sound": film_without_sound,
 }
 
 
 @pytest.mark.parametrize("kind", EMPTY)
-def test_no_audio_at_all(desk: DeskDouble, upload: Source, tmp_path: Path, kind: str) -> None:
+def test_files_without_audio(desk: DeskDouble, upload: Source, tmp_path: Path, kind: str) -> None:
     ended = fetched(desk, upload, EMPTY[kind](tmp_path), tmp_path)
 
     assert_failed(ended, FailureCode.SOURCE_UNDECODABLE, desk)
@@ -257,26 +263,26 @@ NOT_AUDIO: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("kind", NOT_AUDIO)
-def test_what_is_no_audio(desk: DeskDouble, upload: Source, tmp_path: Path, kind: str) -> None:
+def test_files_that_are_not_audio(desk: DeskDouble, upload: Source, tmp_path: Path, kind: str) -> None:
     assert_failed(fetched(desk, upload, NOT_AUDIO[kind], tmp_path), FailureCode.SOURCE_UNDECODABLE, desk)
 
 
 def linked(desk: DeskDouble, route: Callable[[Exchange], None], folder: Path, **environment: str) -> separator.Ended:
     with HttpServer(route) as server:
-        given = separator.assignment(desk, Source(url=f"{server.url}/song.mp3"))
-        ended = separator.run(given, folder, True, **environment)
-    assert ended.peak_mebibytes < MOST_MEBIBYTES
+        assignment = separator.assignment(desk, Source(url=f"{server.url}/song.mp3"))
+        ended = separator.run(assignment, folder, True, **environment)
+    assert ended.peak_mebibytes < MAX_MEBIBYTES
     return ended
 
 
-def test_an_endless_body_is_cut_at_the_limit(desk: DeskDouble, tmp_path: Path) -> None:
+def test_an_endless_body_is_stopped_at_the_limit(desk: DeskDouble, tmp_path: Path) -> None:
     def route(exchange: Exchange) -> None:
         exchange.answer_chunked(bytes(1 << 16) for _ in itertools.count())
 
     assert_failed(linked(desk, route, tmp_path), FailureCode.SOURCE_TOO_LARGE, desk)
 
 
-def test_a_body_that_drips_for_ever_is_given_up(desk: DeskDouble, tmp_path: Path) -> None:
+def test_a_slow_drip_is_stopped_at_the_deadline(desk: DeskDouble, tmp_path: Path) -> None:
     def drops() -> Iterator[bytes]:
         for _ in itertools.count():
             time.sleep(0.05)
@@ -287,7 +293,7 @@ def test_a_body_that_drips_for_ever_is_given_up(desk: DeskDouble, tmp_path: Path
     assert "longer than 2 s" in assert_failed(ended, FailureCode.SOURCE_NETWORK, desk)
 
 
-def test_a_body_that_was_packed_unasked_stays_packed(desk: DeskDouble, tmp_path: Path) -> None:
+def test_a_compressed_body_is_not_decompressed(desk: DeskDouble, tmp_path: Path) -> None:
     bomb = zlib.compress(bytes(200 << 20), 9, wbits=31)
 
     ended = linked(desk, lambda it: it.answer(200, bomb, Content_Encoding="gzip"), tmp_path)
@@ -295,14 +301,14 @@ def test_a_body_that_was_packed_unasked_stays_packed(desk: DeskDouble, tmp_path:
     assert "gzip" in assert_failed(ended, FailureCode.SOURCE_UNDECODABLE, desk)
 
 
-def test_a_radio_station_is_no_song(desk: DeskDouble, tmp_path: Path) -> None:
+def test_an_endless_audio_stream_is_refused(desk: DeskDouble, tmp_path: Path) -> None:
     def station(exchange: Exchange) -> None:
         exchange.answer_chunked(itertools.cycle([CLIP.read_bytes()[2000:60_000]]))
 
     assert_failed(linked(desk, station, tmp_path), FailureCode.SOURCE_TOO_LARGE, desk)
 
 
-def test_odd_but_honest_files_still_pass(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_unusual_sample_rates_are_accepted(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     for name, rate in (("low", 4000), ("high", 384_000)):
         content = write_wav(tmp_path / f"{name}.wav", tone(1, rate), rate).read_bytes()
         ended = fetched(desk, upload, content, tmp_path / name)

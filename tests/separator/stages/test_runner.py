@@ -1,4 +1,4 @@
-"""Both stages as the pods run them, on real audio: what is published, and what is not."""
+"""Both stages as pods run them, on real audio: published files, Outcomes and failures."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from tests.support import separator_process as separator
 from tests.support.audio import CLIP, Audio, golden_stems, lag, read, si_sdr, tone, write_float_wav, write_wav
 from tests.support.desk_double import PREFIX, SIGNATURE, TOKEN, DeskDouble, Fault
 
-LEAST_SI_SDR = 9.0
+MIN_SI_SDR = 9.0
 
 
 def fetched(desk: DeskDouble, upload: Source, content: bytes, folder: Path) -> None:
@@ -70,7 +70,7 @@ def test_an_object_is_fetched_like_an_upload(desk: DeskDouble, stored: Source, t
 @pytest.mark.parametrize(
     ("size", "code"), [(None, FailureCode.OBJECT_NOT_FOUND), (2 << 20, FailureCode.SOURCE_TOO_LARGE)]
 )
-def test_an_object_that_cannot_be_had(
+def test_missing_and_large_objects_fail(
     desk: DeskDouble, stored: Source, tmp_path: Path, size: int | None, code: FailureCode
 ) -> None:
     if size is not None:
@@ -109,7 +109,7 @@ def test_audio_far_above_full_scale_gets_a_larger_exponent(desk: DeskDouble, upl
     assert np.abs(audio * 8 - source).max() < 2.0**-19
 
 
-def test_golden_stems_come_back(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_golden_stems_are_recovered(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     vocals, instrumental = golden_stems()
     mix = write_wav(tmp_path / "mix.wav", vocals + instrumental)
     fetched(desk, upload, mix.read_bytes(), tmp_path)
@@ -122,7 +122,7 @@ def test_golden_stems_come_back(desk: DeskDouble, upload: Source, tmp_path: Path
         "instrumental": si_sdr(instrumental, decoded(desk, "instrumental.mp3", tmp_path)),
     }
     print("SI-SDR in dB:", reached)
-    assert min(reached.values()) >= LEAST_SI_SDR, reached
+    assert min(reached.values()) >= MIN_SI_SDR, reached
 
 
 @pytest.mark.parametrize("bitrate", [128, 320])
@@ -137,18 +137,18 @@ def test_stems_of_the_clip(desk: DeskDouble, upload: Source, tmp_path: Path, bit
     assert desk.order[6:] == ["manifest.json"]
     source = read(CLIP)
     vocals, instrumental = (decoded(desk, f"{stem}.mp3", tmp_path) for stem in ("vocals", "instrumental"))
-    assert vocals.shape == instrumental.shape == source.shape, "as many samples as the source, exactly"
+    assert vocals.shape == instrumental.shape == source.shape, "exactly as many samples as the source"
     assert np.abs(vocals - instrumental).max() > 0.1
     assert max(np.abs(vocals).max(), np.abs(instrumental).max()) <= 1.0
     assert lag(source, vocals + instrumental) == 0
-    wanted = source * 0.89 / np.abs(source).max()
-    error = vocals + instrumental - wanted
-    assert np.sum(error**2) < np.sum(wanted**2) * 10**-1.8, "the pair sums to g x mix, but for what the codec loses"
+    expected = source * 0.89 / np.abs(source).max()
+    error = vocals + instrumental - expected
+    assert np.sum(error**2) < np.sum(expected**2) * 10**-1.8, "the pair sums to g x mix, except for codec losses"
     seconds = source.shape[1] / 44_100
     assert len(desk.files["vocals.mp3"]) == pytest.approx(bitrate * 1000 / 8 * seconds, rel=0.02)
 
 
-def test_the_manifest_tells_all(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_the_manifest_is_complete(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     fetched(desk, upload, CLIP.read_bytes(), tmp_path)
 
     ended = separator.run(separator.assignment(desk), tmp_path / "separate")
@@ -180,7 +180,7 @@ def test_the_manifest_tells_all(desk: DeskDouble, upload: Source, tmp_path: Path
     assert {"stemyard", "av", "onnxruntime", "numpy", "lameenc"} <= set(manifest.versions)
 
 
-def test_only_the_stems_asked_for_are_made(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_only_the_requested_stems_are_encoded(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     fetched(desk, upload, CLIP.read_bytes(), tmp_path)
 
     ended = separator.run(separator.assignment(desk, stems=(Stem.INSTRUMENTAL,)), tmp_path / "separate")
@@ -207,13 +207,13 @@ def test_progress_is_reported_in_order(desk: DeskDouble, upload: Source, tmp_pat
 
     for stage in WorkStage:
         reports = [each for each in desk.progress if each.stage is stage]
-        assert reports, f"{stage} said nothing"
+        assert reports, f"{stage} reported nothing"
         assert [each.sequence for each in reports] == list(range(len(reports)))
         fractions = [each.fraction for each in reports]
         assert fractions == sorted(fractions)
 
 
-def test_nobody_minds_a_desk_that_takes_no_progress(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_failed_progress_reports_are_ignored(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     desk.files["input"] = CLIP.read_bytes()
     desk.faults = [Fault("/v1/progress", 500)]
 
@@ -221,7 +221,7 @@ def test_nobody_minds_a_desk_that_takes_no_progress(desk: DeskDouble, upload: So
     assert not desk.progress
 
 
-def test_short_faults_of_desk_and_store_are_ridden_out(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_transient_errors_of_desk_and_store_are_retried(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     desk.files["input"] = CLIP.read_bytes()
     desk.faults = [Fault("/v1/links", 503, 2), Fault("/store/input", 500, 1), Fault("/store/audio.flac", 503, 1)]
 
@@ -239,7 +239,7 @@ def test_short_faults_of_desk_and_store_are_ridden_out(desk: DeskDouble, upload:
         (Fault("/store/input", 404), FailureCode.SOURCE_GONE),
     ],
 )
-def test_lasting_faults_end_the_stage_without_a_mark(
+def test_permanent_errors_end_the_stage_without_a_mark(
     desk: DeskDouble, upload: Source, tmp_path: Path, fault: Fault, code: FailureCode
 ) -> None:
     desk.files["input"] = CLIP.read_bytes()
@@ -253,7 +253,7 @@ def test_lasting_faults_end_the_stage_without_a_mark(
     assert "source.json" not in desk.files
 
 
-def test_a_download_goes_on_where_it_broke_off(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_a_broken_download_is_resumed(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     fetched(desk, upload, CLIP.read_bytes(), tmp_path)
     desk.ranges, desk.break_offs = [], 2
 
@@ -265,7 +265,7 @@ def test_a_download_goes_on_where_it_broke_off(desk: DeskDouble, upload: Source,
     assert 0 < second < third
 
 
-def test_separating_begins_while_the_audio_still_comes(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_separation_starts_while_the_audio_is_downloading(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     long_song = np.tile(read(CLIP), 8) * 0.5
     fetched(desk, upload, write_wav(tmp_path / "long.wav", long_song).read_bytes(), tmp_path)
     desk.hold_back = ("audio.flac", lambda: any(each.step == "separate" for each in desk.progress))
@@ -278,21 +278,21 @@ def test_separating_begins_while_the_audio_still_comes(desk: DeskDouble, upload:
 
 
 @pytest.mark.parametrize("name", ["source.json", "audio.flac"])
-def test_separate_takes_only_what_was_accepted(desk: DeskDouble, upload: Source, tmp_path: Path, name: str) -> None:
+def test_separate_refuses_files_other_than_the_accepted_ones(
+    desk: DeskDouble, upload: Source, tmp_path: Path, name: str
+) -> None:
     fetched(desk, upload, CLIP.read_bytes(), tmp_path)
-    given = separator.assignment(desk)
+    assignment = separator.assignment(desk)
     desk.files[name] = desk.files[name][:-1] + b" "
 
-    ended = separator.run(given, tmp_path / "separate")
+    ended = separator.run(assignment, tmp_path / "separate")
 
     assert ended.outcome is not None
     assert ended.outcome.code is FailureCode.ARTIFACT_MISMATCH
     assert "manifest.json" not in desk.files
 
 
-def test_audio_with_a_changed_middle_is_told_from_a_bad_separation(
-    desk: DeskDouble, upload: Source, tmp_path: Path
-) -> None:
+def test_corrupted_audio_is_an_artifact_mismatch(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     fetched(desk, upload, CLIP.read_bytes(), tmp_path)
     audio = bytearray(desk.files["audio.flac"])
     audio[len(audio) // 3 : len(audio) // 2] = bytes(len(audio) // 2 - len(audio) // 3)
@@ -313,7 +313,7 @@ def model_folder_with(folder: Path, index: dict[str, Any] | None) -> str:
     return str(folder)
 
 
-def test_missing_and_wrong_weights_are_told_apart(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_missing_and_wrong_weights_have_different_codes(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     fetched(desk, upload, CLIP.read_bytes(), tmp_path)
     record = {"file": "spleeter-2stems.onnx", "sha256": "0" * 64, "bytes": 1, "licence": "MIT", "source": "x"}
     wrong = {"models": {"spleeter-2stems": {**record, "source_sha256": "0" * 64}}}
@@ -327,7 +327,7 @@ def test_missing_and_wrong_weights_are_told_apart(desk: DeskDouble, upload: Sour
         assert ended.exit_code == FAILURES[code].exit_code
 
 
-def test_a_model_nobody_knows_is_missing(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_an_unknown_model_is_missing(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     fetched(desk, upload, CLIP.read_bytes(), tmp_path)
 
     ended = separator.run(separator.assignment(desk, model="no-such-model"), tmp_path / "separate")
@@ -337,7 +337,7 @@ def test_a_model_nobody_knows_is_missing(desk: DeskDouble, upload: Source, tmp_p
     assert "no-such-model" in (ended.outcome.message or "")
 
 
-def test_an_image_that_lacks_a_library_says_so(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_a_missing_library_is_reported(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "httpx.py").write_text("raise ImportError('No module named httpcore')")
@@ -352,14 +352,14 @@ def test_an_image_that_lacks_a_library_says_so(desk: DeskDouble, upload: Source,
 
 
 @pytest.mark.parametrize("text", ["", "{}", "not json"])
-def test_without_an_assignment_it_is_misconfigured(tmp_path: Path, text: str) -> None:
+def test_a_missing_or_invalid_assignment_is_a_configuration_error(tmp_path: Path, text: str) -> None:
     ended = separator.run(None, tmp_path, STEMYARD_ASSIGNMENT=text)
 
     assert ended.exit_code == FAILURES[FailureCode.INTERNAL_CONFIG].exit_code
     assert ended.outcome is None
 
 
-def test_sigterm_ends_it_at_once_and_nothing_is_committed(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_sigterm_exits_immediately_without_a_commit(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     long_song = np.tile(read(CLIP), 30)
     fetched(desk, upload, write_wav(tmp_path / "long.wav", long_song * 0.5).read_bytes(), tmp_path)
     process = separator.start(separator.assignment(desk), tmp_path / "separate")
@@ -399,11 +399,11 @@ def test_memory_does_not_grow_with_the_song(desk: DeskDouble, upload: Source, tm
         assert ended.exit_code == 0, ended.output
         peaks.append(ended.peak_mebibytes)
     print("peak MiB:", peaks)
-    # on a busy machine blocks wait for encoders, 51 MiB were seen; six and a half minutes more of the mix alone are 132
+    # queued blocks took up to 51 MiB on a busy machine; the additional 6.5 minutes of the mix alone are 132 MiB
     assert peaks[1] < peaks[0] + 100, peaks
 
 
-def test_the_environment_tests_itself() -> None:
+def test_the_self_test_passes() -> None:
     command = [sys.executable, "-m", "stemyard_separator", "--self-test"]
 
     done = subprocess.run(command, capture_output=True, text=True, check=False)

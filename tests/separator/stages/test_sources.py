@@ -1,4 +1,4 @@
-"""What people give as a song: odd files, wrong files, files that are too much, and links that lead astray."""
+"""Sources of the fetch stage: unusual, invalid and oversized files, and unsafe links."""
 
 import itertools
 import subprocess
@@ -64,12 +64,12 @@ GOOD: dict[str, Maker] = {
 
 
 @pytest.mark.parametrize("kind", GOOD)
-def test_odd_files_become_stereo_at_44_1_khz(desk: DeskDouble, upload: Source, tmp_path: Path, kind: str) -> None:
+def test_unusual_files_become_stereo_at_44_1_khz(desk: DeskDouble, upload: Source, tmp_path: Path, kind: str) -> None:
     ended = fetch_upload(desk, upload, GOOD[kind](tmp_path), tmp_path)
 
     assert ended.exit_code == 0, ended.output
     audio = fetched_audio(desk, tmp_path)
-    assert audio.shape[1] == pytest.approx(2 * RATE, abs=2100), "a codec may add its last frame"
+    assert audio.shape[1] == pytest.approx(2 * RATE, abs=2100), "a codec may pad its last frame"
     assert np.abs(audio).max() > 0.3
 
 
@@ -81,7 +81,7 @@ def test_mono_goes_to_both_sides_at_full_level(desk: DeskDouble, upload: Source,
     assert np.abs(fetched_audio(desk, tmp_path) - source).max() < 1e-4
 
 
-def test_the_centre_of_5_1_is_heard_on_both_sides(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_the_centre_of_5_1_goes_to_both_sides(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     channels = np.zeros((6, RATE))
     channels[2] = tone(1, channels=1)
 
@@ -117,8 +117,8 @@ BAD: dict[str, tuple[Maker, FailureCode]] = {
     "a web page": (lambda folder: b"<!doctype html><title>Song</title>" * 500, FailureCode.SOURCE_UNDECODABLE),
     "a playlist of local files": (lambda folder: PLAYLIST, FailureCode.SOURCE_UNDECODABLE),
     "a concat script": (lambda folder: b"ffconcat version 1.0\nfile /etc/hostname\n", FailureCode.SOURCE_UNDECODABLE),
-    "a beheaded mp3": (lambda folder: CLIP.read_bytes()[:300], FailureCode.SOURCE_UNDECODABLE),
-    "samples that are no numbers": (
+    "a truncated mp3": (lambda folder: CLIP.read_bytes()[:300], FailureCode.SOURCE_UNDECODABLE),
+    "samples that are NaN": (
         lambda folder: write_float_wav(folder / "x.wav", np.full((2, RATE), np.nan)).read_bytes(),
         FailureCode.SOURCE_UNDECODABLE,
     ),
@@ -127,20 +127,22 @@ BAD: dict[str, tuple[Maker, FailureCode]] = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_cannot_be_separated_says_why(desk: DeskDouble, upload: Source, tmp_path: Path, kind: str) -> None:
+def test_sources_that_cannot_be_separated_fail_with_their_code(
+    desk: DeskDouble, upload: Source, tmp_path: Path, kind: str
+) -> None:
     maker, code = BAD[kind]
 
     assert_failed(fetch_upload(desk, upload, maker(tmp_path), tmp_path), code, desk)
 
 
-def test_a_damaged_file_gives_what_can_be_heard(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_a_damaged_file_is_decoded_as_far_as_possible(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     content = bytearray(CLIP.read_bytes())
     content[100_000:101_000] = bytes(1000)
 
     assert fetch_upload(desk, upload, bytes(content), tmp_path).exit_code == 0
 
 
-def test_limits(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+def test_duration_and_size_limits(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     clip = CLIP.read_bytes()
 
     ended = fetch_upload(desk, upload, clip, tmp_path / "a", max_seconds=10)
@@ -154,8 +156,8 @@ def fetch_link(
     desk: DeskDouble, route: Route, folder: Path, path: str = "/song.mp3", max_bytes: int = 50 << 20
 ) -> separator.Ended:
     with HttpServer(route) as server:
-        given = separator.assignment(desk, Source(url=server.url + path), max_bytes=max_bytes)
-        return separator.run(given, folder)
+        assignment = separator.assignment(desk, Source(url=server.url + path), max_bytes=max_bytes)
+        return separator.run(assignment, folder)
 
 
 def test_a_link_to_a_file(desk: DeskDouble, tmp_path: Path) -> None:
@@ -186,15 +188,15 @@ def endless(exchange: Exchange) -> None:
     exchange.answer_chunked(blocks())
 
 
-def round_in_circles(exchange: Exchange) -> None:
+def redirect_loop(exchange: Exchange) -> None:
     exchange.answer(301, Location=exchange.path)
 
 
 LINKS: dict[str, tuple[Route, FailureCode]] = {
     "endless, length unknown": (endless, FailureCode.SOURCE_TOO_LARGE),
-    "too large by its own word": (lambda it: it.answer(200, bytes(2 << 20)), FailureCode.SOURCE_TOO_LARGE),
-    "in circles": (round_in_circles, FailureCode.SOURCE_UNAVAILABLE),
-    "broken off": (lambda it: it.break_off(CLIP.read_bytes()), FailureCode.SOURCE_NETWORK),
+    "declared too large": (lambda it: it.answer(200, bytes(2 << 20)), FailureCode.SOURCE_TOO_LARGE),
+    "redirect loop": (redirect_loop, FailureCode.SOURCE_UNAVAILABLE),
+    "connection broken": (lambda it: it.break_off(CLIP.read_bytes()), FailureCode.SOURCE_NETWORK),
     "401": (lambda it: it.answer(401), FailureCode.SOURCE_LOGIN_REQUIRED),
     "403": (lambda it: it.answer(403), FailureCode.SOURCE_FORBIDDEN),
     "404": (lambda it: it.answer(404), FailureCode.SOURCE_UNAVAILABLE),
@@ -214,7 +216,7 @@ def test_links_that_fail(desk: DeskDouble, tmp_path: Path, kind: str) -> None:
     "target",
     ["http://127.0.0.2:{port}/", "http://10.0.0.1/", "http://169.254.169.254/latest/meta-data/", "file:///etc/passwd"],
 )
-def test_redirects_into_the_house_are_refused(desk: DeskDouble, tmp_path: Path, target: str) -> None:
+def test_redirects_to_private_addresses_are_refused(desk: DeskDouble, tmp_path: Path, target: str) -> None:
     visits: list[str] = []
 
     def route(exchange: Exchange) -> None:
@@ -225,11 +227,11 @@ def test_redirects_into_the_house_are_refused(desk: DeskDouble, tmp_path: Path, 
     assert visits == ["/song.mp3"]
 
 
-def test_a_private_address_is_never_asked(desk: DeskDouble, tmp_path: Path) -> None:
+def test_a_private_address_gets_no_request(desk: DeskDouble, tmp_path: Path) -> None:
     visits: list[str] = []
     with HttpServer(lambda exchange: visits.append(exchange.path)) as server:
-        given = separator.assignment(desk, Source(url=f"http://localhost:{server.port}/song.mp3"))
-        ended = separator.run(given, tmp_path, STEMYARD_FETCH_ALLOWED_CIDRS="")
+        assignment = separator.assignment(desk, Source(url=f"http://localhost:{server.port}/song.mp3"))
+        ended = separator.run(assignment, tmp_path, STEMYARD_FETCH_ALLOWED_CIDRS="")
 
     assert_failed(ended, FailureCode.SOURCE_ADDRESS_REFUSED, desk)
     assert not visits
@@ -246,7 +248,7 @@ def self_signed(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize(("name", "code"), [("localhost", None), ("elsewhere.invalid", FailureCode.SOURCE_NETWORK)])
-def test_a_pinned_https_link_still_needs_the_hosts_certificate(
+def test_a_pinned_https_link_requires_the_hosts_certificate(
     desk: DeskDouble, tmp_path: Path, name: str, code: FailureCode | None
 ) -> None:
     pem = self_signed(tmp_path, name)
@@ -258,8 +260,8 @@ def test_a_pinned_https_link_still_needs_the_hosts_certificate(
         exchange.answer(200, CLIP.read_bytes())
 
     with HttpServer(route, pem) as server:
-        given = separator.assignment(desk, Source(url=f"https://localhost:{server.port}/song.mp3"))
-        ended = separator.run(given, tmp_path, **trusted)
+        assignment = separator.assignment(desk, Source(url=f"https://localhost:{server.port}/song.mp3"))
+        ended = separator.run(assignment, tmp_path, **trusted)
 
     assert ended.outcome is not None
     assert ended.outcome.code is code, ended.output

@@ -1,4 +1,4 @@
-"""Which addresses a link may lead to."""
+"""Addresses that a link may lead to, and pinning."""
 
 import ipaddress
 import socket
@@ -37,7 +37,7 @@ def test_links_to_addresses_that_are_not_public_are_refused(address: str) -> Non
 
 
 @pytest.mark.parametrize("address", METADATA)
-def test_an_allowed_network_never_opens_a_metadata_service(address: str) -> None:
+def test_an_allowed_network_never_includes_a_metadata_service(address: str) -> None:
     everything = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
     host = f"[{address}]" if ":" in address else address
     with pytest.raises(SourceError) as caught:
@@ -46,13 +46,13 @@ def test_an_allowed_network_never_opens_a_metadata_service(address: str) -> None
 
 
 @pytest.mark.parametrize("link", REFUSED_LINKS)
-def test_links_that_are_refused(link: str) -> None:
+def test_unusual_forms_of_links_are_refused(link: str) -> None:
     with pytest.raises(SourceError) as caught:
         resolve(link, ())
     assert caught.value.code is FailureCode.SOURCE_ADDRESS_REFUSED
 
 
-def test_a_name_that_resolves_to_the_house_is_refused() -> None:
+def test_a_name_that_resolves_to_a_private_address_is_refused() -> None:
     own = socket.gethostname()
     address = ipaddress.ip_address(socket.gethostbyname(own))
     assert not address.is_global, "this machine is not on the public internet itself"
@@ -62,13 +62,13 @@ def test_a_name_that_resolves_to_the_house_is_refused() -> None:
     assert caught.value.code is FailureCode.SOURCE_ADDRESS_REFUSED
 
 
-def test_a_name_nobody_knows() -> None:
+def test_an_unknown_host_is_a_network_error() -> None:
     with pytest.raises(SourceError) as caught:
         resolve("http://no-such-host.invalid/song.mp3", ())
     assert caught.value.code is FailureCode.SOURCE_NETWORK
 
 
-def test_what_is_resolved_is_pinned() -> None:
+def test_the_resolved_address_is_pinned() -> None:
     target = resolve("https://8.8.8.8/a%20b?c=d#e", ())
     assert target.authority == "8.8.8.8"
     assert target.pinned(target.addresses[0]) == "https://8.8.8.8:443/a%20b?c=d"

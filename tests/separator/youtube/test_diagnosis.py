@@ -1,4 +1,4 @@
-"""What yt-dlp's errors mean."""
+"""Failure codes of yt-dlp's errors."""
 
 import errno
 
@@ -33,7 +33,7 @@ from stemyard_separator.youtube.diagnosis import diagnose
 
 
 def outer(inner: BaseException) -> DownloadError:
-    """Return what yt-dlp raises in the end for an error inside."""
+    """Return the error that yt-dlp raises for an inner error."""
     return DownloadError(f"ERROR: [youtube] abcdefghijk: {inner}", (type(inner), inner, None))
 
 
@@ -41,7 +41,7 @@ def http(status: int) -> HTTPError:
     return HTTPError(Response(None, "https://media.invalid/", {}, status))
 
 
-SENTENCES = {
+MESSAGES = {
     "Video unavailable. This video has been removed by the uploader": FailureCode.SOURCE_UNAVAILABLE,
     "This video is no longer available because the account has been terminated": FailureCode.SOURCE_UNAVAILABLE,
     "Private video. Sign in if you've been granted access to this video": FailureCode.SOURCE_UNAVAILABLE,
@@ -63,11 +63,11 @@ SENTENCES = {
 }
 
 
-@pytest.mark.parametrize("sentence", SENTENCES)
-def test_sentences(sentence: str) -> None:
-    code, detail = diagnose(outer(ExtractorError(sentence, expected=True)))
+@pytest.mark.parametrize("message", MESSAGES)
+def test_error_messages(message: str) -> None:
+    code, detail = diagnose(outer(ExtractorError(message, expected=True)))
 
-    assert code is SENTENCES[sentence]
+    assert code is MESSAGES[message]
     assert not detail.startswith(("ERROR", "["))
 
 
@@ -101,7 +101,7 @@ def test_sentences(sentence: str) -> None:
         (OSError(errno.EROFS, "Read-only file system"), FailureCode.INTERNAL_IO),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), FailureCode.INTERNAL_IO),
         (ExtractorError("something new"), FailureCode.EXTRACTOR_BROKEN),
-        (ExtractorError("said by the site", expected=True), FailureCode.SOURCE_UNAVAILABLE),
+        (ExtractorError("reported by the site", expected=True), FailureCode.SOURCE_UNAVAILABLE),
         (KeyError("playerResponse"), FailureCode.EXTRACTOR_BROKEN),
         (SourceError(FailureCode.SOURCE_TOO_LONG, "It lasts 9 h."), FailureCode.SOURCE_TOO_LONG),
     ],
@@ -112,7 +112,7 @@ def test_errors(error: Exception, code: FailureCode) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sentence", "code"),
+    ("message", "code"),
     [
         ("ERROR: No suitable extractor (Youtube) found for URL https://x.invalid/", FailureCode.EXTRACTOR_BROKEN),
         ("ERROR: Got error: Downloaded 100 bytes, expected 200 bytes", FailureCode.SOURCE_NETWORK),
@@ -120,8 +120,8 @@ def test_errors(error: Exception, code: FailureCode) -> None:
         ("ERROR: unable to download video data: HTTP Error 503: Service Unavailable", FailureCode.SOURCE_NETWORK),
     ],
 )
-def test_errors_without_a_cause_are_told_by_their_words(sentence: str, code: FailureCode) -> None:
-    assert diagnose(DownloadError(sentence))[0] is code
+def test_errors_without_a_cause_are_classified_by_their_message(message: str, code: FailureCode) -> None:
+    assert diagnose(DownloadError(message))[0] is code
 
 
 TABLE = {
@@ -146,11 +146,11 @@ TABLE = {
 
 
 @pytest.mark.parametrize("code", TABLE)
-def test_what_a_code_means_for_trying_again(code: FailureCode) -> None:
+def test_codes_have_the_expected_stage_and_retryability(code: FailureCode) -> None:
     assert (FAILURES[code].stage, FAILURES[code].retryable) == TABLE[code]
 
 
-def test_warnings_tell_a_broken_extractor_from_a_refusal() -> None:
+def test_warnings_distinguish_a_broken_extractor_from_a_refusal() -> None:
     error = outer(ExtractorError("Requested format is not available", expected=True))
 
     assert (

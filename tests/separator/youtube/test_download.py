@@ -1,4 +1,4 @@
-"""yt-dlp's silent traps, and failures from inside of it: each through the real yt-dlp with fake extractors."""
+"""Errors and silent failures of the real yt-dlp with fake extractors."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_separator.errors import SourceError
 from stemyard_separator.youtube import download
 from stemyard_separator.youtube.diagnosis import diagnose
-from stemyard_separator.youtube.exchange import Request
+from stemyard_separator.youtube.messages import DownloadRequest
 from tests.support.audio import CLIP
 from tests.support.http_server import Exchange, HttpServer
 
@@ -22,16 +22,16 @@ CLIP_BYTES = CLIP.read_bytes()
 
 
 class Extractor(InfoExtractor):  # type: ignore[misc]
-    """Gives what the test laid down, or raises it."""
+    """Returns or raises the test's result."""
 
     IE_NAME = "youtube"
     _VALID_URL = r"https?://www\.youtube\.com/watch\?v=(?P<id>[\w-]{11})"
-    given: Any = None
+    result: Any = None
 
     def _real_extract(self, url: str) -> dict[str, Any]:
-        if isinstance(self.given, BaseException):
-            raise self.given
-        return {"id": VIDEO, "title": "Song", **self.given}
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return {"id": VIDEO, "title": "Song", **self.result}
 
 
 class Search(SearchInfoExtractor):  # type: ignore[misc]
@@ -51,20 +51,20 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
                 self.add_info_extractor(extractor())
 
     monkeypatch.setattr(download, "YoutubeDL", Fake)
-    monkeypatch.setattr(download, "_pause", lambda n: 0.01)
+    monkeypatch.setattr(download, "_retry_delay", lambda n: 0.01)
 
 
-def outcome(folder: Path, given: Any, *, most_bytes: int = 50 << 20, query: str | None = None) -> FailureCode | None:
+def outcome(folder: Path, result: Any, *, max_bytes: int = 50 << 20, query: str | None = None) -> FailureCode | None:
     """Return the failure code of a fetch, None for a success."""
-    Extractor.given = given
-    request = Request(
-        query=query, video=None if query else VIDEO, folder=str(folder), most_bytes=most_bytes, longest_seconds=600
+    Extractor.result = result
+    request = DownloadRequest(
+        query=query, video=None if query else VIDEO, folder=str(folder), max_bytes=max_bytes, max_seconds=600
     )
-    warnings = download.Warnings()
+    warnings = download.WarningCollector()
     try:
         download.fetch(request, warnings, lambda step: None)
     except Exception as error:  # noqa: BLE001 - every failure has a code
-        return diagnose(error, warnings.kept)[0]
+        return diagnose(error, warnings.messages)[0]
     return None
 
 
@@ -90,7 +90,7 @@ RAISED: list[tuple[BaseException, FailureCode]] = [
 
 
 @pytest.mark.parametrize(("error", "code"), RAISED, ids=[f"{type(each).__name__}-{code}" for each, code in RAISED])
-def test_what_an_extractor_raises_has_its_code(tmp_path: Path, error: BaseException, code: FailureCode) -> None:
+def test_errors_of_an_extractor_have_their_code(tmp_path: Path, error: BaseException, code: FailureCode) -> None:
     assert outcome(tmp_path, error) is code
     assert FAILURES[code].stage in {"fetch", "control"}
 
@@ -99,16 +99,16 @@ STATES = [("is_live", True), ("is_upcoming", True), ("post_live", True), ("was_l
 
 
 @pytest.mark.parametrize(("state", "refused"), STATES)
-def test_a_refusal_is_never_silent(tmp_path: Path, state: str | None, refused: bool) -> None:
+def test_live_recordings_are_refused(tmp_path: Path, state: str | None, refused: bool) -> None:
     with HttpServer(lambda exchange: exchange.answer(200, CLIP_BYTES)) as server:
         code = outcome(tmp_path, {**formats(f"{server.url}/song.mp3"), "live_status": state})
 
     assert code is (FailureCode.SOURCE_LIVE if refused else None)
 
 
-def test_a_file_whose_length_is_over_the_limit_is_not_taken_for_a_success(tmp_path: Path) -> None:
+def test_a_declared_length_over_the_limit_is_an_error(tmp_path: Path) -> None:
     with HttpServer(lambda exchange: exchange.answer(200, CLIP_BYTES)) as server:
-        code = outcome(tmp_path, formats(f"{server.url}/song.mp3"), most_bytes=100_000)
+        code = outcome(tmp_path, formats(f"{server.url}/song.mp3"), max_bytes=100_000)
 
     assert code is FailureCode.SOURCE_TOO_LARGE
 
@@ -118,34 +118,34 @@ def test_a_body_without_a_length_is_counted(tmp_path: Path) -> None:
         exchange.answer_chunked(bytes(1 << 16) for _ in range(1 << 20))
 
     with HttpServer(endless) as server:
-        code = outcome(tmp_path, formats(f"{server.url}/song.mp3"), most_bytes=1 << 20)
+        code = outcome(tmp_path, formats(f"{server.url}/song.mp3"), max_bytes=1 << 20)
 
     assert code is FailureCode.SOURCE_TOO_LARGE
 
 
-def test_an_empty_body_is_no_recording(tmp_path: Path) -> None:
+def test_an_empty_body_is_an_error(tmp_path: Path) -> None:
     with HttpServer(lambda exchange: exchange.answer(200, b"")) as server:
         assert outcome(tmp_path, formats(f"{server.url}/song.mp3")) is FailureCode.SOURCE_NETWORK
 
 
-def test_a_search_without_entries_raises_nothing_and_still_fails(tmp_path: Path) -> None:
-    assert outcome(tmp_path, {}, query="nobody sings this") is FailureCode.SOURCE_NOT_FOUND
+def test_a_search_without_entries_is_an_error(tmp_path: Path) -> None:
+    assert outcome(tmp_path, {}, query="no such song") is FailureCode.SOURCE_NOT_FOUND
 
 
-def test_a_port_where_nobody_listens(tmp_path: Path) -> None:
+def test_a_closed_port_is_a_network_error(tmp_path: Path) -> None:
     assert outcome(tmp_path, formats("http://127.0.0.1:9/song.mp3")) is FailureCode.SOURCE_NETWORK
 
 
-def test_a_recording_without_formats(tmp_path: Path) -> None:
+def test_a_recording_without_formats_is_an_extractor_error(tmp_path: Path) -> None:
     assert outcome(tmp_path, {"formats": [], "duration": 11}) is FailureCode.EXTRACTOR_BROKEN
 
 
-def test_our_own_refusals_pass_through_yt_dlp_with_their_words(tmp_path: Path) -> None:
-    Extractor.given = {**formats("http://127.0.0.1:9/"), "duration": 9999}
-    request = Request(video=VIDEO, folder=str(tmp_path), most_bytes=1, longest_seconds=600)
+def test_our_own_refusals_pass_through_yt_dlp_unchanged(tmp_path: Path) -> None:
+    Extractor.result = {**formats("http://127.0.0.1:9/"), "duration": 9999}
+    request = DownloadRequest(video=VIDEO, folder=str(tmp_path), max_bytes=1, max_seconds=600)
 
     with pytest.raises((SourceError, DownloadError)) as caught:
-        download.fetch(request, download.Warnings(), lambda step: None)
+        download.fetch(request, download.WarningCollector(), lambda step: None)
 
     code, detail = diagnose(caught.value)
     assert code is FailureCode.SOURCE_TOO_LONG

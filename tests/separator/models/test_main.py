@@ -1,4 +1,4 @@
-"""The catalogue and `stemyard-models`: what is listed, downloaded, continued, refused and verified."""
+"""`stemyard-models`: list, download, resume, verify; and the catalogue."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ DIGEST = hashlib.sha256(WEIGHTS).hexdigest()
 
 @dataclass
 class Host:
-    """A host of models that redirects to its store, states digests, and breaks off when told to."""
+    """A model host that redirects to its store, declares digests and breaks off the first `break_offs` downloads."""
 
     content: bytes = WEIGHTS
     digest: str | None = DIGEST
@@ -40,15 +40,15 @@ class Host:
             if self.digest is None:
                 return exchange.answer(302, Location=f"/store{exchange.path}")
             return exchange.answer(302, Location=f"/store{exchange.path}", X_Linked_Etag=f'"{self.digest}"')
-        asked = exchange.headers.get("Range")
-        self.ranges.append(asked)
+        range_header = exchange.headers.get("Range")
+        self.ranges.append(range_header)
         if self.break_offs:
             self.break_offs -= 1
             return exchange.break_off(self.content)
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        start = int(range_header.removeprefix("bytes=").rstrip("-")) if range_header else 0
         if start >= len(self.content):
             return exchange.answer(416)
-        return exchange.answer(206 if asked else 200, self.content[start:])
+        return exchange.answer(206 if range_header else 200, self.content[start:])
 
 
 def command(*arguments: str, host: str = "http://127.0.0.1:9") -> subprocess.CompletedProcess[str]:
@@ -96,7 +96,7 @@ def test_weights_are_downloaded_and_verified(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["htdemucs.safetensors", "models.json"]
 
 
-def test_a_broken_download_is_continued(tmp_path: Path) -> None:
+def test_a_broken_download_is_resumed(tmp_path: Path) -> None:
     host = Host(break_offs=1)
 
     done = prefetch(host, tmp_path)
@@ -109,18 +109,18 @@ def test_a_broken_download_is_continued(tmp_path: Path) -> None:
     assert verified_model(tmp_path, "htdemucs").digest == f"sha256:{DIGEST}"
 
 
-def test_what_another_process_left_is_continued(tmp_path: Path) -> None:
-    for left in (WEIGHTS[:1000], WEIGHTS):
-        folder = tmp_path / str(len(left))
+def test_a_partial_file_of_another_process_is_resumed(tmp_path: Path) -> None:
+    for partial in (WEIGHTS[:1000], WEIGHTS):
+        folder = tmp_path / str(len(partial))
         folder.mkdir()
-        (folder / ".htdemucs.safetensors.part").write_bytes(left)
+        (folder / ".htdemucs.safetensors.part").write_bytes(partial)
         host = Host()
 
         assert prefetch(host, folder).returncode == 0
-        assert host.ranges == [f"bytes={len(left)}-"]
+        assert host.ranges == [f"bytes={len(partial)}-"]
 
 
-def test_nothing_is_downloaded_twice_and_offline_is_enough(tmp_path: Path) -> None:
+def test_installed_weights_are_not_downloaded_again(tmp_path: Path) -> None:
     prefetch(Host(), tmp_path)
 
     assert command("prefetch", "htdemucs", str(tmp_path)).returncode == 0
@@ -137,31 +137,31 @@ def assert_refused(done: subprocess.CompletedProcess[str], code: FailureCode, fo
     [Host(digest="0" * 64), Host(content=b"\x80\x04pickle" * 999, digest=None), Host(digest=None)],
     ids=["another digest", "a pickle", "no digest at all"],
 )
-def test_what_is_not_proven_is_not_kept(tmp_path: Path, host: Host) -> None:
+def test_unverified_files_are_not_kept(tmp_path: Path, host: Host) -> None:
     assert_refused(prefetch(host, tmp_path), FailureCode.MODEL_CORRUPT, tmp_path)
 
 
-def test_a_pickle_is_refused_even_with_its_own_digest(tmp_path: Path) -> None:
+def test_a_pickle_with_the_right_digest_is_refused(tmp_path: Path) -> None:
     content = b"PK\x03\x04" + bytes(5000)
     host = Host(content=content, digest=hashlib.sha256(content).hexdigest())
 
     assert_refused(prefetch(host, tmp_path), FailureCode.MODEL_CORRUPT, tmp_path)
 
 
-def test_a_digest_can_be_insisted_on(tmp_path: Path) -> None:
+def test_a_digest_can_be_required(tmp_path: Path) -> None:
     assert prefetch(Host(digest=None), tmp_path / "a", "--sha256", DIGEST).returncode == 0
     done = prefetch(Host(), tmp_path / "b", "--sha256", "1" * 64)
     assert_refused(done, FailureCode.MODEL_CORRUPT, tmp_path / "b")
 
 
-def test_a_closed_network_is_named(tmp_path: Path) -> None:
+def test_an_unreachable_host_is_explained(tmp_path: Path) -> None:
     done = command("prefetch", "htdemucs", str(tmp_path))
 
     assert_refused(done, FailureCode.MODEL_MISSING, tmp_path)
     assert "STEMYARD_MODEL_HOST" in done.stderr
 
 
-def test_only_the_specialist_of_the_vocals_is_fetched(tmp_path: Path) -> None:
+def test_only_the_fine_tuned_file_of_the_vocals_is_fetched(tmp_path: Path) -> None:
     host = Host()
 
     done = prefetch(host, tmp_path, "--stems", "vocals", "instrumental", model="htdemucs_ft")
@@ -174,7 +174,7 @@ def test_only_the_specialist_of_the_vocals_is_fetched(tmp_path: Path) -> None:
     assert len(CATALOGUE["htdemucs_ft"].needed(frozenset())) == 4
 
 
-def test_a_changed_file_is_found(tmp_path: Path) -> None:
+def test_a_changed_file_is_detected(tmp_path: Path) -> None:
     prefetch(Host(), tmp_path)
     (tmp_path / "htdemucs.safetensors").write_bytes(WEIGHTS[:-1] + b"x")
 
@@ -183,7 +183,7 @@ def test_a_changed_file_is_found(tmp_path: Path) -> None:
     assert done.returncode == FAILURES[FailureCode.MODEL_CORRUPT].exit_code
 
 
-def test_spleeter_comes_from_its_wheel(tmp_path: Path) -> None:
+def test_spleeter_is_converted_from_its_wheel(tmp_path: Path) -> None:
     without = command("prefetch", "spleeter-2stems", str(tmp_path))
     assert without.returncode == FAILURES[FailureCode.MODEL_MISSING].exit_code
     assert "--wheel" in without.stderr
@@ -196,14 +196,14 @@ def test_spleeter_comes_from_its_wheel(tmp_path: Path) -> None:
     assert "Permission is hereby granted" in (tmp_path / "spleeter-2stems.LICENSE").read_text()
 
 
-def test_a_model_nobody_knows() -> None:
+def test_an_unknown_model_is_refused() -> None:
     done = command("prefetch", "no-such-model")
 
     assert done.returncode == FAILURES[FailureCode.MODEL_MISSING].exit_code
     assert "htdemucs_6s" in done.stderr
 
 
-def test_what_an_image_was_built_with_is_taken_from_it(tmp_path: Path) -> None:
+def test_weights_are_copied_from_the_image(tmp_path: Path) -> None:
     built = model_folder()
     done = command("prefetch", "spleeter-2stems", str(tmp_path / "cache"), "--from", str(built))
     assert done.returncode == 0, done.stderr
@@ -213,7 +213,7 @@ def test_what_an_image_was_built_with_is_taken_from_it(tmp_path: Path) -> None:
     assert command("prefetch", "spleeter-2stems", str(tmp_path / "cache"), "--from", str(built)).returncode == 0
 
 
-def test_what_an_image_lacks_is_downloaded(tmp_path: Path) -> None:
+def test_weights_missing_in_the_image_are_downloaded(tmp_path: Path) -> None:
     done = prefetch(Host(), tmp_path / "cache", "--from", str(tmp_path / "none"))
     assert done.returncode == 0, done.stderr
     assert verified_model(tmp_path / "cache", "htdemucs").digest == f"sha256:{DIGEST}"

@@ -1,4 +1,4 @@
-"""Search and download through the real yt-dlp, with extractors that ask a server of ours in YouTube's place."""
+"""Search and download with the real yt-dlp, whose extractors use a local server instead of YouTube."""
 
 from base64 import b64encode
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ def youtube() -> Iterator[FakeYoutube]:
         yield running
 
 
-def fetch(desk: DeskDouble, youtube: FakeYoutube, source: Source, folder: Path, **given: int) -> separator.Ended:
-    return separator.run(separator.assignment(desk, source, **given), folder, **youtube.environment)  # type: ignore[arg-type]
+def fetch(desk: DeskDouble, youtube: FakeYoutube, source: Source, folder: Path, **options: int) -> separator.Ended:
+    return separator.run(separator.assignment(desk, source, **options), folder, **youtube.environment)  # type: ignore[arg-type]
 
 
 def assert_failed(ended: separator.Ended, code: FailureCode, desk: DeskDouble) -> None:
@@ -38,7 +38,7 @@ def assert_failed(ended: separator.Ended, code: FailureCode, desk: DeskDouble) -
     assert not desk.order
 
 
-def test_a_search_picks_the_song_and_shows_its_candidates(
+def test_a_search_chooses_the_song_and_records_the_candidates(
     desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path
 ) -> None:
     karaoke = Recording({"title": "Slow Motion Dream (Karaoke) Bryant", "duration": 200}, CLIP_BYTES)
@@ -72,7 +72,7 @@ def test_a_search_picks_the_song_and_shows_its_candidates(
     assert steps[0] == "search"
 
 
-def test_a_link_is_taken_by_its_id_alone(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+def test_a_youtube_link_is_reduced_to_its_video_id(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
     youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES, chunked=True)}
 
     ended = fetch(desk, youtube, LINK, tmp_path)
@@ -82,23 +82,21 @@ def test_a_link_is_taken_by_its_id_alone(desk: DeskDouble, youtube: FakeYoutube,
     assert not separator.fetched_mark(desk).candidates
 
 
-def test_a_link_as_a_query_is_a_link(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+def test_a_link_as_query_is_treated_as_a_link(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
     youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
 
     assert fetch(desk, youtube, Source(search_query=LINK.url), tmp_path).exit_code == 0
     assert not youtube.queries
 
 
-def test_words_that_look_like_an_address_are_only_searched(
-    desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path
-) -> None:
+def test_a_query_that_looks_like_a_url_is_only_searched(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
     ended = fetch(desk, youtube, Source(search_query="http://127.0.0.1:1/song.mp3"), tmp_path)
 
     assert_failed(ended, FailureCode.SOURCE_NOT_FOUND, desk)
     assert youtube.queries == ["http://127.0.0.1:1/song.mp3"]
 
 
-def test_a_search_without_hits(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+def test_a_search_without_results(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
     assert_failed(fetch(desk, youtube, QUERY, tmp_path), FailureCode.SOURCE_NOT_FOUND, desk)
 
 
@@ -121,7 +119,7 @@ def test_a_link_without_a_video(desk: DeskDouble, youtube: FakeYoutube, tmp_path
     assert_failed(fetch(desk, youtube, Source(url=link), tmp_path), FailureCode.SOURCE_NOT_FOUND, desk)
 
 
-def test_youtube_can_be_turned_off(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+def test_youtube_can_be_disabled(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
     youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
 
     for index, source in enumerate((QUERY, LINK)):
@@ -143,7 +141,7 @@ FAILING: dict[str, tuple[Recording, FailureCode]] = {
     "404": (Recording(media=CLIP_BYTES, status=404), FailureCode.SOURCE_UNAVAILABLE),
     "429": (Recording(media=CLIP_BYTES, status=429), FailureCode.SOURCE_RATE_LIMITED),
     "503": (Recording(media=CLIP_BYTES, status=503), FailureCode.SOURCE_NETWORK),
-    "broken off": (Recording(media=CLIP_BYTES, cut=True), FailureCode.SOURCE_NETWORK),
+    "connection broken": (Recording(media=CLIP_BYTES, cut=True), FailureCode.SOURCE_NETWORK),
     "too long": (Recording({"duration": 5000}, CLIP_BYTES), FailureCode.SOURCE_TOO_LONG),
     "a page that changed": (Recording(error="no such key", expected=False), FailureCode.EXTRACTOR_BROKEN),
     "no audio in it": (Recording(media=b"<html>" * 1000), FailureCode.SOURCE_UNDECODABLE),
@@ -151,7 +149,7 @@ FAILING: dict[str, tuple[Recording, FailureCode]] = {
 
 
 @pytest.mark.parametrize("kind", FAILING)
-def test_recordings_that_cannot_be_had(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path, kind: str) -> None:
+def test_recordings_that_fail(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path, kind: str) -> None:
     recording, code = FAILING[kind]
     youtube.recordings = {VIDEO: recording}
 
@@ -159,7 +157,9 @@ def test_recordings_that_cannot_be_had(desk: DeskDouble, youtube: FakeYoutube, t
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_too_large(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path, chunked: bool) -> None:
+def test_a_recording_over_the_size_limit_is_refused(
+    desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path, chunked: bool
+) -> None:
     youtube.recordings = {VIDEO: Recording(media=CLIP_BYTES * 8, chunked=chunked)}
 
     ended = fetch(desk, youtube, LINK, tmp_path, max_bytes=300_000)
@@ -177,7 +177,7 @@ def test_a_download_that_never_ends_is_stopped(desk: DeskDouble, youtube: FakeYo
     assert_failed(ended, FailureCode.SOURCE_NETWORK, desk)
 
 
-def test_a_cookie_file_that_cannot_be_written_is_copied(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+def test_a_read_only_cookie_file_is_copied(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.mkdir()
     cookies = secret / "cookies.txt"
@@ -196,7 +196,7 @@ def test_a_cookie_file_that_cannot_be_written_is_copied(desk: DeskDouble, youtub
 
 
 @pytest.mark.parametrize("text", [None, "{}"])
-def test_cookies_that_cannot_be_used_are_the_deployers_fault(
+def test_unusable_cookies_are_a_configuration_error(
     desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path, text: str | None
 ) -> None:
     cookies = tmp_path / "cookies.txt"
@@ -210,7 +210,7 @@ def test_cookies_that_cannot_be_used_are_the_deployers_fault(
     assert_failed(ended, FailureCode.INTERNAL_CONFIG, desk)
 
 
-def test_a_proxy_is_used_and_kept_to_itself(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+def test_a_proxy_is_used_and_its_password_not_logged(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
     youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
 
     ended = separator.run(
@@ -230,7 +230,7 @@ def test_all_requests_go_through_the_proxy_with_the_cookies(
     passed: list[tuple[str, str | None, str | None]] = []
 
     def forward(exchange: Exchange) -> None:
-        # a request to a proxy names the whole address
+        # a request to a proxy contains the full URL
         passed.append((exchange.path, exchange.headers["Proxy-Authorization"], exchange.headers["Cookie"]))
         direct = build_opener(ProxyHandler({}))
         with direct.open(Request(exchange.path), timeout=10) as answer:
@@ -261,7 +261,7 @@ def test_all_requests_go_through_the_proxy_with_the_cookies(
     assert "hidden" not in ended.output
 
 
-def test_plugins_are_off_unless_asked_for(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+def test_plugins_are_disabled_by_default(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
     youtube.recordings = {VIDEO: Recording(media=CLIP_BYTES)}
     environment = youtube.environment | {"YTDLP_NO_PLUGINS": "1", "STEMYARD_YOUTUBE_DEADLINE_SECONDS": "20"}
 
@@ -271,7 +271,7 @@ def test_plugins_are_off_unless_asked_for(desk: DeskDouble, youtube: FakeYoutube
     assert not youtube.queries
 
 
-def test_a_provider_of_po_tokens_brings_its_plugin(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+def test_a_po_token_provider_enables_its_plugin(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
     youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
     environment = youtube.environment | {"YTDLP_NO_PLUGINS": "1", "STEMYARD_YOUTUBE_PO_TOKEN_URL": "http://pot:4416"}
 
@@ -281,20 +281,20 @@ def test_a_provider_of_po_tokens_brings_its_plugin(desk: DeskDouble, youtube: Fa
     assert youtube.providers == ["http://pot:4416"]
 
 
-def test_cookies_lie_in_the_private_folder(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+def test_cookies_are_copied_to_the_private_folder(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
     cookies, private = tmp_path / "cookies.txt", tmp_path / "private"
     cookies.write_text("# Netscape HTTP Cookie File\n.youtube.com\tTRUE\t/\tTRUE\t2147483647\tNAME\thidden\n")
     private.mkdir()
     youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
-    given = {"STEMYARD_YOUTUBE_COOKIES": str(cookies), "STEMYARD_PRIVATE_DIR": str(private)}
+    environment = {"STEMYARD_YOUTUBE_COOKIES": str(cookies), "STEMYARD_PRIVATE_DIR": str(private)}
 
-    ended = separator.run(separator.assignment(desk, LINK), tmp_path, **given, **youtube.environment)
+    ended = separator.run(separator.assignment(desk, LINK), tmp_path, **environment, **youtube.environment)
 
     assert ended.exit_code == 0, ended.output
     assert not (private / "cookies.txt").stat().st_mode & 0o077
 
 
-def test_delays_are_waited_for(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+def test_download_delays_are_applied(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
     youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
 
     ended = separator.run(
@@ -311,7 +311,7 @@ def test_delays_are_waited_for(desk: DeskDouble, youtube: FakeYoutube, tmp_path:
 SITE = Source(url=f"https://site.invalid/{VIDEO}")
 
 
-def test_another_site_is_read_where_its_extractor_is_allowed(
+def test_another_site_is_downloaded_if_its_extractor_is_allowed(
     desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path
 ) -> None:
     youtube.recordings = {VIDEO: Recording({"duration": 11, "title": "A song"}, CLIP_BYTES)}
@@ -324,20 +324,22 @@ def test_another_site_is_read_where_its_extractor_is_allowed(
     assert (media.media_id, media.title) == (f"stemyard:site:{VIDEO}", "A song")
 
 
-def test_a_link_to_no_such_site_is_downloaded_directly(desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path) -> None:
+def test_a_link_without_a_matching_extractor_is_downloaded_directly(
+    desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path
+) -> None:
     with HttpServer(lambda exchange: exchange.answer(200, CLIP_BYTES)) as server:
-        given = separator.assignment(desk, Source(url=f"{server.url}/song.mp3"))
-        ended = separator.run(given, tmp_path, STEMYARD_EXTRACTORS="soundcloud", **youtube.environment)
+        assignment = separator.assignment(desk, Source(url=f"{server.url}/song.mp3"))
+        ended = separator.run(assignment, tmp_path, STEMYARD_EXTRACTORS="soundcloud", **youtube.environment)
 
     assert ended.exit_code == 0, ended.output
     assert separator.fetched_mark(desk).media.title is not None
 
 
-def test_without_its_extractor_a_site_is_a_link_like_any_other(
+def test_a_site_without_an_allowed_extractor_is_a_direct_link(
     desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path
 ) -> None:
     youtube.recordings = {VIDEO: Recording({"duration": 11}, CLIP_BYTES)}
 
     ended = separator.run(separator.assignment(desk, SITE), tmp_path, **youtube.environment)
 
-    assert_failed(ended, FailureCode.SOURCE_NETWORK, desk)  # nobody resolves site.invalid
+    assert_failed(ended, FailureCode.SOURCE_NETWORK, desk)  # site.invalid does not resolve
