@@ -383,7 +383,7 @@ def test_logs_are_json_lines_without_links_or_tokens(desk: DeskDouble, upload: S
     bad = separator.run(separator.assignment(desk, upload), tmp_path / "bad")
 
     for ended in (good, bad):
-        assert all({"time", "level", "event", "stage", "track_id"} <= set(line) for line in ended.lines())
+        assert all({"time", "level", "logger", "message", "stage", "track_id"} <= set(line) for line in ended.lines())
         for secret in (TOKEN, SIGNATURE, "nonce="):
             assert secret not in ended.output
             assert ended.outcome is not None
