@@ -19,9 +19,8 @@ from redis.exceptions import RedisError
 from redis.typing import KeyT, StreamIdT
 
 from stemyard_api.clients.coalescing import Coalescer
-from stemyard_api.clients.redis_scripts import ENTER, LEAVE, TAKE
+from stemyard_api.clients.redis_scripts import ENTER, LEAVE, RATE_PERIOD_SECONDS, TAKE
 from stemyard_api.errors import UnavailableError
-from stemyard_api.ratelimit.gcra import PERIOD_SECONDS, Decision
 from stemyard_contract.mirror import (
     ASKED_TTL_SECONDS,
     ATTEMPT_FIELD,
@@ -60,6 +59,10 @@ class Event:
 
 Raw = tuple[bytes | None, bytes | None, bytes | None]
 """Record, progress and asked of one track, as Redis holds them."""
+
+
+BucketState = Sequence[int]
+"""What the script TAKE returns for one bucket: allowed (0 or 1), remaining requests, reset and retry in us."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,25 +237,27 @@ class Store:
         name = self._keys.idempotency(key_id, digest)
         await self._call(lambda: self._redis.set(name, text, ex=IDEMPOTENCY_TTL_SECONDS))
 
-    async def take(self, key_id: str, limit: int, cost: int) -> Decision:
-        """Take requests from a key's bucket, by Redis's clock; calls of many requests become one."""
+    async def take(self, key_id: str, limit: int, cost: int) -> BucketState:
+        """Take requests from a key's bucket by Redis's clock; concurrent calls are sent as one."""
         return (await self._takings.ask(Taking(key_id, limit, cost)))[0]
 
-    async def take_and_read(self, key_id: str, limit: int, track: str) -> tuple[Decision, Raw]:
-        """Take one request from a key's bucket, and return what the mirror holds of a track, in the same call."""
-        decision, raw = await self._takings.ask(Taking(key_id, limit, track=track))
-        return decision, raw or (None, None, None)
+    async def take_and_read(self, key_id: str, limit: int, track: str) -> tuple[BucketState, Raw]:
+        """Take one request from a key's bucket and read a track from the mirror, in the same call."""
+        state, raw = await self._takings.ask(Taking(key_id, limit, track=track))
+        return state, raw or (None, None, None)
 
-    async def _take_many(self, takings: Sequence[Taking]) -> list[tuple[Decision, Raw | None]]:
+    async def _take_many(self, takings: Sequence[Taking]) -> list[tuple[BucketState, Raw | None]]:
         names = [self._keys.rate(taking.key_id) for taking in takings]
         names += self._names([taking.track for taking in takings if taking.track is not None])
-        numbers = [int(PERIOD_SECONDS * 1e6), *(number for taking in takings for number in (taking.limit, taking.cost))]
+        numbers = [
+            int(RATE_PERIOD_SECONDS * 1e6),
+            *(number for taking in takings for number in (taking.limit, taking.cost)),
+        ]
         answer = await self._call(lambda: self._take(names, numbers))
-        decided, found = cast(tuple[list[list[int]], list[bytes | None]], answer)
+        states, found = cast(tuple[list[BucketState], list[bytes | None]], answer)
         raws = iter(_raws(found))
         return [
-            (_decision(taking.limit, each), None if taking.track is None else next(raws))
-            for taking, each in zip(takings, decided, strict=True)
+            (state, None if taking.track is None else next(raws)) for taking, state in zip(takings, states, strict=True)
         ]
 
     def _names(self, tracks: Sequence[str]) -> list[str]:
@@ -337,11 +342,6 @@ async def _come(pubsub: PubSub) -> list[tuple[bytes, bytes]]:
 
 def _raws(found: Sequence[bytes | None]) -> list[Raw]:
     return [cast(Raw, tuple(found[start : start + 3])) for start in range(0, len(found), 3)]
-
-
-def _decision(limit: int, answer: Sequence[int]) -> Decision:
-    allowed, remaining, reset, wait = answer
-    return Decision(bool(allowed), limit, remaining, reset / 1e6, wait / 1e6)
 
 
 def _events(found: object) -> list[Event]:

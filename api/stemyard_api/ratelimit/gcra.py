@@ -10,7 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-PERIOD_SECONDS: Final = 60.0
+from stemyard_api.clients.redis_scripts import RATE_PERIOD_SECONDS
+
 _KEPT: Final = 100_000
 
 
@@ -43,10 +44,10 @@ def decide(arrival: float, now: float, limit: int, cost: int = 1) -> tuple[float
         limit: requests a minute.
         cost: requests that this one counts as.
     """
-    interval = PERIOD_SECONDS / limit
+    interval = RATE_PERIOD_SECONDS / limit
     arrival = max(arrival, now)
     later = arrival + cost * interval
-    wait = later - PERIOD_SECONDS - now
+    wait = later - RATE_PERIOD_SECONDS - now
     # a microsecond's grace, lest rounding refuses the last request of a full bucket
     if wait > 1e-6:
         left = _left(arrival - now, interval)
@@ -55,7 +56,7 @@ def decide(arrival: float, now: float, limit: int, cost: int = 1) -> tuple[float
 
 
 def _left(used: float, interval: float) -> int:
-    return max(0, math.floor((PERIOD_SECONDS - used) / interval + 1e-6))
+    return max(0, math.floor((RATE_PERIOD_SECONDS - used) / interval + 1e-6))
 
 
 class Buckets:

@@ -5,10 +5,11 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from stemyard_api.auth.api_keys import Principal
-from stemyard_api.clients.redis import Raw, Store, StoreUnavailableError
+from stemyard_api.clients.redis import BucketState, Raw, Store, StoreUnavailableError
+from stemyard_api.clients.redis_scripts import RATE_PERIOD_SECONDS
 from stemyard_api.errors import RateLimitedError
 from stemyard_api.ratelimit.cloudflare import Shares
-from stemyard_api.ratelimit.gcra import PERIOD_SECONDS, Buckets, Decision
+from stemyard_api.ratelimit.gcra import Buckets, Decision
 from stemyard_api.settings import Settings
 
 Policy = Literal["submit", "read", "anonymous"]
@@ -32,7 +33,7 @@ class Limiter:
             return None
         if self.store is not None:
             try:
-                return await self.store.take(principal.key_id, limit, cost)
+                return _decision(limit, await self.store.take(principal.key_id, limit, cost))
             except StoreUnavailableError:
                 pass
         if self.shares is not None and self.shares.operational:
@@ -48,7 +49,8 @@ class Limiter:
         limit = self._submits(principal)
         if limit == _UNLIMITED:
             return None, await store.read_raw(track)
-        return await store.take_and_read(principal.key_id, limit, track)
+        state, raw = await store.take_and_read(principal.key_id, limit, track)
+        return _decision(limit, state), raw
 
     def read(self, principal: Principal) -> Decision | None:
         """Count any other request of a key."""
@@ -74,6 +76,11 @@ class Limiter:
         return Decision(found.allowed, found.limit, found.remaining, found.reset, found.retry_after, approximate=True)
 
 
+def _decision(limit: int, state: BucketState) -> Decision:
+    allowed, remaining, reset, wait = state
+    return Decision(bool(allowed), limit, remaining, reset / 1e6, wait / 1e6)
+
+
 def headers_of(policy: Policy, decision: Decision) -> list[tuple[bytes, bytes]]:
     """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
     return [
@@ -85,7 +92,7 @@ def headers_of(policy: Policy, decision: Decision) -> list[tuple[bytes, bytes]]:
 @lru_cache(maxsize=1024)
 def _policy_header(policy: Policy, limit: int, approximate: bool) -> tuple[bytes, bytes]:
     told = ';mode="approximate"' if approximate else ""
-    return b"ratelimit-policy", f'"{policy}";q={limit};w={PERIOD_SECONDS:.0f}{told}'.encode()
+    return b"ratelimit-policy", f'"{policy}";q={limit};w={RATE_PERIOD_SECONDS:.0f}{told}'.encode()
 
 
 def refusal(decision: Decision) -> RateLimitedError:

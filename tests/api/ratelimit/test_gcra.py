@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stemyard_api.ratelimit.gcra import PERIOD_SECONDS, Buckets, Decision
+from stemyard_api.ratelimit.gcra import RATE_PERIOD_SECONDS, Buckets, Decision
 from stemyard_api.ratelimit.limiter import headers_of, refusal
 
 
@@ -50,7 +50,7 @@ def test_never_more_than_the_bucket_and_its_refill(limit: int, asked: list[tuple
     for pause, cost in asked:
         clock.now += pause
         admitted += cost * buckets.take("k", limit, cost).allowed
-        assert admitted <= limit + limit * (clock.now - 1000.0) / PERIOD_SECONDS + 1e-3
+        assert admitted <= limit + limit * (clock.now - 1000.0) / RATE_PERIOD_SECONDS + 1e-3
 
 
 def test_clients_are_told_policy_rest_and_wait() -> None:
