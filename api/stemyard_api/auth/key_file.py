@@ -1,12 +1,9 @@
-"""Keys: the file of hashed API keys, and `python -m stemyard_api.keys new`, which makes an entry for it."""
+"""The file of hashed API keys (API_KEYS_FILE): reads it, reloads it when it changes, creates entries for it."""
 
-import argparse
 import asyncio
-import json
 import logging
 import random
 import secrets
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,28 +146,11 @@ async def follow(settings: Settings, keyring: Keyring) -> None:
             _log.info("the API keys were reloaded", extra={"keys": len(entries)})
 
 
-def new_entry(key_id: str, scopes: Sequence[Scope]) -> tuple[str, Entry]:
-    """Return a new key, random, and its entry."""
+def create_entry(key_id: str, scopes: Sequence[Scope]) -> tuple[str, Entry]:
+    """Return a new random key and its entry for the file.
+
+    Raises:
+        ValidationError: the id cannot be used.
+    """
     key = _PREFIX + secrets.token_urlsafe(_BYTES)
     return key, Entry(id=key_id, sha256=digest(key.encode()).hex(), scopes=list(scopes))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make a key; print it once to standard error and its entry to standard output."""
-    parser = argparse.ArgumentParser(prog="python -m stemyard_api.keys", description=__doc__)
-    new = parser.add_subparsers(dest="command", required=True).add_parser("new", help="make a key and its entry")
-    new.add_argument("--id", required=True, help="whose key it is; written into claims and logs")
-    new.add_argument("--scopes", default="submit,read", help="of submit, read, admin; by comma")
-    given = parser.parse_args(arguments)
-    try:
-        key, entry = new_entry(given.id, [Scope(name.strip()) for name in given.scopes.split(",")])
-    except ValueError as error:
-        parser.error(str(error).splitlines()[0] if not isinstance(error, ValidationError) else "--id cannot be used")
-    sys.stderr.write(f"The key, shown only now: {key}\n")
-    kept = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    sys.stdout.write(f"# one item of `keys:` in the file that API_KEYS_FILE names\n- {json.dumps(kept)}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,16 @@ from stemyard_api.errors import UnauthenticatedError
 from tests.api.settings_for_tests import KEY, settings
 
 
-def made(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stemyard_api.keys", "new", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+COMMAND = [str(Path(sys.executable).with_name("stemyard-api")), "keys", "new"]
+DEPRECATED_COMMAND = [sys.executable, "-m", "stemyard_api.keys", "new"]
+
+
+def run(*arguments: str, command: Sequence[str] = COMMAND) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
 def key_and_entry(key_id: str, scopes: str = "submit,read") -> tuple[str, str]:
-    ended = made("--id", key_id, "--scopes", scopes)
+    ended = run("--id", key_id, "--scopes", scopes)
     assert ended.returncode == 0, ended.stderr
     return ended.stderr.split()[-1], ended.stdout
 
@@ -38,9 +42,19 @@ def test_the_command_makes_a_key_that_opens_with_its_scopes(tmp_path: Path) -> N
     assert keyring_of(settings(api_keys_file=str(file))).identify(KEY.encode()).is_admin
 
 
+def test_the_deprecated_spelling_works_with_a_hint() -> None:
+    ended = run("--id", "team-a", command=DEPRECATED_COMMAND)
+    hint, key = ended.stderr.splitlines()
+    assert "use `stemyard-api keys`" in hint
+    assert key.split()[-1] not in ended.stdout
+    assert parse("keys:\n" + ended.stdout)[0].principal.key_id == "team-a"
+    assert "deprecated" not in run("--id", "team-a").stderr
+
+
+@pytest.mark.parametrize("command", [COMMAND, DEPRECATED_COMMAND])
 @pytest.mark.parametrize("arguments", [["--id", "a b"], ["--id", "a", "--scopes", "fly"], ["--scopes", "read"]])
-def test_the_command_refuses_in_a_sentence(arguments: list[str]) -> None:
-    ended = made(*arguments)
+def test_the_command_refuses_in_a_sentence(arguments: list[str], command: list[str]) -> None:
+    ended = run(*arguments, command=command)
     assert ended.returncode == 2
     assert "error:" in ended.stderr
     assert "Traceback" not in ended.stderr
