@@ -17,7 +17,6 @@ from stemyard_api.auth.key_file import KeysError, follow, keyring_of, parse
 from stemyard_api.errors import UnauthenticatedError
 from tests.api.settings_for_tests import KEY, settings
 
-
 COMMAND = [str(Path(sys.executable).with_name("stemyard-api")), "keys", "new"]
 DEPRECATED_COMMAND = [sys.executable, "-m", "stemyard_api.keys", "new"]
 
