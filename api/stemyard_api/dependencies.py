@@ -20,12 +20,13 @@ from stemyard_api.observability.probes import Prober, backend, up
 from stemyard_api.ratelimit.cloudflare import Shares
 from stemyard_api.ratelimit.limiter import Limiter
 from stemyard_api.ratelimit.quotas import Quotas
-from stemyard_api.services.cache_hits import Hits
+from stemyard_api.services.cache_hits import CacheHits
 from stemyard_api.services.event_hub import Hub
 from stemyard_api.services.idempotency import Bindings
 from stemyard_api.services.links import Links
 from stemyard_api.services.placement import Placement
 from stemyard_api.services.states import States
+from stemyard_api.services.submission import Submissions
 from stemyard_api.services.tracks import Tracks
 from stemyard_api.services.withdrawal import Withdrawals
 from stemyard_api.settings import Settings
@@ -41,12 +42,10 @@ class Services:
     store: Store | None
     objects: Objects | None
     tracks: Tracks
-    placement: Placement
+    submissions: Submissions
     withdrawals: Withdrawals
-    links: Links
     states: States
-    hits: Hits
-    bindings: Bindings
+    cache_hits: CacheHits
     limiter: Limiter
     quotas: Quotas
     hub: Hub
@@ -69,7 +68,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     placement = Placement(settings, tracks, cluster, objects)
     withdrawals = Withdrawals(settings, tracks, cluster, objects)
     links = Links(objects, settings.r2_public_domain)
-    bindings, quotas = Bindings(store), Quotas(settings, store)
+    quotas = Quotas(settings, store)
+    submissions = Submissions(tracks, placement, quotas, Bindings(store), links, metrics)
     try:
         async with (
             Prober.running(store, objects, cluster) as prober,
@@ -84,12 +84,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 store,
                 objects,
                 tracks,
-                placement,
+                submissions,
                 withdrawals,
-                links,
                 States(tracks, links, shared=settings.results_shared, default_model=settings.default_model),
-                Hits(settings, limiter, store, links, metrics),
-                bindings,
+                CacheHits(settings, limiter, store, links, metrics),
                 limiter,
                 quotas,
                 hub,

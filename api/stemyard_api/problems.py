@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
+from stemyard_api.asgi import REQUEST_ID
 from stemyard_api.errors import (
     PROBLEM_TYPE,
     ApiError,
@@ -22,8 +23,6 @@ from stemyard_api.errors import (
 )
 from stemyard_contract.failures import FAILURES, FailureCode
 
-REQUEST_ID: Final = "stemyard.request_id"
-"""Where the request id is kept in an ASGI scope."""
 _NOT_JSON: Final = "must be valid JSON in UTF-8, not too deeply nested"
 _PLACES: Final = frozenset({"body", "query", "path", "header"})
 _CODES: Final = {

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from stemyard_api.asgi import HEADERS, Layer
+from stemyard_api.asgi import HEADERS, HttpMiddleware
 from stemyard_api.settings import Settings
 
 _FOLDER: Final = "/web/"
@@ -101,7 +101,7 @@ def store_origins(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-class Page(Layer):
+class Page(HttpMiddleware):
     """Answers GET and HEAD of the page and its files; everything else passes."""
 
     def __init__(self, app: ASGIApp, site: Site) -> None:

@@ -25,7 +25,7 @@ class AccessLog:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         key = "null" if key_id is None else f'"{key_id}"'
         self._lines.append(
-            f'{{"time": "{now}", "level": "info", "logger": "stemyard_api.auth.authorization", "message": "request", '
+            f'{{"time": "{now}", "level": "info", "logger": "stemyard_api.access", "message": "request", '
             f'"method": {_quoted(method)}, "path": {_quoted(path)}, "status": {status}, '
             f'"milliseconds": {seconds * 1000:.1f}, "request_id": "{request_id}", "key_id": {key}}}\n'
         )

@@ -6,13 +6,13 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-from stemyard_api.asgi import annotations
+from stemyard_api.asgi import trace_annotations
 from stemyard_api.clients.kubernetes import AlreadyExistsError, Cluster
 from stemyard_api.clients.redis import Reading, StoreUnavailableError
 from stemyard_api.clients.s3 import Objects
 from stemyard_api.errors import UnavailableError
 from stemyard_api.services.order import Order
-from stemyard_api.services.placement_rules import Placed, decide
+from stemyard_api.services.placement_rules import Miss, Placed, decide
 from stemyard_api.services.stored_sources import Lack, lack_of
 from stemyard_api.services.tracks import Tracks
 from stemyard_api.settings import Settings
@@ -38,12 +38,11 @@ class Placement:
         """Return what the mirror says about the track of an order; nothing when it cannot be asked."""
         return await self.tracks.mirrored(order.track_id) or Reading()
 
-    async def place(self, order: Order, reading: Reading, now: float) -> Placed:
-        """Return the track that answers an order, created, run again or joined as the rules say.
+    async def write(self, miss: Miss, now: float) -> Placed:
+        """Create, join or rerun the track of an order that the mirror does not answer, and return it.
 
         Args:
-            order: what is asked for.
-            reading: what the mirror says, which is not the answer.
+            miss: the order, and what the mirror has about its track.
             now: epoch seconds.
 
         Raises:
@@ -52,8 +51,8 @@ class Placement:
             NameConflictError, BeingDeletedError: the name is not free.
             UnavailableError: the API server does not answer.
         """
-        lack = await lack_of(order.spec.source, self.settings, self.objects)
-        return await self._settle(order, reading, lack, now)
+        lack = await lack_of(miss.order.spec.source, self.settings, self.objects)
+        return await self._settle(miss.order, miss.reading, lack, now)
 
     async def _settle(self, order: Order, reading: Reading, lack: Lack | None, now: float) -> Placed:
         exists = lack is not None or reading.record is not None
@@ -69,7 +68,7 @@ class Placement:
     async def _create(self, order: Order, reading: Reading) -> Placed | None:
         """Return the new track, or None when there is one already."""
         try:
-            resource = await self.cluster.create(order.manifest(self.settings.stemyard_namespace, annotations()))
+            resource = await self.cluster.create(order.manifest(self.settings.stemyard_namespace, trace_annotations()))
         except AlreadyExistsError:
             return None
         record = record_of(resource)

@@ -1,9 +1,10 @@
-"""Admission: what a request that meets an existing track leads to. Pure rules; no client, no clock."""
+"""Rules of placement: whether a track answers an order, and how to change one that does not. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from stemyard_api.clients.redis import Reading
 from stemyard_api.errors import BeingDeletedError, ClaimsFullError, NameConflictError, TrackCompletedError
 from stemyard_api.services.order import Order
 from stemyard_contract.identity import spec_cache_key
@@ -18,8 +19,23 @@ Operation = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Hit:
+    """A mirrored track that answers an order without a write."""
+
+    record: MirrorRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """An order whose track must be created, joined or run again, and what the mirror has about the track."""
+
+    order: Order
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
 class Placed:
-    """The track that answers an order, and whether this order started the run that it tells of."""
+    """The track that answers an order, and whether this order started its current run."""
 
     record: MirrorRecord
     started: bool
@@ -72,9 +88,16 @@ def decide(resource: Mapping[str, Any], order: Order, default_model: str, now: f
     return Decision(record, [test_of("/metadata/uid", record.uid), *changes] if changes else [], again)
 
 
-def found_in(record: MirrorRecord | None, order: Order, now: float) -> Placed | None:
-    """Return the mirrored record as an order's answer, where it is one with nothing to write."""
-    return Placed(record, started=False) if record is not None and _answers(record, order, now) else None
+def place(order: Order, reading: Reading, now: float) -> Hit | Miss:
+    """Return whether the mirrored track answers an order without a write.
+
+    Args:
+        order: what is requested.
+        reading: what the mirror has about the order's track.
+        now: epoch seconds.
+    """
+    record = reading.current
+    return Hit(record) if record is not None and _answers(record, order, now) else Miss(order, reading)
 
 
 def _answers(record: MirrorRecord, order: Order, now: float) -> bool:

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from stemyard_api.auth.api_keys import Principal
+from stemyard_api.clients.redis import Reading
 from stemyard_api.errors import BeingDeletedError, ClaimsFullError, NameConflictError
 from stemyard_api.schemas.requests import SeparationRequest
 from stemyard_api.services.order import Order, order_of
-from stemyard_api.services.placement_rules import decide, found_in, is_hit
+from stemyard_api.services.placement_rules import decide, is_hit, place
 from stemyard_contract.mirror import record_of
 from tests.api import tracks
 from tests.api.settings_for_tests import settings
@@ -72,8 +73,8 @@ def test_a_new_run_is_as_urgent_as_who_asks_for_it() -> None:
 
 def test_the_mirror_does_not_answer_a_more_urgent_request() -> None:
     waiting = record_of(resource({"cacheKey": order().content_key}, {"priority": 3}))
-    assert found_in(waiting, order(priority=3), NOW) is not None
-    assert found_in(waiting, order(priority=4), NOW) is None
+    assert isinstance(place(order(priority=3), Reading(waiting), NOW), Hit)
+    assert isinstance(place(order(priority=4), Reading(waiting), NOW), Miss)
 
 
 def test_a_rerun_under_way_is_joined() -> None:
@@ -199,10 +200,10 @@ def test_the_mirror_answers_when_nothing_is_to_be_written(
 ) -> None:
     asked = order(key_id, **body)
     record = record_of(resource({**status, "cacheKey": asked.cache_key}, spec))
-    assert (found_in(record, asked, NOW) is not None) is answered
+    assert isinstance(place(asked, Reading(record), NOW), Hit) is answered
 
 
 def test_the_mirror_does_not_answer_for_another_cache_key() -> None:
     record = record_of(resource({**tracks.status_completed(), "cacheKey": "else"}))
     assert is_hit(record)
-    assert found_in(record, order(), NOW) is None
+    assert isinstance(place(order(), Reading(record), NOW), Miss)
