@@ -34,7 +34,7 @@ class _Server(uvicorn.Server):
         """Drain the event streams and begin the shutdown."""
         services = getattr(self.config.app.state, "services", None)  # type: ignore[union-attr]
         if services is not None:
-            services.hub.drain()
+            services.event_hub.drain()
         super().handle_exit(sig, frame)
 
 

@@ -53,7 +53,7 @@ def register(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     async def _http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == HTTPStatus.BAD_REQUEST:
             # FastAPI's word for a body that it could not even parse
-            return problem_response(InvalidRequestError.of("body", _NOT_JSON), request.scope)
+            return problem_response(InvalidRequestError.for_field("body", _NOT_JSON), request.scope)
         code = _CODES.get(error.status_code, FailureCode.INTERNAL)
         document = problem_document(code, error.status_code, FAILURES[code].sentence, request.scope.get(REQUEST_ID))
         headers = (

@@ -11,7 +11,7 @@ from stemyard_api.errors import UnauthenticatedError
 from stemyard_api.middleware.rate_limits import app_limiter
 from stemyard_api.middleware.request_context import app_metrics
 from stemyard_api.problems import problem_response
-from stemyard_api.ratelimit.limiter import refusal
+from stemyard_api.ratelimit.limiter import rate_limited_error
 
 PUBLIC_PATHS: Final = frozenset({"/health", "/livez", "/readyz", "/metrics", "/openapi.json"})
 """Paths that need no key."""
@@ -35,7 +35,9 @@ class Authentication(HttpMiddleware):
                 refused = decision is not None and not decision.allowed
                 if refused:
                     app_metrics(scope).refused("anonymous")
-                app = problem_response(refusal(decision) if decision is not None and refused else error, scope)
+                app = problem_response(
+                    rate_limited_error(decision) if decision is not None and refused else error, scope
+                )
         await app(scope, receive, send)
 
 

@@ -24,7 +24,7 @@ from stemyard_api.auth.api_keys import Scope as KeyScope
 from stemyard_api.middleware.rate_limits import app_limiter
 from stemyard_api.middleware.request_context import record_request, request_id
 from stemyard_api.middleware.security_headers import security_headers
-from stemyard_api.ratelimit.limiter import Policy, headers_of
+from stemyard_api.ratelimit.limiter import Policy, rate_limit_headers
 from stemyard_api.services.cache_hits import BODY_LIMIT, CachedResponse
 
 _JOB: Final = "/job/"
@@ -152,7 +152,7 @@ def _headers(scope: Scope, response: _Response) -> _Headers:
         *response.headers,
         (b"content-length", b"%d" % len(response.body)),
         _JSON,
-        *(headers_of(response.policy, decision) if decision is not None else ()),
+        *(rate_limit_headers(response.policy, decision) if decision is not None else ()),
         *security_headers(scope),
         (b"x-request-id", scope[REQUEST_ID].encode()),
     ]

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stemyard_api.asgi import PRINCIPAL, RATE_LIMIT_DECISION, HttpMiddleware
 from stemyard_api.middleware.request_context import app_metrics
 from stemyard_api.problems import problem_response
-from stemyard_api.ratelimit.limiter import Limiter, Policy, headers_of, refusal
+from stemyard_api.ratelimit.limiter import Policy, RateLimiter, rate_limit_headers, rate_limited_error
 
 _SUBMIT_PATHS: Final = frozenset({"/separate-audio", "/batch", "/webhooks/test"})
 
@@ -32,20 +32,20 @@ class RateLimits(HttpMiddleware):
             return
         if not decision.allowed:
             app_metrics(scope).refused(policy)
-        headers = headers_of(policy, decision)
+        headers = rate_limit_headers(policy, decision)
 
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *headers]
             await send(message)
 
-        app: ASGIApp = self._app if decision.allowed else problem_response(refusal(decision), scope)
+        app: ASGIApp = self._app if decision.allowed else problem_response(rate_limited_error(decision), scope)
         await app(scope, receive, send_with_limits)
 
 
-def app_limiter(scope: Scope) -> Limiter:
+def app_limiter(scope: Scope) -> RateLimiter:
     """Return the rate limiter of the app that serves a request."""
-    limiter: Limiter = scope["app"].state.services.limiter
+    limiter: RateLimiter = scope["app"].state.services.limiter
     return limiter
 
 

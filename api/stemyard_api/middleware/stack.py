@@ -11,7 +11,7 @@ from stemyard_api.middleware import tracing
 from stemyard_api.middleware.authentication import Authentication
 from stemyard_api.middleware.body_limit import BodyLimit
 from stemyard_api.middleware.fast_path import FastPath
-from stemyard_api.middleware.page import Page, site_of
+from stemyard_api.middleware.page import Page, load_page
 from stemyard_api.middleware.rate_limits import RateLimits
 from stemyard_api.middleware.request_context import RequestContext
 from stemyard_api.middleware.security_headers import SecurityHeaders
@@ -31,7 +31,7 @@ _EXPOSE_HEADERS: Final = ("Cache-Status", "Location", "RateLimit", "RateLimit-Po
 _PREFLIGHT_SECONDS: Final = 600
 
 
-def front(keyring: Keyring, settings: Settings) -> list[Middleware]:
+def outer_middleware(keyring: Keyring, settings: Settings) -> list[Middleware]:
     """Return the middleware outside FastAPI's own, outermost first."""
     trusted = list(settings.trusted_proxies)
     proxies = [Middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)] if trusted else []
@@ -53,9 +53,9 @@ def _cross_origin(origins: tuple[str, ...]) -> list[Middleware]:
     return [layer]
 
 
-def stack(keyring: Keyring, settings: Settings) -> list[Middleware]:
+def inner_middleware(keyring: Keyring, settings: Settings) -> list[Middleware]:
     """Return the middleware inside FastAPI's own, outermost first."""
-    pages = [Middleware(Page, site=site_of(settings))] if settings.web_enabled else []
+    pages = [Middleware(Page, site=load_page(settings))] if settings.web_enabled else []
     traces = [Middleware(tracing.Tracing, spans=tracing.provider())] if tracing.enabled() else []
     return [
         Middleware(RequestContext),

@@ -10,11 +10,11 @@ from stemyard_api.ratelimit.quotas import Quotas
 from stemyard_api.schemas.requests import SeparationRequest
 from stemyard_api.schemas.responses import Accepted, Cached, Failed
 from stemyard_api.services import rendering
-from stemyard_api.services.idempotency import REPLAYED, Binding, Bindings
-from stemyard_api.services.links import Links
-from stemyard_api.services.order import order_of
+from stemyard_api.services.idempotency import REPLAYED, IdempotencyKeys, IdempotencyRecord
+from stemyard_api.services.links import LinkBuilder
+from stemyard_api.services.order import build_order
 from stemyard_api.services.placement import Placement
-from stemyard_api.services.placement_rules import Hit, Miss, Placed, cache_result, cache_status, is_hit, place
+from stemyard_api.services.placement_rules import Hit, Miss, PlacedTrack, cache_result, cache_status, is_hit, place
 from stemyard_api.services.tracks import Tracks
 from stemyard_contract.mirror import MirrorRecord
 
@@ -35,8 +35,8 @@ class Submissions:
     tracks: Tracks
     placement: Placement
     quotas: Quotas
-    bindings: Bindings
-    links: Links
+    bindings: IdempotencyKeys
+    links: LinkBuilder
     metrics: Metrics
 
     async def submit(
@@ -72,7 +72,7 @@ class Submissions:
         now = time.time()
         outcome = await self._look_up(request, principal, now) if miss is None else miss
         if isinstance(outcome, Hit):
-            placed, refresh = Placed(outcome.record, started=False), False
+            placed, refresh = PlacedTrack(outcome.record, started=False), False
         else:
             placed, refresh = await self._within_quotas(outcome, principal, now), outcome.order.refresh
         self.metrics.submitted(cache_result(placed))
@@ -80,18 +80,18 @@ class Submissions:
         return placed.record, self._response(placed.record, principal, headers, now)
 
     async def _look_up(self, request: SeparationRequest, principal: Principal, now: float) -> Hit | Miss:
-        order = order_of(request, principal, self.placement.settings)
+        order = build_order(request, principal, self.placement.settings)
         return place(order, await self.placement.mirrored(order), now)
 
-    async def _within_quotas(self, miss: Miss, principal: Principal, now: float) -> Placed:
+    async def _within_quotas(self, miss: Miss, principal: Principal, now: float) -> PlacedTrack:
         track_id = miss.order.track_id
-        async with self.quotas.held(principal, track_id) as entered:
+        async with self.quotas.reserve(principal, track_id) as entered:
             placed = await self.placement.write(miss, now)
         if entered and is_hit(placed.record):
             await self.quotas.leave(principal, track_id)
         return placed
 
-    async def _replay(self, bound: Binding, principal: Principal) -> SubmitResponse | None:
+    async def _replay(self, bound: IdempotencyRecord, principal: Principal) -> SubmitResponse | None:
         """Return the current state of the bound track; None if it is gone, so that the request starts it again."""
         try:
             record = (await self.tracks.find(bound.track_id or "")).record
@@ -109,8 +109,8 @@ class Submissions:
         return SubmitResponse(status, body, headers)
 
 
-def submit_body(record: MirrorRecord, links: Links, key_id: str, now: float) -> tuple[int, Accepted | Cached]:
+def submit_body(record: MirrorRecord, links: LinkBuilder, key_id: str, now: float) -> tuple[int, Accepted | Cached]:
     """Return status and body of the response to a request that this track answers."""
     if is_hit(record):
-        return 200, rendering.cached(record, links.of(record, now), key_id)
+        return 200, rendering.cached(record, links.links_for(record, now), key_id)
     return 202, rendering.accepted(record, key_id)

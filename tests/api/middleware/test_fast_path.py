@@ -69,9 +69,9 @@ async def both(cache: Server, folder: Path, **changes: Any) -> AsyncIterator[tup
         given = {"redis_url": url, "api_keys_file": file, "r2_public_domain": "media.example.com", **changes}
         made.append(create_app(settings(**given)))
     hot, cold = made
-    assert cast(object, hot.front[-1].cls) is FastPath
-    hot.front.append(Middleware(Noting, seen=passed))
-    del cold.front[-1]
+    assert cast(object, hot.outer[-1].cls) is FastPath
+    hot.outer.append(Middleware(Noting, seen=passed))
+    del cold.outer[-1]
     async with hot.router.lifespan_context(hot), cold.router.lifespan_context(cold):
         yield hot, cold, passed
 
