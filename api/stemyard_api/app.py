@@ -12,9 +12,9 @@ from starlette.types import ASGIApp
 
 from stemyard_api import problems
 from stemyard_api.auth.api_keys import Keyring
-from stemyard_api.auth.key_file import follow, keyring_of
+from stemyard_api.auth.key_file import load_keyring, watch_key_file
 from stemyard_api.dependencies import open_services
-from stemyard_api.middleware.stack import front, stack
+from stemyard_api.middleware.stack import inner_middleware, outer_middleware
 from stemyard_api.observability.logs import configure_logging
 from stemyard_api.routes import (
     batch,
@@ -39,14 +39,14 @@ _ROUTED = (separations, jobs, events, batch, uploads, capabilities, queue, usage
 class App(FastAPI):
     """FastAPI, and in front of its own layers those that answer most requests."""
 
-    def __init__(self, *args: Any, front: Sequence[Middleware], **settings: Any) -> None:  # noqa: ANN401 - FastAPI's
+    def __init__(self, *args: Any, outer: Sequence[Middleware], **settings: Any) -> None:  # noqa: ANN401 - FastAPI's
         super().__init__(*args, **settings)
-        self.front = list(front)
+        self.outer = list(outer)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return all layers around the routes."""
         app = super().build_middleware_stack()
-        for layer in reversed(self.front):
+        for layer in reversed(self.outer):
             app = layer.cls(app, *layer.args, **layer.kwargs)
         return app
 
@@ -63,7 +63,7 @@ def create_app(settings: Settings | None = None) -> App:
     if settings is None:
         settings = load_settings()
         configure_logging()
-    keyring = keyring_of(settings)
+    keyring = load_keyring(settings)
     app = App(
         title="Stemyard",
         description=_DESCRIPTION,
@@ -74,8 +74,8 @@ def create_app(settings: Settings | None = None) -> App:
         # FastAPI's own would look for providers at every request, and tell exporters what clients sent
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan(settings, keyring),
-        front=front(keyring, settings),
-        middleware=stack(keyring, settings),
+        outer=outer_middleware(keyring, settings),
+        middleware=inner_middleware(keyring, settings),
     )
     routers = [module.router for module in _ROUTED]
     for router in routers:
@@ -90,7 +90,7 @@ def _lifespan(settings: Settings, keyring: Keyring) -> Callable[[FastAPI], Abstr
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_services(settings) as services:
             app.state.services = services
-            following = asyncio.create_task(follow(settings, keyring))
+            following = asyncio.create_task(watch_key_file(settings, keyring))
             try:
                 yield
             finally:

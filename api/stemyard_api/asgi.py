@@ -2,32 +2,32 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stemyard_contract.tracing import ANNOTATION_TRACEPARENT
 
-if TYPE_CHECKING:
-    pass
-
-
 HEADERS: Final = "stemyard.headers"
-"""Where a request's headers are kept as a dict; of several with one name, the last."""
-COUNTED: Final = "stemyard.counted"
-"""Where the decision about a request is kept that the hot route has counted."""
-STREAM: Final = "stemyard.stream"
-"""Where a route leaves what is to be sent after the beginning of its answer, for as long as the client listens.
-
-The outermost layer sends it, so that an open stream does not keep the frames of all layers in memory.
-"""
+"""Scope key of the request's headers as a dict; the last of several with one name."""
+REQUEST_ID: Final = "stemyard.request_id"
+"""Scope key of the request's id."""
 PRINCIPAL: Final = "stemyard.principal"
-"""Where the caller is kept in an ASGI scope."""
+"""Scope key of the authenticated caller."""
+RATE_LIMIT_DECISION: Final = "stemyard.rate_limit_decision"
+"""Scope key of the rate limit's decision, if the fast path has counted the request; None if there is no limit."""
+MISS: Final = "stemyard.miss"
+"""Scope key of the order that the fast path parsed and looked up, and that the route must place."""
+STREAM: Final = "stemyard.stream"
+"""Scope key under which a route leaves the sender of an open stream.
+
+The outermost middleware runs it, so that an open stream does not keep the frames of all middleware in memory.
+"""
 Stream = Callable[[Receive, Send], Awaitable[None]]
 
 
-class Layer:
-    """Wraps an app; subclasses handle requests, everything else passes."""
+class HttpMiddleware:
+    """Wraps an app: subclasses handle HTTP requests, other connections pass."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -41,10 +41,10 @@ class Layer:
         raise NotImplementedError
 
 
-_traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
+traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 
-def annotations() -> Mapping[str, str]:
-    """Return what a SeparationJob made now is annotated with: the trace of the request, where there is one."""
-    current = _traceparent.get()
+def trace_annotations() -> Mapping[str, str]:
+    """Return the annotations of a SeparationJob created now: the request's traceparent, if it is traced."""
+    current = traceparent.get()
     return {} if current is None else {ANNOTATION_TRACEPARENT: current}

@@ -11,23 +11,24 @@ from fastapi.security import APIKeyHeader
 
 from stemyard_api.asgi import PRINCIPAL
 from stemyard_api.auth.api_keys import Principal, Scope
-from stemyard_api.clients.cloudflare_kv import Kv
-from stemyard_api.clients.kubernetes import Cluster, connect
-from stemyard_api.clients.redis import Store
-from stemyard_api.clients.s3 import Objects
-from stemyard_api.observability.metrics import Metrics, Readings
-from stemyard_api.observability.probes import Prober, backend, up
-from stemyard_api.ratelimit.cloudflare import Shares
-from stemyard_api.ratelimit.limiter import Limiter
+from stemyard_api.clients.cloudflare_kv import CloudflareKvClient
+from stemyard_api.clients.kubernetes import KubernetesClient, connect
+from stemyard_api.clients.redis import RedisClient
+from stemyard_api.clients.s3 import ObjectStoreClient
+from stemyard_api.observability.metrics import GaugeValues, Metrics
+from stemyard_api.observability.probes import Prober, dependency_up, rate_limit_backend
+from stemyard_api.ratelimit.cloudflare import KvCounts
+from stemyard_api.ratelimit.limiter import RateLimiter
 from stemyard_api.ratelimit.quotas import Quotas
-from stemyard_api.services.cache_hits import Hits
-from stemyard_api.services.event_hub import Hub
-from stemyard_api.services.idempotency import Bindings
-from stemyard_api.services.links import Links
+from stemyard_api.services.cache_hits import CacheHits
+from stemyard_api.services.event_hub import EventHub
+from stemyard_api.services.idempotency import IdempotencyKeys
+from stemyard_api.services.job_actions import JobActions
+from stemyard_api.services.links import LinkBuilder
 from stemyard_api.services.placement import Placement
-from stemyard_api.services.states import States
+from stemyard_api.services.states import TrackStates
+from stemyard_api.services.submission import Submissions
 from stemyard_api.services.tracks import Tracks
-from stemyard_api.services.withdrawal import Withdrawals
 from stemyard_api.settings import Settings
 from stemyard_contract.mirror import MirrorKeys
 
@@ -37,19 +38,17 @@ class Services:
     """What routes work with."""
 
     settings: Settings
-    cluster: Cluster
-    store: Store | None
-    objects: Objects | None
+    kubernetes: KubernetesClient
+    redis: RedisClient | None
+    object_store: ObjectStoreClient | None
     tracks: Tracks
-    placement: Placement
-    withdrawals: Withdrawals
-    links: Links
-    states: States
-    hits: Hits
-    bindings: Bindings
-    limiter: Limiter
+    submissions: Submissions
+    job_actions: JobActions
+    states: TrackStates
+    cache_hits: CacheHits
+    limiter: RateLimiter
     quotas: Quotas
-    hub: Hub
+    event_hub: EventHub
     prober: Prober
     metrics: Metrics
 
@@ -59,62 +58,65 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open everything for as long as the context lasts.
 
     Raises:
-        NoClusterError: nothing says where the Kubernetes cluster is.
+        NoKubernetesConfigError: nothing says where the Kubernetes cluster is.
     """
-    cluster = await connect(settings.stemyard_namespace)
-    store = _store(settings)
-    objects = Objects(settings) if settings.storage_configured else None
+    kubernetes = await connect(settings.stemyard_namespace)
+    redis = _redis(settings)
+    object_store = ObjectStoreClient(settings) if settings.storage_configured else None
     metrics = Metrics()
-    tracks = Tracks(store, cluster, settings.stemyard_namespace, metrics)
-    placement = Placement(settings, tracks, cluster, objects)
-    withdrawals = Withdrawals(settings, tracks, cluster, objects)
-    links = Links(objects, settings.r2_public_domain)
-    bindings, quotas = Bindings(store), Quotas(settings, store)
+    tracks = Tracks(redis, kubernetes, settings.stemyard_namespace, metrics)
+    placement = Placement(settings, tracks, kubernetes, object_store)
+    job_actions = JobActions(settings, tracks, kubernetes, object_store)
+    links = LinkBuilder(object_store, settings.r2_public_domain)
+    quotas = Quotas(settings, redis)
+    submissions = Submissions(tracks, placement, quotas, IdempotencyKeys(redis), links, metrics)
     try:
         async with (
-            Prober.running(store, objects, cluster) as prober,
-            _shares(settings, prober) as shares,
-            _hub(settings, store) as hub,
+            Prober.running(redis, object_store, kubernetes) as prober,
+            _kv_counts(settings, prober) as kv_counts,
+            _event_hub(settings, redis) as event_hub,
         ):
-            limiter = Limiter(settings, store, shares)
-            metrics.watch(lambda: Readings(hub.open, backend(prober, shares), up(settings, prober, shares)))
+            limiter = RateLimiter(settings, redis, kv_counts)
+            metrics.watch(
+                lambda: GaugeValues(
+                    event_hub.open, rate_limit_backend(prober, kv_counts), dependency_up(settings, prober, kv_counts)
+                )
+            )
             yield Services(
                 settings,
-                cluster,
-                store,
-                objects,
+                kubernetes,
+                redis,
+                object_store,
                 tracks,
-                placement,
-                withdrawals,
-                links,
-                States(tracks, links, shared=settings.results_shared, default_model=settings.default_model),
-                Hits(settings, limiter, store, links, metrics),
-                bindings,
+                submissions,
+                job_actions,
+                TrackStates(tracks, links, shared=settings.results_shared, default_model=settings.default_model),
+                CacheHits(settings, limiter, redis, links, metrics),
                 limiter,
                 quotas,
-                hub,
+                event_hub,
                 prober,
                 metrics,
             )
     finally:
-        await cluster.close()
-        if store is not None:
-            await store.close()
-        if objects is not None:
-            objects.close()
+        await kubernetes.close()
+        if redis is not None:
+            await redis.close()
+        if object_store is not None:
+            object_store.close()
 
 
 @asynccontextmanager
-async def _shares(settings: Settings, prober: Prober) -> AsyncIterator[Shares | None]:
+async def _kv_counts(settings: Settings, prober: Prober) -> AsyncIterator[KvCounts | None]:
     """Share counts through Cloudflare KV, where it is configured, whenever Redis does not answer."""
     if not settings.kv_configured:
         yield None
         return
-    kv = Kv(settings)
-    shares = Shares(kv, f"stemyard:{settings.stemyard_install_id}")
-    exchanging = asyncio.create_task(shares.forever(lambda: not prober.redis.operational))
+    kv = CloudflareKvClient(settings)
+    kv_counts = KvCounts(kv, f"stemyard:{settings.stemyard_install_id}")
+    exchanging = asyncio.create_task(kv_counts.run(lambda: not prober.redis.operational))
     try:
-        yield shares
+        yield kv_counts
     finally:
         exchanging.cancel()
         with suppress(asyncio.CancelledError):
@@ -123,21 +125,21 @@ async def _shares(settings: Settings, prober: Prober) -> AsyncIterator[Shares | 
 
 
 @asynccontextmanager
-async def _hub(settings: Settings, store: Store | None) -> AsyncIterator[Hub]:
-    hub = Hub(store, settings.events_heartbeat_seconds)
-    feeding = asyncio.create_task(hub.run())
+async def _event_hub(settings: Settings, redis: RedisClient | None) -> AsyncIterator[EventHub]:
+    event_hub = EventHub(redis, settings.events_heartbeat_seconds)
+    feeding = asyncio.create_task(event_hub.run())
     try:
-        yield hub
+        yield event_hub
     finally:
         feeding.cancel()
         with suppress(asyncio.CancelledError):
             await feeding
 
 
-def _store(settings: Settings) -> Store | None:
+def _redis(settings: Settings) -> RedisClient | None:
     if settings.redis_address is None:
         return None
-    return Store(settings.redis_address, MirrorKeys(settings.stemyard_install_id))
+    return RedisClient(settings.redis_address, MirrorKeys(settings.stemyard_install_id))
 
 
 async def _services(request: Request) -> Services:

@@ -35,7 +35,7 @@ class ApiError(Exception):
         super().__init__(self.detail)
 
     @classmethod
-    def of(cls, field: str, message: str) -> Self:
+    def for_field(cls, field: str, message: str) -> Self:
         """Return the error about one field of the request."""
         return cls(f"{field}: {message}", [FieldError(field, message)])
 

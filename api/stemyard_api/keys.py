@@ -1,6 +1,9 @@
-"""The previous spelling of `stemyard-api keys`, kept for one release."""
+"""Deprecated spelling of `stemyard-api keys`; removed in the next release."""
 
-from stemyard_api.auth.key_file import main
+import sys
+
+from stemyard_api.__main__ import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.stderr.write("`python -m stemyard_api.keys` is deprecated: use `stemyard-api keys`.\n")
+    raise SystemExit(main(["keys", *sys.argv[1:]]))

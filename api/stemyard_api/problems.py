@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
+from stemyard_api.asgi import REQUEST_ID
 from stemyard_api.errors import (
     PROBLEM_TYPE,
     ApiError,
@@ -22,8 +23,6 @@ from stemyard_api.errors import (
 )
 from stemyard_contract.failures import FAILURES, FailureCode
 
-REQUEST_ID: Final = "stemyard.request_id"
-"""Where the request id is kept in an ASGI scope."""
 _NOT_JSON: Final = "must be valid JSON in UTF-8, not too deeply nested"
 _PLACES: Final = frozenset({"body", "query", "path", "header"})
 _CODES: Final = {
@@ -54,7 +53,7 @@ def register(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     async def _http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == HTTPStatus.BAD_REQUEST:
             # FastAPI's word for a body that it could not even parse
-            return problem_response(InvalidRequestError.of("body", _NOT_JSON), request.scope)
+            return problem_response(InvalidRequestError.for_field("body", _NOT_JSON), request.scope)
         code = _CODES.get(error.status_code, FailureCode.INTERNAL)
         document = problem_document(code, error.status_code, FAILURES[code].sentence, request.scope.get(REQUEST_ID))
         headers = (

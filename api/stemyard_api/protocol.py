@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 _HEAD: Final = b"HTTP/1.1 "
 
 
-class JoinedWrites:
+class CoalescingTransport:
     """A transport that holds the head of an answer back for its body, no longer than this turn of the event loop."""
 
     __slots__ = ("_held", "_loop", "_transport")
@@ -48,4 +48,4 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn declares it
         """Begin."""
-        super().connection_made(cast(asyncio.Transport, JoinedWrites(transport, self.loop)))
+        super().connection_made(cast(asyncio.Transport, CoalescingTransport(transport, self.loop)))

@@ -150,7 +150,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _key_or_insecure(self) -> Self:
-        if not self.key_needed and not self.stemyard_insecure_dev:
+        if not self.requires_key and not self.stemyard_insecure_dev:
             raise ValueError(
                 "API_SECRET_KEY is not set; set it, or API_KEYS_FILE, "
                 "or STEMYARD_INSECURE_DEV=true to run without a key"
@@ -177,7 +177,7 @@ class Settings(BaseSettings):
         return with_authority(self.redis_url.get_secret_value(), self.redis_ca_file) if self.redis_url else None
 
     @property
-    def key_needed(self) -> bool:
+    def requires_key(self) -> bool:
         """Whether there are keys, so that nobody enters without one."""
         return self.api_secret_key is not None or self.api_keys_file is not None
 

@@ -251,7 +251,7 @@ async def test_access_logs_hold_neither_keys_nor_query_strings(
     await asyncio.sleep(0)
     output = capsys.readouterr().out
     lines = [json.loads(line) for line in output.splitlines()]
-    found = [line for line in lines if line.get("logger") == "stemyard_api.auth.authorization"]
+    found = [line for line in lines if line.get("logger") == "stemyard_api.access"]
     assert [(line["path"], line["status"], line["key_id"]) for line in found] == [
         (path, 404, "default") for path in paths
     ]

@@ -60,7 +60,7 @@ def test_it_answers_on_its_port_and_ends_on_sigterm(nowhere: str, tmp_path: Path
         assert httpx.get(f"{api.url}/nothing").status_code == (404 if insecure else 401)
         api.server.stop(signal.SIGTERM)
         lines = [json.loads(line) for line in api.server.log.read_text().splitlines()]
-    accesses = [line for line in lines if line["logger"] == "stemyard_api.auth.authorization"]
+    accesses = [line for line in lines if line["logger"] == "stemyard_api.access"]
     assert [(line["path"], line["status"]) for line in accesses] == [
         ("/nothing", 404),
         ("/nothing", 404 if insecure else 401),

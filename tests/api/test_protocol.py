@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from stemyard_api.protocol import JoinedWrites, Protocol
+from stemyard_api.protocol import CoalescingTransport, Protocol
 
 
 class Recorded:
@@ -30,8 +30,8 @@ def recorded() -> Recorded:
     return Recorded()
 
 
-def joined(recorded: Recorded) -> JoinedWrites:
-    return JoinedWrites(cast(asyncio.Transport, recorded), asyncio.get_running_loop())
+def joined(recorded: Recorded) -> CoalescingTransport:
+    return CoalescingTransport(cast(asyncio.Transport, recorded), asyncio.get_running_loop())
 
 
 async def test_head_and_body_leave_together(recorded: Recorded) -> None:

@@ -11,8 +11,8 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from charts.helm import CHART
+from stemyard_api.observability.metrics import GaugeValues as ApiReadings
 from stemyard_api.observability.metrics import Metrics as ApiMetrics
-from stemyard_api.observability.metrics import Readings as ApiReadings
 from stemyard_contract.failures import FailureCode
 from stemyard_operator.observability.metrics import METRICS_PATH
 from tests.chart.rendered import NAMESPACE, RELEASE, case, container, find, of_kind

@@ -1,12 +1,9 @@
-"""Keys: the file of hashed API keys, and `python -m stemyard_api.keys new`, which makes an entry for it."""
+"""The file of hashed API keys (API_KEYS_FILE): reads it, reloads it when it changes, creates entries for it."""
 
-import argparse
 import asyncio
-import json
 import logging
 import random
 import secrets
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +36,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Limits(_Strict):
+class KeyLimitsEntry(_Strict):
     """What one key may do in a minute, a day and at once, and how urgently; absent is what the deployment says."""
 
     submits_per_minute: Annotated[int, Field(ge=1)] | None = None
@@ -49,7 +46,7 @@ class Limits(_Strict):
     priority: Annotated[int, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)] | None = None
 
 
-class Entry(_Strict):
+class KeyFileEntry(_Strict):
     """One key of the file."""
 
     # also a valid label value, which the owner of a SeparationJob is kept as
@@ -57,9 +54,9 @@ class Entry(_Strict):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     scopes: Annotated[list[Scope], Field(min_length=1)]
     expires_at: datetime | None = None
-    limits: Limits = Limits()
+    limits: KeyLimitsEntry = KeyLimitsEntry()
 
-    def taken(self) -> KeyEntry:
+    def to_key_entry(self) -> KeyEntry:
         """Return the entry as the keyring holds it."""
         expires = self.expires_at
         if expires is not None and expires.tzinfo is None:
@@ -74,10 +71,10 @@ class Entry(_Strict):
 class KeyFile(_Strict):
     """The file: `keys`, a list of entries, in YAML or JSON."""
 
-    keys: list[Entry] = []
+    keys: list[KeyFileEntry] = []
 
 
-class KeysError(SettingsError):
+class KeyFileError(SettingsError):
     """The file of keys cannot be used."""
 
 
@@ -85,26 +82,26 @@ def parse(text: str) -> list[KeyEntry]:
     """Return the keys of a file's text.
 
     Raises:
-        KeysError: the text is not a file of keys; the message names fields and repeats no value.
+        KeyFileError: the text is not a file of keys; the message names fields and repeats no value.
     """
     try:
         document = yaml.safe_load(text)
         entries = KeyFile.model_validate({} if document is None else document).keys
     except yaml.YAMLError:
-        raise KeysError("API_KEYS_FILE: not valid YAML or JSON") from None
+        raise KeyFileError("API_KEYS_FILE: not valid YAML or JSON") from None
     except ValidationError as error:
         places = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise KeysError(f"API_KEYS_FILE: {'; '.join(places)}") from None
+        raise KeyFileError(f"API_KEYS_FILE: {'; '.join(places)}") from None
     if any(entry.id == DEFAULT_KEY_ID for entry in entries):
-        raise KeysError(f"API_KEYS_FILE: the id {DEFAULT_KEY_ID!r} belongs to API_SECRET_KEY; choose another")
-    return [entry.taken() for entry in entries]
+        raise KeyFileError(f"API_KEYS_FILE: the id {DEFAULT_KEY_ID!r} belongs to API_SECRET_KEY; choose another")
+    return [entry.to_key_entry() for entry in entries]
 
 
 def read_entries(settings: Settings) -> list[KeyEntry]:
     """Return every key of the deployment: API_SECRET_KEY as `default` with every scope, and those of the file.
 
     Raises:
-        KeysError: the file is not there or cannot be used.
+        KeyFileError: the file is not there or cannot be used.
     """
     secret, path = settings.api_secret_key, settings.api_keys_file
     entries = []
@@ -115,30 +112,30 @@ def read_entries(settings: Settings) -> list[KeyEntry]:
     try:
         text = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise KeysError(f"API_KEYS_FILE: cannot be read ({type(error).__name__})") from None
+        raise KeyFileError(f"API_KEYS_FILE: cannot be read ({type(error).__name__})") from None
     return entries + parse(text)
 
 
-def keyring_of(settings: Settings) -> Keyring:
+def load_keyring(settings: Settings) -> Keyring:
     """Return the keys that open this API.
 
     Raises:
-        KeysError: the file cannot be used, or holds no key and there is no other.
+        KeyFileError: the file cannot be used, or holds no key and there is no other.
     """
     entries = read_entries(settings)
     if not entries and not settings.stemyard_insecure_dev:
-        raise KeysError("API_KEYS_FILE: holds no key, and API_SECRET_KEY is not set")
+        raise KeyFileError("API_KEYS_FILE: holds no key, and API_SECRET_KEY is not set")
     return Keyring(entries, open_to_all=settings.stemyard_insecure_dev)
 
 
-async def follow(settings: Settings, keyring: Keyring) -> None:
+async def watch_key_file(settings: Settings, keyring: Keyring) -> None:
     """Take the file's changes for as long as this runs; a file that cannot be used changes nothing."""
     complaint = ""
     while settings.api_keys_file is not None:
         await asyncio.sleep(RELOAD_SECONDS * random.uniform(0.8, 1.2))
         try:
             entries = await asyncio.to_thread(read_entries, settings)
-        except KeysError as error:
+        except KeyFileError as error:
             if str(error) != complaint:
                 complaint = str(error)
                 _log.error("the API keys were not reloaded", extra={"cause": complaint})
@@ -149,28 +146,11 @@ async def follow(settings: Settings, keyring: Keyring) -> None:
             _log.info("the API keys were reloaded", extra={"keys": len(entries)})
 
 
-def new_entry(key_id: str, scopes: Sequence[Scope]) -> tuple[str, Entry]:
-    """Return a new key, random, and its entry."""
+def create_entry(key_id: str, scopes: Sequence[Scope]) -> tuple[str, KeyFileEntry]:
+    """Return a new random key and its entry for the file.
+
+    Raises:
+        ValidationError: the id cannot be used.
+    """
     key = _PREFIX + secrets.token_urlsafe(_BYTES)
-    return key, Entry(id=key_id, sha256=digest(key.encode()).hex(), scopes=list(scopes))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make a key; print it once to standard error and its entry to standard output."""
-    parser = argparse.ArgumentParser(prog="python -m stemyard_api.keys", description=__doc__)
-    new = parser.add_subparsers(dest="command", required=True).add_parser("new", help="make a key and its entry")
-    new.add_argument("--id", required=True, help="whose key it is; written into claims and logs")
-    new.add_argument("--scopes", default="submit,read", help="of submit, read, admin; by comma")
-    given = parser.parse_args(arguments)
-    try:
-        key, entry = new_entry(given.id, [Scope(name.strip()) for name in given.scopes.split(",")])
-    except ValueError as error:
-        parser.error(str(error).splitlines()[0] if not isinstance(error, ValidationError) else "--id cannot be used")
-    sys.stderr.write(f"The key, shown only now: {key}\n")
-    kept = entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    sys.stdout.write(f"# one item of `keys:` in the file that API_KEYS_FILE names\n- {json.dumps(kept)}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return key, KeyFileEntry(id=key_id, sha256=digest(key.encode()).hex(), scopes=list(scopes))

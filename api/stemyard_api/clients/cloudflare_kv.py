@@ -20,7 +20,7 @@ class KvUnavailableError(UnavailableError):
     """Cloudflare KV does not answer, or refuses this token."""
 
 
-class Kv:
+class CloudflareKvClient:
     """One KV namespace. Every method raises KvUnavailableError when it does not answer."""
 
     def __init__(self, settings: Settings) -> None:

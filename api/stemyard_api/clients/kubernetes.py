@@ -27,7 +27,7 @@ Resource = dict[str, Any]
 _log = logging.getLogger(__name__)
 
 
-class ClusterUnavailableError(UnavailableError):
+class KubernetesUnavailableError(UnavailableError):
     """The Kubernetes API server does not answer, or not as it should."""
 
 
@@ -35,15 +35,15 @@ class AlreadyExistsError(Exception):
     """A resource of this name exists."""
 
 
-class NoClusterError(RuntimeError):
+class NoKubernetesConfigError(RuntimeError):
     """Neither a service account nor a kubeconfig says where the cluster is."""
 
 
-async def connect(namespace: str) -> "Cluster":
+async def connect(namespace: str) -> "KubernetesClient":
     """Return a client of the cluster this process belongs to: KUBECONFIG where set, else its service account.
 
     Raises:
-        NoClusterError: there is neither.
+        NoKubernetesConfigError: there is neither.
     """
     configuration = client.Configuration()
     try:
@@ -52,12 +52,12 @@ async def connect(namespace: str) -> "Cluster":
         else:
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     except (config.ConfigException, OSError) as error:
-        raise NoClusterError(f"no Kubernetes cluster: {error}; set KUBECONFIG or run in a pod") from error
-    return Cluster(client.ApiClient(configuration), namespace)
+        raise NoKubernetesConfigError(f"no Kubernetes cluster: {error}; set KUBECONFIG or run in a pod") from error
+    return KubernetesClient(client.ApiClient(configuration), namespace)
 
 
-class Cluster:
-    """SeparationJobs of one namespace as plain JSON. Every method raises ClusterUnavailableError on no answer."""
+class KubernetesClient:
+    """SeparationJobs of one namespace as plain JSON. Every method raises KubernetesUnavailableError on no answer."""
 
     def __init__(self, api: client.ApiClient, namespace: str) -> None:
         self._api: Any = api
@@ -112,7 +112,7 @@ class Cluster:
         query = {"limit": str(_PAGE)} | ({"continue": token} if token is not None else {})
         status, body = await self._call("GET", f"{self._collection}?{urlencode(query)}")
         if token is not None and status in {400, 410}:
-            raise InvalidRequestError.of("cursor", "is none of ours, or too old; begin anew")
+            raise InvalidRequestError.for_field("cursor", "is none of ours, or too old; begin anew")
         page = _expect(status, body, 200)
         return page["items"], page["metadata"].get("continue") or None
 
@@ -158,15 +158,15 @@ def _expect(status: int, body: bytes, wanted: int) -> Resource:
     return resource
 
 
-def _no_answer(error: BaseException) -> ClusterUnavailableError:
+def _no_answer(error: BaseException) -> KubernetesUnavailableError:
     _log.warning("the Kubernetes API server does not answer", extra={"cause": type(error).__name__})
-    return ClusterUnavailableError()
+    return KubernetesUnavailableError()
 
 
-def _unexpected(status: int, body: bytes) -> ClusterUnavailableError:
+def _unexpected(status: int, body: bytes) -> KubernetesUnavailableError:
     # the server's own words: which permission is missing, or which rule a manifest broke
     _log.error(
         "the Kubernetes API server refused a call",
         extra={"status": status, "answer": body[:512].decode("utf-8", "replace")},
     )
-    return ClusterUnavailableError()
+    return KubernetesUnavailableError()

@@ -19,9 +19,8 @@ from redis.exceptions import RedisError
 from redis.typing import KeyT, StreamIdT
 
 from stemyard_api.clients.coalescing import Coalescer
-from stemyard_api.clients.redis_scripts import ENTER, LEAVE, TAKE
+from stemyard_api.clients.redis_scripts import ENTER, LEAVE, RATE_PERIOD_SECONDS, TAKE
 from stemyard_api.errors import UnavailableError
-from stemyard_api.ratelimit.gcra import PERIOD_SECONDS, Decision
 from stemyard_contract.mirror import (
     ASKED_TTL_SECONDS,
     ATTEMPT_FIELD,
@@ -58,12 +57,16 @@ class Event:
     text: bytes
 
 
-Raw = tuple[bytes | None, bytes | None, bytes | None]
+RawEntry = tuple[bytes | None, bytes | None, bytes | None]
 """Record, progress and asked of one track, as Redis holds them."""
 
 
+BucketState = Sequence[int]
+"""What the script TAKE returns for one bucket: allowed (0 or 1), remaining requests, reset and retry in us."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Taking:
+class BucketRequest:
     """A wish to take requests from a key's bucket, and to read a track in the same call; no two are the same."""
 
     key_id: str
@@ -72,12 +75,12 @@ class Taking:
     track: str | None = None
 
 
-class StoreUnavailableError(UnavailableError):
+class RedisUnavailableError(UnavailableError):
     """Redis does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class MirrorEntry:
     """What the mirror says about a track; each part may be missing."""
 
     record: MirrorRecord | None = None
@@ -101,8 +104,8 @@ class Reading:
         return self.record.model_copy(update={"run": self.asked.run, "cancel": False})
 
 
-class Store:
-    """Redis, as the API uses it. Every method raises StoreUnavailableError when it does not answer."""
+class RedisClient:
+    """Redis, as the API uses it. Every method raises RedisUnavailableError when it does not answer."""
 
     def __init__(self, url: str, keys: MirrorKeys) -> None:
         pool = BlockingConnectionPool.from_url(
@@ -116,19 +119,19 @@ class Store:
         )
         self._redis = Redis.from_pool(pool)
         self._keys = keys
-        self._readings = Coalescer(self.read_many_raw)
+        self._readings = Coalescer(self.read_raw_many)
         self._last_ids = Coalescer(self._last_ids_of)
-        self._takings = Coalescer(self._take_many)
+        self._bucket_requests = Coalescer(self._take_many)
         self._take = self._redis.register_script(TAKE)
         self._enter = self._redis.register_script(ENTER)
         self._leave = self._redis.register_script(LEAVE)
         self._paused_until = 0.0
 
-    async def read(self, track: str) -> Reading:
+    async def read(self, track: str) -> MirrorEntry:
         """Return what the mirror says about a track, in one call."""
-        return reading_of(await self.read_raw(track))
+        return parse_entry(await self.read_raw(track))
 
-    async def read_raw(self, track: str) -> Raw:
+    async def read_raw(self, track: str) -> RawEntry:
         """Return what the mirror holds of a track as it is; calls of many requests become one."""
         return await self._readings.ask(track)
 
@@ -172,13 +175,13 @@ class Store:
         """Yield the ids of tracks with new events, for ever; none whenever earlier ones may have been missed.
 
         Raises:
-            StoreUnavailableError: Redis does not answer (any more).
+            RedisUnavailableError: Redis does not answer (any more).
         """
         pubsub = self._redis.pubsub()
         try:
             await pubsub.subscribe(self._keys.changes)
             while True:
-                messages = await _come(pubsub)
+                messages = await _receive_batch(pubsub)
                 if not messages:
                     await pubsub.ping()  # or a connection that died silently would never be noticed
                 if any(kind == b"subscribe" for kind, _ in messages):
@@ -187,16 +190,16 @@ class Store:
                 if ids:
                     yield ids
         except (RedisError, OSError, TimeoutError) as error:
-            raise StoreUnavailableError from error
+            raise RedisUnavailableError from error
         finally:
             with suppress(RedisError, OSError, TimeoutError):
                 await pubsub.aclose()  # type: ignore[no-untyped-call]
 
-    async def read_many(self, tracks: Sequence[str]) -> list[Reading]:
+    async def read_many(self, tracks: Sequence[str]) -> list[MirrorEntry]:
         """Return what the mirror says about several tracks, in one call."""
-        return [reading_of(raw) for raw in await self.read_many_raw(tracks)]
+        return [parse_entry(raw) for raw in await self.read_raw_many(tracks)]
 
-    async def read_many_raw(self, tracks: Sequence[str]) -> list[Raw]:
+    async def read_raw_many(self, tracks: Sequence[str]) -> list[RawEntry]:
         """Return what the mirror holds of several tracks as it is, in one call."""
         if not tracks:
             return []
@@ -212,7 +215,7 @@ class Store:
         )
         return [(str(member, "ascii"), float(score)) for member, score in cast(list[tuple[bytes, float]], members)]
 
-    async def note_asked(self, track: str, asked: AskedRecord) -> None:
+    async def put_asked(self, track: str, asked: AskedRecord) -> None:
         """Note what was asked for, so that readers do not take an older record for its answer."""
         key = self._keys.asked(track)
         await self._call(lambda: self._redis.set(key, asked.dump(), ex=ASKED_TTL_SECONDS))
@@ -234,25 +237,28 @@ class Store:
         name = self._keys.idempotency(key_id, digest)
         await self._call(lambda: self._redis.set(name, text, ex=IDEMPOTENCY_TTL_SECONDS))
 
-    async def take(self, key_id: str, limit: int, cost: int) -> Decision:
-        """Take requests from a key's bucket, by Redis's clock; calls of many requests become one."""
-        return (await self._takings.ask(Taking(key_id, limit, cost)))[0]
+    async def take(self, key_id: str, limit: int, cost: int) -> BucketState:
+        """Take requests from a key's bucket by Redis's clock; concurrent calls are sent as one."""
+        return (await self._bucket_requests.ask(BucketRequest(key_id, limit, cost)))[0]
 
-    async def take_and_read(self, key_id: str, limit: int, track: str) -> tuple[Decision, Raw]:
-        """Take one request from a key's bucket, and return what the mirror holds of a track, in the same call."""
-        decision, raw = await self._takings.ask(Taking(key_id, limit, track=track))
-        return decision, raw or (None, None, None)
+    async def take_and_read(self, key_id: str, limit: int, track: str) -> tuple[BucketState, RawEntry]:
+        """Take one request from a key's bucket and read a track from the mirror, in the same call."""
+        state, raw = await self._bucket_requests.ask(BucketRequest(key_id, limit, track=track))
+        return state, raw or (None, None, None)
 
-    async def _take_many(self, takings: Sequence[Taking]) -> list[tuple[Decision, Raw | None]]:
-        names = [self._keys.rate(taking.key_id) for taking in takings]
-        names += self._names([taking.track for taking in takings if taking.track is not None])
-        numbers = [int(PERIOD_SECONDS * 1e6), *(number for taking in takings for number in (taking.limit, taking.cost))]
+    async def _take_many(self, requests: Sequence[BucketRequest]) -> list[tuple[BucketState, RawEntry | None]]:
+        names = [self._keys.rate(request.key_id) for request in requests]
+        names += self._names([request.track for request in requests if request.track is not None])
+        numbers = [
+            int(RATE_PERIOD_SECONDS * 1e6),
+            *(number for request in requests for number in (request.limit, request.cost)),
+        ]
         answer = await self._call(lambda: self._take(names, numbers))
-        decided, found = cast(tuple[list[list[int]], list[bytes | None]], answer)
+        states, found = cast(tuple[list[BucketState], list[bytes | None]], answer)
         raws = iter(_raws(found))
         return [
-            (_decision(taking.limit, each), None if taking.track is None else next(raws))
-            for taking, each in zip(takings, decided, strict=True)
+            (state, None if request.track is None else next(raws))
+            for request, state in zip(requests, states, strict=True)
         ]
 
     def _names(self, tracks: Sequence[str]) -> list[str]:
@@ -313,16 +319,16 @@ class Store:
 
     async def _call(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
         if time.monotonic() < self._paused_until:
-            raise StoreUnavailableError
+            raise RedisUnavailableError
         try:
             return await ask()
         except (RedisError, OSError, TimeoutError) as error:
             self._paused_until = time.monotonic() + PAUSE_SECONDS
             _log.warning("Redis does not answer", extra={"cause": type(error).__name__})
-            raise StoreUnavailableError from error
+            raise RedisUnavailableError from error
 
 
-async def _come(pubsub: PubSub) -> list[tuple[bytes, bytes]]:
+async def _receive_batch(pubsub: PubSub) -> list[tuple[bytes, bytes]]:
     """Return kind and data of the next message and of those that came with it; none when nothing comes for a while."""
     first = await pubsub.get_message(timeout=_LISTEN_SECONDS)
     messages = [] if first is None else [(str(first["type"]).encode(), first["data"])]
@@ -335,13 +341,8 @@ async def _come(pubsub: PubSub) -> list[tuple[bytes, bytes]]:
     return messages
 
 
-def _raws(found: Sequence[bytes | None]) -> list[Raw]:
-    return [cast(Raw, tuple(found[start : start + 3])) for start in range(0, len(found), 3)]
-
-
-def _decision(limit: int, answer: Sequence[int]) -> Decision:
-    allowed, remaining, reset, wait = answer
-    return Decision(bool(allowed), limit, remaining, reset / 1e6, wait / 1e6)
+def _raws(found: Sequence[bytes | None]) -> list[RawEntry]:
+    return [cast(RawEntry, tuple(found[start : start + 3])) for start in range(0, len(found), 3)]
 
 
 def _events(found: object) -> list[Event]:
@@ -349,10 +350,10 @@ def _events(found: object) -> list[Event]:
     return [Event(str(name, "ascii"), fields.get(EVENT_FIELD.encode(), b"")) for name, fields in entries]
 
 
-def reading_of(raw: Raw) -> Reading:
+def parse_entry(raw: RawEntry) -> MirrorEntry:
     """Return what the mirror says, read from what it holds."""
     record, progress, asked = raw
-    return Reading(_parse(MirrorRecord, record), _parse(ProgressRecord, progress), _parse(AskedRecord, asked))
+    return MirrorEntry(_parse(MirrorRecord, record), _parse(ProgressRecord, progress), _parse(AskedRecord, asked))
 
 
 def _parse(model: type[_Model], text: bytes | str | None) -> _Model | None:

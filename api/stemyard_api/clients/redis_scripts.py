@@ -2,8 +2,11 @@
 
 from typing import Final
 
+RATE_PERIOD_SECONDS: Final = 60.0
+"""Rate limits are per minute."""
+
 TAKE: Final = """
--- the arithmetic of buckets.decide, in microseconds of Redis's clock
+-- the arithmetic of ratelimit/gcra.py, in microseconds of Redis's clock
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local period = tonumber(ARGV[1])

@@ -23,11 +23,11 @@ _TIMEOUT_SECONDS: Final = 3
 _THREADS: Final = 8
 
 
-class ObjectsUnavailableError(UnavailableError):
+class ObjectStoreUnavailableError(UnavailableError):
     """The object store does not answer, or refuses these credentials."""
 
 
-class Objects:
+class ObjectStoreClient:
     """One bucket, seen through two endpoints: pods' for our own calls, clients' for the links they get."""
 
     def __init__(self, settings: Settings) -> None:
@@ -47,7 +47,7 @@ class Objects:
         """Return the bytes of the object at this key, None where there is none.
 
         Raises:
-            ObjectsUnavailableError: the store does not say.
+            ObjectStoreUnavailableError: the store does not say.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._size, key)
 
@@ -55,7 +55,7 @@ class Objects:
         """Ask whether the bucket is there for us.
 
         Raises:
-            ObjectsUnavailableError: it is not.
+            ObjectStoreUnavailableError: it is not.
         """
         await asyncio.get_running_loop().run_in_executor(self._threads, self._head_bucket)
 
@@ -63,7 +63,7 @@ class Objects:
         """Delete every object whose key begins with a prefix; return how many there were.
 
         Raises:
-            ObjectsUnavailableError: the store does not answer.
+            ObjectStoreUnavailableError: the store does not answer.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._delete_below, prefix)
 
@@ -98,9 +98,9 @@ class Objects:
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                 return None
-            raise ObjectsUnavailableError from error
+            raise ObjectStoreUnavailableError from error
         except BotoCoreError as error:
-            raise ObjectsUnavailableError from error
+            raise ObjectStoreUnavailableError from error
 
     def _delete_below(self, prefix: str) -> int:
         count = 0
@@ -112,14 +112,14 @@ class Objects:
                     self._inner.delete_object(Bucket=self._bucket, Key=key)
                 count += len(keys)
         except (ClientError, BotoCoreError) as error:
-            raise ObjectsUnavailableError from error
+            raise ObjectStoreUnavailableError from error
         return count
 
     def _head_bucket(self) -> None:
         try:
             self._inner.head_bucket(Bucket=self._bucket)
         except (ClientError, BotoCoreError) as error:
-            raise ObjectsUnavailableError from error
+            raise ObjectStoreUnavailableError from error
 
 
 def _client(settings: Settings, endpoint: str | None) -> "S3Client":

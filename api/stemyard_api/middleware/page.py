@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from stemyard_api.asgi import HEADERS, Layer
+from stemyard_api.asgi import HEADERS, HttpMiddleware
 from stemyard_api.settings import Settings
 
 _FOLDER: Final = "/web/"
@@ -47,7 +47,7 @@ class Asset:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class WebPage:
     """The page, the files it loads from `base`, and the policy that lets it load nothing else."""
 
     page: Asset
@@ -56,18 +56,18 @@ class Site:
     policy: str
 
 
-def site_of(settings: Settings) -> Site:
+def load_page(settings: Settings) -> WebPage:
     """Return the page of a deployment."""
     content = dict(_installed())
     digest = hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()[:16]
     base = f"{_FOLDER}{digest}"
-    key = b"needed" if settings.key_needed else b"open"
+    key = b"needed" if settings.requires_key else b"open"
     page = content.pop(_INDEX).replace(_BASE, base.encode()).replace(_KEY, key)
     assets = {name: _asset(name, each) for name, each in content.items()}
-    return Site(_asset(_INDEX, page), assets, base, policy_of(store_origins(settings)))
+    return WebPage(_asset(_INDEX, page), assets, base, content_security_policy(store_origins(settings)))
 
 
-def policy_of(origins: tuple[str, ...]) -> str:
+def content_security_policy(origins: tuple[str, ...]) -> str:
     """Return the Content-Security-Policy of a page that uploads to and plays from these origins.
 
     Forms go nowhere, so a key typed into one cannot end in a URL; no string becomes markup (Trusted Types).
@@ -101,10 +101,10 @@ def store_origins(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-class Page(Layer):
+class Page(HttpMiddleware):
     """Answers GET and HEAD of the page and its files; everything else passes."""
 
-    def __init__(self, app: ASGIApp, site: Site) -> None:
+    def __init__(self, app: ASGIApp, site: WebPage) -> None:
         super().__init__(app)
         self._site = site
 

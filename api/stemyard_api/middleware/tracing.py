@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stemyard_api.asgi import Layer
+from stemyard_api.asgi import HttpMiddleware, traceparent
 from stemyard_api.settings import SettingsError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
-from stemyard_api.asgi import _traceparent
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -43,7 +42,7 @@ def provider() -> "TracerProvider":
     return made
 
 
-class Tracing(Layer):
+class Tracing(HttpMiddleware):
     """Makes a span of every POST, a child of the caller's where it sends a `traceparent`."""
 
     def __init__(self, app: ASGIApp, spans: "TracerProvider") -> None:
@@ -63,7 +62,7 @@ class Tracing(Layer):
         span = self._tracer.start_span(f"POST {scope['path']}", wire.extract(headers), SpanKind.SERVER)
         carrier: dict[str, Any] = {}
         wire.inject(carrier, _context_of(span))
-        token = _traceparent.set(carrier.get("traceparent"))
+        token = traceparent.set(carrier.get("traceparent"))
 
         async def send_and_note(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -75,7 +74,7 @@ class Tracing(Layer):
         try:
             await self._app(scope, receive, send_and_note)
         finally:
-            _traceparent.reset(token)
+            traceparent.reset(token)
             span.end()
 
 

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_KEPT_SECONDS: Final = 1.0
+_CACHE_SECONDS: Final = 1.0
 """Whoever asks more often gets the same text again, so that nobody can keep the process busy with it."""
 
 Backend = Literal["redis", "kv", "local"]
@@ -33,7 +33,7 @@ Source = Literal["mirror", "resource"]
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class GaugeValues:
     """What is read at each scrape rather than counted.
 
     Attributes:
@@ -111,21 +111,21 @@ class Metrics:
         """Count a request that a rate limit refused."""
         self._refusals[policy].inc()
 
-    def watch(self, readings: Callable[[], Readings]) -> None:
+    def watch(self, readings: Callable[[], GaugeValues]) -> None:
         """Read these at each scrape from now on."""
         self._registry.register(_Gauges(readings))
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format, at most a second old."""
         if time.monotonic() >= self._until:
-            self._text, self._until = generate_latest(self._registry), time.monotonic() + _KEPT_SECONDS
+            self._text, self._until = generate_latest(self._registry), time.monotonic() + _CACHE_SECONDS
         return self._text
 
 
 class _Gauges(Collector):
     """Everything that is read rather than counted."""
 
-    def __init__(self, readings: Callable[[], Readings]) -> None:
+    def __init__(self, readings: Callable[[], GaugeValues]) -> None:
         self._readings = readings
 
     def describe(self) -> list[Metric]:

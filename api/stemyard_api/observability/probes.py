@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
 
-from stemyard_api.clients.kubernetes import Cluster
-from stemyard_api.clients.redis import Store
-from stemyard_api.clients.s3 import Objects
+from stemyard_api.clients.kubernetes import KubernetesClient
+from stemyard_api.clients.redis import RedisClient
+from stemyard_api.clients.s3 import ObjectStoreClient
 from stemyard_api.errors import UnavailableError
 from stemyard_api.observability.metrics import Backend
-from stemyard_api.ratelimit.cloudflare import Shares
+from stemyard_api.ratelimit.cloudflare import KvCounts
 from stemyard_api.schemas.responses import Health, ServiceStates
 from stemyard_api.settings import Settings
 
@@ -40,7 +40,7 @@ class Probe:
         except (UnavailableError, TimeoutError):
             self.operational = False
 
-    async def forever(self) -> None:
+    async def run(self) -> None:
         """Probe every few seconds, not in step with other processes."""
         while True:
             await self.once()
@@ -57,14 +57,16 @@ class Prober:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, store: Store | None, objects: Objects | None, cluster: Cluster) -> AsyncIterator["Prober"]:
+    async def running(
+        cls, redis: RedisClient | None, object_store: ObjectStoreClient | None, kubernetes: KubernetesClient
+    ) -> AsyncIterator["Prober"]:
         """Probe for as long as the context lasts."""
         prober = cls(
-            Probe(store.ping if store is not None else None),
-            Probe(objects.ping if objects is not None else None),
-            Probe(cluster.ping),
+            Probe(redis.ping if redis is not None else None),
+            Probe(object_store.ping if object_store is not None else None),
+            Probe(kubernetes.ping),
         )
-        tasks = [asyncio.create_task(probe.forever()) for probe in (prober.redis, prober.storage, prober.kubernetes)]
+        tasks = [asyncio.create_task(probe.run()) for probe in (prober.redis, prober.storage, prober.kubernetes)]
         try:
             yield prober
         finally:
@@ -75,13 +77,13 @@ class Prober:
                     await task
 
 
-def states(settings: Settings, prober: Prober, shares: Shares | None = None) -> ServiceStates:
+def service_states(settings: Settings, prober: Prober, kv_counts: KvCounts | None = None) -> ServiceStates:
     """Return what is configured and what answered when last probed.
 
     Rate limits count as operational while what is in force is shared between processes: Redis, or Cloudflare KV.
     """
     redis = settings.redis_url is not None
-    kv = shares is not None and shares.operational
+    kv = kv_counts is not None and kv_counts.operational
     return ServiceStates(
         storage_operational=prober.storage.operational,
         storage_configured=settings.storage_configured,
@@ -93,28 +95,28 @@ def states(settings: Settings, prober: Prober, shares: Shares | None = None) -> 
     )
 
 
-def backend(prober: Prober, shares: Shares | None) -> Backend:
+def rate_limit_backend(prober: Prober, kv_counts: KvCounts | None) -> Backend:
     """Return what counts submits now."""
     if prober.redis.operational:
         return "redis"
-    return "kv" if shares is not None and shares.operational else "local"
+    return "kv" if kv_counts is not None and kv_counts.operational else "local"
 
 
-def up(settings: Settings, prober: Prober, shares: Shares | None) -> dict[str, bool]:
+def dependency_up(settings: Settings, prober: Prober, kv_counts: KvCounts | None) -> dict[str, bool]:
     """Return whether each configured part answered when it was last asked."""
     found = {"kubernetes": prober.kubernetes.operational}
     if settings.redis_url is not None:
         found["redis"] = prober.redis.operational
     if settings.storage_configured:
         found["storage"] = prober.storage.operational
-    if shares is not None and not prober.redis.operational:
-        found["kv"] = shares.operational
+    if kv_counts is not None and not prober.redis.operational:
+        found["kv"] = kv_counts.operational
     return found
 
 
-def report(settings: Settings, prober: Prober, now: float, shares: Shares | None = None) -> Health:
+def health_report(settings: Settings, prober: Prober, now: float, kv_counts: KvCounts | None = None) -> Health:
     """Return the answer of /health; `degraded` when a configured part does not answer."""
-    services = states(settings, prober, shares)
+    services = service_states(settings, prober, kv_counts)
     broken = (
         (services["storage_configured"] and not services["storage_operational"])
         or (services["redis_configured"] and not services["redis_operational"])

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from stemyard_api.clients.cloudflare_kv import Kv
+from stemyard_api.clients.cloudflare_kv import CloudflareKvClient
 from stemyard_api.errors import UnavailableError
 
 EXCHANGE_SECONDS: Final = 60.0
@@ -27,10 +27,10 @@ _WINDOW_SECONDS: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
-class Shares:
+class KvCounts:
     """This process's part of every key's limit."""
 
-    def __init__(self, kv: Kv, prefix: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, kv: CloudflareKvClient, prefix: str, clock: Callable[[], float] = time.time) -> None:
         self._kv = kv
         self._prefix = f"{prefix}:rate:"
         self._own = f"{self._prefix}{secrets.token_hex(8)}"
@@ -40,12 +40,12 @@ class Shares:
         self._written = False
         self.operational = False
 
-    def part_of(self, key_id: str, limit: int) -> int:
+    def share_of(self, key_id: str, limit: int) -> int:
         """Return how many requests a minute of this key this process may admit."""
         counts = [count for other in self._others if (count := other.get(key_id, 0)) > 0]
         return max(1, limit // (len(counts) + 1), limit - sum(counts))
 
-    def admitted(self, key_id: str, cost: int) -> None:
+    def record(self, key_id: str, cost: int) -> None:
         """Note that requests of this key were admitted here."""
         self._admitted.setdefault(key_id, deque()).append((self._clock(), cost))
 
@@ -62,9 +62,9 @@ class Shares:
             self._written = bool(counts)
         names = [name for name in await self._kv.keys(self._prefix) if name != self._own]
         texts = await asyncio.gather(*(self._kv.read(name) for name in names))
-        self._others = [_counts_of(text, self._clock()) for text in texts if text is not None]
+        self._others = [_parse_counts(text, self._clock()) for text in texts if text is not None]
 
-    async def forever(self, needed: Callable[[], bool]) -> None:
+    async def run(self, needed: Callable[[], bool]) -> None:
         """Exchange once a minute while it is needed, sooner again after a failure."""
         while True:
             if needed():
@@ -91,7 +91,7 @@ class Shares:
         return {key_id: sum(cost for _, cost in admitted) for key_id, admitted in self._admitted.items()}
 
 
-def _counts_of(text: str, now: float) -> dict[str, int]:
+def _parse_counts(text: str, now: float) -> dict[str, int]:
     """Return another process's counts; nothing when they are old or unreadable."""
     try:
         document = json.loads(text)

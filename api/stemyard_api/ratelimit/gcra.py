@@ -10,11 +10,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-PERIOD_SECONDS: Final = 60.0
-_KEPT: Final = 100_000
+from stemyard_api.clients.redis_scripts import RATE_PERIOD_SECONDS
+
+_CACHE_SIZE: Final = 100_000
 
 
-class Decision(NamedTuple):
+class RateLimitDecision(NamedTuple):
     """Whether a request may pass. Times are seconds from now.
 
     Attributes:
@@ -34,7 +35,7 @@ class Decision(NamedTuple):
     approximate: bool = False
 
 
-def decide(arrival: float, now: float, limit: int, cost: int = 1) -> tuple[float, Decision]:
+def take_from(arrival: float, now: float, limit: int, cost: int = 1) -> tuple[float, RateLimitDecision]:
     """Return the new theoretical arrival time, and the decision.
 
     Args:
@@ -43,33 +44,33 @@ def decide(arrival: float, now: float, limit: int, cost: int = 1) -> tuple[float
         limit: requests a minute.
         cost: requests that this one counts as.
     """
-    interval = PERIOD_SECONDS / limit
+    interval = RATE_PERIOD_SECONDS / limit
     arrival = max(arrival, now)
     later = arrival + cost * interval
-    wait = later - PERIOD_SECONDS - now
+    wait = later - RATE_PERIOD_SECONDS - now
     # a microsecond's grace, lest rounding refuses the last request of a full bucket
     if wait > 1e-6:
         left = _left(arrival - now, interval)
-        return arrival, Decision(False, limit, left, arrival - now, wait)
-    return later, Decision(True, limit, _left(later - now, interval), later - now)
+        return arrival, RateLimitDecision(False, limit, left, arrival - now, wait)
+    return later, RateLimitDecision(True, limit, _left(later - now, interval), later - now)
 
 
 def _left(used: float, interval: float) -> int:
-    return max(0, math.floor((PERIOD_SECONDS - used) / interval + 1e-6))
+    return max(0, math.floor((RATE_PERIOD_SECONDS - used) / interval + 1e-6))
 
 
-class Buckets:
+class InMemoryBuckets:
     """Buckets of this process, the most recently used ones."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._arrivals: OrderedDict[str, float] = OrderedDict()
 
-    def take(self, name: str, limit: int, cost: int = 1) -> Decision:
+    def take(self, name: str, limit: int, cost: int = 1) -> RateLimitDecision:
         """Take a request from a bucket, if it is in it."""
-        arrival, decision = decide(self._arrivals.get(name, 0.0), self._clock(), limit, cost)
+        arrival, decision = take_from(self._arrivals.get(name, 0.0), self._clock(), limit, cost)
         self._arrivals[name] = arrival
         self._arrivals.move_to_end(name)
-        if len(self._arrivals) > _KEPT:
+        if len(self._arrivals) > _CACHE_SIZE:
             self._arrivals.popitem(last=False)
         return decision

@@ -5,10 +5,11 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from stemyard_api.auth.api_keys import Principal
-from stemyard_api.clients.redis import Raw, Store, StoreUnavailableError
+from stemyard_api.clients.redis import BucketState, RawEntry, RedisClient, RedisUnavailableError
+from stemyard_api.clients.redis_scripts import RATE_PERIOD_SECONDS
 from stemyard_api.errors import RateLimitedError
-from stemyard_api.ratelimit.cloudflare import Shares
-from stemyard_api.ratelimit.gcra import PERIOD_SECONDS, Buckets, Decision
+from stemyard_api.ratelimit.cloudflare import KvCounts
+from stemyard_api.ratelimit.gcra import InMemoryBuckets, RateLimitDecision
 from stemyard_api.settings import Settings
 
 Policy = Literal["submit", "read", "anonymous"]
@@ -17,45 +18,48 @@ _UNLIMITED: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Limiter:
+class RateLimiter:
     """Decides for one process."""
 
     settings: Settings
-    store: Store | None
-    shares: Shares | None
-    buckets: Buckets = field(default_factory=Buckets)
+    redis: RedisClient | None
+    kv_counts: KvCounts | None
+    buckets: InMemoryBuckets = field(default_factory=InMemoryBuckets)
 
-    async def submit(self, principal: Principal, cost: int = 1) -> Decision | None:
+    async def submit(self, principal: Principal, cost: int = 1) -> RateLimitDecision | None:
         """Count requests for separations; None where there is no limit."""
         limit = self._submits(principal)
         if limit == _UNLIMITED:
             return None
-        if self.store is not None:
+        if self.redis is not None:
             try:
-                return await self.store.take(principal.key_id, limit, cost)
-            except StoreUnavailableError:
+                return _decision(limit, await self.redis.take(principal.key_id, limit, cost))
+            except RedisUnavailableError:
                 pass
-        if self.shares is not None and self.shares.operational:
-            return self._by_share(self.shares, principal.key_id, limit, cost)
+        if self.kv_counts is not None and self.kv_counts.operational:
+            return self._by_kv_counts(self.kv_counts, principal.key_id, limit, cost)
         return self._local("submit", principal.key_id, limit, cost)
 
-    async def submit_and_read(self, store: Store, principal: Principal, track: str) -> tuple[Decision | None, Raw]:
+    async def submit_and_read(
+        self, redis: RedisClient, principal: Principal, track: str
+    ) -> tuple[RateLimitDecision | None, RawEntry]:
         """Count a request for a separation in Redis, and return what the mirror holds of the track, in one call.
 
         Raises:
-            StoreUnavailableError: Redis does not answer; nothing is counted anywhere else.
+            RedisUnavailableError: Redis does not answer; nothing is counted anywhere else.
         """
         limit = self._submits(principal)
         if limit == _UNLIMITED:
-            return None, await store.read_raw(track)
-        return await store.take_and_read(principal.key_id, limit, track)
+            return None, await redis.read_raw(track)
+        state, raw = await redis.take_and_read(principal.key_id, limit, track)
+        return _decision(limit, state), raw
 
-    def read(self, principal: Principal) -> Decision | None:
+    def read(self, principal: Principal) -> RateLimitDecision | None:
         """Count any other request of a key."""
         limit = principal.limits.reads_per_minute or self.settings.rate_limit_reads_per_minute
         return None if limit == _UNLIMITED else self._local("read", principal.key_id, limit)
 
-    def anonymous(self, address: str) -> Decision | None:
+    def anonymous(self, address: str) -> RateLimitDecision | None:
         """Count a request without a valid key, by where it comes from."""
         limit = self.settings.rate_limit_anonymous_per_minute
         return None if limit == _UNLIMITED else self._local("anonymous", address, limit)
@@ -63,18 +67,25 @@ class Limiter:
     def _submits(self, principal: Principal) -> int:
         return principal.limits.submits_per_minute or self.settings.rate_limit_submits_per_minute
 
-    def _local(self, policy: Policy, name: str, limit: int, cost: int = 1) -> Decision:
+    def _local(self, policy: Policy, name: str, limit: int, cost: int = 1) -> RateLimitDecision:
         own = max(1, limit // self.settings.api_replicas)
         return self.buckets.take(f"{policy}:{name}", own, cost)
 
-    def _by_share(self, shares: Shares, key_id: str, limit: int, cost: int) -> Decision:
-        found = self.buckets.take(f"shared:{key_id}", shares.part_of(key_id, limit), cost)
+    def _by_kv_counts(self, kv_counts: KvCounts, key_id: str, limit: int, cost: int) -> RateLimitDecision:
+        found = self.buckets.take(f"shared:{key_id}", kv_counts.share_of(key_id, limit), cost)
         if found.allowed:
-            shares.admitted(key_id, cost)
-        return Decision(found.allowed, found.limit, found.remaining, found.reset, found.retry_after, approximate=True)
+            kv_counts.record(key_id, cost)
+        return RateLimitDecision(
+            found.allowed, found.limit, found.remaining, found.reset, found.retry_after, approximate=True
+        )
 
 
-def headers_of(policy: Policy, decision: Decision) -> list[tuple[bytes, bytes]]:
+def _decision(limit: int, state: BucketState) -> RateLimitDecision:
+    allowed, remaining, reset, wait = state
+    return RateLimitDecision(bool(allowed), limit, remaining, reset / 1e6, wait / 1e6)
+
+
+def rate_limit_headers(policy: Policy, decision: RateLimitDecision) -> list[tuple[bytes, bytes]]:
     """Return RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10)."""
     return [
         _policy_header(policy, decision.limit, decision.approximate),
@@ -85,9 +96,9 @@ def headers_of(policy: Policy, decision: Decision) -> list[tuple[bytes, bytes]]:
 @lru_cache(maxsize=1024)
 def _policy_header(policy: Policy, limit: int, approximate: bool) -> tuple[bytes, bytes]:
     told = ';mode="approximate"' if approximate else ""
-    return b"ratelimit-policy", f'"{policy}";q={limit};w={PERIOD_SECONDS:.0f}{told}'.encode()
+    return b"ratelimit-policy", f'"{policy}";q={limit};w={RATE_PERIOD_SECONDS:.0f}{told}'.encode()
 
 
-def refusal(decision: Decision) -> RateLimitedError:
+def rate_limited_error(decision: RateLimitDecision) -> RateLimitedError:
     """Return the error for a request that may not pass."""
     return RateLimitedError(retry_after=max(1, int(decision.retry_after) + 1))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stemyard_api.auth.api_keys import Principal
-from stemyard_api.clients.redis import Reading, Store, StoreUnavailableError
+from stemyard_api.clients.redis import MirrorEntry, RedisClient, RedisUnavailableError
 from stemyard_api.errors import QuotaExceededError
 from stemyard_api.settings import Settings
 from stemyard_contract.separationjob import Phase
@@ -25,7 +25,7 @@ class Quotas:
     """Keeps count."""
 
     settings: Settings
-    store: Store | None
+    redis: RedisClient | None
 
     async def enter(self, principal: Principal, track_id: str) -> bool:
         """Count a track as under way for a key; return whether it was not before.
@@ -33,13 +33,13 @@ class Quotas:
         Raises:
             QuotaExceededError: the key has as many, or as many minutes, as it may.
         """
-        concurrent, minutes = self._of(principal)
-        if self.store is None or not (concurrent or minutes):
+        concurrent, minutes = self._limits(principal)
+        if self.redis is None or not (concurrent or minutes):
             return False
         try:
-            await self._settle(self.store, principal.key_id)
-            verdict = await self.store.enter(principal.key_id, track_id, concurrent, minutes)
-        except StoreUnavailableError:
+            await self._release_finished(self.redis, principal.key_id)
+            verdict = await self.redis.enter(principal.key_id, track_id, concurrent, minutes)
+        except RedisUnavailableError:
             return False
         if verdict == "concurrent":
             raise QuotaExceededError(
@@ -51,7 +51,7 @@ class Quotas:
         return verdict == "entered"
 
     @asynccontextmanager
-    async def held(self, principal: Principal, track_id: str) -> AsyncIterator[bool]:
+    async def reserve(self, principal: Principal, track_id: str) -> AsyncIterator[bool]:
         """Count a track as under way, unless what is done meanwhile fails; yield whether it was not before.
 
         Raises:
@@ -67,29 +67,29 @@ class Quotas:
 
     async def leave(self, principal: Principal, track_id: str) -> None:
         """Count a track as no longer under way: it was refused, cached, cancelled or deleted."""
-        if self.store is None or not any(self._of(principal)):
+        if self.redis is None or not any(self._limits(principal)):
             return
         try:
-            await self.store.leave(principal.key_id, track_id, 0.0)
-        except StoreUnavailableError:
+            await self.redis.leave(principal.key_id, track_id, 0.0)
+        except RedisUnavailableError:
             return
 
-    def _of(self, principal: Principal) -> tuple[int, float]:
+    def _limits(self, principal: Principal) -> tuple[int, float]:
         limits, settings = principal.limits, self.settings
         return (
             limits.concurrent or settings.quota_concurrent,
             limits.minutes_per_day or settings.quota_minutes_per_day,
         )
 
-    async def _settle(self, store: Store, key_id: str) -> None:
+    async def _release_finished(self, redis: RedisClient, key_id: str) -> None:
         """Take out what has ended, and count its minutes."""
-        tracks = await store.under_way(key_id)
-        for track_id, reading in zip(tracks, await store.read_many(tracks), strict=True):
-            if (minutes := minutes_of(reading)) is not None:
-                await store.leave(key_id, track_id, minutes)
+        tracks = await redis.under_way(key_id)
+        for track_id, reading in zip(tracks, await redis.read_many(tracks), strict=True):
+            if (minutes := used_minutes(reading)) is not None:
+                await redis.leave(key_id, track_id, minutes)
 
 
-def minutes_of(reading: Reading) -> float | None:
+def used_minutes(reading: MirrorEntry) -> float | None:
     """Return the minutes of audio that an ended track gave; None while it is, or may be, under way."""
     record = reading.current
     if reading.deleted:

@@ -11,14 +11,13 @@ from stemyard_api.auth.api_keys import Principal
 from stemyard_api.dependencies import Services, ServicesDep, SubmitterDep
 from stemyard_api.errors import ApiError, problem
 from stemyard_api.problems import invalid_request
-from stemyard_api.ratelimit.limiter import refusal
-from stemyard_api.routes.separations import submit
+from stemyard_api.ratelimit.limiter import rate_limited_error
 from stemyard_api.schemas.examples import BATCH, problems
 from stemyard_api.schemas.requests import SeparationRequest
 from stemyard_api.schemas.responses import Batch, BatchItem
 
 ITEMS_LIMIT: Final = 100
-_AT_ONCE: Final = 8
+_CONCURRENCY: Final = 8
 
 router = APIRouter(tags=["separations"])
 
@@ -48,8 +47,8 @@ async def batch(body: BatchRequest, services: ServicesDep, principal: SubmitterD
     """Answer each request with the status and body it would have got alone, in their order."""
     decision = await services.limiter.submit(principal, len(body.requests) - 1) if len(body.requests) > 1 else None
     if decision is not None and not decision.allowed:
-        raise refusal(decision)
-    room = asyncio.Semaphore(_AT_ONCE)
+        raise rate_limited_error(decision)
+    room = asyncio.Semaphore(_CONCURRENCY)
 
     async def one(item: dict[str, Any]) -> BatchItem:
         async with room:
@@ -60,10 +59,10 @@ async def batch(body: BatchRequest, services: ServicesDep, principal: SubmitterD
 
 async def _answered(item: dict[str, Any], services: Services, principal: Principal) -> BatchItem:
     try:
-        answer = await submit(SeparationRequest.model_validate(item), services, principal)
+        response = await services.submissions.submit(SeparationRequest.model_validate(item), principal)
     except ValidationError as error:
         refused = invalid_request(error.errors())
         return BatchItem(status=refused.status, body=problem(refused))
     except ApiError as error:
         return BatchItem(status=error.status, body=problem(error))
-    return BatchItem(status=answer.status, body={**answer.body})
+    return BatchItem(status=response.status, body={**response.body})

@@ -27,10 +27,10 @@ router = APIRouter(tags=["capabilities"])
 )
 async def capabilities(services: ServicesDep, principal: CallerDep) -> JSONResponse:
     """Models, formats, kinds of source and limits of this deployment, and the scopes of this key. Any key may ask."""
-    return JSONResponse(capabilities_of(services.settings, principal))
+    return JSONResponse(key_capabilities(services.settings, principal))
 
 
-def capabilities_of(settings: Settings, principal: Principal) -> Capabilities:
+def key_capabilities(settings: Settings, principal: Principal) -> Capabilities:
     """Return what a key can ask this deployment for."""
     return Capabilities(
         key=KeyInfo(id=principal.key_id, scopes=sorted(principal.scopes)),

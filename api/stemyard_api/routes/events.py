@@ -14,13 +14,13 @@ from starlette.types import Receive, Scope, Send
 
 from stemyard_api.asgi import STREAM
 from stemyard_api.auth.api_keys import Principal
-from stemyard_api.clients.redis import Event, Store, StoreUnavailableError
+from stemyard_api.clients.redis import Event, RedisClient, RedisUnavailableError
 from stemyard_api.dependencies import ReaderDep, ServicesDep
 from stemyard_api.errors import ApiError
 from stemyard_api.routes.jobs import TrackId
 from stemyard_api.schemas.examples import EVENT_SCHEMA, EVENTS, problems
-from stemyard_api.services.event_hub import Feed, Hub, Listener, encode
-from stemyard_api.services.states import State, States
+from stemyard_api.services.event_hub import EventHub, Subscriber, TrackChannel, encode
+from stemyard_api.services.states import TrackState, TrackStates
 
 _RETRY_MS: Final = 3000
 _AWAY_MS: Final = (500, 5000)
@@ -53,8 +53,8 @@ async def events(
 
     After `Last-Event-ID`, events since then follow the snapshot, where they are still known.
     """
-    await services.states.of(track_id, principal)  # refuses before the stream begins
-    return EventStream(services.hub, services.states, services.store, track_id, principal, last_event_id)
+    await services.states.get(track_id, principal)  # refuses before the stream begins
+    return EventStream(services.event_hub, services.states, services.redis, track_id, principal, last_event_id)
 
 
 @dataclass(slots=True)
@@ -69,10 +69,16 @@ class EventStream(Response):
     """Sends one track's events until it ends, the client goes or the process drains."""
 
     def __init__(
-        self, hub: Hub, states: States, store: Store | None, track_id: str, principal: Principal, after: str | None
+        self,
+        event_hub: EventHub,
+        states: TrackStates,
+        redis: RedisClient | None,
+        track_id: str,
+        principal: Principal,
+        after: str | None,
     ) -> None:
         self.status_code, self.background = 200, None
-        self._hub, self._states, self._store = hub, states, store
+        self._event_hub, self._states, self._redis = event_hub, states, redis
         self._track_id, self._principal, self._after = track_id, principal, after
         self._sent = _Sent()
 
@@ -82,53 +88,53 @@ class EventStream(Response):
         scope[STREAM] = self._serve
 
     async def _serve(self, receive: Receive, send: Send) -> None:
-        listener, feed = await self._hub.join(self._track_id)
+        subscriber, channel = await self._event_hub.subscribe(self._track_id)
         try:
-            if await self._begin(listener, feed, send):
-                await self._follow(listener, feed, receive, send)
+            if await self._begin(subscriber, channel, send):
+                await self._follow(subscriber, channel, receive, send)
             await send({"type": "http.response.body", "body": b""})
         finally:
-            self._hub.leave(self._track_id, listener)
+            self._event_hub.unsubscribe(self._track_id, subscriber)
 
-    async def _begin(self, listener: Listener, feed: Feed, send: Send) -> bool:
+    async def _begin(self, subscriber: Subscriber, channel: TrackChannel, send: Send) -> bool:
         """Send the snapshot and what was missed; return whether there is more to come."""
-        last_id = feed.last_id  # read before the state, so that nothing falls between them
-        listener.chunks.clear()  # up to that id the snapshot tells
+        last_id = channel.last_id  # read before the state, so that nothing falls between them
+        subscriber.chunks.clear()  # up to that id the snapshot tells
         retry = b"retry: %d\n" % _RETRY_MS
         try:
-            state = await self._states.of(self._track_id, self._principal)
+            state = await self._states.get(self._track_id, self._principal)
         except ApiError:
             await _send(send, retry + b"\n")
-            listener.resync = True  # a look will tell how it stands, or that it is gone
+            subscriber.resync = True  # a look will tell how it stands, or that it is gone
             return True
         await _send(send, retry + self._snapshot(state, last_id) + await self._missed(last_id))
         if state.finished:
             await _send(send, _event(b"end", state.body))
         return not state.finished
 
-    async def _follow(self, listener: Listener, feed: Feed, receive: Receive, send: Send) -> None:
+    async def _follow(self, subscriber: Subscriber, channel: TrackChannel, receive: Receive, send: Send) -> None:
         while True:
-            await listener.wait()
-            chunks, listener.chunks = listener.chunks, []
+            await subscriber.wait()
+            chunks, subscriber.chunks = subscriber.chunks, []
             if chunks:
                 await _send(send, b"".join(chunks))
-            elif not listener.look and not listener.resync:
+            elif not subscriber.look and not subscriber.resync:
                 if await Request({"type": "http"}, receive).is_disconnected():
                     return
                 await _send(send, _HEARTBEAT)
-            if (listener.look or listener.resync) and await self._looked(listener, feed, send):
+            if (subscriber.look or subscriber.resync) and await self._looked(subscriber, channel, send):
                 return
-            if self._hub.draining:
+            if self._event_hub.draining:
                 await _send(send, b": draining, come again\nretry: %d\n\n" % random.randint(*_AWAY_MS))
                 return
 
-    async def _looked(self, listener: Listener, feed: Feed, send: Send) -> bool:
+    async def _looked(self, subscriber: Subscriber, channel: TrackChannel, send: Send) -> bool:
         """Send what a look at the track shows; return whether it has ended."""
-        resync = listener.resync or not feed.eventful
-        listener.look = listener.resync = False
-        last_id = feed.last_id
+        resync = subscriber.resync or not channel.eventful
+        subscriber.look = subscriber.resync = False
+        last_id = channel.last_id
         try:
-            state = await self._states.of(self._track_id, self._principal)
+            state = await self._states.get(self._track_id, self._principal)
         except ApiError as error:
             if error.status == 404:
                 await _send(send, _event(b"end", b'{"status":"deleted"}'))
@@ -140,17 +146,17 @@ class EventStream(Response):
             await _send(send, self._snapshot(state, last_id))
         return state.finished
 
-    def _snapshot(self, state: State, last_id: str) -> bytes:
+    def _snapshot(self, state: TrackState, last_id: str) -> bytes:
         self._sent.body = state.body
         return b"id: %s\n" % last_id.encode() + _event(b"snapshot", state.body)
 
     async def _missed(self, last_id: str) -> bytes:
         """Return the events after the one the client saw last, if that is still known."""
-        if self._after is None or self._store is None or self._after == last_id:
+        if self._after is None or self._redis is None or self._after == last_id:
             return b""
         try:
-            events = await self._store.events_between(self._track_id, self._after, last_id)
-        except StoreUnavailableError:
+            events = await self._redis.events_between(self._track_id, self._after, last_id)
+        except RedisUnavailableError:
             return b""
         known = bool(events) and events[0].id == self._after
         return b"".join(_encoded(event) for event in events[1:]) if known else b""

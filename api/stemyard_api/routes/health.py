@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from stemyard_api.observability.metrics import CONTENT_TYPE, Metrics
-from stemyard_api.observability.probes import Prober, report
+from stemyard_api.observability.probes import Prober, health_report
 from stemyard_api.schemas.responses import Health
 
 router = APIRouter(tags=["health"])
@@ -16,7 +16,7 @@ router = APIRouter(tags=["health"])
 async def health(request: Request) -> JSONResponse:
     """Health of the service and its parts. Always 200; needs no key."""
     services = request.app.state.services
-    return JSONResponse(report(services.settings, services.prober, time.time(), services.limiter.shares))
+    return JSONResponse(health_report(services.settings, services.prober, time.time(), services.limiter.kv_counts))
 
 
 @router.get("/livez", summary="Whether the process runs", include_in_schema=False)

@@ -14,7 +14,7 @@ from stemyard_api.schemas.examples import CANDIDATES, JOB_STATES, JOBS, problems
 from stemyard_api.schemas.responses import Cancelled, Candidates, Completed, Deleted, Failed, Jobs, Processing, Status
 from stemyard_api.schemas.responses import Candidate as CandidateAnswer
 from stemyard_api.services import rendering
-from stemyard_api.services.listing import CURSOR, Place, page_of, place_of, walk
+from stemyard_api.services.listing import CURSOR, Place, collect_page, iterate_tracks, parse_cursor
 from stemyard_api.services.tracks import Track
 from stemyard_contract.mirror import record_of
 from stemyard_contract.separationjob import Phase, SeparationJobStatus
@@ -55,10 +55,12 @@ async def jobs(
         mine = everyone or principal.key_id in track.record.claims
         return mine and status in {None, rendering.status_of(track.record)}
 
-    start: Place = place_of(cursor) if cursor is not None else (float("inf"), "")
+    start: Place = parse_cursor(cursor) if cursor is not None else (float("inf"), "")
     if created_before is not None:
         start = min(start, (created_before, ""))
-    found = await page_of(walk(services.store, services.cluster, start, created_after or 0.0), fits, limit)
+    found = await collect_page(
+        iterate_tracks(services.redis, services.kubernetes, start, created_after or 0.0), fits, limit
+    )
     shown = [rendering.summary(track.record, track.progress, principal.key_id) for track in found.tracks]
     return JSONResponse(Jobs(jobs=shown, next_cursor=found.cursor))
 
@@ -83,10 +85,10 @@ async def wait(
 ) -> Response:
     """State of a track once it is completed or failed, or when `timeout` seconds are over."""
     deadline = time.monotonic() + timeout
-    state = await services.states.of(track_id, principal)
-    while not state.finished and not services.hub.draining and (left := deadline - time.monotonic()) > 0:
+    state = await services.states.get(track_id, principal)
+    while not state.finished and not services.event_hub.draining and (left := deadline - time.monotonic()) > 0:
         await asyncio.sleep(min(_LOOK_SECONDS, left))
-        state = await services.states.of(track_id, principal)
+        state = await services.states.get(track_id, principal)
     return Response(state.body, media_type="application/json")
 
 
@@ -134,7 +136,7 @@ async def cancel(services: ServicesDep, principal: SubmitterDep, track_id: Track
 
     A track that has ended stays as it is. To cancel twice is no error.
     """
-    done = await services.withdrawals.cancel(track_id, principal)
+    done = await services.job_actions.cancel(track_id, principal)
     if done.claim_removed:
         await services.quotas.leave(principal, track_id)
     cancelled = done.record.cancel or done.record.phase is Phase.CANCELLED
@@ -157,8 +159,8 @@ async def cancel(services: ServicesDep, principal: SubmitterDep, track_id: Track
 )
 async def retry(services: ServicesDep, principal: SubmitterDep, track_id: TrackId) -> JSONResponse:
     """Run a failed or cancelled separation once more; one that is under way is joined."""
-    async with services.quotas.held(principal, track_id):
-        record = await services.withdrawals.retry(track_id, principal)
+    async with services.quotas.reserve(principal, track_id):
+        record = await services.job_actions.retry(track_id, principal)
     return JSONResponse(rendering.processing(record, None, principal.key_id), 202)
 
 
@@ -169,7 +171,7 @@ async def retry(services: ServicesDep, principal: SubmitterDep, track_id: TrackI
 )
 async def delete(services: ServicesDep, principal: SubmitterDep, track_id: TrackId) -> JSONResponse:
     """Give up this key's claim; track and files are deleted when it was the last claim, or by an admin."""
-    done = await services.withdrawals.delete(track_id, principal)
+    done = await services.job_actions.delete(track_id, principal)
     if done.claim_removed:
         await services.quotas.leave(principal, track_id)
     answer = Deleted(

@@ -5,8 +5,8 @@ from typing import Final
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from stemyard_api.clients.kubernetes import Cluster
-from stemyard_api.clients.redis import Store, StoreUnavailableError
+from stemyard_api.clients.kubernetes import KubernetesClient
+from stemyard_api.clients.redis import RedisClient, RedisUnavailableError
 from stemyard_api.dependencies import AdminDep, ServicesDep
 from stemyard_api.schemas.examples import QUEUE_INFO, problems
 from stemyard_api.schemas.responses import QueueInfo
@@ -28,22 +28,22 @@ router = APIRouter(tags=["queue"])
 )
 async def queue_info(services: ServicesDep, _principal: AdminDep) -> JSONResponse:
     """Tracks that are pending, being fetched or queued: by priority, then the oldest first."""
-    length, ids = await waiting(services.store, services.cluster)
+    length, ids = await waiting(services.redis, services.kubernetes)
     return JSONResponse(QueueInfo(name=services.settings.queue_name, length=length, job_ids=ids))
 
 
-async def waiting(store: Store | None, cluster: Cluster) -> tuple[int, list[str]]:
+async def waiting(redis: RedisClient | None, kubernetes: KubernetesClient) -> tuple[int, list[str]]:
     """Return how many tracks wait and the ids of the oldest.
 
     Raises:
         UnavailableError: neither the mirror nor the API server answers.
     """
-    if store is not None:
+    if redis is not None:
         try:
-            return await store.queue(IDS_LIMIT)
-        except StoreUnavailableError:
+            return await redis.queue(IDS_LIMIT)
+        except RedisUnavailableError:
             pass
-    records = [record_of(item) async for item in cluster.items()]
+    records = [record_of(item) async for item in kubernetes.items()]
     queued = sorted(
         (record.queue_score, record.track_id)
         for record in records

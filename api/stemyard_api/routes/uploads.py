@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from stemyard_api.auth.api_keys import Principal
-from stemyard_api.clients.s3 import UPLOAD_SECONDS, Objects
+from stemyard_api.clients.s3 import UPLOAD_SECONDS, ObjectStoreClient
 from stemyard_api.dependencies import ServicesDep, SubmitterDep
 from stemyard_api.errors import MisconfiguredError, RequestTooLargeError
 from stemyard_api.schemas.examples import UPLOAD_SLOT, problems
@@ -51,20 +51,22 @@ class UploadRequest(BaseModel):
 )
 async def uploads(body: UploadRequest, services: ServicesDep, principal: SubmitterDep) -> JSONResponse:
     """PUT the file to `url` with exactly `headers`, then POST /separate-audio with `upload_id`."""
-    if services.objects is None:
+    if services.object_store is None:
         raise MisconfiguredError("No object store is configured, so files cannot be uploaded.")
-    return JSONResponse(slot_of(body, principal, services.settings, services.objects, time.time()))
+    return JSONResponse(create_slot(body, principal, services.settings, services.object_store, time.time()))
 
 
-def slot_of(body: UploadRequest, principal: Principal, settings: Settings, objects: Objects, now: float) -> UploadSlot:
+def create_slot(
+    body: UploadRequest, principal: Principal, settings: Settings, object_store: ObjectStoreClient, now: float
+) -> UploadSlot:
     """Return a new slot for a file.
 
     Raises:
         RequestTooLargeError: the file is larger than the service accepts.
     """
     if body.size > settings.max_upload_bytes:
-        raise RequestTooLargeError.of("size", f"must be at most {settings.max_file_size_mb} MiB")
+        raise RequestTooLargeError.for_field("size", f"must be at most {settings.max_file_size_mb} MiB")
     upload_id = mint_upload_id(settings.stemyard_install_id, principal.key_id)
     key = upload_key(settings.stemyard_install_id, principal.key_id, upload_id)
-    url, headers = objects.sign_put(key, body.size, body.content_type)
+    url, headers = object_store.sign_put(key, body.size, body.content_type)
     return UploadSlot(upload_id=upload_id, url=url, headers=headers, expires_at=now + UPLOAD_SECONDS)

@@ -11,10 +11,10 @@ from stemyard_api.dependencies import AdminDep, ServicesDep, SubmitterDep
 from stemyard_api.errors import ForbiddenError
 from stemyard_api.schemas.examples import USAGE, problems
 from stemyard_api.schemas.responses import Erased, KeyUsage, Usage
-from stemyard_api.services.listing import walk
+from stemyard_api.services.job_actions import erase
+from stemyard_api.services.listing import iterate_tracks
 from stemyard_api.services.rendering import status_of
 from stemyard_api.services.tracks import Track
-from stemyard_api.services.withdrawal import erase
 from stemyard_contract.identity import uploads_prefix
 
 _DAYS: Final = 30
@@ -40,7 +40,7 @@ async def usage(
     """Tracks, seconds of audio and seconds of work by key; the last 30 days unless said otherwise."""
     end = time.time() if created_before is None else created_before
     start = end - _DAYS * _DAY_SECONDS if created_after is None else created_after
-    keys = await by_key(walk(services.store, services.cluster, (end, ""), start))
+    keys = await by_key(iterate_tracks(services.redis, services.kubernetes, (end, ""), start))
     return JSONResponse(Usage(created_after=start, created_before=end, keys=keys))
 
 
@@ -85,8 +85,8 @@ async def erase_data(
     """
     if principal.key_id != key_id and not principal.is_admin:
         raise ForbiddenError("Only this key itself, or one with the scope admin, may erase its data.")
-    claims, tracks = await erase(services.withdrawals, key_id)
+    claims, tracks = await erase(services.job_actions, key_id)
     prefix = uploads_prefix(services.settings.stemyard_install_id, key_id)
-    uploads = await services.objects.delete_below(prefix) if services.objects is not None else 0
+    uploads = await services.object_store.delete_below(prefix) if services.object_store is not None else 0
     answer = Erased(key_id=key_id, claims_removed=claims, tracks_deleted=tracks, uploads_deleted=uploads)
     return JSONResponse(answer)

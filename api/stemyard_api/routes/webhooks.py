@@ -12,13 +12,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, mo
 from stemyard_api.auth.api_keys import Principal
 from stemyard_api.auth.authorization import check_visible
 from stemyard_api.clients.kubernetes import Resource
-from stemyard_api.clients.redis import StoreUnavailableError
+from stemyard_api.clients.redis import RedisUnavailableError
 from stemyard_api.dependencies import AdminDep, ReaderDep, Services, ServicesDep, SubmitterDep
 from stemyard_api.errors import DeliveryNotFoundError, ForbiddenError, UnavailableError
 from stemyard_api.schemas.examples import DEAD_LETTERS, DELIVERIES, TEST_DELIVERY, problems
 from stemyard_api.schemas.requests import check_webhook_url
 from stemyard_api.schemas.responses import DeadLetters, Deliveries, Delivery, Redelivery
-from stemyard_api.services.deliveries import ALL, dead_letters, deliveries_of, logged, shown, wish_patch
+from stemyard_api.services.deliveries import (
+    ALL,
+    dead_letters,
+    delivery_body,
+    redelivery_patch,
+    visible_attempts,
+    visible_deliveries,
+)
 from stemyard_contract.mirror import AttemptRecord, MirrorRecord, record_of
 from stemyard_contract.outbox import URL_LIMIT
 from stemyard_contract.separationjob import API_VERSION, KIND, Claim, SeparationJobSpec, SeparationJobStatus, Source
@@ -27,7 +34,7 @@ _ROUNDS: Final = 8
 _WAIT_SECONDS: Final = 25.0
 """A consumer has 15 s, and the operator some before."""
 _LOOK_SECONDS: Final = 0.25
-_KEPT_SECONDS: Final = 300
+_TEST_JOB_TTL_SECONDS: Final = 300
 """Life of the test after it was sent."""
 _NO_SOURCE: Final = Source(search_query="webhook test")
 _WebhookUrl = Annotated[StrictStr, Field(min_length=8, max_length=URL_LIMIT), AfterValidator(check_webhook_url)]
@@ -60,8 +67,8 @@ async def deliveries(services: ServicesDep, principal: ReaderDep, track_id: Trac
     """
     resource, record = await _track(services, track_id)
     check_visible(record, principal, shared=services.settings.results_shared)
-    found = [shown(one, resource) for one in deliveries_of(resource, record, principal)]
-    attempts = logged(await _attempts(services, track_id), record, principal)
+    found = [delivery_body(one, resource) for one in visible_deliveries(resource, record, principal)]
+    attempts = visible_attempts(await _attempts(services, track_id), record, principal)
     return JSONResponse(Deliveries(track_id=track_id, deliveries=found, attempts=attempts))
 
 
@@ -82,12 +89,12 @@ async def redeliver(
     for _ in range(_ROUNDS):
         resource, record = await _track(services, track_id)
         check_visible(record, principal, shared=services.settings.results_shared)
-        mine = deliveries_of(resource, record, principal)
+        mine = visible_deliveries(resource, record, principal)
         ids = [one.id for one in mine if asked in {ALL, one.id}]
         if not ids:
             raise DeliveryNotFoundError
         wish = [ALL] if asked == ALL and principal.is_admin else ids
-        if await services.cluster.patch(record.name, wish_patch(resource, wish, time.time())) is not None:
+        if await services.kubernetes.patch(record.name, redelivery_patch(resource, wish, time.time())) is not None:
             return JSONResponse(Redelivery(track_id=track_id, ids=ids), 202)
     raise UnavailableError("Too many requests for this track at once; try again.")
 
@@ -112,7 +119,7 @@ async def given_up(
     """
     found: list[Any] = []
     while True:
-        items, cursor = await services.cluster.page(cursor)
+        items, cursor = await services.kubernetes.page(cursor)
         for item in items:
             found += dead_letters(item, record_of(item).track_id)
         if cursor is None or len(found) >= limit:
@@ -125,11 +132,11 @@ async def _track(services: Services, track_id: str) -> tuple[Resource, MirrorRec
 
 
 async def _attempts(services: Services, track_id: str) -> list[AttemptRecord]:
-    if services.store is None:
+    if services.redis is None:
         return []
     try:
-        return await services.store.attempts(track_id)
-    except StoreUnavailableError:
+        return await services.redis.attempts(track_id)
+    except RedisUnavailableError:
         return []
 
 
@@ -167,14 +174,14 @@ async def test(services: ServicesDep, principal: SubmitterDep, body: WebhookTest
     """Have the operator send `webhook.test`, signed and guarded like any other, once; answer what came of it."""
     url, key = await _target(services, principal, body)
     name = f"webhook-test-{uuid.uuid4().hex[:24]}"
-    await services.cluster.create(_manifest(name, services.settings.stemyard_namespace, url, key))
+    await services.kubernetes.create(_manifest(name, services.settings.stemyard_namespace, url, key))
     deadline = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < deadline:
-        resource = await services.cluster.read(name)
+        resource = await services.kubernetes.read(name)
         if resource is not None:
             found = SeparationJobStatus.model_validate(resource.get("status") or {}).webhooks
             if found and not found[0].pending:
-                return JSONResponse(shown(found[0], resource))
+                return JSONResponse(delivery_body(found[0], resource))
         await asyncio.sleep(_LOOK_SECONDS)
     return JSONResponse(None, 202)
 
@@ -195,7 +202,7 @@ async def _target(services: Services, principal: Principal, body: WebhookTestReq
 def _manifest(name: str, namespace: str, url: str, key: str | None) -> dict[str, Any]:
     told = {"claims": [Claim(key=key, webhook=url)]} if key is not None else {"webhooks": [{"url": url}]}
     spec = SeparationJobSpec.model_validate(
-        {"source": _NO_SOURCE, "webhook_test": True, "ttl_seconds_after_finished": _KEPT_SECONDS, **told}
+        {"source": _NO_SOURCE, "webhook_test": True, "ttl_seconds_after_finished": _TEST_JOB_TTL_SECONDS, **told}
     )
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec.dump()}

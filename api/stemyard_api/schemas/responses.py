@@ -33,20 +33,20 @@ class Details(TypedDict, total=False):
     eta_seconds: int
 
 
-class Lasting(TypedDict, total=False):
+class LinkFields(TypedDict, total=False):
     """What comes with links: when they stop working, and by stem its outline in the JSON of `audiowaveform`."""
 
     expires_at: float
     peaks_urls: dict[str, str]
 
 
-class Echo(TypedDict, total=False):
+class MetadataField(TypedDict, total=False):
     """What this key gave along with its request."""
 
     metadata: dict[str, Any]
 
 
-class Accepted(Echo):
+class Accepted(MetadataField):
     """202: the separation is under way."""
 
     track_id: str
@@ -55,7 +55,7 @@ class Accepted(Echo):
     created_at: float
 
 
-class Cached(Lasting, Echo):
+class Cached(LinkFields, MetadataField):
     """200: the separation was made before."""
 
     status: Literal["completed"]
@@ -81,7 +81,7 @@ class Processing(Details):
     progress: float
 
 
-class Completed(Details, Lasting):
+class Completed(Details, LinkFields):
     """A track whose stems are published."""
 
     status: Literal["completed"]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from stemyard_api.auth.api_keys import Principal
 from stemyard_api.schemas.responses import Attempt, DeadLetter, Delivery
-from stemyard_api.services.placement_rules import Operation, test_of
+from stemyard_api.services.placement_rules import Operation, test_operation
 from stemyard_contract.mirror import AttemptRecord, MirrorRecord
 from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import ANNOTATION_REDELIVER, REDELIVER_LIMIT, SeparationJobStatus, phase_of
@@ -16,24 +16,24 @@ ALL: Final = "all"
 """Stands for every delivery."""
 
 
-def own(url: str, key: str | None, record: MirrorRecord, principal: Principal) -> bool:
+def may_see(url: str, key: str | None, record: MirrorRecord, principal: Principal) -> bool:
     """Whether an API key may see what was sent there: an admin all, others what they named or is for them."""
     return principal.is_admin or key == principal.key_id or record.webhooks.get(principal.key_id) == url
 
 
-def deliveries_of(resource: Mapping[str, Any], record: MirrorRecord, principal: Principal) -> list[WebhookStatus]:
+def visible_deliveries(resource: Mapping[str, Any], record: MirrorRecord, principal: Principal) -> list[WebhookStatus]:
     """Return the deliveries of a track's last end that a key may see."""
     status = SeparationJobStatus.model_validate(resource.get("status") or {})
-    return [one for one in status.webhooks if own(one.url, one.key, record, principal)]
+    return [one for one in status.webhooks if may_see(one.url, one.key, record, principal)]
 
 
-def pending_of(resource: Mapping[str, Any]) -> int:
+def count_pending(resource: Mapping[str, Any]) -> int:
     """Return how many deliveries are neither made nor given up."""
     status = SeparationJobStatus.model_validate(resource.get("status") or {})
     return sum(one.pending for one in status.webhooks)
 
 
-def shown(one: WebhookStatus, resource: Mapping[str, Any]) -> Delivery:
+def delivery_body(one: WebhookStatus, resource: Mapping[str, Any]) -> Delivery:
     """Return a delivery as clients get it."""
     status = SeparationJobStatus.model_validate(resource.get("status") or {})
     test = bool(resource["spec"].get("webhookTest"))
@@ -52,7 +52,7 @@ def shown(one: WebhookStatus, resource: Mapping[str, Any]) -> Delivery:
     )
 
 
-def logged(attempts: Iterable[AttemptRecord], record: MirrorRecord, principal: Principal) -> list[Attempt]:
+def visible_attempts(attempts: Iterable[AttemptRecord], record: MirrorRecord, principal: Principal) -> list[Attempt]:
     """Return the attempts that a key may see, as clients get them."""
     return [
         Attempt(
@@ -65,7 +65,7 @@ def logged(attempts: Iterable[AttemptRecord], record: MirrorRecord, principal: P
             error=one.error,
         )
         for one in attempts
-        if own(one.url, one.key, record, principal)
+        if may_see(one.url, one.key, record, principal)
     ]
 
 
@@ -73,10 +73,10 @@ def dead_letters(resource: Mapping[str, Any], track_id: str) -> list[DeadLetter]
     """Return the deliveries of a SeparationJob that were given up."""
     status = SeparationJobStatus.model_validate(resource.get("status") or {})
     given_up = [one for one in status.webhooks if one.delivered_at is None and not one.pending]
-    return [DeadLetter(track_id=track_id, **shown(one, resource)) for one in given_up]
+    return [DeadLetter(track_id=track_id, **delivery_body(one, resource)) for one in given_up]
 
 
-def wish_patch(resource: Mapping[str, Any], ids: Collection[str], now: float) -> list[Operation]:
+def redelivery_patch(resource: Mapping[str, Any], ids: Collection[str], now: float) -> list[Operation]:
     """Return what annotates a SeparationJob with the wish to deliver these again, beside one not carried out yet.
 
     The time makes it another wish than the last; a wish that gets too long stands for everything.
@@ -88,13 +88,13 @@ def wish_patch(resource: Mapping[str, Any], ids: Collection[str], now: float) ->
     unheard = before.partition(" ")[0].split(",") if before and before[:REDELIVER_LIMIT] != handled else []
     asked = sorted({*unheard, *ids})
     value = f"{ALL if ALL in asked else ','.join(asked)} {int(now * 1000)}"
-    uid = test_of("/metadata/uid", metadata["uid"])
+    uid = test_operation("/metadata/uid", metadata["uid"])
     if annotations is None:
         # nobody must have annotated anything in this moment: the whole map is added
-        guard = test_of("/metadata/resourceVersion", metadata["resourceVersion"])
+        guard = test_operation("/metadata/resourceVersion", metadata["resourceVersion"])
         return [uid, guard, {"op": "add", "path": "/metadata/annotations", "value": {ANNOTATION_REDELIVER: value}}]
     path = f"/metadata/annotations/{ANNOTATION_REDELIVER.replace('/', '~1')}"
-    guards = [] if before is None else [test_of(path, before)]
+    guards = [] if before is None else [test_operation(path, before)]
     return [uid, *guards, {"op": "add", "path": path, "value": value}]
 
 

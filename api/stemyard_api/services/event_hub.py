@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from stemyard_api.clients.redis import Event, Raw, Store, StoreUnavailableError
+from stemyard_api.clients.redis import Event, RawEntry, RedisClient, RedisUnavailableError
 from stemyard_contract.mirror import EventRecord
 from stemyard_contract.separationjob import TERMINAL_PHASES
 
@@ -18,7 +18,7 @@ LOOK_SECONDS: Final = 2.0
 """Between two looks at the records of all tracks that are listened to, for what no event told."""
 _BACKLOG: Final = 256
 """Events a slow client may be behind before it gets a snapshot instead."""
-_AT_ONCE: Final = 500
+_CONCURRENCY: Final = 500
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def encode(event: Event) -> tuple[bytes, EventRecord] | None:
     return f"id: {event.id}\nevent: {record.kind}\ndata: {data}\n\n".encode(), record
 
 
-class Listener:
+class Subscriber:
     """One stream: what waits to be sent on it."""
 
     __slots__ = ("_future", "chunks", "look", "resync")
@@ -69,23 +69,23 @@ class Listener:
 
 
 @dataclass(slots=True)
-class Feed:
+class TrackChannel:
     """One track's listeners, and how far its events have been read."""
 
     last_id: str
-    listeners: set[Listener] = field(default_factory=set)
-    raw: Raw | None = None
+    subscribers: set[Subscriber] = field(default_factory=set)
+    raw: RawEntry | None = None
     eventful: bool = False
     """Whether events tell of changes; then snapshots in between are not needed."""
 
 
-class Hub:
+class EventHub:
     """The feeds of this process."""
 
-    def __init__(self, store: Store | None, heartbeat_seconds: float) -> None:
-        self._store = store
+    def __init__(self, redis: RedisClient | None, heartbeat_seconds: float) -> None:
+        self._redis = redis
         self._heartbeat_seconds = heartbeat_seconds
-        self._feeds: dict[str, Feed] = {}
+        self._channels: dict[str, TrackChannel] = {}
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
         self.draining = False
@@ -93,70 +93,72 @@ class Hub:
     @property
     def open(self) -> int:
         """Streams that listen now."""
-        return sum(len(feed.listeners) for feed in self._feeds.values())
+        return sum(len(channel.subscribers) for channel in self._channels.values())
 
-    async def join(self, track: str) -> tuple[Listener, Feed]:
+    async def subscribe(self, track: str) -> tuple[Subscriber, TrackChannel]:
         """Return a new listener to a track; raises nothing when Redis is away."""
-        feed = self._feeds.get(track)
-        if feed is None:
-            feed = self._feeds.setdefault(track, Feed(await self._last_id(track)))
-        listener = Listener()
-        feed.listeners.add(listener)
-        return listener, feed
+        channel = self._channels.get(track)
+        if channel is None:
+            channel = self._channels.setdefault(track, TrackChannel(await self._last_id(track)))
+        subscriber = Subscriber()
+        channel.subscribers.add(subscriber)
+        return subscriber, channel
 
-    def leave(self, track: str, listener: Listener) -> None:
+    def unsubscribe(self, track: str, subscriber: Subscriber) -> None:
         """Forget a listener."""
-        feed = self._feeds.get(track)
-        if feed is not None:
-            feed.listeners.discard(listener)
-            if not feed.listeners:
-                del self._feeds[track]
+        channel = self._channels.get(track)
+        if channel is not None:
+            channel.subscribers.discard(subscriber)
+            if not channel.subscribers:
+                del self._channels[track]
 
     def drain(self) -> None:
         """Let every stream tell its client to come again, elsewhere, and end."""
         self.draining = True
-        for feed in self._feeds.values():
-            _wake(feed.listeners)
+        for channel in self._channels.values():
+            _wake(channel.subscribers)
 
     async def run(self) -> None:
         """Feed the listeners for as long as this runs."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._beat())
             tasks.create_task(self._look())
-            if self._store is not None:
-                tasks.create_task(self._listen(self._store))
-                tasks.create_task(self._read(self._store))
+            if self._redis is not None:
+                tasks.create_task(self._listen(self._redis))
+                tasks.create_task(self._read(self._redis))
 
     async def _last_id(self, track: str) -> str:
-        if self._store is None:
+        if self._redis is None:
             return "0-0"
         try:
-            return await self._store.last_event_id(track)
-        except StoreUnavailableError:
+            return await self._redis.last_event_id(track)
+        except RedisUnavailableError:
             return "0-0"
 
-    async def _listen(self, store: Store) -> None:
+    async def _listen(self, redis: RedisClient) -> None:
         while True:
             try:
-                async for tracks in store.changes():
-                    self._mark(tracks or self._feeds)
-            except StoreUnavailableError:
+                async for tracks in redis.changes():
+                    self._mark(tracks or self._channels)
+            except RedisUnavailableError:
                 await asyncio.sleep(random.uniform(0.5, 1.5))
 
     def _mark(self, tracks: Iterable[str]) -> None:
         self._changed.update(tracks)
         self._wake.set()
 
-    async def _read(self, store: Store) -> None:
+    async def _read(self, redis: RedisClient) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            feeds = [(track, feed) for track in self._changed if (feed := self._feeds.get(track)) is not None]
+            channels = [
+                (track, channel) for track in self._changed if (channel := self._channels.get(track)) is not None
+            ]
             self._changed.clear()
-            for start in range(0, len(feeds), _AT_ONCE):
-                some = feeds[start : start + _AT_ONCE]
-                with suppress(StoreUnavailableError):  # the looks notice, and everybody gets a snapshot
-                    await _read_some(store, some)
+            for start in range(0, len(channels), _CONCURRENCY):
+                some = channels[start : start + _CONCURRENCY]
+                with suppress(RedisUnavailableError):  # the looks notice, and everybody gets a snapshot
+                    await _read_some(redis, some)
 
     async def _look(self) -> None:
         """Notice changes of records: those that no event told, and any after Redis was away."""
@@ -166,52 +168,52 @@ class Hub:
             try:
                 await self._look_once(resync=lost)
                 lost = False
-            except StoreUnavailableError:
+            except RedisUnavailableError:
                 lost = True
 
     async def _look_once(self, *, resync: bool) -> None:
-        tracks = list(self._feeds)
-        for start in range(0, len(tracks), _AT_ONCE):
-            some = tracks[start : start + _AT_ONCE]
-            raws = await self._store.read_many_raw(some) if self._store is not None else [None] * len(some)
+        tracks = list(self._channels)
+        for start in range(0, len(tracks), _CONCURRENCY):
+            some = tracks[start : start + _CONCURRENCY]
+            raws = await self._redis.read_raw_many(some) if self._redis is not None else [None] * len(some)
             changed = []
             for track, raw in zip(some, raws, strict=True):
-                feed = self._feeds.get(track)
-                if feed is None or (raw is not None and raw == feed.raw and not resync):
+                channel = self._channels.get(track)
+                if channel is None or (raw is not None and raw == channel.raw and not resync):
                     continue
-                feed.raw = raw
+                channel.raw = raw
                 changed.append(track)
-                for listener in feed.listeners:
-                    listener.look, listener.resync = True, listener.resync or resync
-                _wake(feed.listeners)
+                for subscriber in channel.subscribers:
+                    subscriber.look, subscriber.resync = True, subscriber.resync or resync
+                _wake(channel.subscribers)
             self._mark(changed)
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
-            for feed in list(self._feeds.values()):
-                _wake(feed.listeners)
+            for channel in list(self._channels.values()):
+                _wake(channel.subscribers)
                 await asyncio.sleep(0)
 
 
-async def _read_some(store: Store, feeds: list[tuple[str, Feed]]) -> None:
-    found = await store.events_after([(track, feed.last_id) for track, feed in feeds])
-    for (_, feed), events in zip(feeds, found, strict=True):
+async def _read_some(redis: RedisClient, channels: list[tuple[str, TrackChannel]]) -> None:
+    found = await redis.events_after([(track, channel.last_id) for track, channel in channels])
+    for (_, channel), events in zip(channels, found, strict=True):
         if events:
-            _tell(feed, events)
+            _tell(channel, events)
 
 
-def _tell(feed: Feed, events: list[Event]) -> None:
-    feed.last_id = events[-1].id
-    feed.eventful = True
+def _tell(channel: TrackChannel, events: list[Event]) -> None:
+    channel.last_id = events[-1].id
+    channel.eventful = True
     encoded = [item for item in map(encode, events) if item is not None]
     chunk = b"".join(data for data, _ in encoded)
     ends = any(record.phase in TERMINAL_PHASES for _, record in encoded)
-    for listener in feed.listeners:
-        listener.look = listener.look or ends
-        listener.push(chunk)
+    for subscriber in channel.subscribers:
+        subscriber.look = subscriber.look or ends
+        subscriber.push(chunk)
 
 
-def _wake(listeners: Iterable[Listener]) -> None:
-    for listener in listeners:
-        listener.wake()
+def _wake(subscribers: Iterable[Subscriber]) -> None:
+    for subscriber in subscribers:
+        subscriber.wake()

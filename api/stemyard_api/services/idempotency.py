@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from stemyard_api.auth.api_keys import Principal
-from stemyard_api.clients.redis import Store, StoreUnavailableError
+from stemyard_api.clients.redis import RedisClient, RedisUnavailableError
 from stemyard_api.errors import IdempotencyMismatchError, InvalidRequestError
 from stemyard_api.schemas.requests import SeparationRequest
 from stemyard_contract.handover import Handed
@@ -21,7 +21,7 @@ REPLAYED: Final = "Idempotency-Replayed"
 _FORM: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
-class Binding(Handed):
+class IdempotencyRecord(Handed):
     """What a key stands for; without track and run while its first request is being placed."""
 
     body: str
@@ -31,12 +31,12 @@ class Binding(Handed):
 
 
 @dataclass(frozen=True, slots=True)
-class Bindings:
+class IdempotencyKeys:
     """Keeps bindings. No method fails when Redis does."""
 
-    store: Store | None
+    redis: RedisClient | None
 
-    async def reserve(self, key: str, request: SeparationRequest, principal: Principal) -> Binding | None:
+    async def reserve(self, key: str, request: SeparationRequest, principal: Principal) -> IdempotencyRecord | None:
         """Bind a key to a request, and return what it was bound to before, if that has been placed.
 
         Raises:
@@ -44,14 +44,14 @@ class Bindings:
             IdempotencyMismatchError: it stands for another request.
         """
         if not _FORM.fullmatch(key):
-            raise InvalidRequestError.of(HEADER, "must be 1 to 255 printable ASCII characters")
-        wanted = Binding(body=_digest(request.model_dump_json()))
-        if self.store is None:
+            raise InvalidRequestError.for_field(HEADER, "must be 1 to 255 printable ASCII characters")
+        wanted = IdempotencyRecord(body=_digest(request.model_dump_json()))
+        if self.redis is None:
             return None
         try:
-            kept = await self.store.reserve(principal.key_id, _digest(key), wanted.dump())
-            bound = Binding.model_validate_json(kept)
-        except (StoreUnavailableError, ValidationError):
+            kept = await self.redis.reserve(principal.key_id, _digest(key), wanted.dump())
+            bound = IdempotencyRecord.model_validate_json(kept)
+        except (RedisUnavailableError, ValidationError):
             return None
         if bound.body != wanted.body:
             raise IdempotencyMismatchError
@@ -59,12 +59,12 @@ class Bindings:
 
     async def bind(self, key: str, request: SeparationRequest, principal: Principal, track_id: str, run: int) -> None:
         """Note what a reserved key started."""
-        if self.store is None:
+        if self.redis is None:
             return
-        binding = Binding(body=_digest(request.model_dump_json()), track_id=track_id, run=run)
+        binding = IdempotencyRecord(body=_digest(request.model_dump_json()), track_id=track_id, run=run)
         try:
-            await self.store.bind(principal.key_id, _digest(key), binding.dump())
-        except StoreUnavailableError:
+            await self.redis.bind(principal.key_id, _digest(key), binding.dump())
+        except RedisUnavailableError:
             return
 
 

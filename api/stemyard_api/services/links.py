@@ -5,26 +5,26 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
-from stemyard_api.clients.s3 import LINK_SECONDS, Objects
+from stemyard_api.clients.s3 import LINK_SECONDS, ObjectStoreClient
 from stemyard_api.errors import MisconfiguredError
 from stemyard_api.services.rendering import StemLinks
 from stemyard_contract.download_name import disposition
 from stemyard_contract.mirror import MirrorRecord
 from stemyard_contract.separationjob import Stem
 
-_KEPT_SECONDS: Final = LINK_SECONDS / 2
+_CACHE_SECONDS: Final = LINK_SECONDS / 2
 _KEPT_TRACKS: Final = 10_000
 
 
-class Links:
+class LinkBuilder:
     """Makes links, and keeps signed ones in this process only: never in Redis, a SeparationJob or a log."""
 
-    def __init__(self, objects: Objects | None, public_domain: str | None) -> None:
-        self._objects = objects
+    def __init__(self, object_store: ObjectStoreClient | None, public_domain: str | None) -> None:
+        self._object_store = object_store
         self._public = public_domain
         self._kept: OrderedDict[tuple[str, int], tuple[float, StemLinks]] = OrderedDict()
 
-    def of(self, record: MirrorRecord, now: float) -> StemLinks:
+    def links_for(self, record: MirrorRecord, now: float) -> StemLinks:
         """Return the links to a completed track's stems.
 
         Args:
@@ -38,17 +38,19 @@ class Links:
             return StemLinks(self._open(record.stem_keys), record.expires_at, self._open(record.peaks_keys))
         identity = (record.uid, record.status_run)
         signed_at, links = self._kept.get(identity, (float("-inf"), None))
-        if links is None or now - signed_at > _KEPT_SECONDS:
+        if links is None or now - signed_at > _CACHE_SECONDS:
             links = self._sign(record, now)
             self._keep(identity, now, links)
         return links
 
     def _sign(self, record: MirrorRecord, now: float) -> StemLinks:
-        objects = self._objects
-        if objects is None:
+        object_store = self._object_store
+        if object_store is None:
             raise MisconfiguredError("No object store is configured, so there are no links to the stems.")
-        urls = {stem: objects.sign_get(key, _disposition(record, stem, key)) for stem, key in record.stem_keys.items()}
-        peaks = {stem: objects.sign_get(key) for stem, key in record.peaks_keys.items()}
+        urls = {
+            stem: object_store.sign_get(key, _disposition(record, stem, key)) for stem, key in record.stem_keys.items()
+        }
+        peaks = {stem: object_store.sign_get(key) for stem, key in record.peaks_keys.items()}
         expiry = now + LINK_SECONDS
         return StemLinks(urls, expiry if record.expires_at is None else min(expiry, record.expires_at), peaks)
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from stemyard_api.clients.kubernetes import Cluster
-from stemyard_api.clients.redis import Reading, Store, StoreUnavailableError
+from stemyard_api.clients.kubernetes import KubernetesClient
+from stemyard_api.clients.redis import MirrorEntry, RedisClient, RedisUnavailableError
 from stemyard_api.errors import UnavailableError
 from stemyard_api.services.tracks import Track
 from stemyard_contract.mirror import record_of
@@ -29,18 +29,18 @@ class Page:
     cursor: str | None
 
 
-def cursor_of(place: Place) -> str:
+def format_cursor(place: Place) -> str:
     """Return the cursor that continues after a place."""
     return f"{place[0]:.6f}_{place[1]}"
 
 
-def place_of(cursor: str) -> Place:
+def parse_cursor(cursor: str) -> Place:
     """Return the place that a text of the form CURSOR stands for."""
     created, _, track = cursor.partition("_")
     return float(created), track
 
 
-async def page_of(tracks: AsyncIterator[Track], fits: Callable[[Track], bool], limit: int) -> Page:
+async def collect_page(tracks: AsyncIterator[Track], fits: Callable[[Track], bool], limit: int) -> Page:
     """Return the first tracks of a walk that fit."""
     found: list[Track] = []
     scanned = 0
@@ -49,11 +49,13 @@ async def page_of(tracks: AsyncIterator[Track], fits: Callable[[Track], bool], l
             found.append(track)
         scanned += 1
         if len(found) == limit or scanned == _SCANNED_LIMIT:
-            return Page(found, cursor_of((track.record.created, track.record.track_id)))
+            return Page(found, format_cursor((track.record.created, track.record.track_id)))
     return Page(found, None)
 
 
-async def walk(store: Store | None, cluster: Cluster, start: Place, end: float) -> AsyncIterator[Track]:
+async def iterate_tracks(
+    redis: RedisClient | None, kubernetes: KubernetesClient, start: Place, end: float
+) -> AsyncIterator[Track]:
     """Yield tracks from newest to oldest.
 
     Args:
@@ -66,25 +68,25 @@ async def walk(store: Store | None, cluster: Cluster, start: Place, end: float) 
         UnavailableError: neither the mirror nor the API server answers.
     """
     place = start
-    if store is not None:
+    if redis is not None:
         try:
-            async for track in _mirrored(store, cluster, start, end):
+            async for track in _mirrored(redis, kubernetes, start, end):
                 yield track
                 place = (track.record.created, track.record.track_id)
             return  # noqa: TRY300 - an else would hide that the mirror was enough
-        except StoreUnavailableError:
+        except RedisUnavailableError:
             pass
-    async for track in _recorded(cluster, place, end):
+    async for track in _recorded(kubernetes, place, end):
         yield track
 
 
-async def _mirrored(store: Store, cluster: Cluster, start: Place, end: float) -> AsyncIterator[Track]:
+async def _mirrored(redis: RedisClient, kubernetes: KubernetesClient, start: Place, end: float) -> AsyncIterator[Track]:
     place, skipped = start, 0
     while True:
-        members = await store.tracks(place[0], end, skipped, _BATCH)
+        members = await redis.tracks(place[0], end, skipped, _BATCH)
         ahead = [(created, track) for track, created in members if (created, track) < place]
-        for reading in await store.read_many([track for _, track in ahead]):
-            if (track := await _newest(reading, cluster)) is not None:
+        for reading in await redis.read_many([track for _, track in ahead]):
+            if (track := await _newest(reading, kubernetes)) is not None:
                 yield track
         if len(members) < _BATCH:
             return
@@ -94,20 +96,20 @@ async def _mirrored(store: Store, cluster: Cluster, start: Place, end: float) ->
             skipped += _BATCH  # so many of one moment
 
 
-async def _newest(reading: Reading, cluster: Cluster) -> Track | None:
+async def _newest(reading: MirrorEntry, kubernetes: KubernetesClient) -> Track | None:
     record = reading.current
     if record is None and reading.record is not None:
         # deleted or changed a moment ago, and the mirror has not heard of it
         try:
-            resource = await cluster.read(reading.record.name)
+            resource = await kubernetes.read(reading.record.name)
         except UnavailableError:
             return Track(reading.record, reading.progress)
         record = record_of(resource) if resource is not None else None
     return None if record is None else Track(record, reading.progress)
 
 
-async def _recorded(cluster: Cluster, start: Place, end: float) -> AsyncIterator[Track]:
-    records = [record_of(item) async for item in cluster.items() if not item["spec"].get("webhookTest")]
+async def _recorded(kubernetes: KubernetesClient, start: Place, end: float) -> AsyncIterator[Track]:
+    records = [record_of(item) async for item in kubernetes.items() if not item["spec"].get("webhookTest")]
     for record in sorted(records, key=lambda record: (record.created, record.track_id), reverse=True):
         if (record.created, record.track_id) < start and record.created >= end:
             yield Track(record)

@@ -91,7 +91,7 @@ class Order:
         }
 
 
-def order_of(request: SeparationRequest, principal: Principal, settings: Settings) -> Order:
+def build_order(request: SeparationRequest, principal: Principal, settings: Settings) -> Order:
     """Return the order a request means.
 
     Raises:
@@ -119,14 +119,14 @@ def order_of(request: SeparationRequest, principal: Principal, settings: Setting
 def _claim(request: SeparationRequest, principal: Principal) -> Claim:
     metadata = None if request.metadata is None else dump_metadata(request.metadata)
     if request.webhook_events is not None and request.webhook_url is None:
-        raise InvalidRequestError.of("webhook_events", "is for webhook_url, which is missing")
+        raise InvalidRequestError.for_field("webhook_events", "is for webhook_url, which is missing")
     events = sorted(set(request.webhook_events)) if request.webhook_events is not None else None
     return Claim(key=principal.key_id, metadata=metadata, webhook=request.webhook_url, webhook_events=events)
 
 
 def _priority(asked: int, principal: Principal) -> int:
     if asked > principal.highest_priority:
-        raise ForbiddenError.of("priority", f"this API key may ask for at most {principal.highest_priority}")
+        raise ForbiddenError.for_field("priority", f"this API key may ask for at most {principal.highest_priority}")
     return asked
 
 
@@ -134,7 +134,7 @@ def _source(request: SeparationRequest, principal: Principal, settings: Settings
     given = [name for name in _SOURCE_FIELDS if getattr(request, name) is not None]
     if len(given) != 1:
         field = given[1] if given else _SOURCE_FIELDS[0]
-        raise InvalidRequestError.of(field, f"give exactly one of {', '.join(_SOURCE_FIELDS)}")
+        raise InvalidRequestError.for_field(field, f"give exactly one of {', '.join(_SOURCE_FIELDS)}")
     if request.upload_id is not None:
         return Source(upload=_upload(request.upload_id, principal, settings))
     if request.object is not None:
@@ -160,26 +160,26 @@ def _model(name: str, settings: Settings) -> Model:
     model = resolve_model(name, settings.default_model)
     if model is None or model.name not in settings.models:
         choice = ", ".join((AUTO_MODEL, *settings.models))
-        raise ModelNotEnabledError.of("model", f"{name!r} is not enabled here; choose from {choice}")
+        raise ModelNotEnabledError.for_field("model", f"{name!r} is not enabled here; choose from {choice}")
     return model
 
 
 def _stems(stems: list[Stem], model: Model) -> list[Stem]:
     missing = sorted(set(stems) - model.stems)
     if missing:
-        raise InvalidRequestError.of("stems", f"{model.name} does not give {', '.join(missing)}")
+        raise InvalidRequestError.for_field("stems", f"{model.name} does not give {', '.join(missing)}")
     return sorted(set(stems))
 
 
 def _output(request: SeparationRequest) -> Output:
     if request.bitrate not in BITRATES:
-        raise InvalidRequestError.of("bitrate", f"must be one of {', '.join(map(str, BITRATES))}")
+        raise InvalidRequestError.for_field("bitrate", f"must be one of {', '.join(map(str, BITRATES))}")
     depths = BIT_DEPTHS.get(request.format, ())
     if request.bit_depth is not None and request.bit_depth not in depths:
         allowed = f"must be one of {', '.join(map(str, depths))}" if depths else "has no meaning"
-        raise InvalidRequestError.of("bit_depth", f"{allowed} for {request.format}")
+        raise InvalidRequestError.for_field("bit_depth", f"{allowed} for {request.format}")
     if request.vbr_quality is not None and request.format != "mp3":
-        raise InvalidRequestError.of("vbr_quality", "is for mp3 only")
+        raise InvalidRequestError.for_field("vbr_quality", "is for mp3 only")
     return Output(
         format=request.format,
         bitrate=request.bitrate,

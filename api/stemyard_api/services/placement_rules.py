@@ -1,9 +1,10 @@
-"""Admission: what a request that meets an existing track leads to. Pure rules; no client, no clock."""
+"""Rules of placement: whether a track answers an order, and how to change one that does not. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from stemyard_api.clients.redis import MirrorEntry
 from stemyard_api.errors import BeingDeletedError, ClaimsFullError, NameConflictError, TrackCompletedError
 from stemyard_api.services.order import Order
 from stemyard_contract.identity import spec_cache_key
@@ -18,15 +19,30 @@ Operation = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """The track that answers an order, and whether this order started the run that it tells of."""
+class Hit:
+    """A mirrored track that answers an order without a write."""
+
+    record: MirrorRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """An order whose track must be created, joined or run again, and what the mirror has about the track."""
+
+    order: Order
+    reading: MirrorEntry
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedTrack:
+    """The track that answers an order, and whether this order started its current run."""
 
     record: MirrorRecord
     started: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class JoinPlan:
     """What to do about an existing track.
 
     Attributes:
@@ -40,7 +56,7 @@ class Decision:
     runs_again: bool
 
 
-def decide(resource: Mapping[str, Any], order: Order, default_model: str, now: float) -> Decision:
+def plan_join(resource: Mapping[str, Any], order: Order, default_model: str, now: float) -> JoinPlan:
     """Return what an order that meets this SeparationJob leads to.
 
     Args:
@@ -65,16 +81,23 @@ def decide(resource: Mapping[str, Any], order: Order, default_model: str, now: f
     changes = _run_operations(record) if again else []
     if (again and record.priority != order.priority) or _more_urgent(record, order):
         changes += [
-            test_of("/spec/priority", record.priority),
+            test_operation("/spec/priority", record.priority),
             {"op": "replace", "path": "/spec/priority", "value": order.priority},
         ]
     changes += _claiming(record, order.claim)
-    return Decision(record, [test_of("/metadata/uid", record.uid), *changes] if changes else [], again)
+    return JoinPlan(record, [test_operation("/metadata/uid", record.uid), *changes] if changes else [], again)
 
 
-def found_in(record: MirrorRecord | None, order: Order, now: float) -> Placed | None:
-    """Return the mirrored record as an order's answer, where it is one with nothing to write."""
-    return Placed(record, started=False) if record is not None and _answers(record, order, now) else None
+def place(order: Order, reading: MirrorEntry, now: float) -> Hit | Miss:
+    """Return whether the mirrored track answers an order without a write.
+
+    Args:
+        order: what is requested.
+        reading: what the mirror has about the order's track.
+        now: epoch seconds.
+    """
+    record = reading.current
+    return Hit(record) if record is not None and _answers(record, order, now) else Miss(order, reading)
 
 
 def _answers(record: MirrorRecord, order: Order, now: float) -> bool:
@@ -93,14 +116,14 @@ def is_hit(record: MirrorRecord) -> bool:
     return record.finished and record.phase is Phase.COMPLETED
 
 
-def cache_result(placed: Placed) -> Literal["hit", "coalesced", "miss"]:
+def cache_result(placed: PlacedTrack) -> Literal["hit", "coalesced", "miss"]:
     """Return what the cache did for a request: had it, joined it to one under way, or had to start it."""
     if is_hit(placed.record):
         return "hit"
     return "miss" if placed.started else "coalesced"
 
 
-def cache_status(placed: Placed, refresh: bool, now: float) -> str:
+def cache_status(placed: PlacedTrack, refresh: bool, now: float) -> str:
     """Return the Cache-Status header (RFC 9211) of a request's answer."""
     if is_hit(placed.record):
         expires_at = placed.record.expires_at
@@ -133,13 +156,13 @@ def retry_patch(record: MirrorRecord, key_id: str) -> list[Operation]:
         raise TrackCompletedError
     changes = _run_operations(record) if record.finished or record.cancel else []
     changes += _claiming(record, Claim(key=key_id))
-    return [test_of("/metadata/uid", record.uid), *changes] if changes else []
+    return [test_operation("/metadata/uid", record.uid), *changes] if changes else []
 
 
 def _run_operations(record: MirrorRecord) -> list[Operation]:
     # a failed test means that somebody else has already asked for the next run
     return [
-        test_of("/spec/run", record.run),
+        test_operation("/spec/run", record.run),
         {"op": "replace", "path": "/spec/run", "value": record.run + 1},
         {"op": "add", "path": "/spec/cancel", "value": False},
     ]
@@ -167,7 +190,7 @@ def _naming(record: MirrorRecord, claim: Claim) -> list[Operation]:
         changes.append({"op": "add", "path": f"{path}/webhookEvents", "value": claim.webhook_events})
     elif claim.key in record.webhook_events:
         changes.append({"op": "remove", "path": f"{path}/webhookEvents"})
-    return [test_of(f"{path}/key", claim.key), *changes]
+    return [test_operation(f"{path}/key", claim.key), *changes]
 
 
 def _names_anew(record: MirrorRecord, claim: Claim) -> bool:
@@ -175,6 +198,6 @@ def _names_anew(record: MirrorRecord, claim: Claim) -> bool:
     return claim.webhook is not None and (claim.webhook, claim.webhook_events) != known
 
 
-def test_of(path: str, value: object) -> Operation:
+def test_operation(path: str, value: object) -> Operation:
     """Return the operation that fails the patch where the value is another by now."""
     return {"op": "test", "path": path, "value": value}

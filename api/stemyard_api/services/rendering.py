@@ -11,9 +11,9 @@ from stemyard_api.schemas.responses import (
     Cached,
     Completed,
     Details,
-    Echo,
     Failed,
-    Lasting,
+    LinkFields,
+    MetadataField,
     Processing,
     Result,
     Status,
@@ -65,13 +65,13 @@ def cached(record: MirrorRecord, links: StemLinks, key_id: str) -> Cached:
 
 def processing(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -> Processing:
     """Return the state of a track that waits or is worked on."""
-    newest = _of_this_run(record, progress)
+    newest = _current_progress(record, progress)
     answer = Processing(
         status="processing",
         track_id=record.track_id,
         created_at=record.created,
         started_at=_started_at(record) if record.status_run == record.run else record.created,
-        progress=min(newest.progress if newest else _coarse(record), _MOST_WHILE_PROCESSING),
+        progress=min(newest.progress if newest else _coarse_progress(record), _MOST_WHILE_PROCESSING),
         **_details(record, key_id),
     )
     if newest is not None and newest.stage is _AT_WORK.get(record.phase):
@@ -100,7 +100,7 @@ def completed(record: MirrorRecord, links: StemLinks, key_id: str) -> Completed:
 def failed(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -> Failed:
     """Return the state of a track that failed or was cancelled."""
     failure = _failure(record)
-    newest = _of_this_run(record, progress)
+    newest = _current_progress(record, progress)
     return Failed(
         status="failed",
         track_id=record.track_id,
@@ -111,7 +111,7 @@ def failed(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -
         progress=0,
         code=failure.code,
         retryable=failure.retryable,
-        last_progress=newest.progress if newest else _coarse(record),
+        last_progress=newest.progress if newest else _coarse_progress(record),
         **_details(record, key_id),
     )
 
@@ -150,9 +150,9 @@ def _details(record: MirrorRecord, key_id: str) -> Details:
     return cast(Details, {key: value for key, value in known.items() if value is not None})
 
 
-def _echo(record: MirrorRecord, key_id: str) -> Echo:
+def _echo(record: MirrorRecord, key_id: str) -> MetadataField:
     metadata = _metadata(record, key_id)
-    return Echo() if metadata is None else Echo(metadata=metadata)
+    return MetadataField() if metadata is None else MetadataField(metadata=metadata)
 
 
 def _metadata(record: MirrorRecord, key_id: str) -> dict[str, Any] | None:
@@ -172,8 +172,8 @@ def _result(record: MirrorRecord, links: StemLinks) -> Result:
     return cast(Result, {**urls, "track_id": record.track_id})
 
 
-def _lasting(links: StemLinks) -> Lasting:
-    answer = Lasting()
+def _lasting(links: StemLinks) -> LinkFields:
+    answer = LinkFields()
     if links.expires_at is not None:
         answer["expires_at"] = links.expires_at
     if links.peaks:
@@ -188,13 +188,13 @@ def _failure(record: MirrorRecord) -> FailureStatus:
     return FailureStatus(code=row.code, stage=row.stage, message=row.sentence, retryable=row.retryable)
 
 
-def _of_this_run(record: MirrorRecord, progress: ProgressRecord | None) -> ProgressRecord | None:
+def _current_progress(record: MirrorRecord, progress: ProgressRecord | None) -> ProgressRecord | None:
     if progress is None or progress.uid != record.uid or progress.run != record.run:
         return None
     return progress
 
 
-def _coarse(record: MirrorRecord) -> float:
+def _coarse_progress(record: MirrorRecord) -> float:
     return float(record.progress) if record.status_run == record.run else 0.0
 
 

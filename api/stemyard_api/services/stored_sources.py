@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from uuid import UUID
 
-from stemyard_api.clients.s3 import Objects
+from stemyard_api.clients.s3 import ObjectStoreClient
 from stemyard_api.errors import (
     ApiError,
     MisconfiguredError,
@@ -26,7 +26,7 @@ _HALF = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
+class SourceProblem:
     """Why a source cannot be separated.
 
     Attributes:
@@ -38,7 +38,9 @@ class Lack:
     again: ApiError
 
 
-async def lack_of(source: Source, settings: Settings, objects: Objects | None) -> Lack | None:
+async def find_source_problem(
+    source: Source, settings: Settings, object_store: ObjectStoreClient | None
+) -> SourceProblem | None:
     """Return what a source lacks to be separated now, None where it can be.
 
     Raises:
@@ -47,20 +49,20 @@ async def lack_of(source: Source, settings: Settings, objects: Objects | None) -
         UnavailableError: the store does not answer.
     """
     if source.upload is not None:
-        return await _lack_of_upload(source.upload, settings, _opened(objects))
+        return await _lack_of_upload(source.upload, settings, _opened(object_store))
     if source.object is not None:
         check_allowed(source.object, settings)
-        return await _lack_of_object(source.object, settings, _opened(objects))
+        return await _lack_of_object(source.object, settings, _opened(object_store))
     return None
 
 
-async def check_source(source: Source, settings: Settings, objects: Objects | None) -> None:
+async def check_source(source: Source, settings: Settings, object_store: ObjectStoreClient | None) -> None:
     """Pass a source that can be separated again.
 
     Raises:
-        SourceGoneError, ObjectNotFoundError, SourceTooLargeError: it cannot; besides what `lack_of` raises.
+        SourceGoneError, ObjectNotFoundError, SourceTooLargeError: it cannot; besides what `find_source_problem` raises.
     """
-    lack = await lack_of(source, settings, objects)
+    lack = await find_source_problem(source, settings, object_store)
     if lack is not None:
         raise lack.again
 
@@ -74,31 +76,37 @@ def check_allowed(source: ObjectSource, settings: Settings) -> None:
     if not settings.object_source_prefixes:
         raise SourceDisabledError("Objects of the bucket are turned off here; upload the file or send its URL.")
     if not allows(settings.object_source_prefixes, source.key, settings.stemyard_install_id):
-        raise SourceDisabledError.of("object", "lies below none of the prefixes that the deployment allows")
+        raise SourceDisabledError.for_field("object", "lies below none of the prefixes that the deployment allows")
 
 
-async def _lack_of_upload(upload: UploadSource, settings: Settings, objects: Objects) -> Lack | None:
+async def _lack_of_upload(
+    upload: UploadSource, settings: Settings, object_store: ObjectStoreClient
+) -> SourceProblem | None:
     key = upload_key(settings.stemyard_install_id, upload.owner, upload.id)
-    return Lack(UploadMissingError(), SourceGoneError()) if await objects.size(key) is None else None
+    return SourceProblem(UploadMissingError(), SourceGoneError()) if await object_store.size(key) is None else None
 
 
-async def _lack_of_object(source: ObjectSource, settings: Settings, objects: Objects) -> Lack | None:
+async def _lack_of_object(
+    source: ObjectSource, settings: Settings, object_store: ObjectStoreClient
+) -> SourceProblem | None:
     installation = installation_of(source.key)
-    size, foreign = await asyncio.gather(objects.size(source.key), objects.size(owner_key(installation)))
+    size, foreign = await asyncio.gather(object_store.size(source.key), object_store.size(owner_key(installation)))
     if foreign is not None:
-        raise SourceDisabledError.of("object", f"belongs to the installation {installation}")
+        raise SourceDisabledError.for_field("object", f"belongs to the installation {installation}")
     error: ApiError | None = None
     if size is None:
         error = ObjectNotFoundError()
     elif size > settings.max_upload_bytes:
-        error = SourceTooLargeError.of("object", f"has {size} bytes; at most {settings.max_file_size_mb} MiB are taken")
-    return Lack(error, error) if error else None
+        error = SourceTooLargeError.for_field(
+            "object", f"has {size} bytes; at most {settings.max_file_size_mb} MiB are taken"
+        )
+    return SourceProblem(error, error) if error else None
 
 
-def _opened(objects: Objects | None) -> Objects:
-    if objects is None:
+def _opened(object_store: ObjectStoreClient | None) -> ObjectStoreClient:
+    if object_store is None:
         raise MisconfiguredError("No object store is configured, so there are neither uploads nor objects.")
-    return objects
+    return object_store
 
 
 def mint_upload_id(install_id: str, owner: str) -> str:

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from stemyard_api.clients.kubernetes import Cluster, Resource
-from stemyard_api.clients.redis import Reading, Store, StoreUnavailableError
+from stemyard_api.clients.kubernetes import KubernetesClient, Resource
+from stemyard_api.clients.redis import MirrorEntry, RedisClient, RedisUnavailableError
 from stemyard_api.errors import ForbiddenError, TrackNotFoundError, UnavailableError
 from stemyard_api.observability.metrics import Metrics
 from stemyard_contract.identity import resource_name
@@ -27,8 +27,8 @@ class Track:
 class Tracks:
     """Reads tracks."""
 
-    store: Store | None
-    cluster: Cluster
+    redis: RedisClient | None
+    kubernetes: KubernetesClient
     namespace: str
     metrics: Metrics
 
@@ -39,9 +39,9 @@ class Tracks:
             TrackNotFoundError: there is none of this id.
             UnavailableError: nobody who could know answers.
         """
-        return await self.found(track_id, await self.mirrored(track_id))
+        return await self.resolve(track_id, await self.mirrored(track_id))
 
-    async def found(self, track_id: str, reading: Reading | None) -> Track:
+    async def resolve(self, track_id: str, reading: MirrorEntry | None) -> Track:
         """Return a track of which the mirror has said this, or None when it could not be asked; raises as `find`."""
         place = _place(track_id, self.namespace)
         if place is None:
@@ -51,7 +51,7 @@ class Tracks:
             return Track(reading.current, reading.progress)
         if place == "":
             # another namespace's: only the mirror may know
-            raise UnavailableError if reading is None and self.store is not None else TrackNotFoundError
+            raise UnavailableError if reading is None and self.redis is not None else TrackNotFoundError
         self.metrics.read("resource")
         record = await self._recorded(place)
         if record is None or record.track_id != track_id:
@@ -71,22 +71,22 @@ class Tracks:
             raise TrackNotFoundError
         if place == "":
             raise ForbiddenError("This track lies in another namespace; change it there.")
-        resource = await self.cluster.read(place)
+        resource = await self.kubernetes.read(place)
         if resource is None or record_of(resource).track_id != track_id:
             raise TrackNotFoundError
         return resource
 
-    async def mirrored(self, track_id: str) -> Reading | None:
+    async def mirrored(self, track_id: str) -> MirrorEntry | None:
         """Return what the mirror says, or None when it cannot be asked."""
-        if self.store is None:
+        if self.redis is None:
             return None
         try:
-            return await self.store.read(track_id)
-        except StoreUnavailableError:
+            return await self.redis.read(track_id)
+        except RedisUnavailableError:
             return None
 
     async def _recorded(self, name: str) -> MirrorRecord | None:
-        resource = await self.cluster.read(name)
+        resource = await self.kubernetes.read(name)
         return None if resource is None else record_of(resource)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,20 @@ import yaml
 from stemyard_api.app import create_app
 from stemyard_api.auth import key_file as keys
 from stemyard_api.auth.api_keys import Keyring, Scope
-from stemyard_api.auth.key_file import KeysError, follow, keyring_of, parse
+from stemyard_api.auth.key_file import KeyFileError, load_keyring, parse, watch_key_file
 from stemyard_api.errors import UnauthenticatedError
 from tests.api.settings_for_tests import KEY, settings
 
+COMMAND = [str(Path(sys.executable).with_name("stemyard-api")), "keys", "new"]
+DEPRECATED_COMMAND = [sys.executable, "-m", "stemyard_api.keys", "new"]
 
-def made(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stemyard_api.keys", "new", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+def run(*arguments: str, command: Sequence[str] = COMMAND) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
 def key_and_entry(key_id: str, scopes: str = "submit,read") -> tuple[str, str]:
-    ended = made("--id", key_id, "--scopes", scopes)
+    ended = run("--id", key_id, "--scopes", scopes)
     assert ended.returncode == 0, ended.stderr
     return ended.stderr.split()[-1], ended.stdout
 
@@ -33,14 +36,24 @@ def test_the_command_makes_a_key_that_opens_with_its_scopes(tmp_path: Path) -> N
     assert key not in entry
     file = tmp_path / "keys.yaml"
     file.write_text("keys:\n" + entry)
-    principal = keyring_of(settings(api_keys_file=str(file))).identify(key.encode())
+    principal = load_keyring(settings(api_keys_file=str(file))).identify(key.encode())
     assert (principal.key_id, principal.scopes) == ("team-a", frozenset({Scope.SUBMIT, Scope.READ}))
-    assert keyring_of(settings(api_keys_file=str(file))).identify(KEY.encode()).is_admin
+    assert load_keyring(settings(api_keys_file=str(file))).identify(KEY.encode()).is_admin
 
 
+def test_the_deprecated_spelling_works_with_a_hint() -> None:
+    ended = run("--id", "team-a", command=DEPRECATED_COMMAND)
+    hint, key = ended.stderr.splitlines()
+    assert "use `stemyard-api keys`" in hint
+    assert key.split()[-1] not in ended.stdout
+    assert parse("keys:\n" + ended.stdout)[0].principal.key_id == "team-a"
+    assert "deprecated" not in run("--id", "team-a").stderr
+
+
+@pytest.mark.parametrize("command", [COMMAND, DEPRECATED_COMMAND])
 @pytest.mark.parametrize("arguments", [["--id", "a b"], ["--id", "a", "--scopes", "fly"], ["--scopes", "read"]])
-def test_the_command_refuses_in_a_sentence(arguments: list[str]) -> None:
-    ended = made(*arguments)
+def test_the_command_refuses_in_a_sentence(arguments: list[str], command: list[str]) -> None:
+    ended = run(*arguments, command=command)
     assert ended.returncode == 2
     assert "error:" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -72,17 +85,17 @@ def test_the_file_may_be_json_with_limits() -> None:
     ],
 )
 def test_a_bad_file_is_refused_and_never_quoted(text: str, told: str) -> None:
-    with pytest.raises(KeysError, match=told) as caught:
+    with pytest.raises(KeyFileError, match=told) as caught:
         parse(text)
     assert "hunter2" not in str(caught.value)
 
 
 def test_it_does_not_start_without_any_key(tmp_path: Path) -> None:
     empty = tmp_path / "keys.yaml"
-    with pytest.raises(KeysError, match="cannot be read"):
+    with pytest.raises(KeyFileError, match="cannot be read"):
         create_app(settings(api_keys_file=str(empty)))
     empty.write_text("keys: []")
-    with pytest.raises(KeysError, match="no key"):
+    with pytest.raises(KeyFileError, match="no key"):
         create_app(settings(api_secret_key=None, api_keys_file=str(empty)))
 
 
@@ -94,8 +107,8 @@ async def test_changes_of_the_file_are_followed_and_broken_ones_are_not(
     file = tmp_path / "keys.yaml"
     file.write_text("keys:\n" + first_entry)
     found = settings(api_keys_file=str(file))
-    ring = keyring_of(found)
-    following = asyncio.create_task(follow(found, ring))
+    ring = load_keyring(found)
+    following = asyncio.create_task(watch_key_file(found, ring))
 
     async def opens(ring: Keyring, key: str) -> None:
         async with asyncio.timeout(10):

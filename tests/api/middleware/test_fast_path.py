@@ -1,4 +1,4 @@
-"""The hot routes say byte for byte what the routes behind them say, whatever is asked."""
+"""The fast path responds byte for byte as the middleware and routes behind it do."""
 
 import json
 import random
@@ -16,7 +16,8 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stemyard_api.app import create_app
-from stemyard_api.middleware.fast_path import HotRoutes
+from stemyard_api.auth.api_keys import Keyring, Principal
+from stemyard_api.middleware.fast_path import FastPath
 from stemyard_contract.identity import cache_key, resource_name, track_id
 from stemyard_contract.mirror import DELETED_UID, AskedRecord, MirrorKeys
 from stemyard_contract.separationjob import Output, Phase, Source, Stem
@@ -56,7 +57,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def both(cache: Server, folder: Path, **changes: Any) -> AsyncIterator[tuple[FastAPI, FastAPI, list[str]]]:
-    """The app, the same without its hot routes, and the ids of requests that the first one's did not answer.
+    """The app, the same without its fast path, and the ids of requests that the first one's did not answer.
 
     Each has a database of its own, so that their rate limits are in step.
     """
@@ -65,12 +66,12 @@ async def both(cache: Server, folder: Path, **changes: Any) -> AsyncIterator[tup
     for database in (0, 1):
         url = f"redis://127.0.0.1:{cache.port}/{database}"
         file = str(keys_file(folder))
-        app = create_app(settings(redis_url=url, api_keys_file=file, r2_public_domain="media.example.com", **changes))
-        made.append(app)
+        given = {"redis_url": url, "api_keys_file": file, "r2_public_domain": "media.example.com", **changes}
+        made.append(create_app(settings(**given)))
     hot, cold = made
-    assert cast(object, hot.front[-1].cls) is HotRoutes
-    hot.front.append(Middleware(Noting, seen=passed))
-    del cold.front[-1]
+    assert cast(object, hot.outer[-1].cls) is FastPath
+    hot.outer.append(Middleware(Noting, seen=passed))
+    del cold.outer[-1]
     async with hot.router.lifespan_context(hot), cold.router.lifespan_context(cold):
         yield hot, cold, passed
 
@@ -287,3 +288,53 @@ async def test_a_hit_is_one_call(nowhere: str, cache: Server, tmp_path: Path) ->
     assert {"cmdstat_get", "cmdstat_mget"} <= set(calls)
     assert calls["cmdstat_mget"]["calls"] == 1
     assert passed == []
+
+
+@pytest.mark.parametrize("query", ["new", "failed", "others"])
+async def test_a_miss_reads_redis_once(nowhere: str, cache: Server, tmp_path: Path, query: str) -> None:
+    """The route continues with what the fast path found; without a cluster it then fails."""
+    fill(cache)
+    body = spelt(query)
+    headers = [*KEYS[0], PLAIN, (b"content-length", b"%d" % len(body)), (b"x-request-id", b"r")]
+    async with both(cache, tmp_path) as (hot, cold, passed):
+        await exchange(hot, "POST", "/separate-audio", headers, [body])
+        with redis.Redis(port=cache.port) as watcher:
+            watcher.config_resetstat()
+            found = await exchange(hot, "POST", "/separate-audio", headers, [body])
+            calls = watcher.info("commandstats")
+        assert masked(found) == masked(await exchange(cold, "POST", "/separate-audio", headers, [body]))
+    assert found[0] == 503
+    assert passed == ["r", "r"]
+    assert calls["cmdstat_evalsha"]["calls"] == 1
+    assert calls["cmdstat_mget"]["calls"] == 1
+
+
+async def test_a_miss_is_identified_once(
+    nowhere: str, cache: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identified: list[bytes | None] = []
+    identify = Keyring.identify
+
+    def counting(ring: Keyring, presented: bytes | None) -> Principal:
+        identified.append(presented)
+        return identify(ring, presented)
+
+    monkeypatch.setattr(Keyring, "identify", counting)
+    body = spelt("new")
+    headers = [*KEYS[0], PLAIN, (b"content-length", b"%d" % len(body)), (b"x-request-id", b"r")]
+    async with both(cache, tmp_path) as (hot, _, _):
+        assert (await exchange(hot, "POST", "/separate-audio", headers, [body]))[0] == 503
+    assert identified == [b"team-a-key"]
+
+
+async def test_a_response_that_cannot_be_rendered_is_counted_once(nowhere: str, cache: Server, tmp_path: Path) -> None:
+    """Without an object store and a public domain there are no links to the stems."""
+    fill(cache)
+    body = spelt("done")
+    headers = [*KEYS[0], PLAIN, (b"content-length", b"%d" % len(body)), (b"x-request-id", b"r")]
+    async with both(cache, tmp_path, r2_public_domain=None, rate_limit_submits_per_minute=9) as (hot, cold, _):
+        found = [await exchange(app, "POST", "/separate-audio", headers, [body]) for app in (hot, cold)]
+    assert masked(found[0]) == masked(found[1])
+    for status, sent, content in found:
+        assert (status, json.loads(content)["code"]) == (500, "INTERNAL_CONFIG")
+        assert dict(sent)[b"ratelimit"].startswith(b'"submit";r=8;')

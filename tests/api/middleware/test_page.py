@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from stemyard_api.app import create_app
-from stemyard_api.middleware.page import site_of, store_origins
+from stemyard_api.middleware.page import load_page, store_origins
 from tests.api.settings_for_tests import settings
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-SITE = site_of(settings(s3_endpoint_url="http://store.example.com:9000"))
+SITE = load_page(settings(s3_endpoint_url="http://store.example.com:9000"))
 
 
 def base_of(page: httpx.Response) -> str:
@@ -118,7 +118,7 @@ def test_the_page_may_reach_the_store_as_clients_do() -> None:
 
 def test_it_asks_for_no_key_where_none_is_needed() -> None:
     assert b'data-key="needed"' in SITE.page.content
-    assert b'data-key="open"' in site_of(settings(api_secret_key=None, stemyard_insecure_dev=True)).page.content
+    assert b'data-key="open"' in load_page(settings(api_secret_key=None, stemyard_insecure_dev=True)).page.content
 
 
 def test_it_is_small() -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stemyard_api.clients.cloudflare_kv import Kv, KvUnavailableError
-from stemyard_api.ratelimit.cloudflare import Shares
+from stemyard_api.clients.cloudflare_kv import CloudflareKvClient, KvUnavailableError
+from stemyard_api.ratelimit.cloudflare import KvCounts
 from tests.api.settings_for_tests import settings
 from tests.support.http_server import HttpServer
 from tests.support.kv_server import ACCOUNT, NAMESPACE, TOKEN, KvServer
@@ -22,8 +22,8 @@ def server(store: KvServer) -> Iterator[HttpServer]:
         yield running
 
 
-def kv(server: HttpServer, token: str = TOKEN) -> Kv:
-    return Kv(
+def kv(server: HttpServer, token: str = TOKEN) -> CloudflareKvClient:
+    return CloudflareKvClient(
         settings(
             cloudflare_api_url=f"{server.url}/client/v4",
             cloudflare_account_id=ACCOUNT,
@@ -71,40 +71,40 @@ class Clock:
 
 async def test_each_process_keeps_to_what_the_others_leave(server: HttpServer) -> None:
     client, clock = kv(server), Clock()
-    first, second, third = (Shares(client, "stemyard:main", clock) for _ in range(3))
-    assert first.part_of("k", 60) == 60
-    first.admitted("k", 10)
-    second.admitted("k", 45)
-    for shares in (first, second, third):
-        await shares.exchange()
-    assert third.part_of("k", 60) == 20  # 60 - 10 - 45 is less than a third
+    first, second, third = (KvCounts(client, "stemyard:main", clock) for _ in range(3))
+    assert first.share_of("k", 60) == 60
+    first.record("k", 10)
+    second.record("k", 45)
+    for kv_counts in (first, second, third):
+        await kv_counts.exchange()
+    assert third.share_of("k", 60) == 20  # 60 - 10 - 45 is less than a third
     clock.now += 2
-    assert third.part_of("other", 60) == 60
+    assert third.share_of("other", 60) == 60
     await client.close()
 
 
 async def test_an_idle_process_writes_nothing_and_old_counts_go(server: HttpServer, store: KvServer) -> None:
     client, clock = kv(server), Clock()
-    idle, busy = Shares(client, "stemyard:main", clock), Shares(client, "stemyard:main", clock)
+    idle, busy = KvCounts(client, "stemyard:main", clock), KvCounts(client, "stemyard:main", clock)
     await idle.exchange()
     assert [method for method, _ in store.calls] == ["GET"]
-    busy.admitted("k", 50)
+    busy.record("k", 50)
     await busy.exchange()
     await idle.exchange()
-    assert idle.part_of("k", 60) == 30
+    assert idle.share_of("k", 60) == 30
     clock.now += 181
     await idle.exchange()
-    assert idle.part_of("k", 60) == 60
+    assert idle.share_of("k", 60) == 60
     await client.close()
 
 
 async def test_late_readers_never_get_less_than_an_equal_part(server: HttpServer, store: KvServer) -> None:
     store.stale_seconds = 3600.0
     client = kv(server)
-    first, second = Shares(client, "stemyard:main"), Shares(client, "stemyard:main")
-    first.admitted("k", 60)
+    first, second = KvCounts(client, "stemyard:main"), KvCounts(client, "stemyard:main")
+    first.record("k", 60)
     await first.exchange()
     await second.exchange()
     # nobody has seen anything yet: up to the limit for each process, as documented
-    assert second.part_of("k", 60) == 60
+    assert second.share_of("k", 60) == 60
     await client.close()

@@ -7,9 +7,9 @@ import pytest
 
 from stemyard_api.auth.api_keys import Principal, Scope
 from stemyard_api.errors import ApiError
-from stemyard_api.routes.capabilities import capabilities_of
+from stemyard_api.routes.capabilities import key_capabilities
 from stemyard_api.schemas.requests import SeparationRequest
-from stemyard_api.services.order import order_of
+from stemyard_api.services.order import build_order
 from tests.api.settings_for_tests import settings
 
 SETTINGS = settings(enabled_models="spleeter-2stems,htdemucs_6s", max_file_size_mb=7)
@@ -28,12 +28,12 @@ async def test_any_key_may_ask_and_nobody_else(anonymous: httpx.AsyncClient, cli
 
 
 def test_everything_that_is_offered_is_accepted() -> None:
-    offered = capabilities_of(SETTINGS, READER)
+    offered = key_capabilities(SETTINGS, READER)
     assert offered["key"] == {"id": "reader", "scopes": ["read"]}
     assert [model["qualities"] for model in offered["models"]] == [[], ["fast", "balanced", "best"]]
     for model in offered["models"]:
         for quality in model["qualities"]:
-            order = order_of(
+            order = build_order(
                 SeparationRequest(search_query="a", model=model["name"], quality=quality), READER, SETTINGS
             )
             assert order.spec.quality == quality
@@ -43,7 +43,7 @@ def test_everything_that_is_offered_is_accepted() -> None:
             assert qualities
             for each in qualities:
                 wanted = {"model": model["name"], "stems": model["stems"], "format": form["name"], **each}
-                order = order_of(SeparationRequest(search_query="a", **wanted), READER, SETTINGS)
+                order = build_order(SeparationRequest(search_query="a", **wanted), READER, SETTINGS)
                 assert order.spec.output.format == form["name"]
 
 
@@ -62,9 +62,9 @@ def test_kinds_of_source_are_offered_as_they_are_accepted(
 ) -> None:
     given = settings(**changes)
     kind, wanted = offered
-    assert capabilities_of(given, READER)["sources"][kind] is wanted  # type: ignore[literal-required]
+    assert key_capabilities(given, READER)["sources"][kind] is wanted  # type: ignore[literal-required]
     try:
-        order_of(SeparationRequest(**request_for_it), READER, given)
+        build_order(SeparationRequest(**request_for_it), READER, given)
         accepted = True
     except ApiError:
         accepted = False
@@ -72,5 +72,5 @@ def test_kinds_of_source_are_offered_as_they_are_accepted(
 
 
 def test_limits_are_told() -> None:
-    sources = capabilities_of(SETTINGS, READER)["sources"]
+    sources = key_capabilities(SETTINGS, READER)["sources"]
     assert (sources["max_file_size_mb"], sources["max_duration_seconds"], sources["upload"]) == (7, 3600, False)

@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from stemyard_api.auth.api_keys import Principal, Scope
-from stemyard_api.services.deliveries import deliveries_of, logged, pending_of, shown, wish_patch
+from stemyard_api.services.deliveries import (
+    count_pending,
+    delivery_body,
+    redelivery_patch,
+    visible_attempts,
+    visible_deliveries,
+)
 from stemyard_contract.mirror import AttemptRecord, record_of
 from tests.api import tracks
 
@@ -37,30 +43,30 @@ def resource(**metadata: Any) -> dict[str, Any]:
 def test_a_key_sees_what_is_for_it_and_an_admin_all(who: Principal, seen: list[str]) -> None:
     found = resource()
     record = record_of(found)
-    assert [one.id for one in deliveries_of(found, record, who)] == seen
+    assert [one.id for one in visible_deliveries(found, record, who)] == seen
     log = [
         AttemptRecord(id=one, url=url, event="separation.completed", at=1.0, seconds=0.1, key=key)
         for one, url, key in zip(IDS, URLS, (None, "team-a", "team-a", "team-b"), strict=True)
     ]
-    assert [one["id"] for one in logged(log, record, who)] == seen
+    assert [one["id"] for one in visible_attempts(log, record, who)] == seen
 
 
 def test_states_and_what_a_deletion_abandons() -> None:
     found = resource()
-    states = [shown(one, found)["state"] for one in deliveries_of(found, record_of(found), BOSS)]
+    states = [delivery_body(one, found)["state"] for one in visible_deliveries(found, record_of(found), BOSS)]
     assert states == ["delivered", "pending", "given_up", "pending"]
-    assert pending_of(found) == 2
+    assert count_pending(found) == 2
 
 
 def test_a_wish_is_annotated_and_adds_to_one_that_was_not_heard_yet() -> None:
-    first = wish_patch(resource(), IDS[:1], 1.5)
+    first = redelivery_patch(resource(), IDS[:1], 1.5)
     assert first[-1] == {"op": "add", "path": "/metadata/annotations", "value": {NOTE: f"{IDS[0]} 1500"}}
     assert first[1] == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
     unheard = resource(annotations={NOTE: f"{IDS[2]} 1", "other": "x"})
-    guard, change = wish_patch(unheard, IDS[:1], 2)[1:]
+    guard, change = redelivery_patch(unheard, IDS[:1], 2)[1:]
     assert guard == {"op": "test", "path": "/metadata/annotations/stemyard.dev~1redeliver", "value": f"{IDS[2]} 1"}
     assert change["value"] == f"{IDS[0]},{IDS[2]} 2000"
     unheard["status"]["lastHandledRedelivery"] = f"{IDS[2]} 1"
-    assert wish_patch(unheard, IDS[:1], 2)[-1]["value"] == f"{IDS[0]} 2000"
-    assert wish_patch(resource(annotations={NOTE: "all 1"}), IDS[:1], 2)[-1]["value"] == "all 2000"
-    assert wish_patch(resource(annotations={"other": "x"}), IDS[:1], 2)[-1]["value"] == f"{IDS[0]} 2000"
+    assert redelivery_patch(unheard, IDS[:1], 2)[-1]["value"] == f"{IDS[0]} 2000"
+    assert redelivery_patch(resource(annotations={NOTE: "all 1"}), IDS[:1], 2)[-1]["value"] == "all 2000"
+    assert redelivery_patch(resource(annotations={"other": "x"}), IDS[:1], 2)[-1]["value"] == f"{IDS[0]} 2000"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stemyard_api.services.estimates import Standing, estimate
+from stemyard_api.services.estimates import QueueState, estimate
 from stemyard_contract.mirror import PACE_AUDIO, PACE_FETCH, PACE_SLOTS, pace_factor
 from stemyard_contract.separationjob import Phase
 from tests.api import tracks
@@ -27,12 +27,12 @@ def test_the_work_of_those_before_is_shared_and_its_own_comes_on_top(
     phase: Phase, position: int | None, duration: float | None, progress: float, seconds: int | None
 ) -> None:
     record = tracks.record(phase=phase, duration=duration, model="auto")
-    found = estimate(record, progress, Standing(position, PACE), "spleeter-2stems")
+    found = estimate(record, progress, QueueState(position, PACE), "spleeter-2stems")
     assert found.get("eta_seconds") == seconds
     assert found.get("queue_position") == position
 
 
 def test_nothing_is_made_up() -> None:
     record = tracks.record(phase=Phase.QUEUED, duration=300.0, model="another")
-    assert estimate(record, 10.0, Standing(3, PACE), "spleeter-2stems") == {"queue_position": 3}
-    assert estimate(record, 10.0, Standing(3, {}), "spleeter-2stems") == {"queue_position": 3}
+    assert estimate(record, 10.0, QueueState(3, PACE), "spleeter-2stems") == {"queue_position": 3}
+    assert estimate(record, 10.0, QueueState(3, {}), "spleeter-2stems") == {"queue_position": 3}

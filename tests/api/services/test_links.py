@@ -5,9 +5,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from stemyard_api.clients.s3 import LINK_SECONDS, Objects
+from stemyard_api.clients.s3 import LINK_SECONDS, ObjectStoreClient
 from stemyard_api.errors import MisconfiguredError
-from stemyard_api.services.links import Links
+from stemyard_api.services.links import LinkBuilder
 from stemyard_contract.separationjob import Stem
 from tests.api import tracks
 from tests.api.settings_for_tests import settings
@@ -16,12 +16,12 @@ NOW = 1234567922.0
 KEYS = {"r2_access_key_id": "access", "r2_secret_access_key": "secret", "s3_region": "us-east-1"}
 
 
-def signer(**changes: Any) -> Objects:
-    return Objects(settings(s3_endpoint_url="http://inside:7070", **{**KEYS, **changes}))
+def signer(**changes: Any) -> ObjectStoreClient:
+    return ObjectStoreClient(settings(s3_endpoint_url="http://inside:7070", **{**KEYS, **changes}))
 
 
 def test_links_are_signed_for_the_host_that_clients_use() -> None:
-    links = Links(signer(s3_public_endpoint_url="http://outside:30900"), None).of(tracks.completed(), NOW)
+    links = LinkBuilder(signer(s3_public_endpoint_url="http://outside:30900"), None).links_for(tracks.completed(), NOW)
     for stem, url in links.urls.items():
         parts = urlsplit(url)
         assert (parts.netloc, parts.path) == ("outside:30900", f"/stemyard/{tracks.KEYS[stem]}")
@@ -34,46 +34,46 @@ def test_links_are_signed_for_the_host_that_clients_use() -> None:
 
 
 def test_amazons_own_store_is_addressed_by_host() -> None:
-    objects = Objects(
+    objects = ObjectStoreClient(
         settings(s3_endpoint_url="https://s3.eu-west-1.amazonaws.com", **{**KEYS, "s3_region": "eu-west-1"})
     )
-    url = Links(objects, None).of(tracks.completed(), NOW).urls[Stem.VOCALS]
+    url = LinkBuilder(objects, None).links_for(tracks.completed(), NOW).urls[Stem.VOCALS]
     assert urlsplit(url).netloc == "stemyard.s3.eu-west-1.amazonaws.com"
 
 
 def test_links_do_not_outlive_the_track() -> None:
     record = tracks.completed(expires_at=NOW + 60)
-    assert Links(signer(), None).of(record, NOW).expires_at == NOW + 60
+    assert LinkBuilder(signer(), None).links_for(record, NOW).expires_at == NOW + 60
 
 
 def test_signed_links_are_kept_for_half_their_life() -> None:
-    links, record = Links(signer(), None), tracks.completed()
-    first = links.of(record, NOW)
-    assert links.of(record, NOW + LINK_SECONDS / 2) is first
-    later = links.of(record, NOW + LINK_SECONDS / 2 + 1)
+    links, record = LinkBuilder(signer(), None), tracks.completed()
+    first = links.links_for(record, NOW)
+    assert links.links_for(record, NOW + LINK_SECONDS / 2) is first
+    later = links.links_for(record, NOW + LINK_SECONDS / 2 + 1)
     assert later is not first
-    assert links.of(record, NOW + LINK_SECONDS / 2 + 2) is later
-    assert links.of(tracks.completed(run=2, status_run=2), NOW) is not first
-    assert links.of(tracks.completed(uid="u2"), NOW) is not first
+    assert links.links_for(record, NOW + LINK_SECONDS / 2 + 2) is later
+    assert links.links_for(tracks.completed(run=2, status_run=2), NOW) is not first
+    assert links.links_for(tracks.completed(uid="u2"), NOW) is not first
 
 
 def test_with_a_public_domain_links_are_permanent() -> None:
     record = tracks.completed()
-    links = Links(None, "https://media.example.com").of(record, NOW)
+    links = LinkBuilder(None, "https://media.example.com").links_for(record, NOW)
     assert links.urls[Stem.VOCALS] == f"https://media.example.com/main/stems/{tracks.TRACK}/tok/vocals.mp3"
     assert links.expires_at == record.expires_at
 
 
 def test_outlines_are_linked_where_there_are_some() -> None:
     record = tracks.completed(peaks_keys={Stem.VOCALS: "main/stems/x/tok/vocals.peaks.json"})
-    signed = Links(signer(), None).of(record, NOW).peaks
+    signed = LinkBuilder(signer(), None).links_for(record, NOW).peaks
     assert urlsplit(signed[Stem.VOCALS]).path == "/stemyard/main/stems/x/tok/vocals.peaks.json"
     assert "response-content-disposition" not in parse_qs(urlsplit(signed[Stem.VOCALS]).query)
-    opened = Links(None, "https://media.example.com").of(record, NOW).peaks
+    opened = LinkBuilder(None, "https://media.example.com").links_for(record, NOW).peaks
     assert opened == {Stem.VOCALS: "https://media.example.com/main/stems/x/tok/vocals.peaks.json"}
-    assert Links(signer(), None).of(tracks.completed(), NOW).peaks == {}
+    assert LinkBuilder(signer(), None).links_for(tracks.completed(), NOW).peaks == {}
 
 
 def test_without_a_store_there_are_no_links() -> None:
     with pytest.raises(MisconfiguredError):
-        Links(None, None).of(tracks.completed(), NOW)
+        LinkBuilder(None, None).links_for(tracks.completed(), NOW)

@@ -15,7 +15,7 @@ from stemyard_api.errors import (
     UploadNotFoundError,
 )
 from stemyard_api.schemas.requests import SeparationRequest
-from stemyard_api.services.order import Order, order_of
+from stemyard_api.services.order import Order, build_order
 from stemyard_api.services.stored_sources import mint_upload_id
 from stemyard_contract.identity import track_id
 from stemyard_contract.separationjob import LABEL_TRACK, SeparationJobSpec
@@ -25,7 +25,7 @@ DEFAULT = Principal("default")
 
 
 def order(body: dict[str, Any], principal: Principal = DEFAULT, **changes: Any) -> Order:
-    return order_of(SeparationRequest.model_validate(body), principal, settings(**changes))
+    return build_order(SeparationRequest.model_validate(body), principal, settings(**changes))
 
 
 def test_every_default_is_written_out() -> None:

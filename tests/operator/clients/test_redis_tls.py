@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from localcluster.certificates import Authority
-from stemyard_api.clients.redis import Store, StoreUnavailableError
+from stemyard_api.clients.redis import RedisClient as ApiRedisClient
+from stemyard_api.clients.redis import RedisUnavailableError
 from stemyard_contract.mirror import MirrorKeys
 from stemyard_contract.runtime import with_authority
 from stemyard_operator.clients.redis import RedisClient
@@ -61,7 +62,7 @@ async def test_the_operator_believes_the_authority_it_is_given(url: str, authori
 
 
 async def test_the_api_believes_the_authority_it_is_given(url: str, authority: Authority) -> None:
-    store = Store(with_authority(url, str(authority.certificate)), MirrorKeys("install"))
+    store = ApiRedisClient(with_authority(url, str(authority.certificate)), MirrorKeys("install"))
     await store.ping()
     await store.close()
 
@@ -72,11 +73,11 @@ async def test_neither_believes_an_unknown_authority(url: str, tmp_path: Path) -
     for file in (None, str(stranger.certificate)):
         mirror, store = (
             RedisClient(with_authority(url, file), "install"),
-            Store(with_authority(url, file), MirrorKeys("i")),
+            ApiRedisClient(with_authority(url, file), MirrorKeys("i")),
         )
         with pytest.raises(MirrorError, match="certificate"):
             await mirror.tracks()
-        with pytest.raises(StoreUnavailableError):
+        with pytest.raises(RedisUnavailableError):
             await store.ping()
         await mirror.close()
         await store.close()

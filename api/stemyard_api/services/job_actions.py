@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from stemyard_api.auth.api_keys import Principal
 from stemyard_api.auth.authorization import check_changeable, check_visible
-from stemyard_api.clients.kubernetes import Cluster, Resource
-from stemyard_api.clients.redis import StoreUnavailableError
-from stemyard_api.clients.s3 import Objects
+from stemyard_api.clients.kubernetes import KubernetesClient, Resource
+from stemyard_api.clients.redis import RedisUnavailableError
+from stemyard_api.clients.s3 import ObjectStoreClient
 from stemyard_api.errors import BeingDeletedError, ForbiddenError, TrackNotFoundError, UnavailableError
-from stemyard_api.services.deliveries import pending_of
-from stemyard_api.services.placement_rules import Operation, retry_patch, test_of
+from stemyard_api.services.deliveries import count_pending
+from stemyard_api.services.placement_rules import Operation, retry_patch, test_operation
 from stemyard_api.services.stored_sources import check_source
 from stemyard_api.services.tracks import Tracks
 from stemyard_api.settings import Settings
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawn:
+class ActionResult:
     """What became of a wish: whether a claim was given up, and whether the track itself was ended."""
 
     record: MirrorRecord
@@ -40,7 +40,7 @@ class Withdrawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawal:
+class ReleasePlan:
     """What to do with a track from which a key withdraws.
 
     Attributes:
@@ -57,15 +57,15 @@ class Withdrawal:
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawals:
+class JobActions:
     """Carries out wishes about tracks that exist. Every method raises UnavailableError when nobody answers."""
 
     settings: Settings
     tracks: Tracks
-    cluster: Cluster
-    objects: Objects | None
+    kubernetes: KubernetesClient
+    object_store: ObjectStoreClient | None
 
-    async def cancel(self, track_id: str, principal: Principal) -> Withdrawn:
+    async def cancel(self, track_id: str, principal: Principal) -> ActionResult:
         """Withdraw a key's claim; cancel the run when it was the last, or for an admin.
 
         Raises:
@@ -73,7 +73,7 @@ class Withdrawals:
         """
         return await self._until_settled(track_id, lambda resource: self._cancel(resource, principal))
 
-    async def delete(self, track_id: str, principal: Principal) -> Withdrawn:
+    async def delete(self, track_id: str, principal: Principal) -> ActionResult:
         """Withdraw a key's claim; delete the track when it was the last, or for an admin.
 
         Raises:
@@ -92,44 +92,44 @@ class Withdrawals:
         """
         return (await self._until_settled(track_id, lambda resource: self._retry(resource, principal))).record
 
-    async def _until_settled(self, track_id: str, act: Callable[[Resource], Any]) -> Withdrawn:
+    async def _until_settled(self, track_id: str, act: Callable[[Resource], Any]) -> ActionResult:
         for _ in range(_ATTEMPTS):
-            done: Withdrawn | None = await act(await self.tracks.resource(track_id))
+            done: ActionResult | None = await act(await self.tracks.resource(track_id))
             if done is not None:
                 return done
             await asyncio.sleep(random.uniform(0.0, _PAUSE_SECONDS))
         raise UnavailableError("Too many requests for this track at once; try again.")
 
-    async def _cancel(self, resource: Resource, principal: Principal) -> Withdrawn | None:
-        wish = cancellation(resource, principal)
+    async def _cancel(self, resource: Resource, principal: Principal) -> ActionResult | None:
+        wish = plan_cancel(resource, principal)
         check_visible(wish.record, principal, shared=self.settings.results_shared)
         if not wish.record.cancel:  # to cancel twice is no offence
             self._check(wish.record, principal)
         return await self._write(wish)
 
-    async def _delete(self, resource: Resource, principal: Principal) -> Withdrawn | None:
-        wish = removal(resource, principal)
+    async def _delete(self, resource: Resource, principal: Principal) -> ActionResult | None:
+        wish = plan_delete(resource, principal)
         self._check(wish.record, principal)
         if not wish.ends:
             return await self._write(wish)
         if not resource["metadata"].get("deletionTimestamp"):
             version = resource["metadata"]["resourceVersion"]
-            if not await self.cluster.delete(wish.record.name, wish.record.uid, version):
+            if not await self.kubernetes.delete(wish.record.name, wish.record.uid, version):
                 return None
         await self._note(wish.record.track_id, _GONE)
-        return Withdrawn(wish.record, wish.claimed, ended=True, webhooks_abandoned=pending_of(resource))
+        return ActionResult(wish.record, wish.claimed, ended=True, webhooks_abandoned=count_pending(resource))
 
-    async def _write(self, wish: Withdrawal) -> Withdrawn | None:
+    async def _write(self, wish: ReleasePlan) -> ActionResult | None:
         if not wish.patch:
-            return Withdrawn(wish.record, claim_removed=False, ended=wish.ends)
-        patched = await self.cluster.patch(wish.record.name, wish.patch)
+            return ActionResult(wish.record, claim_removed=False, ended=wish.ends)
+        patched = await self.kubernetes.patch(wish.record.name, wish.patch)
         if patched is None:
             return None
         record = record_of(patched)
-        await self._note(record.track_id, asked_of(record))
-        return Withdrawn(record, wish.claimed, wish.ends)
+        await self._note(record.track_id, asked_record(record))
+        return ActionResult(record, wish.claimed, wish.ends)
 
-    async def _retry(self, resource: Resource, principal: Principal) -> Withdrawn | None:
+    async def _retry(self, resource: Resource, principal: Principal) -> ActionResult | None:
         record = record_of(resource)
         check_visible(record, principal, shared=self.settings.results_shared)
         if resource["metadata"].get("deletionTimestamp"):
@@ -137,13 +137,13 @@ class Withdrawals:
         await self._check_runnable(resource, record, principal)
         patch = retry_patch(record, principal.key_id)
         if not patch:
-            return Withdrawn(record, claim_removed=False, ended=False)
-        patched = await self.cluster.patch(record.name, patch)
+            return ActionResult(record, claim_removed=False, ended=False)
+        patched = await self.kubernetes.patch(record.name, patch)
         if patched is None:
             return None
         record = record_of(patched)
-        await self._note(record.track_id, asked_of(record))
-        return Withdrawn(record, claim_removed=False, ended=False)
+        await self._note(record.track_id, asked_record(record))
+        return ActionResult(record, claim_removed=False, ended=False)
 
     async def _check_runnable(self, resource: Mapping[str, Any], record: MirrorRecord, principal: Principal) -> None:
         source = SeparationJobSpec.model_validate(resource["spec"]).source
@@ -151,26 +151,26 @@ class Withdrawals:
         foreign = by_hand or (source.upload is not None and source.upload.owner != principal.key_id)
         if foreign and not principal.is_admin:
             raise ForbiddenError("This API key could not have asked for this track itself.")
-        await check_source(source, self.settings, self.objects)
+        await check_source(source, self.settings, self.object_store)
 
     def _check(self, record: MirrorRecord, principal: Principal) -> None:
         check_changeable(record, principal, shared=self.settings.results_shared)
 
     async def _note(self, track_id: str, asked: AskedRecord) -> None:
-        if self.tracks.store is None:
+        if self.tracks.redis is None:
             return
         try:
-            await self.tracks.store.note_asked(track_id, asked)
-        except StoreUnavailableError:
+            await self.tracks.redis.put_asked(track_id, asked)
+        except RedisUnavailableError:
             _log.warning("could not note a change in the mirror", extra={"track_id": track_id})
 
 
-def asked_of(record: MirrorRecord) -> AskedRecord:
+def asked_record(record: MirrorRecord) -> AskedRecord:
     """Return the note that makes readers see this state of a track or a later one."""
     return AskedRecord(uid=record.uid, run=record.run, version=record.resource_version)
 
 
-async def erase(withdrawals: Withdrawals, key_id: str) -> tuple[int, int]:
+async def erase(job_actions: JobActions, key_id: str) -> tuple[int, int]:
     """Withdraw everything a key asked for; return how many claims went and how many tracks with them.
 
     Raises:
@@ -178,14 +178,14 @@ async def erase(withdrawals: Withdrawals, key_id: str) -> tuple[int, int]:
     """
     # without the admin's power: other keys' claims keep what they claim
     nobody_else = Principal(key_id, frozenset())
-    records = [record_of(item) async for item in withdrawals.cluster.items()]
+    records = [record_of(item) async for item in job_actions.kubernetes.items()]
     wanted = [record for record in records if key_id in record.claims or record.owner == key_id]
     room = asyncio.Semaphore(8)
 
-    async def withdraw(track_id: str) -> Withdrawn | None:
+    async def withdraw(track_id: str) -> ActionResult | None:
         async with room:
             try:
-                return await withdrawals.delete(track_id, nobody_else)
+                return await job_actions.delete(track_id, nobody_else)
             except (TrackNotFoundError, ForbiddenError):
                 return None
 
@@ -193,27 +193,27 @@ async def erase(withdrawals: Withdrawals, key_id: str) -> tuple[int, int]:
     return sum(found.claim_removed for found in done), sum(found.ended for found in done)
 
 
-def cancellation(resource: Mapping[str, Any], principal: Principal) -> Withdrawal:
+def plan_cancel(resource: Mapping[str, Any], principal: Principal) -> ReleasePlan:
     """Return what a key's wish to cancel leads to; a finished track is left as it is, claim and all."""
     record = record_of(resource)
-    claimed, ends = _standing(record, principal)
+    claimed, ends = _queue_state(record, principal)
     if record.finished:
-        return Withdrawal(record, claimed=False, ends=False, patch=[])
+        return ReleasePlan(record, claimed=False, ends=False, patch=[])
     changes = _removal(record, principal.key_id)
     if ends and not record.cancel:
         changes.append({"op": "add", "path": "/spec/cancel", "value": True})
-    return Withdrawal(record, claimed, ends, _guarded(resource, changes))
+    return ReleasePlan(record, claimed, ends, _guarded(resource, changes))
 
 
-def removal(resource: Mapping[str, Any], principal: Principal) -> Withdrawal:
+def plan_delete(resource: Mapping[str, Any], principal: Principal) -> ReleasePlan:
     """Return what a key's wish to be rid of a track leads to; where it ends, the resource is to be deleted."""
     record = record_of(resource)
-    claimed, ends = _standing(record, principal)
+    claimed, ends = _queue_state(record, principal)
     changes = [] if ends else _removal(record, principal.key_id)
-    return Withdrawal(record, claimed, ends, _guarded(resource, changes))
+    return ReleasePlan(record, claimed, ends, _guarded(resource, changes))
 
 
-def _standing(record: MirrorRecord, principal: Principal) -> tuple[bool, bool]:
+def _queue_state(record: MirrorRecord, principal: Principal) -> tuple[bool, bool]:
     others = set(record.claims) - {principal.key_id}
     return principal.key_id in record.claims, principal.is_admin or not others
 
@@ -229,5 +229,5 @@ def _guarded(resource: Mapping[str, Any], changes: list[Operation]) -> list[Oper
         return []
     # whoever claims it in this moment must not find it cancelled
     claims = resource["spec"].get("claims")
-    guard = [] if claims is None else [test_of("/spec/claims", claims)]
-    return [test_of("/metadata/uid", resource["metadata"]["uid"]), *guard, *changes]
+    guard = [] if claims is None else [test_operation("/spec/claims", claims)]
+    return [test_operation("/metadata/uid", resource["metadata"]["uid"]), *guard, *changes]
