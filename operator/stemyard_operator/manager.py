@@ -17,6 +17,7 @@ from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.clients.webhook_http import WebhookHttpClient
 from stemyard_operator.config.settings import Settings, load_settings
+from stemyard_operator.config.webhook_secrets import WebhookSecrets
 from stemyard_operator.decision.status_change import StatusChange
 from stemyard_operator.desk.authentication import Authenticator
 from stemyard_operator.desk.server import Desk
@@ -42,7 +43,6 @@ from stemyard_operator.reconciler.reconciler import Reconciler
 from stemyard_operator.webhooks.delivery import DeliveryAttempts
 from stemyard_operator.webhooks.dispatcher import Dispatcher
 from stemyard_operator.webhooks.request import RequestBuilder
-from stemyard_operator.webhooks.secrets import WebhookSecrets
 from stemyard_operator.workqueue import WorkQueue, work
 
 _PAUSE_BASE: Final = 0.5

@@ -11,8 +11,8 @@ from stemyard_contract.runtime import SECRET_FILES, SECRET_VARIABLES
 from stemyard_operator.config.profiles import Profile, StageProfile
 from stemyard_operator.config.settings import Settings as OperatorSettings
 from stemyard_operator.config.settings import load_settings as load_operator_settings
+from stemyard_operator.config.webhook_secrets import WebhookSecrets, secrets
 from stemyard_operator.jobs.sources import source_environment, source_mounts, source_volumes
-from stemyard_operator.webhooks.secrets import WebhookSecrets, secrets
 from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, container, environment, find, render, schema
 
 NO_FIELD = {SECRET_FILES, SECRET_VARIABLES}

@@ -31,9 +31,9 @@ from stemyard_contract.webhook import SecretError
 from stemyard_operator.config.fields import Url, words
 from stemyard_operator.config.profiles import Profile, load_profiles
 from stemyard_operator.config.webhook_endpoints import EndpointsError
+from stemyard_operator.config.webhook_secrets import ENDPOINTS_FILE, WebhookSecrets, secrets
 from stemyard_operator.config.webhook_settings import WebhookSettings
 from stemyard_operator.errors import ConfigurationError
-from stemyard_operator.webhooks.secrets import ENDPOINTS_FILE, WebhookSecrets, secrets
 
 _EXTRACTOR: Final = r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$"
 _MIB: Final = 1024 * 1024

@@ -13,6 +13,7 @@ from stemyard_contract.separationjob import KIND, ConditionType, SeparationJobSt
 from stemyard_operator.clients.kubernetes import Json, KubernetesClient, jobs_path, separations_path
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
+from stemyard_operator.config.webhook_secrets import WebhookSecrets
 from stemyard_operator.decision.actions import Copy, Decision
 from stemyard_operator.decision.decide import decide
 from stemyard_operator.decision.events import events_of, status_refused
@@ -36,7 +37,6 @@ from stemyard_operator.reconciler.copy_stems import copy_stems
 from stemyard_operator.reconciler.observer import Observations, Observer
 from stemyard_operator.reconciler.run_cache import RunCache, RunState
 from stemyard_operator.webhooks.dispatcher import Dispatcher, QueuedDelivery, QueuedProgress
-from stemyard_operator.webhooks.secrets import WebhookSecrets
 
 _ROUNDS: Final = 8
 """Rounds of questions that one decision may take; the deepest asks four times."""

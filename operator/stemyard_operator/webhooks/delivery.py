@@ -15,6 +15,7 @@ from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import phase_of
 from stemyard_contract.webhook import SecretError, event_of
 from stemyard_operator.clients.webhook_http import WebhookHttpClient
+from stemyard_operator.config.webhook_secrets import EndpointRemovedError
 from stemyard_operator.errors import NotLeadingError
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.model.attempt_result import AttemptResult
@@ -22,7 +23,6 @@ from stemyard_operator.model.conditions import ended
 from stemyard_operator.model.separation import Separation
 from stemyard_operator.webhooks.dispatcher import QueuedDelivery, QueuedProgress
 from stemyard_operator.webhooks.request import RequestBuilder, WebhookRequest
-from stemyard_operator.webhooks.secrets import EndpointRemovedError
 
 Trace = Callable[[Separation, QueuedDelivery | QueuedProgress], AbstractContextManager[Mapping[str, str]]]
 """Follows an attempt, and gives headers that tell its consumer of the trace."""

@@ -11,9 +11,9 @@ from stemyard_contract.separationjob import Phase, phase_of
 from stemyard_contract.webhook import EventType, completed_body, event_of, failed_body, signed_headers, test_body
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
+from stemyard_operator.config.webhook_secrets import WebhookSecrets
 from stemyard_operator.decision.webhook_progress import ProgressWebhook
 from stemyard_operator.model.separation import Separation
-from stemyard_operator.webhooks.secrets import WebhookSecrets
 
 USER_AGENT: Final = f"Stemyard/{version('stemyard')}"
 LINK_SECONDS: Final = 7 * 24 * 3600
