@@ -222,7 +222,7 @@ def _environment(
 
 def _compute_environment(separation: Separation, settings: Settings) -> list[dict[str, Any]]:
     """Tell separate what to compute on: a GPU that the profile asks for must be there for an engine that can use it."""
-    device = settings.profiles[separation.spec.profile].separate.wanted_device
+    device = settings.profiles[separation.spec.profile].separate.required_device
     if device is None or model_of(separation.spec, settings).flavour is not Flavour.CUDA:
         return []
     return [{"name": "STEMYARD_DEVICE", "value": device}]

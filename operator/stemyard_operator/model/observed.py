@@ -10,7 +10,7 @@ from stemyard_contract.handover import (
     SourceMark,
     WorkStage,
 )
-from stemyard_operator.config.webhook_endpoints import NONE, Endpoints
+from stemyard_operator.config.webhook_endpoints import NO_ENDPOINTS, Endpoints
 from stemyard_operator.model.attempt_result import AttemptResult
 from stemyard_operator.model.job import Job
 from stemyard_operator.model.pod import Pod, Sighting, Workload
@@ -86,7 +86,7 @@ class Observed:
     """Age of the oldest of these."""
     in_hand: frozenset[str] = frozenset()
     """Ids of the webhooks that are being delivered, or wait for their consumer's turn."""
-    endpoints: Endpoints = NONE
+    endpoints: Endpoints = NO_ENDPOINTS
     """The deployment's own endpoints."""
 
     def of_stage(self, stage: WorkStage) -> list[Job]:

@@ -6,22 +6,22 @@ import pytest
 
 from stemyard_contract.webhook import SecretError
 from stemyard_operator.config.settings import load_settings
-from stemyard_operator.config.webhook_secrets import secrets
+from stemyard_operator.config.webhook_secrets import default_secrets
 from stemyard_operator.errors import ConfigurationError
 from tests.operator.world import INSTALL, settings
 
 
 def test_secrets_in_a_folder_are_read_anew(tmp_path: Path) -> None:
     configured = settings(webhook_secrets_dir=tmp_path, webhook_secret="from-env")
-    assert secrets(configured) == ()
+    assert default_secrets(configured) == ()
     (tmp_path / "WEBHOOK_SECRET").write_text("one\n")
-    assert secrets(configured) == ("one",)
+    assert default_secrets(configured) == ("one",)
     (tmp_path / "WEBHOOK_SECRET_PREVIOUS").write_text("one")
     (tmp_path / "WEBHOOK_SECRET").write_text("two")
-    assert secrets(configured) == ("two", "one")
+    assert default_secrets(configured) == ("two", "one")
     (tmp_path / "WEBHOOK_SECRET").unlink()
     with pytest.raises(SecretError, match="without WEBHOOK_SECRET"):
-        secrets(configured)
+        default_secrets(configured)
 
 
 def test_a_secret_that_cannot_be_used_stops_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
