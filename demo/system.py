@@ -110,7 +110,7 @@ def bring_up(wanted: Installation, say: Say) -> System:
     for url in (system.service.url, f"http://{system.node_address}:{wanted.store_port}"):
         _wait_for_http(url)
     say("setting the bucket's CORS rules for the web page")
-    rules = ("python", "-m", "stemyard_operator.bucket_rules", "--origin", system.service.url)
+    rules = ("stemyard-operator", "bucket-rules", "--origin", system.service.url)
     system.kubectl("exec", f"deploy/{wanted.name}-operator", "--", *rules)
     return system
 

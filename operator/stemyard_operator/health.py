@@ -1,4 +1,4 @@
-"""Whether this replica does its work: liveness and readiness follow what was done, not that a process exists."""
+"""Liveness and readiness of this replica, from the events it received and the resyncs it completed."""
 
 import asyncio
 import time
@@ -9,51 +9,51 @@ from typing import Final
 from aiohttp import web
 
 ALIVE_SECONDS: Final = 360.0
-"""Without an event or an ended resync attempt for this long, the process is stuck."""
+"""Without an event or a finished resync attempt for this long, the process counts as stuck."""
 _READY_ROUNDS: Final = 3
 _SHUTDOWN_SECONDS: Final = 5.0
 
 
 class Health:
-    """Told of every event and every resync; asked by the kubelet."""
+    """Records events and resyncs; serves the kubelet's probes."""
 
-    def __init__(self, resync_seconds: float) -> None:
-        self.clock: Callable[[], float] = time.monotonic
+    def __init__(self, resync_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._stale_seconds = resync_seconds * _READY_ROUNDS
-        self._worked_at = self._event_at = self.clock()
+        self._worked_at = self._event_at = self._clock()
         self._synced_at: float | None = None
 
     def event(self) -> None:
-        """Take note that a watch told of something."""
-        self._worked_at = self._event_at = self.clock()
+        """Record an event of a watch."""
+        self._worked_at = self._event_at = self._clock()
 
     def worked(self) -> None:
-        """Take note that something ended, well or with a clear error, such as a resync."""
-        self._worked_at = self.clock()
+        """Record that an attempt, such as a resync, ended, successfully or not."""
+        self._worked_at = self._clock()
 
     def synced(self) -> None:
-        """Take note of a complete resync."""
-        self._worked_at = self._synced_at = self.clock()
+        """Record a complete resync."""
+        self._worked_at = self._synced_at = self._clock()
 
     @property
     def alive(self) -> bool:
-        """Whether anything happened of late."""
-        return self.clock() - self._worked_at < ALIVE_SECONDS
+        """Whether anything was recorded within ALIVE_SECONDS."""
+        return self._clock() - self._worked_at < ALIVE_SECONDS
 
     @property
     def ready(self) -> bool:
-        """Whether the cluster was seen completely not long ago."""
-        return self._synced_at is not None and self.clock() - self._synced_at < self._stale_seconds
+        """Whether a resync was complete within the last three intervals."""
+        return self._synced_at is not None and self._clock() - self._synced_at < self._stale_seconds
 
     @property
     def event_age(self) -> float:
-        """Seconds since a watch last told of something, or since the start; an idle cluster has nothing to tell."""
-        return self.clock() - self._event_at
+        """Seconds since the last event of a watch, or since the start; an idle cluster sends none."""
+        return self._clock() - self._event_at
 
     @property
     def resync_age(self) -> float | None:
         """Seconds since the last complete resync, None before the first."""
-        return None if self._synced_at is None else self.clock() - self._synced_at
+        return None if self._synced_at is None else self._clock() - self._synced_at
 
     def application(self) -> web.Application:
         """Return the web application of the probes."""
@@ -63,19 +63,19 @@ class Health:
         return application
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        return _answer(self.alive)
+        return _response(self.alive)
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        return _answer(self.ready)
+        return _response(self.ready)
 
 
-def _answer(well: bool) -> web.Response:
-    return web.Response(status=200 if well else 503, text="ok" if well else "stale")
+def _response(healthy: bool) -> web.Response:
+    return web.Response(status=200 if healthy else 503, text="ok" if healthy else "stale")
 
 
 @asynccontextmanager
 async def serving(application: web.Application, port: int) -> AsyncIterator[None]:
-    """Serve an application on all addresses while the block runs; calls under way may end."""
+    """Serve an application on all addresses while the block runs; requests in flight may finish."""
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     try:

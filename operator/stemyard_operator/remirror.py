@@ -2,7 +2,7 @@
 
 import sys
 
-from stemyard_operator.maintenance.remirror import main
+from stemyard_operator.__main__ import deprecated
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(deprecated("remirror"))

@@ -285,7 +285,7 @@ def test_the_mirror_is_rebuilt_by_one_command(running: World) -> None:
         ghost = MirrorRecord.model_validate_json(before or "").model_copy(update={"track_id": "ghost"}).dump()
         client.flushall()
         client.set(running.keys.record("ghost"), ghost)
-        command = [sys.executable, "-m", "stemyard_operator.remirror"]
+        command = [sys.executable, "-m", "stemyard_operator", "remirror"]
         environment = {**os.environ, **running.environment}
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         assert ended.returncode == 0, ended.stderr

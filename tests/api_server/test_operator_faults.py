@@ -14,7 +14,7 @@ import pytest
 from localcluster.control_plane import ControlPlane
 from stemyard_contract.handover import WorkStage
 from stemyard_operator.clients.kubernetes import KubernetesClient, leases_path
-from stemyard_operator.clients.leader_election import LeaderElector
+from stemyard_operator.clients.leader_election import LeaderElector, Lease
 from stemyard_operator.errors import ConflictError, NotFoundError, NotLeadingError
 from stemyard_operator.model.job import job_of
 from tests.support.operator_world import World, eventually, world
@@ -137,24 +137,28 @@ def test_who_loses_the_lease_ends(running: World) -> None:
         assert lease["spec"]["leaseDurationSeconds"] == 12
 
 
-async def test_a_write_begins_only_if_the_lease_outlives_it(running: World, cluster: KubernetesClient) -> None:
-    elector = LeaderElector(cluster, running.namespace, "other", "me")
+@pytest.mark.usefixtures("cluster")
+async def test_a_write_begins_only_if_the_lease_outlives_it(running: World) -> None:
     now = 1000.0
-    elector.clock = lambda: now
-    cluster.fence = elector.fence
+    lease = Lease(lambda: now)
+    cluster = await KubernetesClient.connect(fence=lease.fence)
+    elector = LeaderElector(cluster, lease, running.namespace, "other", "me")
     with pytest.raises(NotLeadingError):
         await cluster.create_job(running.namespace, {})
     await elector.acquire()
-    elector.fence()
+    lease.fence()
     now += 8.5
-    assert not elector.leading
-    elector.fence()
+    assert not lease.is_leading()
+    assert lease.is_held()
+    lease.fence()
     now += 1.0
     with pytest.raises(NotLeadingError):
-        elector.fence()
+        lease.fence()
     await elector.release()
+    assert not lease.is_held()
     with pytest.raises(NotLeadingError):
-        elector.fence()
+        lease.fence()
+    await cluster.close()
 
 
 async def test_a_status_from_an_older_state_is_refused(running: World, cluster: KubernetesClient) -> None:
@@ -176,11 +180,15 @@ async def test_a_status_from_an_older_state_is_refused(running: World, cluster: 
 
 
 async def test_two_replicas_never_lead_at_once(running: World, cluster: KubernetesClient) -> None:
-    electors = [LeaderElector(cluster, running.namespace, "race", f"replica-{number}") for number in range(4)]
+    leases = [Lease() for _ in range(4)]
+    electors = [
+        LeaderElector(cluster, lease, running.namespace, "race", f"replica-{number}")
+        for number, lease in enumerate(leases)
+    ]
     waiting = [asyncio.create_task(elector.acquire()) for elector in electors]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     await asyncio.sleep(0.5)
-    assert sum(elector.leading for elector in electors) == 1
+    assert sum(lease.is_leading() for lease in leases) == 1
     for task in waiting:
         task.cancel()
 

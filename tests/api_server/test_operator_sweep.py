@@ -19,7 +19,7 @@ STRAY = "stems/music.gone/0123/vocals.mp3"
 
 
 class Counted:
-    """What the metrics would be told."""
+    """Records what the metrics would count."""
 
     def __init__(self) -> None:
         self.sweeps: list[tuple[int, int, bool]] = []
@@ -35,16 +35,15 @@ class Sweeping:
         values = {key.lower(): value for key, value in running.store.environment.items()}
         given = {"stemyard_install_id": INSTALL, "pod_namespace": running.namespace, **values, **changes}
         self.objects = ObjectStoreClient(settings(**given))
-        self.told = Counted()
+        self.metrics = Counted()
         self.clock = time.time()
-        self.sweeper = Sweeper(settings(**given), cluster, self.objects, lambda: None, self.told)
-        self.sweeper.now = lambda: self.clock
+        self.sweeper = Sweeper(settings(**given), cluster, self.objects, lambda: None, self.metrics, lambda: self.clock)
 
     async def day(self, days: float = 1) -> tuple[int, int, bool]:
-        """Let time pass, then sweep; return what was told."""
+        """Let time pass, then sweep; return what was counted."""
         self.clock += days * DAY
         await self.sweeper.once()
-        return self.told.sweeps[-1]
+        return self.metrics.sweeps[-1]
 
 
 @pytest.fixture
@@ -75,9 +74,9 @@ async def test_a_sweep_takes_what_two_listings_a_day_apart_agree_on(running: Wor
         assert await sweeping.day(0 if dry_run else 1) == (1, 0 if dry_run else 1, False)
         assert await sweeping.sweeper.once() == pytest.approx(DAY)
         if dry_run:
-            assert len(sweeping.told.sweeps) == 1
+            assert len(sweeping.metrics.sweeps) == 1
             assert await sweeping.day(0.9) == (1, 0, False)
-            assert len(sweeping.told.sweeps) == 1
+            assert len(sweeping.metrics.sweeps) == 1
         await sweeping.objects.close()
     assert running.objects("stems/") == mine
     client = running.store.client()

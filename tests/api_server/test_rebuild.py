@@ -53,7 +53,7 @@ def lose_everything_but_the_bucket(found: World) -> None:
 def rebuild(found: World) -> str:
     """Run the command with an administrator's rights, which the operator's account does not have; return its word."""
     environment = {**os.environ, **found.environment, "KUBECONFIG": str(found.plane.kubeconfig)}
-    command = [sys.executable, "-m", "stemyard_operator.rebuild"]
+    command = [sys.executable, "-m", "stemyard_operator", "rebuild"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return str(json.loads(done.stderr.splitlines()[-1])["message"])

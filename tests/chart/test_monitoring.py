@@ -14,9 +14,9 @@ from charts.helm import CHART
 from stemyard_api.observability.metrics import Metrics as ApiMetrics
 from stemyard_api.observability.metrics import Readings as ApiReadings
 from stemyard_contract.failures import FailureCode
-from stemyard_operator.observability.metrics import METRICS_PATH, Metrics
+from stemyard_operator.observability.metrics import METRICS_PATH
 from tests.chart.rendered import NAMESPACE, RELEASE, case, container, find, of_kind
-from tests.operator.observability.test_metrics import Told
+from tests.operator.observability.test_metrics import metrics_of
 
 RUNBOOK = Path(__file__).parents[2] / "docs/08-runbook.md"
 DASHBOARD = CHART / "files/dashboards/stemyard.json"
@@ -48,7 +48,7 @@ def offered() -> set[str]:
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
     api = ApiMetrics()
     api.watch(lambda: ApiReadings(streams=0, backend="redis", up={"redis": True}))
-    exposed = api.text().decode() + generate_latest(Metrics(Told()).registry).decode()  # type: ignore[arg-type]
+    exposed = api.text().decode() + generate_latest(metrics_of().registry).decode()
     return {
         family.name + ending
         for family in text_string_to_metric_families(exposed)

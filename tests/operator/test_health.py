@@ -4,9 +4,8 @@ from stemyard_operator.health import Health
 
 
 def test_liveness_needs_an_event_or_an_ended_resync_within_six_minutes() -> None:
-    health = Health(120)
     now = 1000.0
-    health.clock = lambda: now
+    health = Health(120, lambda: now)
     health.worked()
     assert health.alive
     assert not health.ready
@@ -19,9 +18,8 @@ def test_liveness_needs_an_event_or_an_ended_resync_within_six_minutes() -> None
 
 
 def test_readiness_needs_a_complete_resync_not_long_ago() -> None:
-    health = Health(120)
     now = 1000.0
-    health.clock = lambda: now
+    health = Health(120, lambda: now)
     health.synced()
     assert health.ready
     now += 361

@@ -21,7 +21,7 @@ from stemyard_contract.identity import job_name, object_prefix, object_token
 from stemyard_contract.separationjob import API_VERSION, KIND, Output, Phase, SeparationJobStatus, Stem
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.config.webhook_endpoints import NO_ENDPOINTS, Endpoints
-from stemyard_operator.decision.actions import ConfirmAbsent, Decision, LookForMark, Question, ReadPods, ReadWorkload
+from stemyard_operator.decision.actions import ConfirmJobAbsent, Decision, FindMark, Query, ReadPods, ReadWorkload
 from stemyard_operator.decision.commit_marks import files, home, verified
 from stemyard_operator.decision.decide import decide
 from stemyard_operator.model.attempt_result import AttemptResult
@@ -93,7 +93,7 @@ class World:
     writes: list[SeparationJobStatus] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
     last_write: datetime | None = None
-    again_in: float | None = None
+    requeue_after: float | None = None
     generation: int = 1
     annotations: dict[str, str] = field(default_factory=dict)
     endpoints: Endpoints = NO_ENDPOINTS
@@ -167,13 +167,13 @@ class World:
             before = observed.separation.status.dump()
             decision = decide(observed, self.now, self.config)
             assert observed.separation.status.dump() == before, "a decision alters nothing that it was made from"
-            if not decision.questions:
+            if not decision.queries:
                 return decision
-            for question in decision.questions:
+            for question in decision.queries:
                 self._answer(question, answers)
-        raise AssertionError(f"questions without end: {decision.questions}")
+        raise AssertionError(f"questions without end: {decision.queries}")
 
-    def _answer(self, question: Question, answers: dict[str, Any]) -> None:
+    def _answer(self, question: Query, answers: dict[str, Any]) -> None:
         match question:
             case ReadPods(job):
                 answers["pods"] = {
@@ -182,10 +182,10 @@ class World:
                 }
             case ReadWorkload(job):
                 answers["workloads"] = {**answers.get("workloads", {}), job.uid: self.workloads.get(job.name)}
-            case ConfirmAbsent(name):
+            case ConfirmJobAbsent(name):
                 assert name not in self.jobs, "the projection is the truth here"
                 answers["absent"] |= {name}
-            case LookForMark(stage):
+            case FindMark(stage):
                 answers["looked"] |= {stage}
                 found = self.find(question)
                 if isinstance(found, FoundSource):
@@ -193,7 +193,7 @@ class World:
                 elif isinstance(found, FoundManifest):
                     answers["manifest"] = found
 
-    def find(self, question: LookForMark) -> FoundSource | FoundManifest | None:
+    def find(self, question: FindMark) -> FoundSource | FoundManifest | None:
         separation = self.separation
         prefix = home(separation, question.stage, INSTALL)
         keys = [question.reference.key] if question.reference else sorted(self.objects)
@@ -213,7 +213,7 @@ class World:
             :crash_after
         ]:
             effect(decision)
-        self.again_in = decision.again_in
+        self.requeue_after = decision.requeue_after
         return decision
 
     def _remove(self, decision: Decision) -> None:
@@ -292,7 +292,7 @@ class World:
                 or decision.remove
                 or decision.deliver
             )
-            if not acted and before == (self.status, len(self.created)) and decision.again_in != 0:
+            if not acted and before == (self.status, len(self.created)) and decision.requeue_after != 0:
                 return
 
     def wait(self, seconds: float) -> None:

@@ -1,11 +1,11 @@
-"""The operator as a process that dies at a chosen awaited call, forked from a process that has imported it already.
+"""The operator as a process that exits at a chosen awaited call, forked from a process that has imported it already.
 
 A point is one call to the API server, the object store, Redis or a webhook's consumer: just before it is made, or just
-after it was answered and before anything is done with the answer. It is named by what is called and how often that was
-called before, so that it is the same in every life: `patch separationjobs/song/status #2 after`.
+after its response and before that is used. It is named by what is called and how often that was called before, so that
+it is the same in every process: `patch separationjobs/song/status #2 after`.
 
-Run as a program it is the process to fork from: each line of its input is one life, answered by the child's process id
-and, when that has ended, by its exit code.
+Run as a program it is the process to fork from: each line of its input starts one child, whose process id it prints
+and, when the child has ended, its exit code.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ KILLED = 137
 
 
 class Points:
-    """Tells of every point that is reached, and ends the process at the chosen one."""
+    """Records every point that is reached, and ends the process at the chosen one."""
 
     def __init__(self, trace: Path, chosen: str) -> None:
         self._trace = trace.open("a")
@@ -54,9 +54,9 @@ class Points:
         original = getattr(owner, name)
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            told = _plain(label(*args, **kwargs))
-            self._counts[told] += 1
-            point = f"{told} #{self._counts[told]}"
+            name = _plain(label(*args, **kwargs))
+            self._counts[name] += 1
+            point = f"{name} #{self._counts[name]}"
             self._reach(f"{point} before")
             try:
                 return await original(*args, **kwargs)
@@ -82,7 +82,7 @@ def _script_name(script: str) -> str:
 
 
 def _plain(label: str) -> str:
-    """Return a label without what differs from life to life."""
+    """Return a label without what differs from process to process."""
     label = re.sub(r"/namespaces/[^/]+", "", label)
     label = re.sub(r"^(\w+) /apis?/([^/]+/)?v1(alpha1)?/", r"\1 ", label)
     label = re.sub(r"-[0-9a-f]{8}-([fs]\d+-\d+)", r"-\1", label)
@@ -99,7 +99,7 @@ class Life:
 
     def ended(self) -> bool:
         if self.code is None:
-            line = self.nursery.said()
+            line = self.nursery.read_line()
             self.code = int(line) if line else None
         return self.code is not None
 
@@ -111,7 +111,7 @@ class Life:
 
 
 class Nursery:
-    """The process to fork from; one life at a time."""
+    """The process to fork from; one child at a time."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -129,18 +129,18 @@ class Nursery:
             assert process.stdin is not None
             process.stdin.close()
 
-    def said(self, seconds: float = 0.0) -> str:
-        """What it has to say; it writes whole lines, and one at most is under way."""
+    def read_line(self, seconds: float = 0.0) -> str:
+        """The next line of its output, or "" if there is none in time."""
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip() if self._selector.select(seconds) else ""
 
     def live(self, environment: Mapping[str, str], folder: Path, point: str = "") -> Life:
-        """Start a life that ends at a point, or runs on where that is empty."""
+        """Start a process that ends at a point, or runs on if that is empty."""
         assert self._process.stdin is not None
-        told = {"environment": dict(environment), "folder": str(folder), "point": point}
-        self._process.stdin.write(json.dumps(told) + "\n")
+        child = {"environment": dict(environment), "folder": str(folder), "point": point}
+        self._process.stdin.write(json.dumps(child) + "\n")
         self._process.stdin.flush()
-        return Life(int(self.said(30)), self)
+        return Life(int(self.read_line(30)), self)
 
 
 def _live(environment: dict[str, str], folder: str, point: str) -> None:

@@ -1,4 +1,4 @@
-"""The operator as a real process over a real API server, Valkey and S3 store; tests take the kubelet's part."""
+"""The operator as a real process over a real API server, Valkey and S3 store; tests act as the kubelet."""
 
 import contextlib
 import hashlib
@@ -60,7 +60,7 @@ class Operator:
         return False
 
     def metrics(self) -> dict[tuple[str, tuple[str, ...]], float]:
-        """What it tells Prometheus: values by name and the values of the labels, in the order of the labels' names."""
+        """Its metrics: values by name and label values, in the order of the labels' names."""
         text = httpx.get(f"http://127.0.0.1:{self.health_port}/metrics").raise_for_status().text
         return {
             (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
@@ -131,7 +131,7 @@ class World:
     # the kubelet and the Job controller
 
     def pod(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        """Give a Job its pod, as the Job controller does."""
+        """Create the pod of a Job, as the Job controller does."""
         owner = {"apiVersion": "batch/v1", "kind": "Job", "controller": True}
         owner |= {"name": job["metadata"]["name"], "uid": job["metadata"]["uid"]}
         template = job["spec"]["template"]
@@ -150,7 +150,7 @@ class World:
     def succeed(
         self, job: Mapping[str, Any], pod: Mapping[str, Any], *, outcome: bool = True, recording: str = ""
     ) -> str:
-        """Write the commit mark and what it names, then end pod and Job well. Returns the key of the mark."""
+        """Write the commit mark and the files it names, then complete pod and Job. Returns the key of the mark."""
         typed = job_of(job)
         assert typed is not None
         name = job["metadata"]["ownerReferences"][0]["name"]
@@ -178,7 +178,7 @@ class World:
     def finish(
         self, job: Mapping[str, Any], pod: Mapping[str, Any], exit_code: int, message: str = "", reason: str = "Error"
     ) -> None:
-        """End pod and Job as a container that left this exit code and termination message."""
+        """End pod and Job with this exit code and termination message."""
         ended = {"exitCode": exit_code, "startedAt": stamp(), "finishedAt": stamp(), "message": message}
         if exit_code == 0:
             self._pod_status(pod, "Succeeded", {"terminated": {**ended, "reason": "Completed"}})
@@ -217,10 +217,10 @@ class World:
         }
         return str(self.plane.api.post(self.path("serviceaccounts", account) + "/token", body)["status"]["token"])
 
-    # the whole way
+    # a whole run
 
     def separate(self, name: str = "song") -> None:
-        """Take a SeparationJob to its end, as fast as the operator allows."""
+        """Run a SeparationJob to completion."""
         for stage in WorkStage:
             job = self.wait_job(stage, name=name)
             self.succeed(job, self.run(job))
@@ -254,7 +254,7 @@ class World:
 
 @contextlib.contextmanager
 def world(plane: ControlPlane, folder: Path) -> Iterator[World]:
-    """Start everything but the operator, which gets exactly the rights that its chart gives it."""
+    """Start everything but the operator, with exactly the rights that the chart grants it."""
     namespace = f"op-{time.monotonic_ns():x}"
     plane.api.post("/api/v1/namespaces", {"metadata": {"name": namespace}})
     plane.api.post(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": SEPARATOR}})
@@ -297,5 +297,5 @@ def eventually(holds: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait until a condition holds, or fail."""
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.05)

@@ -149,5 +149,5 @@ def world(plane: ControlPlane, folder: Path, **extra: str) -> Iterator[World]:
 
 def allow_page(cluster: operator_world.World, origin: str) -> None:
     """Let the page upload to the store and read from it, by the command that a deployment does it with."""
-    command = [sys.executable, "-m", "stemyard_operator.bucket_rules", "--origin", origin]
+    command = [sys.executable, "-m", "stemyard_operator", "bucket-rules", "--origin", origin]
     subprocess.run(command, env={**os.environ, **cluster.environment}, check=True, stdout=subprocess.DEVNULL)

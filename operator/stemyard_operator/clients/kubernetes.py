@@ -88,20 +88,31 @@ class KubernetesClient:
     Calls raise ClusterError (NotFoundError for 404, ConflictError for 409) when the answer is not success.
     Reads are repeated a few times with jitter; writes never: the caller decides again from what then holds.
     `fence` is called before every write made as the leader and raises where the lease would not outlive it.
-    `on_answer` is told verb and resource of every call, as a Role names them, and the status (0: no answer, or a watch
-    that broke off).
+    `on_response` is called with verb and resource of every call, as a Role names them, and the status (0: no answer,
+    or a watch that broke off).
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        fence: Callable[[], None] = lambda: None,
+        on_response: Callable[[str, str, int], None] = lambda _verb, _resource, _status: None,
+    ) -> None:
         self._configuration = configuration
         self._session: aiohttp.ClientSession | None = None
-        self.fence: Callable[[], None] = lambda: None
+        self._fence = fence
+        self._on_response = on_response
         self.clock = ServerClock()
         self._listen_at = 0.0
-        self.on_answer: Callable[[str, str, int], None] = lambda _verb, _resource, _status: None
 
     @classmethod
-    async def connect(cls) -> Self:
+    async def connect(
+        cls,
+        *,
+        fence: Callable[[], None] = lambda: None,
+        on_response: Callable[[str, str, int], None] = lambda _verb, _resource, _status: None,
+    ) -> Self:
         """Return a connection as `KUBECONFIG` or the pod's service account say.
 
         Raises:
@@ -117,7 +128,7 @@ class KubernetesClient:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except config.ConfigException as error:
             raise ConfigurationError(f"no way to the API server: {error}; set KUBECONFIG or run in a pod") from error
-        return cls(configuration)
+        return cls(configuration, fence=fence, on_response=on_response)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -163,18 +174,18 @@ class KubernetesClient:
         resource = right_of("GET", path)[1]
         try:
             async with self._open().get(self._url(path, query), headers=headers, timeout=_WATCH_TIMEOUT) as answer:
-                self.on_answer("watch", resource, answer.status)
+                self._on_response("watch", resource, answer.status)
                 if answer.status >= 300:
                     _checked(answer.status, await answer.read())
                 async for line in _lines(answer.content.iter_any()):
                     yield _event(line)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self.on_answer("watch", resource, 0)
+            self._on_response("watch", resource, 0)
             raise KubernetesError(0, type(error).__name__, f"watch {path}: {error}") from error
 
     async def apply_status(self, namespace: str, name: str, resource_version: int, status: Json) -> Json:
         """Make this the whole status, provided the object still has this version; return the object."""
-        self.fence()
+        self._fence()
         body = {
             "apiVersion": API_VERSION,
             "kind": KIND,
@@ -187,24 +198,24 @@ class KubernetesClient:
 
     async def create_job(self, namespace: str, manifest: Mapping[str, Any]) -> Json:
         """Create a Job; return it."""
-        self.fence()
+        self._fence()
         return await self.request("POST", jobs_path(namespace), body=manifest)
 
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
         """Delete this very Job after its pods; without a policy they would run on and publish."""
-        self.fence()
+        self._fence()
         options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
         await self.request("DELETE", jobs_path(namespace, name), body=options)
 
     async def delete_separation(self, namespace: str, name: str, uid: str, resource_version: int) -> None:
         """Delete this very SeparationJob, provided it has not changed."""
-        self.fence()
+        self._fence()
         options = {"preconditions": {"uid": uid, "resourceVersion": str(resource_version)}}
         await self.request("DELETE", separations_path(namespace, name), body=options)
 
     async def post_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         """Post an Event; one with this name that is already there is as good."""
-        self.fence()
+        self._fence()
         try:
             await self.request("POST", f"/api/v1/namespaces/{namespace}/events", body=event)
         except ConflictError:
@@ -236,9 +247,9 @@ class KubernetesClient:
                 content = await answer.read()
                 self._listen(answer.headers.get("Date"), begun)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self.on_answer(*right_of(method, path), 0)
+            self._on_response(*right_of(method, path), 0)
             raise KubernetesError(0, type(error).__name__, f"{method} {path}: {error}") from error
-        self.on_answer(*right_of(method, path), answer.status)
+        self._on_response(*right_of(method, path), answer.status)
         return _checked(answer.status, content)
 
     def _listen(self, date: str | None, begun: float) -> None:

@@ -20,23 +20,19 @@ RETRY_SECONDS: Final = 2.0
 log = logging.getLogger(__name__)
 
 
-class LeaderElector:
-    """Times are of the monotonic clock of this process: nobody's wall clock is trusted, least of all another's."""
+class Lease:
+    """Until when this process may act; the elector renews it, and every write of the leader is checked against it."""
 
-    def __init__(self, cluster: KubernetesClient, namespace: str, name: str, identity: str) -> None:
-        self._cluster = cluster
-        self._namespace = namespace
-        self._name = name
-        self._identity = identity
-        self._seen: tuple[str, str] = ("", "")
-        """Holder and version of the Lease when it last changed, as this process saw it."""
-        self._seen_at = 0.0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self._renewed_at: float | None = None
-        self.clock: Callable[[], float] = time.monotonic
 
-    @property
-    def leading(self) -> bool:
-        """Whether this replica may act."""
+    def is_held(self) -> bool:
+        """Return whether it was acquired, and neither lost nor released since."""
+        return self._renewed_at is not None
+
+    def is_leading(self) -> bool:
+        """Return whether this replica may act."""
         return self._renewed_at is not None and self.clock() - self._renewed_at < RENEW_SECONDS
 
     def fence(self) -> None:
@@ -47,6 +43,28 @@ class LeaderElector:
         """
         if self._renewed_at is None or self.clock() - self._renewed_at >= LEASE_SECONDS - WRITE_SECONDS:
             raise NotLeadingError("the lease does not outlive a write")
+
+    def renew(self, moment: float) -> None:
+        """Record a renewal requested at that moment of the clock."""
+        self._renewed_at = moment
+
+    def end(self) -> None:
+        """Record that it was lost or released."""
+        self._renewed_at = None
+
+
+class LeaderElector:
+    """Acquires and renews a lease by the monotonic clock of this process; no wall clock is trusted."""
+
+    def __init__(self, cluster: KubernetesClient, lease: Lease, namespace: str, name: str, identity: str) -> None:
+        self._cluster = cluster
+        self._lease = lease
+        self._namespace = namespace
+        self._name = name
+        self._identity = identity
+        self._seen: tuple[str, str] = ("", "")
+        """Holder and version of the Lease when it last changed, as this process saw it."""
+        self._seen_at = 0.0
 
     async def acquire(self) -> None:
         """Wait until this replica leads."""
@@ -63,15 +81,15 @@ class LeaderElector:
         while True:
             await asyncio.sleep(RETRY_SECONDS)
             renewed = await self._attempt()
-            if not renewed and (not self.leading or self._seen[0] not in {self._identity, ""}):
-                self._renewed_at = None
+            if not renewed and (not self._lease.is_leading() or self._seen[0] not in {self._identity, ""}):
+                self._lease.end()
                 raise LeaseLostError(f"lease {self._name} is lost")
 
     async def release(self) -> None:
         """Give the lease up, so that another replica need not wait for it to end."""
-        if self._renewed_at is None:
+        if not self._lease.is_held():
             return
-        self._renewed_at = None
+        self._lease.end()
         try:
             lease = await self._read()
             if lease["spec"].get("holderIdentity") == self._identity:
@@ -82,7 +100,7 @@ class LeaderElector:
 
     async def _attempt(self) -> bool:
         """Try to take or renew the lease; return whether that worked."""
-        begun = self.clock()
+        begun = self._lease.clock()
         try:
             lease = await self._read()
         except NotFoundError:
@@ -97,9 +115,9 @@ class LeaderElector:
         holder = lease["spec"].get("holderIdentity") or ""
         seen = (holder, lease["metadata"]["resourceVersion"])
         if seen != self._seen:
-            self._seen, self._seen_at = seen, self.clock()
+            self._seen, self._seen_at = seen, self._lease.clock()
         lasts = lease["spec"].get("leaseDurationSeconds") or LEASE_SECONDS
-        return holder in {"", self._identity} or self.clock() - self._seen_at > lasts
+        return holder in {"", self._identity} or self._lease.clock() - self._seen_at > lasts
 
     async def _take(self, lease: Json | None, begun: float) -> bool:
         try:
@@ -110,7 +128,8 @@ class LeaderElector:
             log.warning("the lease could not be written: %s", error)
             return False
         self._seen = (self._identity, written["metadata"]["resourceVersion"])
-        self._seen_at = self._renewed_at = begun
+        self._seen_at = begun
+        self._lease.renew(begun)
         return True
 
     def _claimed(self, lease: Json) -> Json:

@@ -1,4 +1,4 @@
-"""What a decision may ask and order; `reconcile` answers and carries out, in the order of the fields."""
+"""Queries and actions of a decision. The reconciler answers the queries and applies the actions."""
 
 from dataclasses import dataclass
 
@@ -10,42 +10,42 @@ from stemyard_operator.model.job import Job
 
 
 @dataclass(frozen=True, slots=True)
-class LookForMark:
-    """Is there a commit mark of this stage? `reference` says where, if somebody said so."""
+class FindMark:
+    """Find the commit mark of a stage, at `reference` if one is given."""
 
     stage: WorkStage
     reference: MarkReference | None = None
     any_run: bool = False
-    """Whether the mark of an earlier run will do; only with a reference that the status holds."""
+    """Whether the mark of an earlier run is accepted; only with a reference from the status."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadPods:
-    """How are the pods of this Job?"""
+    """Read the pods of a Job."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
-class ConfirmAbsent:
-    """Does the API server agree that this Job is not there?"""
+class ConfirmJobAbsent:
+    """Confirm with the API server that a Job does not exist."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReadWorkload:
-    """Why does Kueue hold this Job?"""
+    """Read Kueue's Workload of a Job."""
 
     job: Job
 
 
-Question = LookForMark | ReadPods | ConfirmAbsent | ReadWorkload
+Query = FindMark | ReadPods | ConfirmJobAbsent | ReadWorkload
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """Stems of another separation to copy."""
+class CopyStems:
+    """Copy the stems of another separation."""
 
     name: str
     uid: str
@@ -54,32 +54,47 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """One step of one separation.
+class Step:
+    """What a policy wants done next. The status is not part of it: `decide` finalizes the draft once, at its end."""
 
-    With `questions`, nothing else is set: answer and decide again. The rest is carried out in this order, and a
-    crash after any of it leads the next decision to the same end.
+    queries: tuple[Query, ...] = ()
+    remove: tuple[str, ...] = ()
+    copy: CopyStems | None = None
+    create: Creation | None = None
+    stop: tuple[Job, ...] = ()
+    waiting_for: WorkStage | None = None
+    requeue_after: float | None = None
+    write: bool = True
+    """Whether the status may be written with this step; False while queries or stopping Jobs come first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next step of one separation.
+
+    A decision with `queries` has nothing else: answer them and decide again. Otherwise the fields are applied in this
+    order. A crash after any of them leads the next decision to the same end.
     """
 
-    questions: tuple[Question, ...] = ()
+    queries: tuple[Query, ...] = ()
     remove: tuple[str, ...] = ()
-    """Prefixes (with a trailing slash) and keys of objects that nobody needs any more."""
-    copy: Copy | None = None
+    """Keys and prefixes (with a trailing slash) of objects that are no longer needed."""
+    copy: CopyStems | None = None
     create: Creation | None = None
     status: SeparationJobStatus | None = None
     recorded: tuple[str, ...] = ()
-    """Ids of the deliveries whose outcome the status tells."""
+    """Ids of the webhook deliveries whose results the status contains."""
     stop: tuple[Job, ...] = ()
     deliver: tuple[WebhookStatus, ...] = ()
-    """Webhooks to attempt, all of them stored as due."""
+    """Webhooks to attempt; all of them are stored as due."""
     delete: bool = False
-    """Whether the SeparationJob itself has outlived its time."""
-    waits_for: WorkStage | None = None
-    """Stage that it would start a Job of, were there room."""
-    again_in: float | None = None
-    """Seconds after which to decide again, None when only an event can change anything."""
+    """Whether to delete the SeparationJob: its TTL has expired."""
+    waiting_for: WorkStage | None = None
+    """Stage whose Job would be created if a slot were free."""
+    requeue_after: float | None = None
+    """Seconds until the next decision, None if only an event can change anything."""
 
 
-def ask(*questions: Question) -> Decision:
-    """Return the decision that first needs answers."""
-    return Decision(questions=questions)
+def query(*queries: Query) -> Step:
+    """Return the step that needs answers first."""
+    return Step(queries=queries, write=False)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from stemyard_contract.handover import Manifest, Mark, MarkReference, SourceMark, StoredFile, WorkStage
 from stemyard_contract.identity import object_prefix, object_token, track_prefix
-from stemyard_operator.decision.actions import LookForMark
+from stemyard_operator.decision.actions import FindMark
 from stemyard_operator.model.observed import FoundManifest, FoundSource
 from stemyard_operator.model.separation import Separation
 
@@ -22,7 +22,7 @@ def home(separation: Separation, stage: WorkStage, install_id: str) -> str:
     return track_prefix(install_id, stage.room, separation.track_id)
 
 
-def verified(content: bytes, key: str, question: LookForMark, separation: Separation, install_id: str) -> Found | None:
+def verified(content: bytes, key: str, query: FindMark, separation: Separation, install_id: str) -> Found | None:
     """Return the mark where it is the word of a pod of this separation, else None.
 
     It counts when it names this resource's uid and the run asked for, when the token in its key is the one that
@@ -30,15 +30,15 @@ def verified(content: bytes, key: str, question: LookForMark, separation: Separa
     """
     digest = hashlib.sha256(content).hexdigest()
     reference = MarkReference(key=key, sha256=digest)
-    if question.reference is not None and question.reference.key == key and question.reference.sha256 != digest:
+    if query.reference is not None and query.reference.key == key and query.reference.sha256 != digest:
         return None
     try:
-        mark = _parse(content, question.stage)
+        mark = _parse(content, query.stage)
     except ValidationError:
         return None
-    if not _of_this_run(mark, question, separation):
+    if not _of_this_run(mark, query, separation):
         return None
-    stage = question.stage
+    stage = query.stage
     token = object_token(mark.uid, mark.run, mark.pod_uid, stage.room)
     if key != object_prefix(install_id, stage.room, separation.track_id, token) + stage.mark_file:
         return None
@@ -52,9 +52,9 @@ def _parse(content: bytes, stage: WorkStage) -> SourceMark | Manifest:
     return kind.model_validate_json(content)
 
 
-def _of_this_run(mark: Mark, question: LookForMark, separation: Separation) -> bool:
+def _of_this_run(mark: Mark, query: FindMark, separation: Separation) -> bool:
     run = separation.spec.run
-    return mark.uid == separation.uid and (mark.run == run or (question.any_run and mark.run < run))
+    return mark.uid == separation.uid and (mark.run == run or (query.any_run and mark.run < run))
 
 
 def files_of(manifest: Manifest) -> list[StoredFile]:

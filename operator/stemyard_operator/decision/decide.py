@@ -1,4 +1,8 @@
-"""The one decision: what to do next about one separation, from all that is known of it. Pure."""
+"""Decides what to do next about one SeparationJob, from everything that was observed of it. Pure.
+
+The policies (`stages`, `failure_policy`, `deduplication`, `validation`) fill the draft of the status and return a step;
+`finalize` turns both into the decision, once.
+"""
 
 from datetime import datetime, timedelta
 
@@ -6,10 +10,11 @@ from stemyard_contract.failures import FailureCode, Stage
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import ConditionType, Reason
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.decision.actions import Decision
+from stemyard_operator.decision.actions import Decision, Step
 from stemyard_operator.decision.artifacts import objects_of_result, objects_of_source
-from stemyard_operator.decision.finished import after_the_end
-from stemyard_operator.decision.stages import advance, stopping
+from stemyard_operator.decision.finalize import finalize
+from stemyard_operator.decision.finished import decide_finished
+from stemyard_operator.decision.stages import advance, stop_jobs
 from stemyard_operator.decision.status import accept_source, complete, first_status
 from stemyard_operator.decision.status_draft import HOLD_SECONDS, StatusDraft
 from stemyard_operator.decision.validation import refusal
@@ -21,94 +26,95 @@ from stemyard_operator.model.observed import Observed
 def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:
     """Return the next step of one separation.
 
-    The same world always gives the same decision, and carrying a decision out twice does what carrying it out once
-    does: a crash anywhere between is repaired by deciding again.
+    Deterministic and idempotent: the same observed state always gives the same decision, and applying a decision twice
+    has the same effect as applying it once. A crash anywhere in between is repaired by the next decision.
     """
     separation = observed.separation
     if separation.deleting:
         return Decision()
     if ended(separation):
-        return after_the_end(observed, now, settings)
-    others = [job for job in live_jobs(observed.jobs) if job.run != separation.spec.run]
-    waiting = stopping(observed, others, now)
-    if waiting is not None:
-        return waiting
+        return decide_finished(observed, now, settings)
     current = separation.status.run == separation.spec.run
     status = separation.status.draft() if current else first_status(separation, settings.default_model)
-    turn = StatusDraft(observed, now, settings, status)
-    return turn.end_test() if separation.spec.webhook_test else _at_work(turn)
+    draft = StatusDraft(observed, now, settings, status)
+    return finalize(draft, _next_step(draft))
 
 
-def _at_work(turn: StatusDraft) -> Decision:
-    turn.note_start()
-    cancelled = _cancelled(turn)
-    if cancelled is not None:
-        return cancelled
-    refused = _refused(turn)
-    if refused is not None:
-        return refused
-    if not turn.spec.suspend:
-        turn.resume()
-    if not holds(turn.status, ConditionType.FETCHED):
-        step = advance(turn, WorkStage.FETCH)
+def _next_step(draft: StatusDraft) -> Step:
+    """Return the next step of a run; each policy in turn may give it."""
+    previous_runs = [job for job in live_jobs(draft.observed.jobs) if job.run != draft.spec.run]
+    step = stop_jobs(draft.observed, previous_runs, draft.now)
+    if step is not None:
+        return step
+    if draft.spec.webhook_test:
+        return draft.pass_test()
+    draft.note_start()
+    step = _cancel(draft) or _validate(draft)
+    if step is not None:
+        return step
+    if not draft.spec.suspend:
+        draft.resume()
+    if not holds(draft.status, ConditionType.FETCHED):
+        step = advance(draft, WorkStage.FETCH)
         if step is not None:
             return step
-        _fetched(turn)
-    return advance(turn, WorkStage.SEPARATE) or _published(turn)
+        _accept_source(draft)
+    return advance(draft, WorkStage.SEPARATE) or _publish(draft)
 
 
-def _cancelled(turn: StatusDraft) -> Decision | None:
-    """Return the steps of a cancellation; a run whose separate Job has ended well is past it."""
-    if not turn.spec.cancel:
+def _cancel(draft: StatusDraft) -> Step | None:
+    """Return the step of a cancellation; it is too late once the separate Job has succeeded."""
+    if not draft.spec.cancel:
         return None
-    jobs = turn.observed.of_stage(WorkStage.SEPARATE)
-    if jobs and jobs[-1].ended == "Complete" and turn.status.retry_at is None:
+    jobs = draft.observed.of_stage(WorkStage.SEPARATE)
+    if jobs and jobs[-1].ended == "Complete" and draft.status.retry_at is None:
         return None
-    turn.resume()
-    waiting = stopping(turn.observed, live_jobs(turn.observed.jobs), turn.now)
-    return waiting or turn.end(FailureCode.CANCELLED, turn.status.stage or Stage.CONTROL)
+    draft.resume()
+    stopping = stop_jobs(draft.observed, live_jobs(draft.observed.jobs), draft.now)
+    return stopping or draft.fail(FailureCode.CANCELLED, draft.status.stage or Stage.CONTROL)
 
 
-def _refused(turn: StatusDraft) -> Decision | None:
-    if holds(turn.status, ConditionType.ACCEPTED):
+def _validate(draft: StatusDraft) -> Step | None:
+    """Accept the spec, or end the run if this deployment cannot serve it."""
+    if holds(draft.status, ConditionType.ACCEPTED):
         return None
-    refused = refusal(turn.spec, turn.settings)
+    refused = refusal(draft.spec, draft.settings)
     if refused is None:
-        set_condition(turn.status, ConditionType.ACCEPTED, "True", Reason.VALID, turn.now)
+        set_condition(draft.status, ConditionType.ACCEPTED, "True", Reason.VALID, draft.now)
         return None
     code, message = refused
-    set_condition(turn.status, ConditionType.ACCEPTED, "False", Reason.INVALID, turn.now, message)
-    return turn.end(code, Stage.REQUEST, message)
+    set_condition(draft.status, ConditionType.ACCEPTED, "False", Reason.INVALID, draft.now, message)
+    return draft.fail(code, Stage.REQUEST, message)
 
 
-def _fetched(turn: StatusDraft) -> None:
-    """Take over what fetch found. Waiting began when its Job ended, or now where that is not known."""
-    found = turn.observed.source
+def _accept_source(draft: StatusDraft) -> None:
+    """Record what fetch found. The time in the queue starts when the fetch Job ended, or now if that is unknown."""
+    found = draft.observed.source
     if found is None:
-        raise AssertionError("fetch is done only when its mark was found")
-    jobs = turn.observed.of_stage(WorkStage.FETCH)
+        raise AssertionError("fetch is done only if its commit mark was found")
+    jobs = draft.observed.of_stage(WorkStage.FETCH)
     ended_at = jobs[-1].ended_at if jobs else None
-    queued_at = ended_at or turn.now - timedelta(seconds=HOLD_SECONDS)
-    accept_source(turn.status, found, turn.now, queued_at)
+    queued_at = ended_at or draft.now - timedelta(seconds=HOLD_SECONDS)
+    accept_source(draft.status, found, draft.now, queued_at)
 
 
-def _published(turn: StatusDraft) -> Decision:
-    """End the run well. The source goes first, and only once a write has kept what is known of it."""
-    found = turn.observed.manifest
+def _publish(draft: StatusDraft) -> Step:
+    """Complete the run. The source audio is removed only after a write has recorded what was fetched."""
+    found = draft.observed.manifest
     if found is None:
-        raise AssertionError("separate is done only when its manifest was found")
-    stored = turn.separation.status
-    if stored.run != turn.spec.run or not holds(stored, ConditionType.FETCHED):
+        raise AssertionError("separate is done only if its manifest was found")
+    stored = draft.separation.status
+    if stored.run != draft.spec.run or not holds(stored, ConditionType.FETCHED):
         if found.mark.copied is not None:
-            turn.waits(WorkStage.SEPARATE, Reason.COPIED, f"Stems were copied from {found.mark.copied.name}.")
-            turn.urgent = True
+            draft.waiting(WorkStage.SEPARATE, Reason.COPIED, f"Stems were copied from {found.mark.copied.name}.")
+            draft.urgent = True
         else:
-            turn.works(WorkStage.SEPARATE, Reason.RUNNING)
-        return turn.step(0)
+            draft.working(WorkStage.SEPARATE, Reason.RUNNING)
+        return Step(requeue_after=0)
     remove = (
         *objects_of_result(stored),
-        *objects_of_source(turn.spec, turn.status, turn.settings.stemyard_install_id),
+        *objects_of_source(draft.spec, draft.status, draft.settings.stemyard_install_id),
     )
-    complete(turn.status, found, turn.now)
-    turn.freeze_webhooks()
-    return turn.step(turn.spec.ttl_seconds_after_finished, remove=remove)
+    complete(draft.status, found, draft.now)
+    draft.freeze_webhooks()
+    return Step(requeue_after=draft.spec.ttl_seconds_after_finished, remove=remove)

@@ -46,10 +46,10 @@ def first_status(separation: Separation, default_model: str) -> SeparationJobSta
     )
 
 
-def settle(status: SeparationJobStatus, separation: Separation) -> SeparationJobStatus:
-    """Return the status with everything that follows from its conditions.
+def derive_phase(status: SeparationJobStatus, separation: Separation) -> SeparationJobStatus:
+    """Set and return the status with phase and observedGeneration, which follow from its conditions.
 
-    All conditions tell of the newest generation: `kubectl wait` does not believe older ones.
+    All conditions get the newest generation: `kubectl wait` ignores conditions of older ones.
     """
     seen = {"observed_generation": separation.generation}
     status.observed_generation = separation.generation

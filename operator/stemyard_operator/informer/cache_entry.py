@@ -1,4 +1,4 @@
-"""How SeparationJobs are kept: those at work as they are, finished ones packed, for there may be thousands."""
+"""How SeparationJobs are cached: those at work as they are, finished ones compressed, as there may be thousands."""
 
 import time
 import zlib
@@ -16,7 +16,7 @@ Key = tuple[str, str]
 """Namespace and name of a SeparationJob."""
 
 _LEVEL: Final = 1
-"""Of zlib: a finished one takes a tenth of what it takes as dictionaries, at the price of 0.1 ms."""
+"""Compression level of zlib: a tenth of the memory of dictionaries, for 0.1 ms per read."""
 
 
 def key_of(resource: Resource) -> Key:
@@ -35,13 +35,13 @@ def track_id_of(resource: Resource) -> str:
 
 
 def is_test(resource: Resource) -> bool:
-    """Return whether a SeparationJob is a test of webhooks, and so no track."""
+    """Return whether a SeparationJob only tests webhooks; such a one is no track."""
     return bool(resource["spec"].get("webhookTest"))
 
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """A SeparationJob as last seen: what all of them are searched by, and the whole of it."""
+    """A SeparationJob as last received: the fields that are searched by, and the whole object."""
 
     key: Key
     uid: str
@@ -49,23 +49,23 @@ class CacheEntry:
     created: str
     """Its creationTimestamp, which sorts as text."""
     track: str | None
-    """Its track id; None for a test of webhooks, which is no track."""
+    """Its track id, None for a test of webhooks."""
     phase: str
     at_work: bool
-    """Whether its run has not ended, or another one is asked for."""
+    """Whether its run has not ended, or another one is requested."""
     webhooks_pending: int
-    """Deliveries neither made nor given up."""
-    heard_at: float
-    """When this version was heard of, on this process's clock."""
+    """Deliveries neither delivered nor given up."""
+    received_at: float
+    """When this version was received, on the monotonic clock."""
     kept: Resource | bytes
 
     def resource(self) -> Resource:
-        """Return it whole, trimmed."""
+        """Return the whole object, trimmed."""
         return from_json(zlib.decompress(self.kept)) if isinstance(self.kept, bytes) else self.kept
 
 
 def entry_of(resource: Resource) -> CacheEntry:
-    """Return a SeparationJob as it is kept."""
+    """Return the cache entry of a SeparationJob."""
     metadata, spec, status = resource["metadata"], resource["spec"], resource.get("status") or {}
     whole = trimmed(resource)
     return CacheEntry(
@@ -77,13 +77,13 @@ def entry_of(resource: Resource) -> CacheEntry:
         phase=status.get("phase") or Phase.PENDING,
         at_work=not status.get("finishedAt") or status.get("run") != spec.get("run"),
         webhooks_pending=sum(map(_is_pending, status.get("webhooks") or ())),
-        heard_at=time.monotonic(),
+        received_at=time.monotonic(),
         kept=zlib.compress(to_json(whole), _LEVEL) if status.get("finishedAt") else whole,
     )
 
 
 def trimmed(resource: Resource) -> dict[str, Any]:
-    """Return the object without managed fields and foreign annotations: a third of its size, and nobody reads them."""
+    """Return the object without managed fields and foreign annotations, which are unused: a third of its size."""
     kept = {key: value for key, value in resource["metadata"].items() if key not in {"managedFields", "annotations"}}
     annotations = resource["metadata"].get("annotations") or {}
     own = {key: annotations[key] for key in (ANNOTATION_REDELIVER, ANNOTATION_TRACEPARENT) if key in annotations}

@@ -1,4 +1,4 @@
-"""What this replica knows of the cluster: trimmed SeparationJobs and Jobs, each in its newest known version."""
+"""In-memory cache of the cluster: trimmed SeparationJobs and Jobs, each in its newest known version."""
 
 import math
 import time
@@ -12,13 +12,13 @@ from stemyard_operator.model.job import Job, job_of
 from stemyard_operator.model.separation import Resource, Separation, separation_of
 
 _REMEMBERED: Final = 4096
-"""Deleted objects that are remembered, so that a late answer does not bring them back."""
+"""uids of deleted objects that are kept, so that a late response does not bring them back."""
 _TYPED: Final = 256
-"""SeparationJobs whose typed form is kept: about those at work, several parts ask for one within a moment."""
+"""Typed SeparationJobs that are kept: those at work are read several times in short order."""
 
 
 class ClusterCache:
-    """Fed by events, by the answers to our own writes and by the resync; older versions never replace newer ones."""
+    """Updated by events, by responses to own writes and by the resync; older versions never replace newer ones."""
 
     def __init__(self) -> None:
         self._separations: dict[str, CacheEntry] = {}
@@ -31,25 +31,21 @@ class ClusterCache:
 
     # SeparationJobs
 
-    def __len__(self) -> int:
-        """SeparationJobs that are known."""
-        return len(self._separations)
-
     def known(self) -> list[CacheEntry]:
         """Return all SeparationJobs, oldest first."""
-        return sorted(self._separations.values(), key=lambda one: one.created)
+        return sorted(self._separations.values(), key=lambda entry: entry.created)
 
     def phases(self) -> Iterator[str]:
         """Yield the phase of each SeparationJob as last written; one without a status is pending."""
-        return (one.phase for one in self._separations.values())
+        return (entry.phase for entry in self._separations.values())
 
     def webhooks_pending(self) -> int:
-        """Return how many deliveries are neither made nor given up, as last written."""
-        return sum(one.webhooks_pending for one in self._separations.values())
+        """Return how many deliveries are neither delivered nor given up, as last written."""
+        return sum(entry.webhooks_pending for entry in self._separations.values())
 
     def uids(self, namespace: str) -> set[str]:
         """Return the uids of the SeparationJobs of a namespace."""
-        return {uid for uid, one in self._separations.items() if one.key[0] == namespace}
+        return {uid for uid, entry in self._separations.items() if entry.key[0] == namespace}
 
     def at(self, key: Key) -> Separation | None:
         """Return the SeparationJob of that name, typed.
@@ -58,6 +54,10 @@ class ClusterCache:
             pydantic.ValidationError: as `typed`.
         """
         return self.typed(self._names.get(key, ""))
+
+    def entry(self, uid: str) -> CacheEntry | None:
+        """Return the SeparationJob with that uid as it is kept."""
+        return self._separations.get(uid)
 
     def separation(self, uid: str) -> Resource | None:
         """Return the SeparationJob with that uid."""
@@ -68,7 +68,7 @@ class ClusterCache:
         """Return the SeparationJob with that uid, typed.
 
         Raises:
-            pydantic.ValidationError: it does not have the form its CRD demands.
+            pydantic.ValidationError: it does not have the schema of its CRD.
         """
         known, typed = self._separations.get(uid), self._typed.pop(uid, None)
         if known is None:
@@ -80,13 +80,13 @@ class ClusterCache:
             del self._typed[next(iter(self._typed))]
         return typed
 
-    def since_heard(self, uid: str, version: int) -> float:
-        """Return the seconds since this version of a SeparationJob was heard of; infinite where it is not the last."""
+    def seconds_since_received(self, uid: str, version: int) -> float:
+        """Return the seconds since this version of a SeparationJob was received, infinite if it is not the newest."""
         known = self._separations.get(uid)
-        return time.monotonic() - known.heard_at if known is not None and known.version == version else math.inf
+        return time.monotonic() - known.received_at if known is not None and known.version == version else math.inf
 
     def apply(self, resource: Resource) -> bool:
-        """Take in a SeparationJob; return whether it was news."""
+        """Store a SeparationJob; return whether it was newer than known."""
         uid, version = resource["metadata"]["uid"], version_of(resource)
         before = self._separations.get(uid)
         if uid in self._gone or (before is not None and before.version >= version):
@@ -98,7 +98,7 @@ class ClusterCache:
         return True
 
     def drop(self, uid: str) -> Resource | None:
-        """Forget a SeparationJob that is gone, and return what was known of it."""
+        """Drop a deleted SeparationJob; return its last known state."""
         self._remember_gone(uid)
         known = self._separations.pop(uid, None)
         self._typed.pop(uid, None)
@@ -114,10 +114,6 @@ class ClusterCache:
         """Return the Jobs of a SeparationJob, by its uid."""
         return tuple(self._jobs[uid] for uid in self._of_owner.get(owner, ()))
 
-    def job(self, uid: str) -> Job | None:
-        """Return the Job with that uid."""
-        return self._jobs.get(uid)
-
     def job_uids(self, namespace: str) -> set[str]:
         """Return the uids of the Jobs of a namespace."""
         return {uid for uid, job in self._jobs.items() if job.namespace == namespace}
@@ -127,7 +123,7 @@ class ClusterCache:
         return iter(self._live[stage].values())
 
     def apply_job(self, resource: Resource) -> Job | None:
-        """Take in a Job; return it where it is ours and something that matters of it was news."""
+        """Store a Job; return it if it belongs to a SeparationJob and something other than its version changed."""
         uid, version = resource["metadata"]["uid"], version_of(resource)
         known = self._jobs.get(uid)
         if uid in self._gone or (known is not None and known.resource_version >= version):
@@ -146,7 +142,7 @@ class ClusterCache:
         return job
 
     def drop_job(self, uid: str) -> Job | None:
-        """Forget a Job that is gone, and return what was known of it."""
+        """Drop a deleted Job; return its last known state."""
         self._remember_gone(uid)
         known = self._jobs.pop(uid, None)
         if known is not None:

@@ -1,4 +1,4 @@
-"""Which separations are of the same recording and ask for the same, as far as fetch has told."""
+"""Index of separations of the same recording that request the same result, once fetch has identified the source."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ _Found = tuple[str | None, str | None]
 
 
 class DuplicateIndex:
-    """An index over all SeparationJobs whose source is known, kept by uid. Namespaces and owners are never mixed."""
+    """Covers all SeparationJobs whose source is identified, by uid. Namespaces and owners are never mixed."""
 
     def __init__(self, default_model: str) -> None:
         self._default_model = default_model
@@ -25,7 +25,7 @@ class DuplicateIndex:
         self._uids: defaultdict[str, set[str]] = defaultdict(set)
 
     def learn(self, resource: Resource) -> None:
-        """Take in what a SeparationJob's status tells of its source."""
+        """Index a SeparationJob by the source that its status names."""
         source = (resource.get("status") or {}).get("source") or {}
         found = (source.get("mediaId"), source.get("sha256"))
         if not any(found) or self._found.get(resource["metadata"]["uid"]) == found:
@@ -36,7 +36,7 @@ class DuplicateIndex:
             return
 
     def note(self, separation: Separation, media_id: str | None, audio_sha256: str | None) -> None:
-        """Take in what fetch found, be it written to the status or not yet."""
+        """Index a SeparationJob by the source that fetch found, whether its status names that yet or not."""
         uid, found = separation.uid, (media_id, audio_sha256)
         if self._found.get(uid) == found:
             return
@@ -49,7 +49,7 @@ class DuplicateIndex:
             self._uids[key].add(uid)
 
     def forget(self, uid: str) -> None:
-        """Forget a SeparationJob that is gone."""
+        """Drop a deleted SeparationJob."""
         self._found.pop(uid, None)
         for key in self._keys.pop(uid, ()):
             self._uids[key].discard(uid)
@@ -57,16 +57,16 @@ class DuplicateIndex:
                 del self._uids[key]
 
     def others(self, uid: str) -> set[str]:
-        """Return the uids of the others of the same recording that ask for the same."""
+        """Return the uids of the others of the same recording that request the same result."""
         return {other for key in self._keys.get(uid, ()) for other in self._uids[key]} - {uid}
 
 
 def duplicates_of(own: Separation, others: Iterable[Separation]) -> tuple[Duplicate, ...]:
-    """Return what the others have to offer, the oldest first: their stems, or the prospect of them."""
-    return tuple(_seen_from(own, other) for other in sorted(others, key=lambda other: other.created))
+    """Return what the others offer, the oldest first: their stems, or stems to wait for."""
+    return tuple(_offer_of(own, other) for other in sorted(others, key=lambda other: other.created))
 
 
-def _seen_from(own: Separation, other: Separation) -> Duplicate:
+def _offer_of(own: Separation, other: Separation) -> Duplicate:
     result, status = other.status.result, other.status
     if ended(other) and status.phase is Phase.COMPLETED and result is not None and not other.deleting:
         started, finished = status.started_at or other.created, status.finished_at or other.created
@@ -78,10 +78,11 @@ def _seen_from(own: Separation, other: Separation) -> Duplicate:
 
 
 def _goes_first(own: Separation, other: Separation) -> bool:
-    """Return whether the other is under way and is to be waited for.
+    """Return whether the other is at work and this one waits for it.
 
-    Only those wait that have no separate Job, and only for one that has one or whose place in line is better: a
-    strict order, so that no two wait for each other. One that may need other nodes is waited for only once it has one.
+    Only a separation without a separate Job waits, and only for one that has such a Job or is ahead of it in the queue:
+    a strict order, so that no two wait for each other. One of another profile, which may need other nodes, is waited
+    for only once it was admitted.
     """
     if ended(other) or other.deleting or other.spec.cancel or other.spec.suspend:
         return False

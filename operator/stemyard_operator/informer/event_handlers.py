@@ -1,107 +1,98 @@
-"""Where news of the cluster comes in, from watch, resync and our own writes alike: keep it, and wake who must act."""
+"""Applies events to the cluster cache, notifies listeners and requeues the SeparationJobs concerned."""
 
-from collections.abc import Callable
-from contextlib import suppress
-
-from pydantic import ValidationError
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from stemyard_contract.handover import WorkStage
-from stemyard_contract.separationjob import SeparationJobSpec, SeparationJobStatus
-from stemyard_operator.decision.artifacts import objects_of
 from stemyard_operator.informer.cache_entry import Key, key_of
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.informer.duplicate_index import DuplicateIndex
-from stemyard_operator.maintenance.deletions import Deletions
-from stemyard_operator.mirror.writer import MirrorWriter
 from stemyard_operator.model.job import Job
 from stemyard_operator.model.separation import Resource
-from stemyard_operator.reconciler.concurrency import ConcurrencyLimiter
 from stemyard_operator.workqueue import WorkQueue
 
 
-class EventHandlers:
-    """Level-triggered: an event says only that something may have changed, never what to do."""
+def requeue(cluster_cache: ClusterCache, queue: WorkQueue[Key], uid: str, delay: float = 0) -> None:
+    """Queue a SeparationJob, if it still exists, to be reconciled after so many seconds."""
+    entry = cluster_cache.entry(uid)
+    if entry is not None:
+        queue.add(entry.key, delay)
 
-    def __init__(
-        self,
-        cluster_cache: ClusterCache,
-        queue: WorkQueue[Key],
-        slots: ConcurrencyLimiter,
-        mirror_writer: MirrorWriter,
-        deletions: Deletions,
-        duplicates: DuplicateIndex,
-        install_id: str,
-    ) -> None:
-        self._cluster_cache = cluster_cache
-        self._queue = queue
-        self._concurrency = slots
-        self._mirror_writer = mirror_writer
-        self._deletions = deletions
-        self.duplicates = duplicates
-        self._install_id = install_id
-        self.on_gone: Callable[[str], None] = lambda _: None
+
+@dataclass(frozen=True, slots=True)
+class EventHandlers:
+    """Level-triggered: an event says only that something may have changed.
+
+    Events of watches, lists of the resync and responses to the operator's own writes all come here.
+
+    Args:
+        cluster_cache: holds the newest known state of each object.
+        queue: keys of SeparationJobs to reconcile.
+        duplicates: index of SeparationJobs of the same recording.
+        next_in_line: returns the keys of those that may start a Job of a stage now.
+        on_change: called with the uid of a SeparationJob that has a newer state.
+        on_forget: each is called with the uid of a SeparationJob that was deleted, and drops what it keeps of it.
+        on_delete: each is called with the last state of a deleted SeparationJob, if that is known.
+    """
+
+    cluster_cache: ClusterCache
+    queue: WorkQueue[Key]
+    duplicates: DuplicateIndex
+    next_in_line: Callable[[WorkStage], Iterable[Key]]
+    on_change: Callable[[str], None]
+    on_forget: tuple[Callable[[str], None], ...]
+    on_delete: tuple[Callable[[Resource], None], ...]
 
     def separation(self, resource: Resource, delay: float = 0) -> bool:
-        """Take in a SeparationJob, to be decided about after so many seconds; return whether it was news."""
-        news = self._cluster_cache.apply(resource)
-        if news:
-            self._mirror_writer.changed(resource["metadata"]["uid"])
-            self._queue.add(key_of(resource), delay)
+        """Apply a SeparationJob, to be reconciled after so many seconds; return whether it was newer than known."""
+        changed = self.cluster_cache.apply(resource)
+        if changed:
+            uid = resource["metadata"]["uid"]
+            self.on_change(uid)
+            self.queue.add(key_of(resource), delay)
             self.duplicates.learn(resource)
-            self._wake_duplicates(resource["metadata"]["uid"])
-        return news
+            self._requeue_duplicates(uid)
+        return changed
 
     def separation_gone(self, uid: str, last: Resource | None = None) -> None:
-        """Take in that a SeparationJob was deleted; `last` is its last state, where the caller has it."""
-        resource = last or self._cluster_cache.separation(uid)
-        self._cluster_cache.drop(uid)
-        self._concurrency.leave(uid)
-        self._wake_duplicates(uid)
+        """Drop a deleted SeparationJob; `last` is its last state, if the caller has it."""
+        known = self.cluster_cache.drop(uid)
+        resource = last or known
+        self._requeue_duplicates(uid)
         self.duplicates.forget(uid)
-        self.on_gone(uid)
+        for forget in self.on_forget:
+            forget(uid)
         if resource is None:
             return
-        self._mirror_writer.gone(resource)
-        with suppress(ValidationError):
-            spec = SeparationJobSpec.model_validate(resource["spec"])
-            status = SeparationJobStatus.model_validate(resource.get("status") or {})
-            self._deletions.deleted(uid, objects_of(spec, status, self._install_id))
-        self._queue.add(key_of(resource))
+        for deleted in self.on_delete:
+            deleted(resource)
+        self.queue.add(key_of(resource))
 
     def job(self, resource: Resource, delay: float = 0) -> None:
-        """Take in a Job, whose SeparationJob is decided about after so many seconds; others are left alone."""
-        job = self._cluster_cache.apply_job(resource)
+        """Apply a Job, whose SeparationJob is reconciled after so many seconds; Jobs of others are ignored."""
+        job = self.cluster_cache.apply_job(resource)
         if job is not None:
-            self._changed(job, delay)
+            self._job_changed(job, delay)
 
     def job_gone(self, uid: str) -> None:
-        """Take in that a Job is no longer there."""
-        job = self._cluster_cache.drop_job(uid)
+        """Drop a deleted Job."""
+        job = self.cluster_cache.drop_job(uid)
         if job is not None:
-            self._changed(job)
+            self._job_changed(job)
 
-    def wake(self, resource: Resource) -> None:
-        """Have one SeparationJob decided about."""
-        self._queue.add(key_of(resource))
+    def requeue_all(self) -> None:
+        """Queue every SeparationJob, oldest first."""
+        for entry in self.cluster_cache.known():
+            self.queue.add(entry.key)
 
-    def wake_all(self) -> None:
-        """Have every SeparationJob decided about, oldest first."""
-        for one in self._cluster_cache.known():
-            self._queue.add(one.key)
-
-    def _wake_duplicates(self, uid: str) -> None:
-        """Have those decided about that may wait for this one."""
+    def _requeue_duplicates(self, uid: str) -> None:
+        """Queue unfinished SeparationJobs that may wait for this one."""
         for other in self.duplicates.others(uid):
-            resource = self._cluster_cache.separation(other)
-            if resource is not None and not (resource.get("status") or {}).get("finishedAt"):
-                self._queue.add(key_of(resource))
+            entry = self.cluster_cache.entry(other)
+            if entry is not None and entry.at_work:
+                self.queue.add(entry.key)
 
-    def _changed(self, job: Job, delay: float = 0) -> None:
-        owner = self._cluster_cache.separation(job.owner)
-        if owner is not None:
-            self._queue.add(key_of(owner), delay)
-        self._wake(job.stage)
-
-    def _wake(self, stage: WorkStage) -> None:
-        for key in self._concurrency.next_in_line(stage):
-            self._queue.add(key)
+    def _job_changed(self, job: Job, delay: float = 0) -> None:
+        requeue(self.cluster_cache, self.queue, job.owner, delay)
+        for key in self.next_in_line(job.stage):
+            self.queue.add(key)

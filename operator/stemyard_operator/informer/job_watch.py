@@ -1,4 +1,4 @@
-"""Watches the Jobs of a namespace: most of what happens to a separation is told by its Jobs, so this is kept lean."""
+"""Watches the Jobs of a namespace. Most events are about Jobs, so this does without kopf's cost per event."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from stemyard_operator.informer.event_handlers import EventHandlers
 
 JOB_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 """Label selector of the Jobs that are watched."""
-_GONE: Final = 410
+_EXPIRED: Final = 410
 _PAUSE_BASE: Final = 0.1
 _PAUSE_MAX: Final = 30.0
 
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 
 class JobWatch:
-    """Goes on from the version it last heard of; where the API server no longer knows that, from all that is there.
+    """Continues from the last resource version it received; if that has expired, from a list of all Jobs.
 
-    What neither tells, as a Job that was deleted in between, the resync finds.
+    A Job that was deleted in between is noticed by the resync.
     """
 
     def __init__(
@@ -37,34 +37,34 @@ class JobWatch:
         self._version = ""
 
     async def run(self) -> None:
-        """Watch for ever; while the API server fails, pause longer each time, with jitter."""
+        """Watch forever; while the API server fails, pause longer each time, with jitter."""
         failures = 0
         while True:
             before = self._version
             try:
-                await self._follow()
+                await self._watch()
                 failures = 0
             except KubernetesError as error:
                 failures = failures + 1 if self._version == before else 1
-                if error.status == _GONE:
+                if error.status == _EXPIRED:
                     self._version = ""
-                log.warning("the watch of jobs begins again: %s", error)
+                log.warning("watch of jobs failed, restarting: %s", error)
             await asyncio.sleep(pause_after(failures, _PAUSE_BASE, _PAUSE_MAX))
 
-    async def _follow(self) -> None:
+    async def _watch(self) -> None:
         events = self._cluster.watch(jobs_path(self._namespace), JOB_SELECTOR, self._version)
         async with aclosing(events):
             async for kind, version, job in events:
                 self._version = version
                 if kind != "BOOKMARK":
                     self._health.event()
-                    self._take_in(kind, job)
+                    self._handle(kind, job)
 
-    def _take_in(self, kind: str, job: Json) -> None:
+    def _handle(self, kind: str, job: Json) -> None:
         try:
             if kind == "DELETED":
                 self._event_handlers.job_gone(job["metadata"]["uid"])
             else:
                 self._event_handlers.job(job)
         except Exception:  # one broken Job must not end the watch
-            log.exception("a job was left alone", extra={"job": job["metadata"].get("name")})
+            log.exception("job event not handled, skipping", extra={"job": job["metadata"].get("name")})

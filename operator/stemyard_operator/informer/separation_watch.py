@@ -1,4 +1,4 @@
-"""kopf at the edge: it watches SeparationJobs, and its handler only passes them on; the only importer of kopf."""
+"""Watches SeparationJobs with kopf, whose handler only passes events on; the only importer of kopf."""
 
 import asyncio
 import logging
@@ -14,25 +14,25 @@ from stemyard_operator.health import Health
 from stemyard_operator.informer.event_handlers import EventHandlers
 
 _IDLE_SECONDS: Final = 1.0
-"""For which kopf keeps the task of an object, and its last event whole: at the start there is one for each."""
+"""How long kopf keeps the task of an object, with its whole last event; after the first list there is one for each."""
 
 
-class _NothingKept(kopf.DiffBaseStorage):
-    """kopf copies every object at every event to find out what changed; nobody here asks it that."""
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Stores nothing: kopf copies every object at every event to compute a diff, which is not used here."""
 
     def build(self, **_: object) -> Any:  # noqa: ANN401 - kopf does not export its type
         """Return an empty essence."""
         return {}
 
     def fetch(self, **_: object) -> None:
-        """Return nothing: no object carries what was handled last."""
+        """Return nothing: no object carries its last handled state."""
 
     def store(self, **_: object) -> None:
         """Store nothing."""
 
 
 def operator_settings() -> kopf.OperatorSettings:
-    """Return kopf's settings: no finalizers, annotations, peering or Events of its own, and watches that cannot die."""
+    """Return kopf's settings: no finalizers, annotations, peering or Events of its own, and timeouts on watches."""
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
     settings.scanning.disabled = True
@@ -45,14 +45,14 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.enforce_retry_after = True
-    settings.persistence.diffbase_storage = _NothingKept()
+    settings.persistence.diffbase_storage = _NoDiffBase()
     settings.persistence.finalizer = f"{GROUP}/operator"
     settings.process.ultimate_exiting_timeout = 10
     return settings
 
 
 def registry(event_handlers: EventHandlers, health: Health) -> kopf.OperatorRegistry:
-    """Return the handler: level-triggered, and never failing."""
+    """Return the registry with the login and the one event handler."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -61,7 +61,7 @@ def registry(event_handlers: EventHandlers, health: Health) -> kopf.OperatorRegi
         return in_pod or kopf.login_with_kubeconfig(settings=settings)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
-    async def separation_seen(event: Mapping[str, Any], **_: object) -> None:
+    async def separation_event(event: Mapping[str, Any], **_: object) -> None:
         health.event()
         if event["type"] == "DELETED":
             event_handlers.separation_gone(event["object"]["metadata"]["uid"], event["object"])
@@ -73,12 +73,12 @@ def registry(event_handlers: EventHandlers, health: Health) -> kopf.OperatorRegi
 
 async def watch(event_handlers: EventHandlers, health: Health, settings: Settings, started: asyncio.Event) -> None:
     """Watch until cancelled; `started` is set when kopf has put its own signal handlers in place."""
-    # kopf tells of every event and every handler it runs, for each object
+    # kopf logs every event and every handler call
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     await kopf.operator(
         registry=registry(event_handlers, health),
         settings=operator_settings(),
-        # without one kopf asks for the user's name, which a container's user need not have
+        # without it kopf looks up the user's name, which a container's user need not have
         identity=cast("Any", settings.pod_name),
         namespaces=list(settings.namespaces),
         ready_flag=started,

@@ -1,22 +1,20 @@
-"""`python -m stemyard_operator.rebuild` makes SeparationJobs again from a bucket whose cluster was lost.
+"""Creates SeparationJobs again from the manifests in a bucket whose cluster was lost.
 
-It may run beside operators, and again after it was broken off: what is there already is left alone.
+It may run beside operators, and again after it was interrupted: existing SeparationJobs are kept.
 """
 
 import asyncio
 import logging
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
 from stemyard_contract.handover import Room
-from stemyard_operator import logs
 from stemyard_operator.clients.kubernetes import KubernetesClient, separations_path
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings, load_settings
 from stemyard_operator.decision.commit_marks import MARK_LIMIT, files
-from stemyard_operator.errors import ConflictError, OperatorError
+from stemyard_operator.errors import ConflictError
 from stemyard_operator.maintenance.restoration import (
     expired,
     manifests_among,
@@ -28,9 +26,9 @@ from stemyard_operator.maintenance.restoration import (
 from stemyard_operator.model.observed import FoundManifest
 from stemyard_operator.model.separation import Separation, separation_of
 
-_AT_ONCE: Final = 8
+_CONCURRENCY: Final = 8
 _STATUS_ATTEMPTS: Final = 10
-"""An operator at work may write at the same moment, twice at most for a suspended SeparationJob."""
+"""A running operator may write at the same time, twice at most for a suspended SeparationJob."""
 _MERGE: Final = "application/merge-patch+json"
 
 log = logging.getLogger(__name__)
@@ -52,21 +50,21 @@ class Rebuild:
         """
         prefix = f"{self.settings.stemyard_install_id}/{Room.STEMS}/"
         keys = manifests_among(await self.objects.keys(prefix))
-        room = asyncio.Semaphore(_AT_ONCE)
-        read = await asyncio.gather(*(self._read(key, room) for key in keys))
+        limit = asyncio.Semaphore(_CONCURRENCY)
+        read = await asyncio.gather(*(self._read(key, limit) for key in keys))
         found = [one for one in read if one is not None]
         outcomes = Counter({"unreadable": len(keys) - len(found)})
         last = newest(found, self.settings.stemyard_install_id)
-        outcomes.update(await asyncio.gather(*(self._restore(one, room) for one in last)))
+        outcomes.update(await asyncio.gather(*(self._restore(one, limit) for one in last)))
         return outcomes
 
-    async def _read(self, key: str, room: asyncio.Semaphore) -> FoundManifest | None:
-        async with room:
+    async def _read(self, key: str, limit: asyncio.Semaphore) -> FoundManifest | None:
+        async with limit:
             content = await self.objects.get(key, MARK_LIMIT)
         return readable(key, content, self.settings.stemyard_install_id) if content else None
 
-    async def _restore(self, found: FoundManifest, room: asyncio.Semaphore) -> str:
-        async with room:
+    async def _restore(self, found: FoundManifest, limit: asyncio.Semaphore) -> str:
+        async with limit:
             outcome = await self._restored(found)
         name = found.mark.asked.name if found.mark.asked else ""
         log.info("%s", outcome, extra={"separation": name, "manifest": found.reference.key})
@@ -89,14 +87,14 @@ class Rebuild:
         separation = separation_of(created)
         if not separation.spec.suspend or separation.spec.run != found.mark.run:
             return "present"
-        # new, or left like this by a rebuild that was broken off
+        # new, or left like this by an interrupted rebuild
         if separation.status.finished_at is None:
             separation = await self._complete(separation, found)
-        await self._let_go(separation)
+        await self._resume(separation)
         return "restored"
 
     async def _complete(self, separation: Separation, found: FoundManifest) -> Separation:
-        """Write the status; where an operator wrote in between, what it wrote is read first."""
+        """Write the status; on a conflict with an operator, read again and retry."""
         namespace, name = separation.namespace, separation.name
         for left in reversed(range(_STATUS_ATTEMPTS)):
             status = status_of(separation, found, self.settings.default_model)
@@ -109,7 +107,7 @@ class Rebuild:
             separation = separation_of(await self.cluster.read(separations_path(namespace, name)))
         return separation
 
-    async def _let_go(self, separation: Separation) -> None:
+    async def _resume(self, separation: Separation) -> None:
         path = separations_path(separation.namespace, separation.name)
         await self.cluster.request("PATCH", path, body={"spec": {"suspend": False}}, content_type=_MERGE)
 
@@ -128,20 +126,3 @@ async def rebuild() -> Counter[str]:
     finally:
         await objects.close()
         await cluster.close()
-
-
-def main() -> int:
-    """Run it; return the exit code."""
-    logs.configure()
-    try:
-        outcomes = asyncio.run(rebuild())
-    except OperatorError as error:
-        log.critical("ended: %s", error)
-        return 1
-    counted = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()) if number)
-    log.info("rebuilt: %s", counted or "the bucket has no manifests of this installation")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

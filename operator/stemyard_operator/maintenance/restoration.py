@@ -1,4 +1,4 @@
-"""SeparationJobs made again from the manifests in the bucket: which, and what they say. Pure."""
+"""Which SeparationJobs to create again from the manifests in the bucket, with which spec and status. Pure."""
 
 import hashlib
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from stemyard_contract.separationjob import (
     SeparationJobSpec,
     SourceStatus,
 )
-from stemyard_operator.decision.status import complete, first_status, settle
+from stemyard_operator.decision.status import complete, derive_phase, first_status
 from stemyard_operator.model.conditions import set_condition
 from stemyard_operator.model.observed import FoundManifest
 from stemyard_operator.model.separation import Separation
@@ -33,7 +33,7 @@ def manifests_among(keys: Iterable[str]) -> list[str]:
 
 
 def track_in(key: str, install_id: str) -> str:
-    """Return the track that a key of the room `stems` belongs to, empty where it is none."""
+    """Return the track that a key of the room `stems` belongs to, "" if it is not such a key."""
     parts = key.removeprefix(f"{install_id}/{Room.STEMS}/").split("/")
     return parts[0] if len(parts) == 3 else ""
 
@@ -41,8 +41,8 @@ def track_in(key: str, install_id: str) -> str:
 def readable(key: str, content: bytes, install_id: str) -> FoundManifest | None:
     """Return a manifest that can be restored from, else None.
 
-    It lies where the pod that it names had to put it, and it says what was asked for; those written before
-    manifests said so cannot be restored from.
+    Its key is the one that the pod it names had to use, and it contains the request; manifests written before they
+    contained the request cannot be restored from.
     """
     try:
         mark = Manifest.model_validate_json(content)
@@ -60,8 +60,8 @@ def readable(key: str, content: bytes, install_id: str) -> FoundManifest | None:
 def newest(found: Iterable[FoundManifest], install_id: str) -> list[FoundManifest]:
     """Return the manifest of each track's last run, in the order of the tracks."""
     by_track: dict[str, FoundManifest] = {}
-    for one in sorted(found, key=lambda one: (one.mark.run, published_at(one))):
-        by_track[track_in(one.reference.key, install_id)] = one
+    for manifest in sorted(found, key=lambda manifest: (manifest.mark.run, published_at(manifest))):
+        by_track[track_in(manifest.reference.key, install_id)] = manifest
     return [by_track[track] for track in sorted(by_track)]
 
 
@@ -71,7 +71,7 @@ def published_at(found: FoundManifest) -> datetime:
 
 
 def expired(found: FoundManifest, now: datetime) -> bool:
-    """Return whether a result would be removed at once: its time to live is that of a new SeparationJob."""
+    """Return whether a result has outlived the time to live of a new SeparationJob."""
     spec = SeparationJobSpec.model_validate(resource_of(found)["spec"])
     return published_at(found) + timedelta(seconds=spec.ttl_seconds_after_finished) <= now
 
@@ -79,11 +79,11 @@ def expired(found: FoundManifest, now: datetime) -> bool:
 def resource_of(found: FoundManifest) -> dict[str, Any]:
     """Return the SeparationJob to create.
 
-    It begins suspended, so that an operator at work starts nothing before the status says that all is done.
+    It is suspended, so that a running operator starts no Job before the status says that the run is completed.
     """
     mark, asked = found.mark, found.mark.asked
     if asked is None:
-        raise ValueError("a manifest that does not say what was asked for")
+        raise ValueError("the manifest does not contain the request")
     track = found.reference.key.split("/")[2]
     of_api = track_of(asked.namespace, asked.name, {}) != track
     labels = ({LABEL_TRACK: track} if of_api else {}) | ({LABEL_OWNER: asked.owner} if asked.owner else {})
@@ -101,9 +101,9 @@ def resource_of(found: FoundManifest) -> dict[str, Any]:
 
 
 def status_of(separation: Separation, found: FoundManifest, default_model: str) -> dict[str, Any]:
-    """Return the status of a completed separation, as far as its manifest tells.
+    """Return the status of a completed separation, as far as its manifest says.
 
-    When it began is counted back from its end by the seconds that separating took; fetching is not known any more.
+    Its start is computed from its end and the seconds of the separate stage; those of fetch are unknown.
     """
     mark, ended = found.mark, published_at(found)
     status = first_status(separation, default_model)
@@ -113,7 +113,7 @@ def status_of(separation: Separation, found: FoundManifest, default_model: str) 
     for kind, reason in ((ConditionType.ACCEPTED, Reason.VALID), (ConditionType.FETCHED, Reason.SUCCEEDED)):
         set_condition(status, kind, "True", reason, ended)
     complete(status, found, ended)
-    return settle(status, separation).dump()
+    return derive_phase(status, separation).dump()
 
 
 def _source(mark: Manifest) -> SourceStatus:

@@ -1,51 +1,36 @@
-"""Keeps the log of attempts at webhooks in Redis, in the background: a failing Redis costs entries and nothing else."""
+"""Keeps the history of webhook attempts in Redis; the last attempt is also recorded in the SeparationJob's status."""
 
-import asyncio
-import logging
 from collections import deque
 from typing import Final
 
 from stemyard_contract.mirror import AttemptRecord
-from stemyard_operator.backoff import pause_after
 from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.errors import MirrorError
+from stemyard_operator.mirror.background import BackgroundWriter
 
-_WAITING: Final = 10_000
-"""Attempts that wait for Redis at most; the oldest go first."""
-_AT_ONCE: Final = 100
-_PAUSE_BASE: Final = 0.5
-_PAUSE_MAX: Final = 15.0
-
-log = logging.getLogger(__name__)
+_PENDING_LIMIT: Final = 10_000
+"""Attempts that wait for Redis at most; the oldest are dropped first."""
+_BATCH: Final = 100
 
 
-class DeliveryLog:
-    """What the SeparationJob says of the last attempt is the record; this is the history, for whoever looks into it."""
+class DeliveryLog(BackgroundWriter):
+    """Writes attempts in batches, in order."""
 
     def __init__(self, mirror: RedisClient) -> None:
+        self._pending: deque[tuple[str, AttemptRecord]] = deque(maxlen=_PENDING_LIMIT)
+        super().__init__("delivery log", self._pending)
         self._mirror = mirror
-        self._waiting: deque[tuple[str, AttemptRecord]] = deque(maxlen=_WAITING)
-        self._wake = asyncio.Event()
 
-    def note(self, track: str, attempt: AttemptRecord) -> None:
-        """Take note of an attempt for a track."""
+    def attempted(self, track: str, attempt: AttemptRecord) -> None:
+        """Queue an attempt for the log of a track."""
         if self._mirror.enabled:
-            self._waiting.append((track, attempt))
-            self._wake.set()
+            self._pending.append((track, attempt))
+            self._added.set()
 
-    async def run(self) -> None:
-        """Write what waits, for ever; while Redis fails, pause longer each time, with jitter."""
-        failures = 0
-        while True:
-            while not self._waiting:
-                self._wake.clear()
-                await self._wake.wait()
-            batch = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
-            try:
-                await self._mirror.log_attempts(batch)
-                failures = 0
-            except MirrorError as error:
-                self._waiting.extendleft(reversed(batch[: _WAITING - len(self._waiting)]))
-                failures += 1
-                log.warning("the delivery log is behind by %d: %s", len(self._waiting), error)
-                await asyncio.sleep(pause_after(failures, _PAUSE_BASE, _PAUSE_MAX))
+    async def _write(self) -> None:
+        batch = [self._pending.popleft() for _ in range(min(_BATCH, len(self._pending)))]
+        try:
+            await self._mirror.log_attempts(batch)
+        except MirrorError:
+            self._pending.extendleft(reversed(batch[: _PENDING_LIMIT - len(self._pending)]))
+            raise

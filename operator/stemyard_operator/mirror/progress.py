@@ -1,4 +1,4 @@
-"""The newest progress of each separation: what this replica's desk heard, or else what another's told Redis."""
+"""The newest progress of each separation: reported to this replica's desk, or to another's and read from Redis."""
 
 import logging
 
@@ -11,14 +11,14 @@ log = logging.getLogger(__name__)
 
 
 class ProgressStore:
-    """Best effort: lost progress is not missed."""
+    """Best effort: lost progress is replaced by the next report."""
 
     def __init__(self, mirror: RedisClient) -> None:
         self._mirror = mirror
         self._newest: dict[str, ProgressRecord] = {}
 
     async def report(self, track: str, record: ProgressRecord) -> None:
-        """Take in progress; older than what is known is dropped, and a failing Redis is not the reporter's concern."""
+        """Store progress, unless newer progress is known; a failing Redis is logged, not raised."""
         known = self._newest.get(record.uid)
         if known is not None and known.order >= record.order:
             return
@@ -26,18 +26,18 @@ class ProgressStore:
         try:
             await self._mirror.put_progress(track, record)
         except MirrorError as error:
-            log.warning("progress was not mirrored: %s", error)
+            log.warning("progress not mirrored: %s", error)
 
     async def percent(self, separation: Separation) -> float | None:
-        """Return the percentage last reported for the run that is asked for, None where nothing was."""
+        """Return the percentage last reported for the current run, None if there was no report."""
         records = [self._newest.get(separation.uid)]
         try:
             records.append(await self._mirror.progress(separation.track_id))
         except MirrorError as error:
-            log.warning("progress could not be read: %s", error)
+            log.warning("progress not read: %s", error)
         own = [r for r in records if r is not None and r.uid == separation.uid and r.run == separation.spec.run]
         return max(own, key=lambda record: record.order).progress if own else None
 
     def forget(self, uid: str) -> None:
-        """Forget a separation that is gone."""
+        """Drop what is known of a SeparationJob."""
         self._newest.pop(uid, None)

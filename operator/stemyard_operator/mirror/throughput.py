@@ -1,57 +1,50 @@
-"""Pace: how fast separations go here, learned from those that ended and told to Redis, for estimates."""
+"""Writes how fast separations go in this installation, measured on those that ended, for the API's estimates."""
 
 import asyncio
-import logging
+from collections import deque
 from typing import Final
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import PACE_AUDIO, PACE_FETCH, PACE_SLOTS, pace_factor
 from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.decision.status_change import OTHER, StatusChange
-from stemyard_operator.errors import MirrorError
+from stemyard_operator.mirror.background import BackgroundWriter
 
-_WAITING: Final = 1000
-_TOGETHER_SECONDS: Final = 1.0
-"""What is learned within this time is told in one call."""
-
-log = logging.getLogger(__name__)
+_PENDING_LIMIT: Final = 1000
+_BATCH_SECONDS: Final = 1.0
+"""Measurements of this time are written in one call."""
 
 
-class ThroughputLog:
-    """Best effort: what Redis does not hear is not missed."""
+class ThroughputLog(BackgroundWriter):
+    """Best effort: measurements that Redis fails to take are dropped."""
 
     def __init__(self, mirror: RedisClient, slots: int) -> None:
+        self._pending: deque[tuple[str, float]] = deque(maxlen=_PENDING_LIMIT)
+        super().__init__("throughput", self._pending)
         self._mirror = mirror
-        self._concurrency = slots
-        self._heard: asyncio.Queue[dict[str, float]] = asyncio.Queue(_WAITING)
+        self._slots = slots
 
-    def learn(self, account: StatusChange) -> None:
-        """Take in what a write tells of time."""
-        found = lessons(account)
-        if found and self._mirror.enabled and not self._heard.full():
-            self._heard.put_nowait(found)
+    def status_written(self, change: StatusChange) -> None:
+        """Queue what a status write says about durations."""
+        measured = measurements(change)
+        if measured and self._mirror.enabled:
+            self._pending.extend(measured.items())
+            self._added.set()
 
-    async def run(self) -> None:
-        """Tell Redis, for ever."""
-        while True:
-            heard = [await self._heard.get()]
-            await asyncio.sleep(_TOGETHER_SECONDS)
-            while not self._heard.empty():
-                heard.append(self._heard.get_nowait())
-            learned = [lesson for found in heard for lesson in found.items()]
-            try:
-                await self._mirror.put_pace({PACE_SLOTS: self._concurrency}, learned)
-            except MirrorError as error:
-                log.warning("what was learned of pace is lost: %s", error)
+    async def _write(self) -> None:
+        await asyncio.sleep(_BATCH_SECONDS)
+        batch = list(self._pending)
+        self._pending.clear()
+        await self._mirror.put_pace({PACE_SLOTS: self._slots}, batch)
 
 
-def lessons(account: StatusChange) -> dict[str, float]:
-    """Return what a write teaches, by field of the pace: seconds, and seconds per second of audio."""
+def measurements(change: StatusChange) -> dict[str, float]:
+    """Return what a status write says, by field of the pace: seconds, and seconds per second of audio."""
     found: dict[str, float] = {}
-    for stage in account.stages:
+    for stage in change.stages:
         if stage.name == WorkStage.FETCH:
             found[PACE_FETCH] = stage.seconds
-        elif account.audio_seconds and OTHER not in {account.profile, account.model}:
-            found[PACE_AUDIO] = account.audio_seconds
-            found[pace_factor(account.profile, account.model)] = stage.seconds / account.audio_seconds
+        elif change.audio_seconds and OTHER not in {change.profile, change.model}:
+            found[PACE_AUDIO] = change.audio_seconds
+            found[pace_factor(change.profile, change.model)] = stage.seconds / change.audio_seconds
     return found

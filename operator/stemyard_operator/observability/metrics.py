@@ -22,7 +22,6 @@ from prometheus_client.registry import Collector
 
 from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.separationjob import TERMINAL_PHASES, Phase
-from stemyard_operator.clients.leader_election import LeaderElector
 from stemyard_operator.decision.status_change import OTHER, StatusChange
 from stemyard_operator.health import Health
 from stemyard_operator.informer.cache_entry import Key
@@ -69,19 +68,19 @@ class Readings:
         queue: WorkQueue[Key],
         health: Health,
         mirror_writer: MirrorWriter,
-        elector: LeaderElector,
+        leading: Callable[[], bool],
         dispatcher: Dispatcher,
     ) -> None:
         self._cluster_cache = cluster_cache
         self._queue = queue
         self._health = health
         self._mirror_writer = mirror_writer
-        self._elector = elector
+        self._leading = leading
         self._dispatcher = dispatcher
 
     def now(self) -> Reading:
         """Read everything."""
-        leader = self._elector.leading
+        leader = self._leading()
         due = self._queue.due
         return Reading(
             leader=leader,
@@ -109,12 +108,11 @@ class Metrics:
     failover. No label has a value that a user can choose: models and profiles are those of the deployment.
     """
 
-    def __init__(self, readings: Readings) -> None:
+    def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        registry.register(_Gauges(readings))
         self._ended = Counter(
             "stemyard_separations_ended", "Runs that ended, by their last phase.", ["phase"], registry=registry
         )
@@ -177,6 +175,10 @@ class Metrics:
         )
         for phase in TERMINAL_PHASES:
             self._ended.labels(phase)
+
+    def expose(self, readings: Readings) -> None:
+        """Add the gauges that are read at each scrape."""
+        self.registry.register(_Gauges(readings))
 
     def serve(self, application: web.Application) -> web.Application:
         """Add `GET /metrics` to a web application; return it."""

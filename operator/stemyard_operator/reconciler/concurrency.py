@@ -1,4 +1,4 @@
-"""Who may start a Job now: limits, and a fair order among those that wait."""
+"""Limits on concurrent Jobs, and a fair order among the separations that wait for one."""
 
 import bisect
 import heapq
@@ -20,7 +20,7 @@ from stemyard_operator.model.job import Job
 from stemyard_operator.model.separation import Separation
 
 Lane = tuple[str, str]
-"""Namespace, and the host that is fetched from where that matters: all in a lane fit, or none does."""
+"""Namespace, and the host that is fetched from if hosts are limited: all in a lane fit, or none does."""
 _Place = tuple[tuple[int, float, str], str]
 """Sort key of a separation, and its name."""
 _NO_HOST: Final = ""
@@ -29,14 +29,14 @@ _YOUTUBE: Final = "youtube.com"
 
 @dataclass
 class _Load:
-    """What is taken of a stage's places."""
+    """How many of a stage's places are taken, and what limits them."""
 
     free: int
     namespace_limit: int | None
     host_limit: int | None
     spaced: bool
-    resting: set[str] = field(default_factory=set)
-    """Hosts of which the last fetch began too short a time ago."""
+    paused_hosts: set[str] = field(default_factory=set)
+    """Hosts whose last fetch began less than the spacing ago."""
     namespaces: Counter[str] = field(default_factory=Counter)
     hosts: Counter[str] = field(default_factory=Counter)
 
@@ -46,27 +46,27 @@ class _Load:
             return False
         if host == _NO_HOST:
             return True
-        return host not in self.resting and (self.host_limit is None or self.hosts[host] < self.host_limit)
+        return host not in self.paused_hosts and (self.host_limit is None or self.hosts[host] < self.host_limit)
 
     def count(self, lane: Lane, number: int = 1) -> None:
-        """Take note of places that are taken."""
+        """Count places that are taken."""
         namespace, host = lane
         self.free -= number
         self.namespaces[namespace] += number
         self.hosts[host] += number
 
-    def give(self, lane: Lane) -> None:
-        """Give a place away; with spacing, nobody else begins with this host now."""
+    def take(self, lane: Lane) -> None:
+        """Take a place; with spacing, no other fetch from this host begins now."""
         self.count(lane)
         if self.spaced:
-            self.resting.add(lane[1])
+            self.paused_hosts.add(lane[1])
 
 
 class ConcurrencyLimiter:
-    """Places for Jobs. The projection tells which are taken; a claim bridges the time until it knows the new Job.
+    """Counts the live Jobs of the cluster cache, and claims for Jobs that are being created.
 
-    The namespace with the fewest Jobs goes first, so that none can crowd out others, by whatever priorities; within it,
-    and between equals, the higher priority, then the older.
+    The namespace with the fewest Jobs goes first, so that none can crowd out others, whatever the priorities; within
+    it, and between equals, the higher priority goes first, then the older.
     """
 
     def __init__(self, cluster_cache: ClusterCache, settings: Settings, now: Callable[[], datetime]) -> None:
@@ -74,89 +74,89 @@ class ConcurrencyLimiter:
         self._settings = settings
         self._now = now
         self._by_host = settings.max_active_fetch_per_host > 0 or settings.fetch_spacing_seconds > 0
-        self._lines: dict[WorkStage, dict[Lane, list[_Place]]] = {stage: {} for stage in WorkStage}
+        self._waiting: dict[WorkStage, dict[Lane, list[_Place]]] = {stage: {} for stage in WorkStage}
         self._places: dict[str, tuple[WorkStage, Lane, _Place]] = {}
         self._claims: dict[str, tuple[WorkStage, Lane]] = {}
-        self._begun: dict[str, float] = {}
-        """When the last fetch from a host began, on this process's clock."""
+        self._fetched_at: dict[str, float] = {}
+        """When the last fetch from a host began, on the monotonic clock."""
 
     def room(self, separation: Separation, stages: Iterable[WorkStage] = WorkStage) -> frozenset[WorkStage]:
-        """Return those of the stages that this separation may start a Job of, being its turn."""
-        return frozenset(stage for stage in stages if self._its_turn(separation, stage))
+        """Return those of the stages that this separation may start a Job of now."""
+        return frozenset(stage for stage in stages if self._may_start(separation, stage))
 
-    def rest(self, separation: Separation) -> float:
-        """Return the seconds for which nothing may be fetched from its host, for the sake of spacing."""
+    def spacing_delay(self, separation: Separation) -> float:
+        """Return the seconds until the spacing of fetches allows the next from its host."""
         spacing, host = self._settings.fetch_spacing_seconds, self._lane(separation, WorkStage.FETCH)[1]
-        if not spacing or host not in self._begun:
+        if not spacing or host not in self._fetched_at:
             return 0.0
-        return max(0.0, self._begun[host] + spacing - time.monotonic())
+        return max(0.0, self._fetched_at[host] + spacing - time.monotonic())
 
     def claim(self, separation: Separation, stage: WorkStage) -> bool:
-        """Take a place until `release`, unless it was taken meanwhile."""
-        if not self._its_turn(separation, stage):
+        """Take a place until `release`; return False if there is none any more."""
+        if not self._may_start(separation, stage):
             return False
         lane = self._lane(separation, stage)
         self._claims[separation.uid] = (stage, lane)
         if stage is WorkStage.FETCH:
-            self._saw(lane[1], 0)
+            self._record_fetch(lane[1], 0)
         self.leave(separation.uid)
         return True
 
     def release(self, uid: str) -> None:
-        """Give the claim back: the Job is in the projection by now, or was not made."""
+        """Give the claim back: the Job is in the cluster cache, or was not created."""
         self._claims.pop(uid, None)
 
     def wait(self, separation: Separation, stage: WorkStage) -> None:
-        """Stand in line for a stage."""
+        """Wait for a place of a stage."""
         lane, place = self._lane(separation, stage), _place(separation)
         if self._places.get(separation.uid) == (stage, lane, place):
             return
         self.leave(separation.uid)
         self._places[separation.uid] = (stage, lane, place)
-        bisect.insort(self._lines[stage].setdefault(lane, []), place)
+        bisect.insort(self._waiting[stage].setdefault(lane, []), place)
 
     def leave(self, uid: str) -> None:
-        """Leave the line."""
+        """Stop waiting."""
         known = self._places.pop(uid, None)
         if known is None:
             return
         stage, lane, place = known
-        line = self._lines[stage][lane]
-        del line[bisect.bisect_left(line, place)]
-        if not line:
-            del self._lines[stage][lane]
+        places = self._waiting[stage][lane]
+        del places[bisect.bisect_left(places, place)]
+        if not places:
+            del self._waiting[stage][lane]
 
     def next_in_line(self, stage: WorkStage) -> list[Key]:
-        """Return those who may start a Job of this stage now."""
-        return [(namespace, name) for namespace, (_, name) in self._picked(stage, self._load(stage))]
+        """Return the keys of those that may start a Job of this stage now."""
+        return [(namespace, name) for namespace, (_, name) in self._admitted(stage, self._load(stage))]
 
-    def _its_turn(self, separation: Separation, stage: WorkStage) -> bool:
-        load, lane, own = self._load(stage, but=separation.uid), self._lane(separation, stage), _place(separation)
+    def _may_start(self, separation: Separation, stage: WorkStage) -> bool:
+        load, lane, own = self._load(stage, excluding=separation.uid), self._lane(separation, stage), _place(separation)
         if not load.fits(lane):
             return False
         waits = self._places.get(separation.uid) == (stage, lane, own)
-        return any(place == own for _, place in self._picked(stage, load, None if waits else (lane, own)))
+        return any(place == own for _, place in self._admitted(stage, load, None if waits else (lane, own)))
 
-    def _picked(
+    def _admitted(
         self, stage: WorkStage, load: _Load, extra: tuple[Lane, _Place] | None = None
     ) -> Iterator[tuple[str, _Place]]:
-        """Yield who gets the free places, the first one first, as if one more stood in line."""
-        lanes: dict[Lane, Iterator[_Place]] = {lane: iter(line) for lane, line in self._lines[stage].items()}
+        """Yield namespace and place of those that get the free places, in order, as if `extra` waited too."""
+        lanes: dict[Lane, Iterator[_Place]] = {lane: iter(places) for lane, places in self._waiting[stage].items()}
         if extra is not None:
             lane, place = extra
-            lanes[lane] = heapq.merge(self._lines[stage].get(lane, ()), [place])
+            lanes[lane] = heapq.merge(self._waiting[stage].get(lane, ()), [place])
         heads = {lane: head for lane, places in lanes.items() if (head := next(places, None)) is not None}
         while fitting := [lane for lane in heads if load.fits(lane)]:
             lane = min(fitting, key=lambda lane: (load.namespaces[lane[0]], heads[lane]))
             yield lane[0], heads[lane]
-            load.give(lane)
+            load.take(lane)
             following = next(lanes[lane], None)
             if following is None:
                 del heads[lane]
             else:
                 heads[lane] = following
 
-    def _load(self, stage: WorkStage, but: str = "") -> _Load:
+    def _load(self, stage: WorkStage, excluding: str = "") -> _Load:
         fetch, settings = stage is WorkStage.FETCH, self._settings
         load = _Load(
             free=settings.max_active_fetch if fetch else settings.max_active,
@@ -169,12 +169,12 @@ class ConcurrencyLimiter:
             load.count(lane, number)
         if load.spaced:
             for (_, host), job in taken:
-                self._saw(host, (self._now() - job.created).total_seconds())
+                self._record_fetch(host, (self._now() - job.created).total_seconds())
         for uid, (claimed, lane) in self._claims.items():
-            if claimed is stage and uid != but:
+            if claimed is stage and uid != excluding:
                 load.count(lane)
         if load.spaced:
-            load.resting.update(self._resting())
+            load.paused_hosts.update(self._paused_hosts())
         return load
 
     def _lane(self, separation: Separation, stage: WorkStage) -> Lane:
@@ -186,16 +186,16 @@ class ConcurrencyLimiter:
         owner = self._cluster_cache.separation(job.owner) if by_host else None
         return job.namespace, _NO_HOST if owner is None else host_of(Source.model_validate(owner["spec"]["source"]))
 
-    def _saw(self, host: str, age: float) -> None:
-        """Take note of a fetch that began so many seconds ago, perhaps under another leader."""
-        begun = time.monotonic() - age
-        if host != _NO_HOST and begun > self._begun.get(host, float("-inf")):
-            self._begun[host] = begun
+    def _record_fetch(self, host: str, age: float) -> None:
+        """Record a fetch that began so many seconds ago, perhaps under another leader."""
+        began = time.monotonic() - age
+        if host != _NO_HOST and began > self._fetched_at.get(host, float("-inf")):
+            self._fetched_at[host] = began
 
-    def _resting(self) -> set[str]:
+    def _paused_hosts(self) -> set[str]:
         since = time.monotonic() - self._settings.fetch_spacing_seconds
-        self._begun = {host: begun for host, begun in self._begun.items() if begun > since}
-        return set(self._begun)
+        self._fetched_at = {host: began for host, began in self._fetched_at.items() if began > since}
+        return set(self._fetched_at)
 
 
 def _place(separation: Separation) -> _Place:
@@ -203,7 +203,7 @@ def _place(separation: Separation) -> _Place:
 
 
 def host_of(source: Source) -> str:
-    """Return the host, all of YouTube being one; "" where nothing outside is asked, as for uploads."""
+    """Return the host that is fetched from, one for all of YouTube; "" if there is none, as for uploads."""
     if source.search_query is not None:
         return _YOUTUBE
     if source.url is None:

@@ -1,17 +1,17 @@
-"""Copies the stems of one separation to another, within the store."""
+"""Copies the stems of one separation to another within the object store."""
 
 from pydantic import ValidationError
 
 from stemyard_contract.handover import MANIFEST_FILE, Asked, Copied, Manifest, Room
 from stemyard_contract.identity import object_prefix, object_token
 from stemyard_operator.clients.s3 import ObjectStoreClient
-from stemyard_operator.decision.actions import Copy
+from stemyard_operator.decision.actions import CopyStems
 from stemyard_operator.decision.commit_marks import MARK_LIMIT, files_of
 from stemyard_operator.model.separation import Separation
 
 
 def asked_by(separation: Separation) -> Asked:
-    """Return what a separation is of, as its manifest says it."""
+    """Return what a separation requests, as its manifest records it."""
     return Asked(
         namespace=separation.namespace,
         name=separation.name,
@@ -21,11 +21,11 @@ def asked_by(separation: Separation) -> Asked:
     )
 
 
-async def copy_stems(objects: ObjectStoreClient, copy: Copy, separation: Separation, install_id: str) -> bool:
-    """Copy what a manifest names, then write a manifest of our own; return False where one is not there.
+async def copy_stems(objects: ObjectStoreClient, copy: CopyStems, separation: Separation, install_id: str) -> bool:
+    """Copy the files that a manifest names, then write a new manifest; return False if one of them is missing.
 
-    Keys follow from both separations, so that doing it again does the same; and since our manifest comes last and is
-    verified like that of a pod, half a copy is none.
+    Keys are derived from both separations, so repeating a copy is harmless. The manifest is written last and verified
+    like a pod's, so an incomplete copy is never used.
 
     Raises:
         StoreError: the store failed.
@@ -34,15 +34,15 @@ async def copy_stems(objects: ObjectStoreClient, copy: Copy, separation: Separat
     if content is None:
         return False
     try:
-        made = Manifest.model_validate_json(content)
+        original = Manifest.model_validate_json(content)
     except ValidationError:
         return False
-    theirs = copy.manifest_key.rpartition("/")[0] + "/"
+    source_prefix = copy.manifest_key.rpartition("/")[0] + "/"
     token = object_token(separation.uid, separation.spec.run, copy.uid, Room.STEMS)
-    ours = object_prefix(install_id, Room.STEMS, separation.track_id, token)
-    for file in files_of(made):
-        if not await objects.copy(theirs + file.file, ours + file.file):
-            await objects.remove(ours)
+    own_prefix = object_prefix(install_id, Room.STEMS, separation.track_id, token)
+    for file in files_of(original):
+        if not await objects.copy(source_prefix + file.file, own_prefix + file.file):
+            await objects.remove(own_prefix)
             return False
     copied = Copied(name=copy.name, processing_seconds=copy.processing_seconds)
     mark = {
@@ -52,5 +52,5 @@ async def copy_stems(objects: ObjectStoreClient, copy: Copy, separation: Separat
         "copied": copied,
         "asked": asked_by(separation),
     }
-    await objects.put(ours + MANIFEST_FILE, made.model_copy(update=mark).dump().encode(), "application/json")
+    await objects.put(own_prefix + MANIFEST_FILE, original.model_copy(update=mark).dump().encode(), "application/json")
     return True

@@ -1,4 +1,4 @@
-"""What is remembered of a separation between decisions; nothing here is needed to decide rightly, only to ask less."""
+"""What this process knows of the runs at work, so that fewer calls are needed; decisions are right without it."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,69 +11,70 @@ from stemyard_operator.model.pod import Pod, Sighting
 
 @dataclass(slots=True)
 class RunState:
-    """Answers that stay true within one run, and what only this process can know."""
+    """Answers that stay true within one run, and what only this process can know of it."""
 
     run: int
     source: FoundSource | None = None
     manifest: FoundManifest | None = None
-    pods: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
-    """Of Jobs that have ended, by uid of the Job."""
-    foreign: set[str] = field(default_factory=set)
-    hollow: set[str] = field(default_factory=set)
-    """uids of duplicates whose stems could not be copied: they are not there."""
-    seen: dict[str, set[str]] = field(default_factory=dict)
-    """Names of the pods seen of each Job, by uid of the Job: a second one means that the first was disrupted."""
-    told: tuple[str, str] | None = None
+    ended_pods: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
+    """Pods of Jobs that have ended, by uid of the Job."""
+    foreign_jobs: set[str] = field(default_factory=set)
+    """Names that this separation's Jobs would have, taken by Jobs of another owner."""
+    unusable_duplicates: set[str] = field(default_factory=set)
+    """uids of duplicates whose stems could not be copied, as they are missing."""
+    pod_names: dict[str, set[str]] = field(default_factory=dict)
+    """Names of all pods seen of each Job, by uid of the Job: a second one means that the first was disrupted."""
+    status_pod: tuple[str, str] | None = None
     """Job and pod that the status named when this process first saw the run."""
-    disruptions_before: int = 0
-    """Disruptions that the status told of when this process first saw the run."""
+    earlier_disruptions: int = 0
+    """Disruptions that the status counted when this process first saw the run."""
     written_at: float | None = None
-    """When this process last wrote the status, on its own clock."""
-    sightings: dict[str, Sighting] = field(default_factory=dict)
-    """Jobs and pods as they were when last looked at, by uid of the Job."""
-    ready: dict[str, int] = field(default_factory=dict)
-    """Ready pods when last seen, by uid of the Job."""
+    """When this process last wrote the status, on the monotonic clock."""
+    last_seen: dict[str, Sighting] = field(default_factory=dict)
+    """Jobs and their pods as last read, by uid of the Job."""
+    ready_pods: dict[str, int] = field(default_factory=dict)
+    """Ready pods of each Job as last seen, by uid of the Job."""
     started_at: datetime | None = None
     """Start of the first pod that was seen."""
-    start_told: bool = False
+    start_notified: bool = False
 
     @property
     def disruptions(self) -> int:
         """Disruptions of this run, as far as known."""
-        return self.disruptions_before + sum(len(names) - 1 for names in self.seen.values() if names)
+        return self.earlier_disruptions + sum(len(names) - 1 for names in self.pod_names.values() if names)
 
-    def quiet(self, now: float) -> float:
-        """Return the seconds since this process last wrote the status."""
+    def seconds_since_write(self, now: float) -> float:
+        """Return the seconds since this process last wrote the status, infinite if it has not."""
         return float("inf") if self.written_at is None else now - self.written_at
 
-    def see(self, job: Job, pods: tuple[Pod, ...]) -> None:
-        """Take note of the pods of a Job."""
-        self.sightings[job.uid] = (job, pods)
-        if job.uid not in self.seen:
-            self.seen[job.uid] = {self.told[1]} if self.told and self.told[0] == job.name else set()
-        self.seen[job.uid].update(pod.name for pod in pods)
+    def record_pods(self, job: Job, pods: tuple[Pod, ...]) -> None:
+        """Record the pods of a Job as just read."""
+        self.last_seen[job.uid] = (job, pods)
+        if job.uid not in self.pod_names:
+            before = self.status_pod
+            self.pod_names[job.uid] = {before[1]} if before is not None and before[0] == job.name else set()
+        self.pod_names[job.uid].update(pod.name for pod in pods)
         starts = [start for start in (self.started_at, *(pod.started_at for pod in pods)) if start is not None]
         self.started_at = min(starts, default=None)
 
 
 class RunCache:
-    """One Recall for each separation at work, by uid."""
+    """The RunState of each separation at work, by uid."""
 
     def __init__(self) -> None:
-        self._run_cache: dict[str, RunState] = {}
+        self._states: dict[str, RunState] = {}
 
     def of(self, uid: str, run: int, status: SeparationJobStatus) -> RunState:
-        """Return what is remembered of a run, at first what its status tells; earlier runs are forgotten."""
-        run_state = self._run_cache.get(uid)
-        if run_state is None or run_state.run != run:
-            written_at = run_state.written_at if run_state else None
-            run_state = RunState(run=run, written_at=written_at)
+        """Return the state of a run, at first taken from its status; those of earlier runs are dropped."""
+        state = self._states.get(uid)
+        if state is None or state.run != run:
+            state = RunState(run=run, written_at=state.written_at if state else None)
             if status.run == run:
-                run_state.disruptions_before = status.attempts.disruptions if status.attempts else 0
-                run_state.told = (status.job, status.pod) if status.job and status.pod else None
-            self._run_cache[uid] = run_state
-        return run_state
+                state.earlier_disruptions = status.attempts.disruptions if status.attempts else 0
+                state.status_pod = (status.job, status.pod) if status.job and status.pod else None
+            self._states[uid] = state
+        return state
 
     def forget(self, uid: str) -> None:
-        """Forget a separation that has ended or is gone."""
-        self._run_cache.pop(uid, None)
+        """Drop the state of a separation that has ended or was deleted."""
+        self._states.pop(uid, None)

@@ -30,8 +30,18 @@ Trace = Callable[[Separation, QueuedDelivery | QueuedProgress], AbstractContextM
 log = logging.getLogger(__name__)
 
 
+def untraced(
+    _separation: Separation, _parcel: QueuedDelivery | QueuedProgress
+) -> AbstractContextManager[Mapping[str, str]]:
+    """Trace nothing, and add no headers."""
+    return nullcontext({})
+
+
 class DeliveryAttempts:
-    """Reads what is to be sent only when it is sent: nothing waits in a queue but ids, and notices."""
+    """Reads what is to be sent only when it is sent: nothing waits in a queue but ids, and notices.
+
+    `on_attempt` are called with the track id and the record of each attempt, and `trace` is entered around it.
+    """
 
     def __init__(
         self,
@@ -40,14 +50,16 @@ class DeliveryAttempts:
         sender: WebhookHttpClient,
         fence: Callable[[], None],
         now: Callable[[], datetime],
+        on_attempt: tuple[Callable[[str, AttemptRecord], None], ...] = (),
+        trace: Trace = untraced,
     ) -> None:
         self._cluster_cache = cluster_cache
         self._letters = letters
         self._sender = sender
         self._fence = fence
         self._now = now
-        self.on_attempt: Callable[[str, AttemptRecord], None] = lambda _track, _attempt: None
-        self.trace: Trace = lambda _separation, _parcel: nullcontext({})
+        self._on_attempt = on_attempt
+        self._trace = trace
 
     async def attempt(self, parcel: QueuedDelivery | QueuedProgress) -> AttemptResult | None:
         """Attempt a delivery and return what came of it, None where it is not due any more or not ours to make."""
@@ -73,7 +85,8 @@ class DeliveryAttempts:
         )
         told = {"webhook": parcel.id, "event": record.event.value, "status": record.status, "error": record.error}
         log.info("attempted a webhook", extra={**separation.about, **told})
-        self.on_attempt(separation.track_id, record)
+        for notify in self._on_attempt:
+            notify(separation.track_id, record)
         return attempted
 
     def _wanted(self, separation: Separation, parcel: QueuedDelivery | QueuedProgress) -> "_Wanted | None":
@@ -98,7 +111,7 @@ class DeliveryAttempts:
         except (SecretError, OSError) as error:
             log.error("a webhook cannot be signed: %s", error)  # noqa: TRY400 - the message says it all
             return AttemptResult(parcel.id, self._now(), error="NotSigned")
-        with self.trace(separation, parcel) as headers:
+        with self._trace(separation, parcel) as headers:
             answer = await self._sender.post(parcel.url, {**made.headers, **headers}, made.body)
         at = self._now()
         return AttemptResult(parcel.id, at, answer.status, answer.error, answer.retry_after, answer.hopeless)

@@ -94,23 +94,24 @@ class Dispatcher:
     """Takes parcels, keeps what came of them until it is recorded, and says so.
 
     Nothing here is durable: what a crash loses is still due in the SeparationJob. `send` returns None where there is
-    nothing to attempt any more.
+    nothing to attempt any more. `on_result` is called with the uid of a SeparationJob that has results to record.
     """
 
     def __init__(
         self,
         settings: WebhookSettings,
         send: Callable[[QueuedDelivery | QueuedProgress], Awaitable[AttemptResult | None]],
+        on_result: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._send = send
+        self._on_result = on_result
         self._room = asyncio.Semaphore(settings.webhook_concurrency)
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
         self._in_hand: dict[str, set[str]] = {}
         self._results: dict[str, dict[str, AttemptResult]] = {}
         self._since: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.on_result: Callable[[str], None] = lambda _: None
 
     def take(self, parcel: QueuedDelivery) -> None:
         """Have a parcel delivered as soon as its consumer's turn allows; one that is in hand already stays so."""
@@ -228,11 +229,11 @@ class Dispatcher:
         if not ids:
             del self._in_hand[parcel.uid]
         if attempted is None:
-            asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self.on_result, parcel.uid)
+            asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._on_result, parcel.uid)
             return
         first = parcel.uid not in self._results
         self._results.setdefault(parcel.uid, {})[parcel.id] = attempted
         self._since.setdefault(parcel.uid, time.monotonic())
         if first or not ids:
             # whoever hears of the first waits a moment for the others, and need not be told of each
-            self.on_result(parcel.uid)
+            self._on_result(parcel.uid)

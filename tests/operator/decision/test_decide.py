@@ -10,7 +10,7 @@ import pytest
 from stemyard_contract.failures import FAILURES, Failure, FailureCode
 from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_contract.separationjob import Phase
-from stemyard_operator.decision.actions import LookForMark
+from stemyard_operator.decision.actions import FindMark
 from stemyard_operator.decision.decide import decide
 from stemyard_operator.jobs.manifest import JOB_TTL_SECONDS
 from stemyard_operator.model.job import job_of
@@ -98,12 +98,12 @@ def test_queued_is_written_only_when_the_wait_is_long() -> None:
     world.succeed(world.job(FETCH))
     world.settle()
     assert world.phase() is Phase.FETCHING
-    assert world.again_in == pytest.approx(5)
+    assert world.requeue_after == pytest.approx(5)
     world.wait(5)
     world.settle()
     assert world.phase() is Phase.QUEUED
     assert world.separation.status.reason == "ConcurrencyLimit"
-    assert world.decide().waits_for is SEPARATE
+    assert world.decide().waiting_for is SEPARATE
     world.room.add(SEPARATE)
     world.settle()
     world.run(world.job(SEPARATE))
@@ -340,7 +340,7 @@ def test_out_of_memory_gets_more_up_to_the_limit() -> None:
     assert failure(world) == FailureCode.OUT_OF_MEMORY
     said = [one.message for write in world.writes for one in write.conditions if "memory" in one.message]
     assert any("It had 4096Mi; the next attempt gets 6144Mi." in message for message in said)
-    assert "It had 8192Mi, the most that the profile default allows." in said[-1]
+    assert "It had 8192Mi, the maximum of the profile default." in said[-1]
 
 
 def test_more_memory_is_not_forgotten_while_waiting_for_room() -> None:
@@ -370,9 +370,9 @@ def test_a_mark_spares_the_retry() -> None:
 def test_the_store_is_not_searched_before_the_first_fetch_of_a_new_one() -> None:
     world = World()
     decision = decide(world.observed(), world.now, world.config)
-    assert (decision.questions, decision.create is not None) == ((), True)
+    assert (decision.queries, decision.create is not None) == ((), True)
     world.wait(JOB_TTL_SECONDS)
-    assert decide(world.observed(), world.now, world.config).questions == (LookForMark(FETCH),)
+    assert decide(world.observed(), world.now, world.config).queries == (FindMark(FETCH),)
 
 
 @pytest.mark.parametrize(("waited", "searched"), [(0, False), (JOB_TTL_SECONDS, True)])
@@ -649,7 +649,7 @@ def test_ttl() -> None:
     world.wait(99)
     world.settle()
     assert not world.deleted
-    assert world.again_in == pytest.approx(1)
+    assert world.requeue_after == pytest.approx(1)
     world.wait(1)
     world.settle()
     assert world.deleted
@@ -672,7 +672,7 @@ def test_leftovers_of_a_failed_run_go_after_a_day() -> None:
     world.end(world.job(SEPARATE), "Failed", message=Outcome(stage=SEPARATE, code="MODEL_MISSING").dump())
     world.settle()
     assert [key for key in world.objects if "/work/" in key]
-    assert world.again_in == pytest.approx(24 * 3600)
+    assert world.requeue_after == pytest.approx(24 * 3600)
     world.wait(24 * 3600)
     world.step()
     assert not [key for key in world.objects if "/work/" in key]

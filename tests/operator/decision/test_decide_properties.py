@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_contract.separationjob import TERMINAL_PHASES, Phase
-from stemyard_operator.decision.actions import LookForMark
+from stemyard_operator.decision.actions import FindMark
 from stemyard_operator.decision.commit_marks import files
 from stemyard_operator.model.job import job_of
 from stemyard_operator.model.observed import Duplicate, FoundManifest, FoundSource
@@ -56,7 +56,7 @@ class Separations(RuleBasedStateMachine):
         self.forged = 0
         find = self.world.find
 
-        def noted(question: LookForMark) -> FoundSource | FoundManifest | None:
+        def noted(question: FindMark) -> FoundSource | FoundManifest | None:
             found = find(question)
             if found is not None:
                 self.verified |= {found.reference.key, *files(found)}
@@ -304,7 +304,7 @@ class Separations(RuleBasedStateMachine):
                     self.world.vanish(job)
                 else:
                     self.world.succeed(job)
-            self.world.wait(max(1.0, self.world.again_in or 0))
+            self.world.wait(max(1.0, self.world.requeue_after or 0))
         raise AssertionError(f"it never ends: {self.world.separation.status}")
 
     def everybody_is_told(self) -> None:
@@ -317,7 +317,7 @@ class Separations(RuleBasedStateMachine):
             if not any(one.pending for one in status.webhooks):
                 break
             assert not self.world.deleted
-            self.world.wait(max(1.0, self.world.again_in or 0))
+            self.world.wait(max(1.0, self.world.requeue_after or 0))
         assert not any(one.pending for one in status.webhooks), status.webhooks
         told = {condition.type: condition for condition in status.conditions}["WebhooksDelivered"]
         assert (told.status == "True") is all(one.delivered_at for one in status.webhooks)

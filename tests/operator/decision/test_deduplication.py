@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stemyard_contract.handover import Manifest, Outcome, WorkStage
 from stemyard_contract.separationjob import LABEL_OWNER, AttemptsStatus, Phase
 from stemyard_operator.clients.s3 import ObjectStoreClient
-from stemyard_operator.decision.actions import Copy
+from stemyard_operator.decision.actions import CopyStems
 from stemyard_operator.informer.duplicate_index import DuplicateIndex, duplicates_of
 from stemyard_operator.model.observed import Duplicate
 from stemyard_operator.model.separation import Separation
@@ -228,7 +228,7 @@ async def test_a_real_store_copies(store: ObjectStore) -> None:
     for name, body in {**beside, key: content}.items():
         await objects.put(name, body, "audio/mpeg")
     own = World().separation
-    copy = Copy("song-1", completed(1).uid, key, 23.0)
+    copy = CopyStems("song-1", completed(1).uid, key, 23.0)
     for _ in range(2):
         assert await copy_stems(objects, copy, own, INSTALL)
     copied = await objects.keys(f"{INSTALL}/stems/{own.track_id}/")

@@ -42,7 +42,7 @@ def test_the_job_is_stopped_first() -> None:
     world.wait(100_000)
     world.settle()
     assert len(world.writes) == writes
-    assert world.again_in is None
+    assert world.requeue_after is None
 
 
 def test_resume_goes_on_with_the_next_attempt_and_what_was_fetched() -> None:

@@ -90,7 +90,7 @@ def test_results_wait_a_moment_for_those_of_other_targets() -> None:
     world.answer(OWN)
     decision = world.step()
     assert decision.status is None
-    assert decision.again_in == pytest.approx(2)
+    assert decision.requeue_after == pytest.approx(2)
     world.answer(ONE, 500)
     world.settle()
     assert len(world.writes) == writes + 1
@@ -118,8 +118,8 @@ def test_attempts_follow_the_schedule_and_then_end() -> None:
         due = of(world, OWN).next_attempt_at
         if due is not None:
             gaps.append((due - world.now).total_seconds())
-            assert world.again_in is not None
-            assert world.again_in <= gaps[-1]
+            assert world.requeue_after is not None
+            assert world.requeue_after <= gaps[-1]
             world.wait(gaps[-1])
     assert len(gaps) == len(RETRY_SCHEDULE) - 1
     for gap, planned in zip(gaps, RETRY_SCHEDULE[1:], strict=True):

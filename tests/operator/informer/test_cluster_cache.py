@@ -42,17 +42,17 @@ def test_the_typed_form_is_of_the_newest_version_and_made_once() -> None:
     assert cluster_cache.typed("a") is None
 
 
-def test_how_long_ago_the_last_version_was_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_long_ago_the_newest_version_was_received(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster_cache, now = ClusterCache(), 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     cluster_cache.apply(resource(version=3))
     now += 2.5
-    assert cluster_cache.since_heard("a", 3) == 2.5
+    assert cluster_cache.seconds_since_received("a", 3) == 2.5
     cluster_cache.apply(resource(version=4))
     assert (
-        cluster_cache.since_heard("a", 4),
-        cluster_cache.since_heard("a", 3),
-        cluster_cache.since_heard("b", 4),
+        cluster_cache.seconds_since_received("a", 4),
+        cluster_cache.seconds_since_received("a", 3),
+        cluster_cache.seconds_since_received("b", 4),
     ) == (
         0,
         math.inf,

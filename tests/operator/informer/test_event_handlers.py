@@ -1,4 +1,4 @@
-"""News of the cluster wakes whom it concerns, and what we wrote ourselves does so a moment later."""
+"""Events requeue the separations concerned; the operator's own writes do so with a delay."""
 
 import asyncio
 from typing import Any
@@ -6,17 +6,12 @@ from typing import Any
 import pytest
 
 from stemyard_contract.handover import WorkStage
-from stemyard_operator.clients.redis import RedisClient
-from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.informer.cache_entry import Key
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.informer.duplicate_index import DuplicateIndex
 from stemyard_operator.informer.event_handlers import EventHandlers
-from stemyard_operator.maintenance.deletions import Deletions
-from stemyard_operator.mirror.writer import MirrorWriter
-from stemyard_operator.reconciler.concurrency import ConcurrencyLimiter
 from stemyard_operator.workqueue import WorkQueue
-from tests.operator.world import START, World, settings
+from tests.operator.world import World
 
 SONG = ("music", "song")
 
@@ -26,21 +21,30 @@ def queue() -> WorkQueue[Key]:
     return WorkQueue()
 
 
+class Listeners:
+    """Records what listeners are called with."""
+
+    def __init__(self) -> None:
+        self.changed: list[str] = []
+        self.forgotten: list[str] = []
+        self.deleted: list[Any] = []
+
+
 @pytest.fixture
-def event_handlers(queue: WorkQueue[Key]) -> EventHandlers:
-    cluster_cache, given = ClusterCache(), settings()
-    slots, mirror_writer = (
-        ConcurrencyLimiter(cluster_cache, given, lambda: START),
-        MirrorWriter(RedisClient(None, "test"), cluster_cache),
-    )
+def listeners() -> Listeners:
+    return Listeners()
+
+
+@pytest.fixture
+def event_handlers(queue: WorkQueue[Key], listeners: Listeners) -> EventHandlers:
     return EventHandlers(
-        cluster_cache,
+        ClusterCache(),
         queue,
-        slots,
-        mirror_writer,
-        Deletions(ObjectStoreClient(given)),
         DuplicateIndex("spleeter-2stems"),
-        "test",
+        next_in_line=lambda _: (),
+        on_change=listeners.changed.append,
+        on_forget=(listeners.forgotten.append,),
+        on_delete=(listeners.deleted.append,),
     )
 
 
@@ -83,3 +87,23 @@ async def test_a_job_we_made_is_decided_about_later_and_its_pod_at_once(
     metadata = {**job["metadata"], "resourceVersion": version}
     event_handlers.job({**job, "metadata": metadata, "status": {"active": 1, "ready": 1}})
     assert queue.due == 1
+
+
+async def test_listeners_are_called_once_for_each_change_and_deletion(
+    event_handlers: EventHandlers, listeners: Listeners
+) -> None:
+    event_handlers.separation(song(version=1))
+    event_handlers.separation(song(version=1))
+    assert listeners.changed == ["a"]
+    event_handlers.separation_gone("a")
+    assert listeners.forgotten == ["a"]
+    assert [last["metadata"]["name"] for last in listeners.deleted] == ["song"]
+
+
+async def test_of_an_unknown_deleted_one_only_what_is_kept_by_uid_is_dropped(
+    event_handlers: EventHandlers, listeners: Listeners, queue: WorkQueue[Key]
+) -> None:
+    event_handlers.separation_gone("never-seen")
+    assert listeners.forgotten == ["never-seen"]
+    assert listeners.deleted == []
+    assert len(queue) == 0

@@ -148,7 +148,7 @@ def test_a_job_suspended_by_somebody_else_is_said_so_after_a_minute(config: Sett
         world.wait(59)
         world.settle()
         assert conditions(world)["Admitted"] == ("False", "Waiting")
-        assert world.again_in == pytest.approx(1)
+        assert world.requeue_after == pytest.approx(1)
         world.wait(1)
         world.settle()
         assert conditions(world)["Admitted"] == ("False", "SuspendedExternally")

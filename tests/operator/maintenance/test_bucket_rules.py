@@ -100,7 +100,7 @@ def versity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
 
 
 def called(store: ObjectStore, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stemyard_operator.bucket_rules", *arguments]
+    command = [sys.executable, "-m", "stemyard_operator", "bucket-rules", *arguments]
     environment = {**store.environment, "STEMYARD_INSTALL_ID": INSTALL, "PATH": str(Path(sys.executable).parent)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
@@ -123,7 +123,7 @@ def test_wrong_arguments_are_refused_in_a_sentence(versity: ObjectStore, argumen
 
 def test_wrong_credentials_are_told(versity: ObjectStore) -> None:
     environment = {**versity.environment, "R2_SECRET_ACCESS_KEY": "wrong", "STEMYARD_INSTALL_ID": INSTALL}
-    command = [sys.executable, "-m", "stemyard_operator.bucket_rules"]
+    command = [sys.executable, "-m", "stemyard_operator", "bucket-rules"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert "the bucket was not set up" in ended.stderr

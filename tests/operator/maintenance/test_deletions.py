@@ -1,4 +1,4 @@
-"""Objects of deleted separations go twice, and only by the leader's hand."""
+"""Objects of deleted separations are removed twice, and only by the leader."""
 
 from typing import Any
 
@@ -39,27 +39,24 @@ def test_exactly_what_is_named_goes() -> None:
     assert objects_of_result(SeparationJobStatus()) == ()
 
 
-class Recorded:
-    """Stands where the object store is, and keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.removed: list[str] = []
-
-    async def remove(self, target: str) -> None:
-        self.removed.append(target)
+def resource(status: SeparationJobStatus) -> dict[str, Any]:
+    return {"metadata": {"uid": "uid"}, "spec": SPEC.dump(), "status": status.dump()}
 
 
 async def test_the_leader_removes_at_once_and_again_when_links_are_dead(monkeypatch: Any) -> None:
-    store = Recorded()
-    deletions = Deletions(store)  # type: ignore[arg-type]
+    leading = False
+    deletions = Deletions(None, "install-1", lambda: leading)  # type: ignore[arg-type]
     delays: list[tuple[bool, float]] = []
     monkeypatch.setattr(deletions.queue, "add", lambda key, delay=0.0: delays.append((key.again, delay)))
-    deletions.deleted("uid", (STEMS,))
+    deletions.deleted(resource(status()))
     assert delays == []
-    deletions.active = True
-    deletions.deleted("uid", ())
+    leading = True
+    nothing = {"source": {"url": "https://example.com/song.mp3"}}
+    deletions.deleted({"metadata": {"uid": "uid"}, "spec": nothing})
     assert delays == []
-    deletions.deleted("uid", (STEMS,))
+    deletions.deleted({"metadata": {"uid": "uid"}, "spec": {"of": "another schema"}})
+    assert delays == []
+    deletions.deleted(resource(status()))
     assert delays[0] == (False, 0.0)
     assert delays[1][0]
     assert delays[1][1] > 15 * 60

@@ -7,7 +7,7 @@ import pytest
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import SeparationJobStatus
-from stemyard_operator.maintenance.orphans import Findings, Kept, Sighting, seen_before, to_keep
+from stemyard_operator.maintenance.orphans import Findings, Kept, SweepState, seen_before, to_keep
 from stemyard_operator.model.separation import Separation
 from tests.operator.decision.test_decide import separating
 from tests.operator.world import INSTALL, World
@@ -104,7 +104,7 @@ def test_one_in_ten_may_go_and_one_always(known: int, strays: int, objects: bool
     keys += [f"{INSTALL}/stems/music.stray-{number}/0123/x" for number in range(strays)]
     keys += [f"{INSTALL}/stems/{one.track_id}/loser/x" for one, _ in many]
     findings = Findings.of(keys, holding, INSTALL)
-    going = findings.confirmed(Sighting(at=0, orphans=sorted(findings.orphans)))
+    going = findings.confirmed(SweepState(at=0, orphans=sorted(findings.orphans)))
     assert (findings.objection(going, holding) is not None) is objects
 
 

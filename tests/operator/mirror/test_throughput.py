@@ -1,4 +1,4 @@
-"""What is learned of pace, told to a real Valkey."""
+"""Measured durations, written to a real Valkey."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +13,7 @@ from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import PACE_FETCH, PACE_SLOTS, MirrorKeys, pace_factor
 from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.decision.status_change import Span, StatusChange
-from stemyard_operator.mirror.throughput import ThroughputLog, lessons
+from stemyard_operator.mirror.throughput import ThroughputLog, measurements
 from tests.operator.world import START, World
 from tests.support.operator_world import eventually
 from tests.support.servers import Server, valkey
@@ -52,12 +52,12 @@ def ran(stage: WorkStage, seconds: float) -> tuple[Span, ...]:
     return (Span(stage, START, START + timedelta(seconds=seconds)),)
 
 
-def test_what_a_write_teaches() -> None:
-    assert lessons(account(stages=ran(FETCH, 12.0))) == {PACE_FETCH: 12.0}
+def test_what_a_write_says_about_durations() -> None:
+    assert measurements(account(stages=ran(FETCH, 12.0))) == {PACE_FETCH: 12.0}
     separated = account(stages=ran(SEPARATE, 30.0), audio_seconds=300.0)
-    assert lessons(separated)[FACTOR] == pytest.approx(0.1)
-    assert lessons(account(stages=ran(SEPARATE, 30.0))) == {}
-    assert lessons(account(model="other", stages=ran(SEPARATE, 30.0), audio_seconds=300.0)) == {}
+    assert measurements(separated)[FACTOR] == pytest.approx(0.1)
+    assert measurements(account(stages=ran(SEPARATE, 30.0))) == {}
+    assert measurements(account(model="other", stages=ran(SEPARATE, 30.0), audio_seconds=300.0)) == {}
 
 
 async def test_figures_move_towards_what_is_new(server: Server, mirror: RedisClient) -> None:
@@ -65,13 +65,13 @@ async def test_figures_move_towards_what_is_new(server: Server, mirror: RedisCli
     running = asyncio.create_task(pace.run())
     with redis.Redis(port=server.port, decode_responses=True) as client:
         for seconds, expected in ((10.0, 10.0), (20.0, 12.0), (20.0, 13.6)):
-            pace.learn(account(stages=ran(FETCH, seconds)))
+            pace.status_written(account(stages=ran(FETCH, seconds)))
             await asyncio.to_thread(eventually, partial(told, client, PACE_FETCH, expected))
         assert told(client, PACE_SLOTS, 3)
     running.cancel()
 
 
-async def test_what_is_learned_at_once_is_told_in_one_call(server: Server, mirror: RedisClient) -> None:
+async def test_measurements_of_one_second_are_written_in_one_call(server: Server, mirror: RedisClient) -> None:
     pace = ThroughputLog(mirror, slots=3)
     running = asyncio.create_task(pace.run())
     with redis.Redis(port=server.port, decode_responses=True) as client:
@@ -79,7 +79,7 @@ async def test_what_is_learned_at_once_is_told_in_one_call(server: Server, mirro
         await mirror.put_pace({PACE_SLOTS: 3}, [(PACE_FETCH, 10.0)])
         before = scripts_run(client)
         for _ in range(2):
-            pace.learn(account(stages=ran(FETCH, 20.0)))
+            pace.status_written(account(stages=ran(FETCH, 20.0)))
         await asyncio.to_thread(eventually, partial(told, client, PACE_FETCH, 13.6))
         assert scripts_run(client) == before + 1
     running.cancel()
@@ -89,7 +89,7 @@ async def test_a_dead_redis_is_no_trouble(tmp_path: Path) -> None:
     pace = ThroughputLog(RedisClient("redis://127.0.0.1:1/0", "install-1"), slots=3)
     running = asyncio.create_task(pace.run())
     for _ in range(1100):
-        pace.learn(account(stages=ran(FETCH, 1.0)))
+        pace.status_written(account(stages=ran(FETCH, 1.0)))
     await asyncio.sleep(0)
     assert not running.done()
     running.cancel()

@@ -43,11 +43,17 @@ READING = Reading(
 class Told:
     """Readings as a test wants them."""
 
-    def __init__(self, reading: Reading = READING) -> None:
+    def __init__(self, reading: Reading) -> None:
         self.reading = reading
 
     def now(self) -> Reading:
         return self.reading
+
+
+def metrics_of(reading: Reading = READING) -> Metrics:
+    metrics = Metrics()
+    metrics.expose(Told(reading))  # type: ignore[arg-type]
+    return metrics
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -157,7 +163,7 @@ def test_labels_have_no_values_that_users_choose() -> None:
 
 
 def test_what_is_counted() -> None:
-    metrics = Metrics(Told())  # type: ignore[arg-type]
+    metrics = metrics_of()
     one = StatusChange(
         World().separation,
         "default",
@@ -185,7 +191,7 @@ def test_what_is_counted() -> None:
 
 
 async def test_turns_are_timed_whether_they_fail_or_not() -> None:
-    metrics = Metrics(Told())  # type: ignore[arg-type]
+    metrics = metrics_of()
 
     async def turn(key: str) -> float | None:
         if key == "bad":
@@ -199,7 +205,7 @@ async def test_turns_are_timed_whether_they_fail_or_not() -> None:
 
 
 async def test_they_are_served_beside_the_probes() -> None:
-    metrics = Metrics(Told())  # type: ignore[arg-type]
+    metrics = metrics_of()
     async with TestClient(TestServer(metrics.serve(Health(120).application()))) as client:
         answer = await client.get("/metrics")
         assert answer.status == 200
@@ -212,7 +218,7 @@ async def test_they_are_served_beside_the_probes() -> None:
 
 
 def test_a_standby_tells_of_no_separations() -> None:
-    metrics = Metrics(Told(replace(READING, leader=False, phases={}, resync_age=None)))  # type: ignore[arg-type]
+    metrics = metrics_of(replace(READING, leader=False, phases={}, resync_age=None))
     assert value(metrics, "stemyard_separations", phase="Queued") is None
     assert value(metrics, "stemyard_resync_age_seconds") is None
     assert value(metrics, "stemyard_leader") == 0
@@ -251,8 +257,7 @@ class Deaf:
 
 async def test_the_mirror_lags_until_it_has_heard() -> None:
     mirror, cluster_cache, world = Deaf(), ClusterCache(), World()
-    mirror_writer = MirrorWriter(mirror, cluster_cache)  # type: ignore[arg-type]
-    mirror_writer.active = True
+    mirror_writer = MirrorWriter(mirror, cluster_cache, lambda: True)  # type: ignore[arg-type]
     resource = world.resource
     cluster_cache.apply(resource)
     assert (mirror_writer.behind, mirror_writer.lag) == (0, 0)
@@ -277,7 +282,7 @@ async def test_the_queue_tells_what_is_due_and_what_was_put_off() -> None:
 
 
 def test_attempts_and_deliveries_of_webhooks_are_counted() -> None:
-    metrics = Metrics(Told())  # type: ignore[arg-type]
+    metrics = metrics_of()
     attempt = AttemptRecord(id="i", url="https://example.com", event=EventType.COMPLETED, at=1.0, seconds=0.2)
     for status, error in ((204, None), (503, None), (0, "Timeout"), (302, "Redirected")):
         metrics.attempted(attempt.model_copy(update={"status": status, "error": error}))

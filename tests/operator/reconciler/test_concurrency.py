@@ -167,11 +167,11 @@ def test_a_busy_host_holds_up_its_own_only(cluster_cache: ClusterCache) -> None:
 def test_fetches_of_one_host_are_spaced(cluster_cache: ClusterCache) -> None:
     slots = ConcurrencyLimiter(cluster_cache, settings(max_active_fetch=9, fetch_spacing_seconds=100), the_time)
     first, second, other = (sourced(n, url=f"https://{h}.com/") for n, h in enumerate(("aa", "aa", "bb")))
-    assert slots.rest(first) == 0
+    assert slots.spacing_delay(first) == 0
     assert slots.claim(first, FETCH)
     slots.release(first.uid)
     assert not slots.claim(second, FETCH)
-    assert 99 < slots.rest(second) <= 100
+    assert 99 < slots.spacing_delay(second) <= 100
     assert slots.claim(other, FETCH)
     slots.release(other.uid)
     third = sourced(3, url="https://cc.com/")
@@ -185,7 +185,7 @@ def test_spacing_outlives_a_leader(cluster_cache: ClusterCache) -> None:
     start(cluster_cache, sourced(0, url="https://example.com/a.mp3"), FETCH)
     slots = ConcurrencyLimiter(cluster_cache, settings(max_active_fetch=9, fetch_spacing_seconds=100), the_time)
     assert FETCH not in slots.room(sourced(1, url="https://example.com/b.mp3"))
-    assert slots.rest(sourced(1, url="https://example.com/b.mp3")) > 90
+    assert slots.spacing_delay(sourced(1, url="https://example.com/b.mp3")) > 90
 
 
 @hypothesis.settings(deadline=None, max_examples=50)

@@ -34,21 +34,21 @@ def pods(*names: str) -> tuple[Pod, ...]:
 def test_a_second_pod_of_a_job_is_a_disruption(job: Job) -> None:
     run_state = RunCache().of("u", 1, status(job))
     for seen, disruptions in ((pods("a"), 0), (pods("a"), 0), ((), 0), (pods("b"), 1), (pods("b"), 1)):
-        run_state.see(job, seen)
+        run_state.record_pods(job, seen)
         assert run_state.disruptions == disruptions
 
 
 @pytest.mark.parametrize(("seen", "disruptions"), [(pods("a"), 2), ((), 2), (pods("b"), 3), (pods("a", "b"), 3)])
 def test_the_pod_that_the_status_names_counts_as_seen(job: Job, seen: tuple[Pod, ...], disruptions: int) -> None:
     run_state = RunCache().of("u", 1, status(job, pod="a", attempts={"disruptions": 2}))
-    run_state.see(job, seen)
+    run_state.record_pods(job, seen)
     assert run_state.disruptions == disruptions
 
 
 @pytest.mark.parametrize("told", [{"pod": "a", "run": 2}, {"pod": "a", "job": "another"}])
 def test_neither_a_pod_of_another_run_nor_one_of_another_job_counts(job: Job, told: dict[str, Any]) -> None:
     run_state = RunCache().of("u", 1, status(job, **told))
-    run_state.see(job, pods("b"))
+    run_state.record_pods(job, pods("b"))
     assert run_state.disruptions == 0
 
 

@@ -26,9 +26,8 @@ class Consumers:
         self.at_once: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.gone = False
-        self.dispatcher = Dispatcher(settings(**config), self.send)
         self.told: list[str] = []
-        self.dispatcher.on_result = self.told.append
+        self.dispatcher = Dispatcher(settings(**config), self.send, self.told.append)
 
     async def send(self, parcel: QueuedDelivery | QueuedProgress) -> AttemptResult | None:
         if self.gone:
@@ -190,7 +189,7 @@ async def test_a_parcel_that_breaks_does_not_end_its_lane(caplog: pytest.LogCapt
             raise ValueError("broken")
         return await send(parcel)
 
-    dispatcher = Dispatcher(settings(), breaking)
+    dispatcher = Dispatcher(settings(), breaking, consumers.told.append)
     for parcel in parcels(GOOD, 2):
         dispatcher.take(parcel)
     await consumers.idle()
