@@ -163,7 +163,7 @@ class KubernetesClient:
             query = {**query, "continue": token}
 
     async def watch(self, path: str, selector: str, version: str) -> AsyncGenerator[tuple[str, str, Json]]:
-        """Yield type, resource version and object of each event since a version; if that is empty, existing objects first.
+        """Yield type, resource version and object of each event since a version; if empty, existing objects first.
 
         The API server ends it after some minutes. A BOOKMARK event carries only a newer version.
 

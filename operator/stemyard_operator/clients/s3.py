@@ -50,9 +50,8 @@ class ObjectStoreClient:
         self._public_client = _client(self._session, settings, settings.public_endpoint_url)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
         self._bucket = BucketHttpClient(self._name, self._sign)
-        self._presigner = Presigner(
-            _bucket_url(self._session, settings), self._client.meta.region_name, _REQUEST_LINK_SECONDS
-        )
+        region = self._client.meta.region_name
+        self._presigner = Presigner(_bucket_url(self._session, settings), region, _REQUEST_LINK_SECONDS)
         keys = settings.r2_access_key_id, settings.r2_secret_access_key
         self._credentials = Credentials(*keys) if all(keys) else None
 
@@ -150,9 +149,7 @@ class ObjectStoreClient:
 
     async def _sign(self, method: str, key: str, query: Mapping[str, str]) -> str:
         # fetching temporary credentials may block
-        credentials = (
-            self._credentials if self._credentials is not None else await self._in_thread(self._environment_credentials)
-        )
+        credentials = self._credentials or await self._in_thread(self._environment_credentials)
         return self._presigner.sign(method, key, query, credentials)
 
     def _environment_credentials(self) -> Credentials | ReadOnlyCredentials:

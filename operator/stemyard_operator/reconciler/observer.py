@@ -83,7 +83,7 @@ class Observer:
             quiet_seconds=quiet,
             attempted=self.dispatcher.results(separation.uid),
             attempted_seconds=self.dispatcher.results_age(separation.uid),
-            in_hand=self.dispatcher.in_hand(separation.uid),
+            in_hand=self.dispatcher.in_flight(separation.uid),
             endpoints=self.webhook_secrets.endpoints,
         )
 

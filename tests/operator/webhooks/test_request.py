@@ -24,7 +24,7 @@ AT = 1_800_000_000
 
 def written(world: World, **config: Any) -> WebhookRequest:
     configured = settings(**{"webhook_url": OWN, "webhook_secret": "s3cret", **STORE, **config})
-    return RequestBuilder(configured, ObjectStoreClient(configured), WebhookSecrets(configured)).end(
+    return RequestBuilder(configured, ObjectStoreClient(configured), WebhookSecrets(configured)).terminal(
         world.separation, of(world, OWN), AT
     )
 
