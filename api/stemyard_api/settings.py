@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     AnyHttpUrl,
+    BeforeValidator,
     Field,
     SecretStr,
     TypeAdapter,
@@ -20,13 +21,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from stemyard_contract.models import MODELS
 from stemyard_contract.object_source import check_prefixes
 from stemyard_contract.runtime import absent, with_authority
+from stemyard_contract.validation import split_commas, variable_error_lines
 
 _URL = TypeAdapter(AnyHttpUrl)
 _NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 
-_Names = Annotated[tuple[str, ...], NoDecode]
+_Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_commas)]
 
 
 class SettingsError(ValueError):
@@ -102,20 +104,6 @@ class Settings(BaseSettings):
     youtube_enabled: bool = True
     object_source_prefixes: _Names = ()
     """Folders of the bucket whose objects may be asked for; none when empty."""
-
-    @field_validator(
-        "queue_names",
-        "enabled_models",
-        "trusted_proxies",
-        "cors_allowed_origins",
-        "object_source_prefixes",
-        mode="before",
-    )
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(name.strip() for name in value.split(",") if name.strip())
-        return value
 
     @field_validator("api_secret_key", "redis_url", "r2_secret_access_key", "cloudflare_api_token", mode="before")
     @classmethod
@@ -235,10 +223,4 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(item["loc"], item["msg"]) for item in error.errors())) from None
-
-
-def _explain(location: tuple[int | str, ...], message: str) -> str:
-    variable = ".".join(str(part) for part in location).upper()
-    text = message.removeprefix("Value error, ")
-    return f"{variable}: {text}" if variable else text
+        raise SettingsError("; ".join(variable_error_lines(error))) from None

@@ -17,6 +17,7 @@ from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.clients.webhook_http import WebhookHttpClient
 from stemyard_operator.config.settings import Settings, load_settings
+from stemyard_operator.config.webhook_secrets import WebhookSecrets
 from stemyard_operator.desk.authentication import Authenticator
 from stemyard_operator.desk.server import Desk
 from stemyard_operator.errors import OperatorError
@@ -44,7 +45,6 @@ from stemyard_operator.reconciler.run_cache import RunCache
 from stemyard_operator.webhooks.delivery import DeliveryAttempts, untraced
 from stemyard_operator.webhooks.dispatcher import Dispatcher
 from stemyard_operator.webhooks.request import RequestBuilder
-from stemyard_operator.webhooks.secrets import WebhookSecrets
 from stemyard_operator.workqueue import WorkQueue, work
 
 _PAUSE_BASE: Final = 0.5

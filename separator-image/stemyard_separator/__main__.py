@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.handover import Assignment, Outcome, WorkStage
+from stemyard_contract.validation import error_lines
 from stemyard_separator.audio.lame import preload_optimised_lame
 from stemyard_separator.errors import ConfigurationError
 from stemyard_separator.logs import log_failure, start_logging
@@ -79,7 +80,7 @@ def _assignment(settings: SeparatorSettings) -> Assignment:
 def _reason(error: ValidationError | ConfigurationError) -> str:
     if isinstance(error, ConfigurationError):
         return error.message
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    return "; ".join(error_lines(error))
 
 
 def _finish(outcome: Outcome, settings: SeparatorSettings) -> int:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from stemyard_contract.handover import DESK_TOKEN_PATH, TERMINATION_MESSAGE_PATH
+from stemyard_contract.validation import split_commas
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PREFIX: Final = "STEMYARD_"
@@ -39,7 +40,7 @@ class SeparatorSettings(BaseModel):
     """Device of engines with GPU support; `cuda` fails without a usable GPU, `auto` uses one if there is one."""
     compile: bool = False
     """Compile the networks with torch: faster on a GPU, but takes minutes and needs a C++ compiler."""
-    fetch_allowed_cidrs: tuple[Network, ...] = ()
+    fetch_allowed_cidrs: Annotated[tuple[Network, ...], BeforeValidator(split_commas)] = ()
     """Networks that direct links may lead to although they are not public, comma-separated. For tests."""
     link_deadline_seconds: Annotated[float, Field(gt=0)] = 600
     """Timeout of one link's download in seconds."""
@@ -59,7 +60,7 @@ class SeparatorSettings(BaseModel):
     """Minimum seconds to wait before a download."""
     youtube_download_delay_max: Annotated[float, Field(ge=0)] = 0
     """Maximum of the randomly chosen delay in seconds; 0 means always the minimum."""
-    extractors: tuple[str, ...] = ()
+    extractors: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = ()
     """Exact names of further yt-dlp extractors whose links are accepted (`soundcloud`), comma-separated."""
 
     @classmethod
@@ -73,8 +74,3 @@ class SeparatorSettings(BaseModel):
             name.removeprefix(_PREFIX).lower(): text for name, text in environment.items() if name.startswith(_PREFIX)
         }
         return cls.model_validate(fields)
-
-    @field_validator("fetch_allowed_cidrs", "extractors", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

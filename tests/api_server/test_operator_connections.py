@@ -63,7 +63,7 @@ from stemyard_operator.clients import server_clock as clock
 made = clock.ServerClock.__init__
 def wrong(self):
     made(self)
-    self.own = lambda: datetime.now(UTC) + timedelta(hours={hours})
+    self.local_now = lambda: datetime.now(UTC) + timedelta(hours={hours})
 clock.ServerClock.__init__ = wrong
 from stemyard_operator.__main__ import main
 main()

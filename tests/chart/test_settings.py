@@ -11,8 +11,8 @@ from stemyard_contract.runtime import SECRET_FILES, SECRET_VARIABLES
 from stemyard_operator.config.profiles import Profile, StageProfile
 from stemyard_operator.config.settings import Settings as OperatorSettings
 from stemyard_operator.config.settings import load_settings as load_operator_settings
+from stemyard_operator.config.webhook_secrets import WebhookSecrets, default_secrets
 from stemyard_operator.jobs.sources import source_environment, source_mounts, source_volumes
-from stemyard_operator.webhooks.secrets import WebhookSecrets, secrets
 from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, container, environment, find, render, schema
 
 NO_FIELD = {SECRET_FILES, SECRET_VARIABLES}
@@ -152,7 +152,7 @@ def test_webhooks_reach_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for key, text in find(objects, "Secret", name)["stringData"].items():
         (tmp_path / key).write_text(text)
     mounted = settings.model_copy(update={"webhook_secrets_dir": tmp_path})
-    assert secrets(mounted) == ("0123456789abcdef", "fedcba9876543210")
+    assert default_secrets(mounted) == ("0123456789abcdef", "fedcba9876543210")
     assert settings.webhook_events == ("separation.started", "separation.failed")
     webhook_secrets = WebhookSecrets(mounted)
     assert [(one.name, one.keys, one.events) for one in webhook_secrets.endpoints.endpoints] == [

@@ -20,7 +20,7 @@ from stemyard_contract.handover import (
 from stemyard_contract.identity import job_name, object_prefix, object_token
 from stemyard_contract.separationjob import API_VERSION, KIND, Output, Phase, SeparationJobStatus, Stem
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.config.webhook_endpoints import NONE, Endpoints
+from stemyard_operator.config.webhook_endpoints import NO_ENDPOINTS, Endpoints
 from stemyard_operator.decision.actions import ConfirmJobAbsent, Decision, FindMark, Query, ReadPods, ReadWorkload
 from stemyard_operator.decision.commit_marks import file_sizes, marks_prefix, verify_mark
 from stemyard_operator.decision.decide import decide
@@ -96,7 +96,7 @@ class World:
     requeue_after: float | None = None
     generation: int = 1
     annotations: dict[str, str] = field(default_factory=dict)
-    endpoints: Endpoints = NONE
+    endpoints: Endpoints = NO_ENDPOINTS
     in_hand: dict[str, str] = field(default_factory=dict)
     """URLs of the webhooks that are on their way, by id."""
     attempted: dict[str, AttemptResult] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from stemyard_api.auth.api_keys import (
     digest,
 )
 from stemyard_api.settings import Settings, SettingsError
+from stemyard_contract.validation import error_lines
 
 RELOAD_SECONDS: Final = 5.0
 """How often the file is looked at."""
@@ -90,8 +91,7 @@ def parse(text: str) -> list[KeyEntry]:
     except yaml.YAMLError:
         raise KeyFileError("API_KEYS_FILE: not valid YAML or JSON") from None
     except ValidationError as error:
-        places = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise KeyFileError(f"API_KEYS_FILE: {'; '.join(places)}") from None
+        raise KeyFileError(f"API_KEYS_FILE: {'; '.join(error_lines(error))}") from None
     if any(entry.id == DEFAULT_KEY_ID for entry in entries):
         raise KeyFileError(f"API_KEYS_FILE: the id {DEFAULT_KEY_ID!r} belongs to API_SECRET_KEY; choose another")
     return [entry.to_key_entry() for entry in entries]

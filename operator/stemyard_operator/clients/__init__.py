@@ -1,1 +1,1 @@
-"""The only packages with a wire: the API server, the object store, Redis and the consumers of webhooks."""
+"""Clients of the API server, the object store, Redis and webhook consumers; the only packages that do network I/O."""

@@ -1,4 +1,4 @@
-"""Leader election by a Lease: one replica acts, and stops acting well before another may begin."""
+"""Leader election by a Lease: one replica acts, and stops well before another may start."""
 
 import asyncio
 import logging
@@ -12,16 +12,16 @@ from stemyard_operator.clients.kubernetes import WRITE_SECONDS, Json, Kubernetes
 from stemyard_operator.errors import ConflictError, KubernetesError, LeaseLostError, NotFoundError, NotLeadingError
 
 LEASE_SECONDS: Final = 12
-"""How long others wait after the last renewal they saw."""
+"""How long other replicas wait after the last renewal that they observed."""
 RENEW_SECONDS: Final = 8.0
-"""How long the leader goes on without a renewal; writes it begins before that end before the lease does."""
+"""How long the leader acts without a renewal; writes started before that end before the lease expires."""
 RETRY_SECONDS: Final = 2.0
 
 log = logging.getLogger(__name__)
 
 
 class Lease:
-    """Until when this process may act; the elector renews it, and every write of the leader is checked against it."""
+    """Until when this process may act; the elector renews it, and every leader write is checked against it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -36,10 +36,10 @@ class Lease:
         return self._renewed_at is not None and self.clock() - self._renewed_at < RENEW_SECONDS
 
     def fence(self) -> None:
-        """Let a write begin only if the lease outlives it.
+        """Check before a write that the lease outlives it.
 
         Raises:
-            NotLeadingError: it would not.
+            NotLeadingError: it does not.
         """
         if self._renewed_at is None or self.clock() - self._renewed_at >= LEASE_SECONDS - WRITE_SECONDS:
             raise NotLeadingError("the lease does not outlive a write")
@@ -62,9 +62,9 @@ class LeaderElector:
         self._namespace = namespace
         self._name = name
         self._identity = identity
-        self._seen: tuple[str, str] = ("", "")
-        """Holder and version of the Lease when it last changed, as this process saw it."""
-        self._seen_at = 0.0
+        self._observed: tuple[str, str] = ("", "")
+        """Holder and resource version of the Lease at the last change that this process observed."""
+        self._observed_at = 0.0
 
     async def acquire(self) -> None:
         """Wait until this replica leads."""
@@ -73,20 +73,20 @@ class LeaderElector:
         log.info("leading", extra={"identity": self._identity})
 
     async def keep(self) -> None:
-        """Renew the lease for as long as that works.
+        """Renew the lease until that fails.
 
         Raises:
-            LeaseLostError: it could not be renewed in time, or somebody else holds it.
+            LeaseLostError: it was not renewed in time, or another replica holds it.
         """
         while True:
             await asyncio.sleep(RETRY_SECONDS)
             renewed = await self._attempt()
-            if not renewed and (not self._lease.is_leading() or self._seen[0] not in {self._identity, ""}):
+            if not renewed and (not self._lease.is_leading() or self._observed[0] not in {self._identity, ""}):
                 self._lease.end()
                 raise LeaseLostError(f"lease {self._name} is lost")
 
     async def release(self) -> None:
-        """Give the lease up, so that another replica need not wait for it to end."""
+        """Release the lease, so that another replica need not wait until it expires."""
         if not self._lease.is_held():
             return
         self._lease.end()
@@ -99,40 +99,40 @@ class LeaderElector:
             log.warning("the lease was not released: %s", error)
 
     async def _attempt(self) -> bool:
-        """Try to take or renew the lease; return whether that worked."""
-        begun = self._lease.clock()
+        """Try to acquire or renew the lease; return whether that succeeded."""
+        started = self._lease.clock()
         try:
             lease = await self._read()
         except NotFoundError:
-            return await self._take(None, begun)
+            return await self._take(None, started)
         except KubernetesError as error:
             log.warning("the lease could not be read: %s", error)
             return False
-        return await self._take(lease, begun) if self._free(lease) else False
+        return await self._take(lease, started) if self._is_available(lease) else False
 
-    def _free(self, lease: Json) -> bool:
-        """Return whether the lease is ours, nobody's, or has not changed for longer than it lasts."""
+    def _is_available(self, lease: Json) -> bool:
+        """Return whether the lease is held by this replica, released, or expired."""
         holder = lease["spec"].get("holderIdentity") or ""
-        seen = (holder, lease["metadata"]["resourceVersion"])
-        if seen != self._seen:
-            self._seen, self._seen_at = seen, self._lease.clock()
-        lasts = lease["spec"].get("leaseDurationSeconds") or LEASE_SECONDS
-        return holder in {"", self._identity} or self._lease.clock() - self._seen_at > lasts
+        observed = (holder, lease["metadata"]["resourceVersion"])
+        if observed != self._observed:
+            self._observed, self._observed_at = observed, self._lease.clock()
+        duration = lease["spec"].get("leaseDurationSeconds") or LEASE_SECONDS
+        return holder in {"", self._identity} or self._lease.clock() - self._observed_at > duration
 
-    async def _take(self, lease: Json | None, begun: float) -> bool:
+    async def _take(self, lease: Json | None, started: float) -> bool:
         try:
-            written = await (self._post() if lease is None else self._put(self._claimed(lease)))
+            written = await (self._post() if lease is None else self._put(self._with_holder(lease)))
         except ConflictError:
             return False
         except KubernetesError as error:
             log.warning("the lease could not be written: %s", error)
             return False
-        self._seen = (self._identity, written["metadata"]["resourceVersion"])
-        self._seen_at = begun
-        self._lease.renew(begun)
+        self._observed = (self._identity, written["metadata"]["resourceVersion"])
+        self._observed_at = started
+        self._lease.renew(started)
         return True
 
-    def _claimed(self, lease: Json) -> Json:
+    def _with_holder(self, lease: Json) -> Json:
         spec: dict[str, Any] = lease["spec"]
         changed = spec.get("holderIdentity") != self._identity
         spec |= {"holderIdentity": self._identity, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": _now()}

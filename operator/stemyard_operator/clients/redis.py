@@ -1,4 +1,4 @@
-"""The operator's way to Redis: records and progress, written over older ones only; the only importer of redis."""
+"""Client of Redis: records and progress, each written only if newer. The operator's only importer of redis."""
 
 import asyncio
 import time
@@ -33,20 +33,20 @@ from stemyard_contract.separationjob import Phase
 from stemyard_operator.errors import MirrorError
 
 _SECONDS: Final = 3.0
-"""For one call, its repetition on a new connection included."""
+"""Timeout of one call, including its retry on a new connection."""
 _LONG_SECONDS: Final = 60.0
-"""For what goes through all tracks."""
+"""Timeout of calls that go through all tracks."""
 _CONNECT_SECONDS: Final = 2.0
 _LEARNING: Final = 0.2
-"""Share of what is new in a learned figure: about the last ten count (exponential smoothing)."""
-_TELL: Final = f"""
-local function tell(stream, channel, track, event)
+"""Weight of a new value in exponential smoothing: about the last ten values count."""
+_EMIT: Final = f"""
+local function emit(stream, channel, track, event)
   redis.call('XADD', stream, 'MAXLEN', '~', '{EVENTS_KEPT}', '*', '{EVENT_FIELD}', event)
   redis.call('EXPIRE', stream, '{EVENTS_TTL_SECONDS}')
   redis.call('PUBLISH', channel, track)
 end
 """
-"""An event is added in the script that makes it true: a reader who hears of it finds the record already there."""
+"""Appends an event in the script that writes its record, so that a notified reader finds the record."""
 _PUT: Final = """
 local known = redis.call('HMGET', KEYS[2], 'uid', 'version', 'created')
 local uid, version, created = known[1], known[2], known[3]
@@ -65,7 +65,7 @@ else
 end
 local old, new = before and cjson.decode(before) or {}, cjson.decode(ARGV[5])
 if old.uid ~= new.uid or old.phase ~= new.phase or old.run ~= new.run or old.statusRun ~= new.statusRun then
-  tell(KEYS[5], KEYS[6], ARGV[1], ARGV[8])
+  emit(KEYS[5], KEYS[6], ARGV[1], ARGV[8])
 end
 return 1
 """
@@ -92,7 +92,7 @@ if stored then
   end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-tell(KEYS[2], KEYS[3], ARGV[3], ARGV[4])
+emit(KEYS[2], KEYS[3], ARGV[3], ARGV[4])
 return 1
 """
 _PACE: Final = f"""
@@ -107,7 +107,7 @@ return 1
 
 
 class RedisClient:
-    """Redis, or nothing where the deployment has none. Calls raise MirrorError when Redis fails."""
+    """Redis; without a URL, calls do nothing. Calls raise MirrorError if Redis fails."""
 
     def __init__(self, url: str | None, install_id: str) -> None:
         self._keys = MirrorKeys(install_id)
@@ -116,7 +116,7 @@ class RedisClient:
 
     @property
     def enabled(self) -> bool:
-        """Whether there is a Redis at all."""
+        """Whether the deployment has a Redis."""
         return self._redis is not None
 
     async def close(self) -> None:
@@ -125,13 +125,13 @@ class RedisClient:
             await self._redis.aclose()
 
     async def put(self, record: MirrorRecord) -> bool:
-        """Write a record unless a newer one is there; return whether it was written."""
+        """Write a record unless a newer one is stored; return whether it was written."""
         keys, expires = self._keys, ""
         if record.finished and record.expires_at is not None:
             expires = str(int(record.expires_at + RECORD_GRACE_SECONDS))
-        waits = not record.finished and record.phase in QUEUE_PHASES
+        queued = not record.finished and record.phase in QUEUE_PHASES
         return await self._script(
-            _TELL + _PUT,
+            _EMIT + _PUT,
             [
                 keys.record(record.track_id),
                 keys.version(record.track_id),
@@ -146,15 +146,15 @@ class RedisClient:
                 str(record.resource_version),
                 repr(record.created),
                 record.dump(),
-                "1" if waits else "0",
+                "1" if queued else "0",
                 expires,
-                change_of(record, time.time()).dump(),
+                phase_event(record, time.time()).dump(),
                 repr(record.queue_score),
             ],
         )
 
     async def drop(self, track: str, uid: str = "") -> bool:
-        """Remove all that is known of a track, unless it belongs to another resource than the one with this uid."""
+        """Delete all keys of a track unless its record is of a resource with another uid; return whether they were."""
         keys = self._keys
         names = [
             keys.record(track),
@@ -168,22 +168,22 @@ class RedisClient:
         return await self._script(_DROP, names, [track, uid])
 
     async def put_pace(self, known: Mapping[str, float], learned: Iterable[tuple[str, float]]) -> None:
-        """Set figures of the pace that are known, and move others towards what was learned, in this order."""
+        """Set `known` fields of the pace, then move others towards the `learned` values, in this order."""
         values = [text for name, value in known.items() for text in ("known", name, repr(value))]
         values += [text for name, value in learned for text in ("learned", name, repr(value))]
         await self._script(_PACE, [self._keys.pace], values)
 
     async def put_progress(self, track: str, progress: ProgressRecord) -> bool:
-        """Write progress unless newer progress is there; return whether it was written."""
+        """Write progress unless newer progress is stored; return whether it was written."""
         names = [self._keys.progress(track), self._keys.events(track), self._keys.changes]
-        arguments = [progress.dump(), str(PROGRESS_TTL_SECONDS), track, advance_of(progress).dump()]
-        return await self._script(_TELL + _PROGRESS, names, arguments)
+        arguments = [progress.dump(), str(PROGRESS_TTL_SECONDS), track, progress_event(progress).dump()]
+        return await self._script(_EMIT + _PROGRESS, names, arguments)
 
     async def log_attempts(self, attempts: Iterable[tuple[str, AttemptRecord]]) -> None:
-        """Add attempts at webhooks to the logs of their tracks, in one call."""
+        """Append webhook attempts to the logs of their tracks, in one call."""
         if self._redis is None:
             return
-        async with _within(_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
+        async with _timeout(_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
             for track, attempt in attempts:
                 log = self._keys.attempts(track)
                 pipeline.xadd(log, {ATTEMPT_FIELD: attempt.dump()}, maxlen=ATTEMPTS_KEPT)
@@ -194,31 +194,31 @@ class RedisClient:
         """Return the newest progress of a track."""
         if self._redis is None:
             return None
-        async with _within(_SECONDS):
+        async with _timeout(_SECONDS):
             text = await self._redis.get(self._keys.progress(track))
         return ProgressRecord.model_validate_json(text) if text else None
 
     async def tracks(self) -> set[str]:
-        """Return the ids of all tracks that the mirror holds."""
+        """Return the ids of all tracks in the mirror."""
         if self._redis is None:
             return set()
-        async with _within(_LONG_SECONDS):
+        async with _timeout(_LONG_SECONDS):
             return {str(track) for track in await self._redis.zrange(self._keys.tracks, 0, -1)}
 
     async def clear(self) -> None:
-        """Forget every track, those included that the list of tracks has lost."""
+        """Delete every track, including those missing from the list of tracks."""
         if self._redis is None:
             return
         known = await self.tracks()
         prefix = self._keys.record("")
-        async with _within(_LONG_SECONDS):
+        async with _timeout(_LONG_SECONDS):
             async for key in self._redis.scan_iter(match=prefix + "*", count=1000):
                 known.add(str(key).removeprefix(prefix))
         for track in known:
             await self.drop(track)
 
-    def _known(self, script: str, redis: Redis) -> AsyncScript:
-        """Return a script as Redis knows it: by its digest, and whole only where Redis has forgotten it."""
+    def _registered(self, script: str, redis: Redis) -> AsyncScript:
+        """Return a script that is run by its digest (EVALSHA), and sent whole only if Redis lacks it."""
         if script not in self._scripts:
             self._scripts[script] = redis.register_script(script)
         return self._scripts[script]
@@ -226,14 +226,13 @@ class RedisClient:
     async def _script(self, script: str, keys: list[str], arguments: list[str]) -> bool:
         if self._redis is None:
             return False
-        async with _within(_SECONDS):
-            answer = await self._known(script, self._redis)(keys, arguments)
-        return bool(answer)
+        async with _timeout(_SECONDS):
+            return bool(await self._registered(script, self._redis)(keys, arguments))
 
 
 @asynccontextmanager
-async def _within(seconds: float) -> AsyncIterator[None]:
-    """Bound what is asked of Redis, and say in our words how it failed."""
+async def _timeout(seconds: float) -> AsyncIterator[None]:
+    """Bound calls to Redis by a timeout, and translate its errors."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -245,7 +244,7 @@ def _connection(url: str) -> Redis:
     return Redis.from_url(
         url,
         decode_responses=True,
-        # before Python 3.12 the client makes a task of each command for it; every call here has a timeout around it
+        # before Python 3.12 redis-py creates a task per command for it; every call here has its own timeout
         socket_timeout=None,
         socket_connect_timeout=_CONNECT_SECONDS,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1),
@@ -253,11 +252,11 @@ def _connection(url: str) -> Redis:
     )
 
 
-def change_of(record: MirrorRecord, at: float) -> EventRecord:
+def phase_event(record: MirrorRecord, at: float) -> EventRecord:
     """Return the event of a track's new phase or run.
 
     Args:
-        record: what the mirror holds from now on.
+        record: the new record.
         at: epoch seconds.
     """
     current = record.status_run == record.run
@@ -265,7 +264,7 @@ def change_of(record: MirrorRecord, at: float) -> EventRecord:
         kind="phase",
         uid=record.uid,
         run=record.run,
-        # a run that was only asked for has come no further than that
+        # the requested run has not been observed yet
         phase=record.phase if current else Phase.PENDING,
         progress=record.progress if current else 0,
         stage=WorkStage(record.stage) if current and record.stage in set(WorkStage) else None,
@@ -274,7 +273,7 @@ def change_of(record: MirrorRecord, at: float) -> EventRecord:
     )
 
 
-def advance_of(progress: ProgressRecord) -> EventRecord:
+def progress_event(progress: ProgressRecord) -> EventRecord:
     """Return the event of progress within a phase."""
     return EventRecord(
         kind="progress",

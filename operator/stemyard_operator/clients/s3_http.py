@@ -1,7 +1,7 @@
-"""Reads and removals in a bucket over plain HTTP, by presigned links.
+"""Reads and deletes objects of a bucket over HTTP by presigned links.
 
-The S3 client of `objects` spends some 3 ms of CPU on a call, and a thread: many times what signing and sending it
-takes. Calls that are made for every separation are made here; what is rare stays with the client.
+boto3 needs about 3 ms of CPU and a thread per call, many times what signing and sending take. Calls made for every
+separation are made here; rare ones use boto3 in clients/s3.py.
 """
 
 import asyncio
@@ -25,33 +25,33 @@ _CONNECTIONS: Final = 16
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=READ_SECONDS, connect=CONNECT_SECONDS)
 _RETRY_BASE: Final = 0.2
 _NO_QUERY: Final[Mapping[str, str]] = MappingProxyType({})
-_PASSING: Final = frozenset({429, 500, 502, 503, 504})
+_RETRYABLE_STATUSES: Final = frozenset({429, 500, 502, 503, 504})
 
 Sign = Callable[[str, str, Mapping[str, str]], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _S3Response:
     status: int
     length: int
     content: bytes
 
     @property
     def code(self) -> str:
-        """The store's own word for what went wrong; a HEAD has none."""
+        """S3 error code, or the status if the body has none, as for HEAD."""
         try:
-            found = ElementTree.fromstring(self.content).findtext("{*}Code")  # noqa: S314 - from the store that the deployment names
+            found = ElementTree.fromstring(self.content).findtext("{*}Code")  # noqa: S314 - the deployment's own store
         except ElementTree.ParseError:
             found = None
         return found or str(self.status)
 
 
 class BucketHttpClient:
-    """One bucket. Calls raise StoreError when the store fails, after a few attempts with jitter.
+    """One bucket. Calls raise ObjectStoreError if the store fails, after a few attempts with jitter.
 
     Args:
-        name: of the bucket, for messages.
-        sign: returns a link for a method at a key (empty for the bucket itself) with a query.
+        name: name of the bucket, for messages.
+        sign: returns a presigned link for a method, a key (empty for the bucket itself) and a query.
     """
 
     def __init__(self, name: str, sign: Sign) -> None:
@@ -66,70 +66,70 @@ class BucketHttpClient:
             await self._session.close()
 
     async def get(self, key: str, limit: int) -> bytes | None:
-        """Return an object, None where it is absent or longer than `limit` bytes."""
-        answer = await self._call("GET", key, limit=limit)
-        if answer is None or answer.length > limit:
+        """Return an object; None if it is absent or longer than `limit` bytes."""
+        response = await self._call("GET", key, limit=limit)
+        if response is None or response.length > limit:
             return None
-        return answer.content
+        return response.content
 
     async def size(self, key: str) -> int | None:
-        """Return the bytes of an object, None where it is absent."""
-        answer = await self._call("HEAD", key)
-        return None if answer is None else answer.length
+        """Return the size of an object in bytes; None if it is absent."""
+        response = await self._call("HEAD", key)
+        return None if response is None else response.length
 
     async def sizes(self, prefix: str) -> dict[str, int]:
-        """Return the bytes of all objects below a prefix, by key, in order."""
+        """Return the sizes in bytes of all objects below a prefix, by key, in order."""
         found: dict[str, int] = {}
         query = {"list-type": "2", "prefix": prefix}
         while True:
-            answer = await self._call("GET", "", query)
-            if answer is None:
+            response = await self._call("GET", "", query)
+            if response is None:
                 return found
-            page = ElementTree.fromstring(answer.content)  # noqa: S314 - from the store that the deployment names
-            for one in page.findall("{*}Contents"):
-                found[one.findtext("{*}Key", "")] = int(one.findtext("{*}Size", "0"))
-            more = page.findtext("{*}NextContinuationToken")
-            if not more:
+            page = ElementTree.fromstring(response.content)  # noqa: S314 - the deployment's own store
+            for entry in page.findall("{*}Contents"):
+                found[entry.findtext("{*}Key", "")] = int(entry.findtext("{*}Size", "0"))
+            token = page.findtext("{*}NextContinuationToken")
+            if not token:
                 return dict(sorted(found.items()))
-            query["continuation-token"] = more
+            query["continuation-token"] = token
 
     async def remove(self, key: str) -> None:
-        """Remove an object; an absent one is fine."""
+        """Delete an object; succeed if it is absent."""
         await self._call("DELETE", key)
 
     async def _call(
         self, method: str, key: str, query: Mapping[str, str] = _NO_QUERY, limit: int = -1
-    ) -> _Answer | None:
-        """Return the answer, None where the store says that the key is absent."""
+    ) -> _S3Response | None:
+        """Return the response; None if the key is absent."""
         for attempt in range(ATTEMPTS - 1):
             try:
-                answer = await self._once(method, key, query, limit)
+                response = await self._send(method, key, query, limit)
             except (aiohttp.ClientError, TimeoutError):
-                answer = None
-            if answer is not None and answer.status not in _PASSING:
-                return self._checked(answer)
+                response = None
+            if response is not None and response.status not in _RETRYABLE_STATUSES:
+                return self._checked(response)
             await asyncio.sleep(random.uniform(0, _RETRY_BASE * 2**attempt))
         try:
-            return self._checked(await self._once(method, key, query, limit))
+            return self._checked(await self._send(method, key, query, limit))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ObjectStoreError(f"object store: {type(error).__name__}: {error}") from error
 
-    async def _once(self, method: str, key: str, query: Mapping[str, str], limit: int) -> _Answer:
+    async def _send(self, method: str, key: str, query: Mapping[str, str], limit: int) -> _S3Response:
         link = URL(await self._sign(method, key, query), encoded=True)
-        async with self._open(link).request(method, link, timeout=_TIMEOUT, proxy=self._proxy) as answer:
-            length = answer.content_length or 0
-            wanted = answer.status != 200 or limit < 0 or length <= limit
-            return _Answer(answer.status, length, await answer.read() if wanted else b"")
+        async with self._open(link).request(method, link, timeout=_TIMEOUT, proxy=self._proxy) as response:
+            length = response.content_length or 0
+            fits = response.status != 200 or limit < 0 or length <= limit
+            return _S3Response(response.status, length, await response.read() if fits else b"")
 
-    def _checked(self, answer: _Answer) -> _Answer | None:
-        if answer.status < 300:
-            return answer
-        code = answer.code
+    def _checked(self, response: _S3Response) -> _S3Response | None:
+        if response.status < 300:
+            return response
+        code = response.code
         if code in {"NoSuchKey", "404"}:
             return None
-        if answer.status == 403:
+        if response.status == 403:
             raise ObjectStoreRefusedError(f"the object store refuses bucket R2_BUCKET={self._name}: {code}")
-        raise ObjectStoreError(f"object store: {answer.status} {code}")
+        raise ObjectStoreError(f"object store: {response.status} {code}")
 
     def _open(self, link: URL) -> aiohttp.ClientSession:
         if self._session is None:
@@ -140,5 +140,5 @@ class BucketHttpClient:
 
 
 def _proxy_for(link: URL) -> str | None:
-    """Return the deployment's proxy for the store, as the S3 client finds it; aiohttp would look anew at each call."""
+    """Return the proxy from the environment, as boto3 finds it; aiohttp would look it up at each call."""
     return None if proxy_bypass(link.host or "") else getproxies().get(link.scheme)

@@ -1,4 +1,4 @@
-"""What time it is for the API server, whose timestamps decisions are made from: this machine's clock may be wrong."""
+"""The API server's time, which decisions are based on: the local clock may be wrong."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -6,25 +6,25 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 _TOLERANCE: Final = timedelta(seconds=2)
-"""Differences up to this are answers on their way, and dates in whole seconds."""
+"""Differences up to this are ignored: latency, and dates in whole seconds."""
 
 
 class ServerClock:
-    """Follows the `Date` of the API server's answers; between them this machine's clock goes on."""
+    """Follows the `Date` header of the API server's responses; between them the local clock counts."""
 
     def __init__(self) -> None:
-        self.own: Callable[[], datetime] = lambda: datetime.now(UTC)
-        self._ahead = timedelta()
+        self.local_now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self._offset = timedelta()
 
-    def heard(self, date: str) -> None:
-        """Take note of the date of an answer that came at once."""
+    def observe(self, date: str) -> None:
+        """Adjust the clock to the `Date` of a response that has just arrived; a malformed date is ignored."""
         try:
-            ahead = parsedate_to_datetime(date) - self.own()
+            offset = parsedate_to_datetime(date) - self.local_now()
         except (ValueError, TypeError):
             return
-        if abs(ahead - self._ahead) > _TOLERANCE:
-            self._ahead = ahead
+        if abs(offset - self._offset) > _TOLERANCE:
+            self._offset = offset
 
     def now(self) -> datetime:
-        """Return the time."""
-        return self.own() + self._ahead
+        """Return the API server's time."""
+        return self.local_now() + self._offset

@@ -1,4 +1,4 @@
-"""Sends one webhook: resolves, checks, pins and posts, within one deadline; the only importer of httpx."""
+"""Client of webhook consumers: resolves, checks, pins and posts within one deadline. The only importer of httpx."""
 
 import asyncio
 import logging
@@ -18,40 +18,40 @@ from stemyard_contract.address_guard import AddressRefusedError, Destination, Ru
 from stemyard_operator.config.webhook_settings import WebhookSettings
 
 _BODY_LIMIT: Final = 4096
-"""Bytes of an answer that are read, so that its connection can be used again; the rest is nobody's business."""
+"""Bytes of a response body that are read so that the connection can be reused; the rest is discarded."""
 _BODY_SECONDS: Final = 1.0
 _CONNECT_SECONDS: Final = 5.0
 _ADDRESSES: Final = 3
-"""Addresses of one host that are tried."""
+"""Maximum addresses of one host that are tried."""
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""Gives the addresses of a host, by host and port; OSError where it has none."""
+"""Returns the addresses of a host and port; raises OSError if it has none."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back."""
+class WebhookResponse:
+    """Result of one POST."""
 
     status: int = 0
-    """HTTP status, 0 where there was no answer."""
+    """HTTP status, 0 if there was no response."""
     error: str | None = None
-    """Why it came to nothing, one word."""
+    """Reason of a failure, one word in CamelCase."""
     retry_after: float | None = None
-    """Seconds that the consumer asks us to wait."""
+    """Seconds of the response's Retry-After."""
     hopeless: bool = False
-    """Whether the address itself is refused, whatever it resolves to."""
+    """Whether retries are pointless, as the URL itself is refused whatever it resolves to."""
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host as the system resolves it."""
+    """Return the addresses of a host from the system's resolver."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
 
 
 class WebhookHttpClient:
-    """Connections to addresses that others named are never used twice; those to our own consumers are."""
+    """Reuses connections to the deployment's own consumers only, never those to addresses from requests."""
 
     def __init__(self, settings: WebhookSettings, resolve: Resolve = resolve) -> None:
         self._settings = settings
@@ -60,39 +60,39 @@ class WebhookHttpClient:
             settings.webhook_allow_http, frozenset(settings.webhook_ports), settings.webhook_denied_cidrs
         )
         self._tls: ssl.SSLContext = httpx.create_ssl_context()
-        self._once = self._client(keep=False)
-        self._kept: dict[str, httpx.AsyncClient] = {}
+        self._single_use_client = self._client(keep_alive=False)
+        self._persistent: dict[str, httpx.AsyncClient] = {}
 
     async def close(self) -> None:
         """Close all connections."""
-        for client in (self._once, *self._kept.values()):
+        for client in (self._single_use_client, *self._persistent.values()):
             await client.aclose()
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Post these very bytes and return what came of it; nothing is raised for anything a consumer may do."""
-        trusted = self.trusts(url)
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
+        """Post exactly these bytes and return the result; failures of the consumer raise nothing."""
+        trusted = self.is_configured(url)
         try:
             target = destination(url, self._rules, trusted=trusted)
         except AddressRefusedError as error:
-            log.warning("a webhook's address is refused: %s", error)
-            return Answer(error="AddressRefused", hopeless=True)
+            log.warning("webhook address refused: %s", error)
+            return WebhookResponse(error="AddressRefused", hopeless=True)
         try:
             async with asyncio.timeout(self._settings.webhook_timeout_seconds):
                 return await self._post(url, target, headers, body, trusted=trusted)
         except AddressRefusedError as error:
-            log.warning("a webhook's address is refused: %s", error)
-            return Answer(error="AddressRefused")
+            log.warning("webhook address refused: %s", error)
+            return WebhookResponse(error="AddressRefused")
         except (TimeoutError, httpx.TimeoutException):
-            return Answer(error="Timeout")
+            return WebhookResponse(error="Timeout")
         except socket.gaierror:
-            return Answer(error="NameNotFound")
+            return WebhookResponse(error="NameNotFound")
         except (httpx.ConnectError, OSError) as error:
-            return Answer(error="TlsFailed" if "certificate" in str(error).lower() else "ConnectFailed")
+            return WebhookResponse(error="TlsFailed" if "certificate" in str(error).lower() else "ConnectFailed")
         except (httpx.HTTPError, httpx.InvalidURL):
-            return Answer(error="NoAnswer")
+            return WebhookResponse(error="NoAnswer")
 
-    def trusts(self, url: str) -> bool:
-        """Return whether the deployment itself names this address."""
+    def is_configured(self, url: str) -> bool:
+        """Return whether the deployment itself configures this URL or its origin."""
         if url == self._settings.webhook_url:
             return True
         try:
@@ -102,29 +102,29 @@ class WebhookHttpClient:
 
     async def _post(
         self, url: str, target: Destination, headers: Mapping[str, str], body: bytes, *, trusted: bool
-    ) -> Answer:
-        client = self._own(url) if trusted else self._once
+    ) -> WebhookResponse:
+        client = self._persistent_client(url) if trusted else self._single_use_client
         if self._settings.webhook_proxy_url is not None:
             permitted(_literal(target), self._rules, trusted=trusted)
             return await _exchange(client, httpx.Request("POST", url, headers=headers, content=body))
-        found = permitted(await self._addresses(target), self._rules, trusted=trusted)
-        for address in found[: _ADDRESSES - 1]:
+        addresses = permitted(await self._addresses(target), self._rules, trusted=trusted)
+        for address in addresses[: _ADDRESSES - 1]:
             try:
                 return await _exchange(client, _pinned(url, target, address, headers, body))
             except (httpx.ConnectError, httpx.ConnectTimeout):
-                if address == found[-1]:
+                if address == addresses[-1]:
                     raise
-        return await _exchange(client, _pinned(url, target, found[-1], headers, body))
+        return await _exchange(client, _pinned(url, target, addresses[-1], headers, body))
 
     async def _addresses(self, target: Destination) -> list[str]:
         return _literal(target) or await self._resolve(target.host, target.port)
 
-    def _own(self, url: str) -> httpx.AsyncClient:
-        # one for each origin: a connection whose certificate was checked for one host must not serve another's
-        return self._kept.setdefault(origin_of(url), self._client(keep=True))
+    def _persistent_client(self, url: str) -> httpx.AsyncClient:
+        # one client per origin: a connection whose certificate was verified for one host must not be used for another
+        return self._persistent.setdefault(origin_of(url), self._client(keep_alive=True))
 
-    def _client(self, *, keep: bool) -> httpx.AsyncClient:
-        limits = httpx.Limits(max_keepalive_connections=None if keep else 0)
+    def _client(self, *, keep_alive: bool) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_keepalive_connections=None if keep_alive else 0)
         timeout = httpx.Timeout(self._settings.webhook_timeout_seconds, connect=_CONNECT_SECONDS)
         proxy = self._settings.webhook_proxy_url
         return httpx.AsyncClient(
@@ -133,7 +133,7 @@ class WebhookHttpClient:
 
 
 def _literal(target: Destination) -> list[str]:
-    """Return the address that a URL names itself, without a name to resolve."""
+    """Return the address of a URL whose host is an IP literal."""
     try:
         return [str(ip_address(target.host))]
     except ValueError:
@@ -141,7 +141,7 @@ def _literal(target: Destination) -> list[str]:
 
 
 def _pinned(url: str, target: Destination, address: str, headers: Mapping[str, str], body: bytes) -> httpx.Request:
-    """Return the request to this very address; name and certificate stay those of the host."""
+    """Return a request to exactly this address, with the Host header and the TLS name of the URL."""
     given = httpx.URL(url)
     extensions = {"sni_hostname": target.host} if target.scheme == "https" else {}
     host = {"Host": given.netloc.decode("ascii")}
@@ -150,31 +150,31 @@ def _pinned(url: str, target: Destination, address: str, headers: Mapping[str, s
     )
 
 
-async def _exchange(client: httpx.AsyncClient, request: httpx.Request) -> Answer:
+async def _exchange(client: httpx.AsyncClient, request: httpx.Request) -> WebhookResponse:
     response = await client.send(request, stream=True)
     try:
-        await _skim(response)
+        await _drain(response)
     finally:
         await response.aclose()
     redirected = "Redirected" if 300 <= response.status_code < 400 else None
-    return Answer(response.status_code, redirected, _seconds(response.headers.get("retry-after")))
+    return WebhookResponse(response.status_code, redirected, _retry_after(response.headers.get("retry-after")))
 
 
-async def _skim(response: httpx.Response) -> None:
-    """Read a short body to its end; leave a long or slow one: the status has been said."""
-    read = 0
+async def _drain(response: httpx.Response) -> None:
+    """Read a short body to its end; abandon a long or slow one, as the status is known."""
+    size = 0
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             async for chunk in response.aiter_raw():
-                read += len(chunk)
-                if read > _BODY_LIMIT:
+                size += len(chunk)
+                if size > _BODY_LIMIT:
                     return
     except (TimeoutError, httpx.HTTPError):
         return
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Return the seconds that a Retry-After header (RFC 9110) asks for."""
+def _retry_after(retry_after: str | None) -> float | None:
+    """Return the seconds of a Retry-After header (RFC 9110)."""
     if not retry_after:
         return None
     if re.fullmatch(r"[0-9]{1,9}", retry_after.strip()):

@@ -1,4 +1,4 @@
-"""Kinds of values that several groups of settings share."""
+"""Field types shared by several groups of settings."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -8,16 +8,11 @@ from pydantic import AfterValidator, Field
 from stemyard_contract.outbox import URL_LIMIT
 
 
-def words(value: object) -> object:
-    """Split a text at its commas; anything else stays as it is."""
-    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
-
-
 def http_url(url: str) -> str:
-    """Return a URL that starts with http:// or https://.
+    """Return an http or https URL unchanged.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not such a URL.
     """
     if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname or any(map(str.isspace, url)):
         raise ValueError("must be a URL that starts with http:// or https://")
@@ -25,4 +20,5 @@ def http_url(url: str) -> str:
 
 
 Url = Annotated[str, Field(max_length=URL_LIMIT), AfterValidator(http_url)]
-"""An address of HTTP."""
+"""An http or https URL."""
+Seconds = Annotated[float, Field(gt=0)]

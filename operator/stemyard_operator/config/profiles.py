@@ -1,4 +1,4 @@
-"""Scheduling profiles: the resources and the placement that a deployment gives each stage, by name."""
+"""Scheduling profiles: named resources and placements of the two stages' pods."""
 
 import re
 from pathlib import Path
@@ -17,15 +17,15 @@ _SUFFIXES: Final = {
 }  # fmt: skip
 _QUANTITY: Final = re.compile(r"^(\d+(?:\.\d+)?)(k|M|G|T|Ki|Mi|Gi|Ti)?$")
 _CORES: Final = re.compile(r"^(\d+(?:\.\d+)?)(m?)$")
-_GROWTH: Final = 2
-"""Default of `maxMemory` over the memory limit."""
+_MEMORY_GROWTH: Final = 2
+"""Default of `maxMemory`, as a multiple of the memory limit."""
 
 
 def quantity_bytes(quantity: str) -> int:
     """Return the bytes of a Kubernetes quantity such as `512Mi`.
 
     Raises:
-        ValueError: it is not a whole or decimal number with a byte suffix.
+        ValueError: the text is not an integer or decimal number with a byte suffix.
     """
     match = _QUANTITY.match(quantity)
     if match is None:
@@ -33,45 +33,45 @@ def quantity_bytes(quantity: str) -> int:
     return int(float(match[1]) * _SUFFIXES[match[2] or ""])
 
 
-class _Settings(BaseModel):
+class _ProfileModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
 
 
-class Resources(_Settings):
-    """Resources of one container, as Kubernetes writes them."""
+class Resources(_ProfileModel):
+    """Resource requests and limits of one container."""
 
     requests: dict[str, str] = Field(default_factory=dict)
     limits: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("requests", "limits", mode="before")
     @classmethod
-    def _numbers_are_quantities(cls, value: object) -> object:
+    def _quantities_as_text(cls, value: object) -> object:
         return {name: str(amount) for name, amount in value.items()} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
-    def _memory_can_be_read(self) -> Self:
+    def _check_memory(self) -> Self:
         for amounts in (self.requests, self.limits):
             if "memory" in amounts:
                 quantity_bytes(amounts["memory"])
         return self
 
 
-class Gpu(_Settings):
-    """Extended resource that a stage asks for, such as one `nvidia.com/gpu`."""
+class Gpu(_ProfileModel):
+    """Extended resource that a stage requests, such as one `nvidia.com/gpu`."""
 
     resource: Annotated[str, Field(min_length=1)] = "nvidia.com/gpu"
     count: Annotated[int, Field(ge=1)] = 1
 
 
-class ResourceClaim(_Settings):
-    """A device by dynamic resource allocation: each pod gets a claim made from a template."""
+class ResourceClaim(_ProfileModel):
+    """A device by dynamic resource allocation: each pod gets a claim created from a template."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
     resource_claim_template_name: Annotated[str, Field(min_length=1)]
 
 
-class Placement(_Settings):
-    """Where pods may run and how urgent they are; passed through to the pod."""
+class Placement(_ProfileModel):
+    """Scheduling constraints and priority of pods; copied to the pod template."""
 
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: list[dict[str, Any]] = Field(default_factory=list)
@@ -82,57 +82,57 @@ class Placement(_Settings):
 
 
 class StageProfile(Placement):
-    """Resources of one stage, and its placement where that differs from the profile's."""
+    """Resources of one stage, and where its placement differs from the profile's."""
 
     resources: Resources = Resources()
     gpu: Gpu | None = None
     resource_claims: list[ResourceClaim] = Field(default_factory=list)
     queue_name: str = ""
-    """Kueue's LocalQueue for the stage's Jobs; separate has the profile's where empty."""
+    """LocalQueue for the stage's Jobs (Kueue); if empty, separate uses the profile's."""
     max_memory: str | None = None
-    """Memory that an attempt may get after others were killed for want of it; default: twice the memory limit."""
+    """Maximum memory limit of attempts after an OOM kill; default: twice the memory limit."""
     device: Literal["auto", "cpu", "cuda"] | None = None
-    """What separate computes on; default: `cuda` where `gpu` asks for one, else what the pod finds."""
+    """Device that separate computes on; default: `cuda` if `gpu` is set, else detected in the pod."""
 
     @property
-    def wanted_device(self) -> str | None:
-        """Device that must be there, None where nothing is asked for."""
+    def required_device(self) -> str | None:
+        """Device that the pod must have, None if any will do."""
         return self.device or ("cuda" if self.gpu is not None else None)
 
     @property
     def cpu(self) -> float:
-        """Cores that are asked for; 0 where the profile asks for none."""
-        asked = _CORES.match(self.resources.requests.get("cpu") or self.resources.limits.get("cpu") or "")
-        return float(asked[1]) / (1000 if asked[2] else 1) if asked else 0.0
+        """Requested cores; 0 if the profile requests none."""
+        cores = _CORES.match(self.resources.requests.get("cpu") or self.resources.limits.get("cpu") or "")
+        return float(cores[1]) / (1000 if cores[2] else 1) if cores else 0.0
 
     @property
     def memory(self) -> int | None:
-        """Bytes of memory of the first attempt, None where the profile sets no limit."""
+        """Memory limit of the first attempt, in bytes; None if the profile sets none."""
         limit = self.resources.limits.get("memory")
         return quantity_bytes(limit) if limit else None
 
     @property
     def largest_memory(self) -> int | None:
-        """Bytes of memory that no attempt exceeds."""
+        """Maximum memory limit of any attempt, in bytes."""
         if self.max_memory:
             return quantity_bytes(self.max_memory)
-        return self.memory * _GROWTH if self.memory else None
+        return self.memory * _MEMORY_GROWTH if self.memory else None
 
 
 class Profile(Placement):
-    """One named profile. Its own placement is that of separate; fetch has only what `fetch` says."""
+    """One named profile. Its placement applies to separate only; fetch uses only what `fetch` sets."""
 
     fetch: StageProfile = StageProfile()
     separate: StageProfile = StageProfile()
     queue_name: str = ""
-    """Kueue's LocalQueue for separate Jobs of SeparationJobs that name none."""
+    """LocalQueue for separate Jobs of SeparationJobs that name none (Kueue)."""
 
     def stage(self, stage: WorkStage) -> StageProfile:
         """Return the resources of a stage."""
         return self.fetch if stage is WorkStage.FETCH else self.separate
 
     def placement(self, stage: WorkStage) -> Placement:
-        """Return where a stage's pods may run: what the stage says, else, for separate, what the profile says."""
+        """Return the placement of a stage's pods; separate takes what its stage does not set from the profile."""
         own = self.stage(stage)
         if stage is WorkStage.FETCH:
             return own
@@ -140,7 +140,7 @@ class Profile(Placement):
         return Placement.model_validate(chosen)
 
 
-class _File(_Settings):
+class _File(_ProfileModel):
     profiles: Annotated[dict[str, Profile], Field(min_length=1)]
 
 
@@ -150,14 +150,14 @@ DEFAULT_PROFILES: Final = {
         separate=StageProfile(resources=Resources(requests={"cpu": "1", "memory": "2Gi"}, limits={"memory": "4Gi"})),
     )
 }
-"""What holds when the deployment names no profiles file."""
+"""Profiles of a deployment without a profiles file."""
 
 
 def load_profiles(path: Path | None) -> dict[str, Profile]:
     """Return the profiles of a YAML or JSON file `{"profiles": {name: profile}}`.
 
     Raises:
-        ConfigurationError: the file is not there or not of that form; the message names file and field.
+        ConfigurationError: the file is missing or invalid; the message names file and field.
     """
     if path is None:
         return dict(DEFAULT_PROFILES)

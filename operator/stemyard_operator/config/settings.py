@@ -1,4 +1,4 @@
-"""The operator's settings: environment variables read once, at start."""
+"""The operator's settings: environment variables, read once at start-up."""
 
 import json
 import os
@@ -27,31 +27,28 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from stemyard_contract.models import MODELS, Flavour
 from stemyard_contract.object_source import check_prefixes
 from stemyard_contract.runtime import absent, with_authority
-from stemyard_contract.webhook import SecretError
-from stemyard_operator.config.fields import Url, words
+from stemyard_contract.validation import split_commas, variable_error_lines
+from stemyard_operator.config.fields import Seconds, Url
 from stemyard_operator.config.profiles import Profile, load_profiles
-from stemyard_operator.config.webhook_endpoints import EndpointsError
+from stemyard_operator.config.webhook_secrets import check_secrets
 from stemyard_operator.config.webhook_settings import WebhookSettings
 from stemyard_operator.errors import ConfigurationError
-from stemyard_operator.webhooks.secrets import ENDPOINTS_FILE, WebhookSecrets, secrets
 
 _EXTRACTOR: Final = r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$"
 _MIB: Final = 1024 * 1024
-Words = Annotated[tuple[str, ...], NoDecode]
-"""Words separated by commas."""
-Seconds = Annotated[float, Field(gt=0)]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_commas)]
 Interval = Annotated[float, Field(ge=0, le=3600)]
 
 
-def _no_catch_all(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse the extractor that reads any address: links would no longer be checked by us."""
-    if taken := {"generic", "default", "all"} & {name.lower() for name in names}:
-        raise ValueError(f"{', '.join(sorted(taken))} would read any address; name the extractors of single sites")
+def _refuse_generic(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse extractors that accept any URL: links would bypass the operator's own address checks."""
+    if generic := {"generic", "default", "all"} & {name.lower() for name in names}:
+        raise ValueError(f"{', '.join(sorted(generic))} would read any address; name the extractors of single sites")
     return names
 
 
 class SourceSettings(BaseSettings):
-    """Everything a deployment can set about where songs come from."""
+    """Settings for the sources of songs."""
 
     youtube_enabled: bool = True
     youtube_cookies_secret: str = ""
@@ -63,16 +60,16 @@ class SourceSettings(BaseSettings):
     youtube_request_interval: Interval = 0.5
     """Seconds between two requests."""
     youtube_download_delay: Interval = 0
-    """Least seconds to wait before a download."""
+    """Minimum seconds to wait before a download."""
     youtube_download_delay_max: Interval = 0
-    """Most seconds to wait before a download; 0 means the least."""
+    """Maximum seconds to wait before a download; 0 means the minimum."""
     youtube_extractors: Annotated[
         tuple[Annotated[str, StringConstraints(pattern=_EXTRACTOR)], ...],
         NoDecode,
-        BeforeValidator(words),
-        AfterValidator(_no_catch_all),
+        BeforeValidator(split_commas),
+        AfterValidator(_refuse_generic),
     ] = ()
-    """More extractors of yt-dlp whose links are accepted."""
+    """Additional yt-dlp extractors whose links are accepted."""
 
 
 class FetchVolume(BaseModel):
@@ -86,26 +83,26 @@ class FetchVolume(BaseModel):
 
 
 class Settings(WebhookSettings, SourceSettings):
-    """Everything a deployment can set. Field names are the environment variables, in lower case."""
+    """Settings of the operator. Field names are the environment variables in lower case."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
-    # who and where this replica is
+    # this replica
     pod_name: str = Field(default_factory=lambda: f"{socket.gethostname()}_{os.getpid()}")
-    """Identity in the leader election. A restarted container of the same pod has its lease back at once."""
+    """Identity in leader election; a restarted container of the same pod reacquires its lease immediately."""
     pod_namespace: str = "default"
-    watch_namespaces: Words = ()
+    watch_namespaces: CommaSeparated = ()
     lease_name: str = "stemyard-operator"
     health_port: int = 8086
     desk_port: int = 8085
     desk_url: str = "http://stemyard-desk:8085"
-    """Base URL at which separators reach the desk."""
+    """Base URL of the desk for separator pods."""
 
     # the installation
     stemyard_install_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     redis_url: str | None = None
     redis_ca_file: str | None = None
-    """File of the certificate authorities that a rediss:// server is checked with, instead of the system's."""
+    """PEM file of the CAs that verify a rediss:// server, instead of the system's."""
     cloudflare_account_id: str | None = None
     r2_access_key_id: str = ""
     r2_secret_access_key: Annotated[str, Field(repr=False)] = ""
@@ -115,66 +112,59 @@ class Settings(WebhookSettings, SourceSettings):
     s3_public_endpoint_url: str | None = None
     s3_region: str = "auto"
 
-    # what is accepted
+    # limits on requests
     max_file_size_mb: Annotated[int, Field(gt=0)] = 50
     max_duration_seconds: Seconds = 3600
     default_model: str = "spleeter-2stems"
-    enabled_models: Words = ()
-    object_source_prefixes: Words = ()
-    """Folders of the bucket whose objects may be asked for; none when empty."""
+    enabled_models: CommaSeparated = ()
+    object_source_prefixes: CommaSeparated = ()
+    """Folders of the bucket whose objects may be used as sources; none if empty."""
 
-    # what is run
+    # the Jobs
     separator_image_cpu: str = "ghcr.io/stemyard/separator:latest-cpu"
     separator_image_cuda: str = "ghcr.io/stemyard/separator:latest-cuda"
     image_pull_policy: str = "IfNotPresent"
-    image_pull_secrets: Words = ()
+    image_pull_secrets: CommaSeparated = ()
     separator_service_account: str = "stemyard-separator"
     model_claim: str = ""
     model_image: str = ""
-    """Image that holds the model folder, mounted as a volume; the claim where empty."""
+    """Image with the model folder, mounted as an image volume; if empty, the claim is mounted."""
     separator_extra_env: dict[str, str] = Field(default_factory=dict)
     separator_fetch_volumes_file: Path | None = None
     profiles_file: Path | None = None
 
-    # how much, how often
+    # concurrency and intervals
     max_active: Annotated[int, Field(ge=1, validation_alias=AliasChoices("max_active", "worker_concurrency"))] = 1
     max_active_fetch: Annotated[int, Field(ge=1)] = 4
     max_active_per_namespace: Annotated[int, Field(ge=0)] = 0
     max_active_fetch_per_host: Annotated[int, Field(ge=0)] = 0
-    """Fetches at once from one host, all of YouTube being one; 0 means no bound of its own."""
+    """Maximum concurrent fetches from one host, all of YouTube being one; 0 means no limit per host."""
     fetch_spacing_seconds: Annotated[float, Field(ge=0)] = 0
-    """Seconds between the beginnings of two fetches from one host."""
+    """Minimum seconds between the starts of two fetches from one host."""
     retry_base_seconds: Seconds = 10
     retry_max_seconds: Seconds = 300
     resync_seconds: Seconds = 120
     workers: Annotated[int, Field(ge=1, le=64)] = 8
 
     kueue_enabled: bool = False
-    """Whether Kueue may admit Jobs: labels name their queues, and Workloads are read."""
+    """Whether Jobs may be queued by Kueue: they get queue-name labels, and their Workloads are watched."""
     kueue_api_version: Annotated[str, Field(pattern=r"^v[0-9][a-z0-9]*$")] = "v1beta2"
 
-    # how long
+    # retention
     ttl_failed_seconds: Annotated[int, Field(ge=0)] = 7 * 86400
-    """Longest time that a failed SeparationJob is kept, however long a completed one would be."""
+    """Maximum time to keep a failed SeparationJob, whatever the TTL in its spec."""
     ttl_cancelled_seconds: Annotated[int, Field(ge=0)] = 86400
-    """The same for a cancelled one."""
+    """Maximum time to keep a cancelled SeparationJob."""
     sweep_seconds: Annotated[float, Field(ge=0)] = 86400
-    """Seconds between two sweeps of the bucket, and for which an orphan must be one; 0 turns them off."""
+    """Seconds between sweeps of the bucket, and the minimum age of an orphan; 0 disables sweeps."""
     sweep_dry_run: bool = False
-    """Say what a sweep would remove, and remove nothing."""
+    """Log what a sweep would remove without removing it."""
     sweep_force: date | None = None
-    """Day, in UTC, on which a sweep may remove more than it dares otherwise."""
-
-    @field_validator(
-        "watch_namespaces", "enabled_models", "image_pull_secrets", "object_source_prefixes", mode="before"
-    )
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+    """Day, in UTC, on which sweeps ignore their safety limit."""
 
     @field_validator("object_source_prefixes")
     @classmethod
-    def _folders(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    def _check_prefixes(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         return check_prefixes(value, info.data.get("stemyard_install_id", ""))
 
     @cached_property
@@ -182,16 +172,16 @@ class Settings(WebhookSettings, SourceSettings):
         """Scheduling profiles by name.
 
         Raises:
-            ConfigurationError: the profiles file cannot be used.
+            ConfigurationError: the profiles file is invalid.
         """
         return load_profiles(self.profiles_file)
 
     @cached_property
     def fetch_volumes(self) -> tuple[FetchVolume, ...]:
-        """ConfigMaps that fetch pods mount.
+        """ConfigMaps mounted into fetch pods.
 
         Raises:
-            ConfigurationError: the file that lists them cannot be used.
+            ConfigurationError: the file that lists them is invalid.
         """
         path = self.separator_fetch_volumes_file
         if path is None:
@@ -203,32 +193,32 @@ class Settings(WebhookSettings, SourceSettings):
 
     @property
     def redis_address(self) -> str | None:
-        """The Redis URL with all that belongs to it."""
+        """The Redis URL with the CA file."""
         return with_authority(self.redis_url, self.redis_ca_file) if self.redis_url else None
 
     @property
     def namespaces(self) -> tuple[str, ...]:
-        """Namespaces whose SeparationJobs are served."""
+        """The watched namespaces."""
         return self.watch_namespaces or (self.pod_namespace,)
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names of the models that may be used."""
+        """Names of the enabled models."""
         return self.enabled_models or (self.default_model,)
 
     @property
     def max_bytes(self) -> int:
-        """Bytes of encoded input that fetch takes in."""
+        """Maximum bytes of encoded input that fetch accepts."""
         return self.max_file_size_mb * _MIB
 
     @property
     def namespace_limit(self) -> int:
-        """Separate Jobs that may run at once in one namespace."""
+        """Maximum concurrent separate Jobs in one namespace."""
         return self.max_active_per_namespace or self.max_active
 
     @property
     def endpoint_url(self) -> str | None:
-        """Endpoint of the object store that pods use, None for AWS itself."""
+        """Endpoint of the object store for pods; None means AWS."""
         if self.s3_endpoint_url:
             return self.s3_endpoint_url.rstrip("/")
         account = self.cloudflare_account_id
@@ -236,12 +226,12 @@ class Settings(WebhookSettings, SourceSettings):
 
     @property
     def public_endpoint_url(self) -> str | None:
-        """Endpoint of the object store that clients use."""
+        """Endpoint of the object store for clients outside the cluster."""
         return self.s3_public_endpoint_url.rstrip("/") if self.s3_public_endpoint_url else self.endpoint_url
 
     @property
     def public_base_url(self) -> str | None:
-        """Where the bucket can be read by anyone, None where links are signed."""
+        """Base URL of a publicly readable bucket; None if links are presigned."""
         domain = (self.r2_public_domain or "").rstrip("/")
         if not domain:
             return None
@@ -253,18 +243,17 @@ class Settings(WebhookSettings, SourceSettings):
 
 
 def load_settings() -> Settings:
-    """Return the settings of this process, its files read and everything checked.
+    """Return the settings of this process after checking them and the files they name.
 
     Raises:
-        ConfigurationError: a variable or file cannot be used; the message names it.
+        ConfigurationError: a variable or file is invalid; the message names it.
     """
     if missing := absent(os.environ):
         raise ConfigurationError("; ".join(missing))
     try:
         settings = Settings()
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, at['loc'])).upper()}: {at['msg']}" for at in error.errors())
-        raise ConfigurationError(f"settings: {wrong}") from error
+        raise ConfigurationError(f"settings: {'; '.join(variable_error_lines(error))}") from error
     unknown = sorted(set(settings.models) - set(MODELS))
     if unknown or settings.default_model not in settings.models:
         raise ConfigurationError(
@@ -276,18 +265,5 @@ def load_settings() -> Settings:
         queues = (profile.queue_name, profile.fetch.queue_name, profile.separate.queue_name)
         if any(queues) and not settings.kueue_enabled:
             raise ConfigurationError(f"PROFILES_FILE: {name} names a queue of Kueue; set KUEUE_ENABLED as well")
-    try:
-        signed = secrets(settings)
-    except (SecretError, OSError) as error:
-        raise ConfigurationError(f"WEBHOOK_SECRET: {error}") from error
-    try:
-        WebhookSecrets(settings).read()
-    except (EndpointsError, OSError) as error:
-        raise ConfigurationError(f"{ENDPOINTS_FILE} in WEBHOOK_SECRETS_DIR: {error}") from error
-    folder = settings.webhook_secrets_dir
-    if folder is not None and not signed and not (folder / ENDPOINTS_FILE).exists():
-        raise ConfigurationError(
-            f"WEBHOOK_SECRET: the Secret for webhooks does not exist or has neither the key WEBHOOK_SECRET nor "
-            f"{ENDPOINTS_FILE}; add one, then restart the pod"
-        )
+    check_secrets(settings)
     return settings

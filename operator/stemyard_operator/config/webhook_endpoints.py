@@ -1,4 +1,4 @@
-"""The deployment's own endpoints, and the secrets of API keys: read from the file beside the webhook secret."""
+"""The endpoints file: the deployment's own webhook endpoints, and secrets for API keys."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Final
@@ -8,110 +8,117 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from stemyard_contract.event_types import EventType
+from stemyard_contract.validation import error_lines
 from stemyard_operator.config.fields import Url
 from stemyard_operator.config.webhook_settings import Hidden, Secret
 
-EVERY_KEY: Final = "*"
-"""Among an endpoint's keys: it is told of every track."""
+ALL_KEYS: Final = "*"
+"""In an endpoint's keys: it receives events of every track."""
 ENDPOINTS_LIMIT: Final = 32
 
 
 class EndpointsError(ValueError):
-    """The file of endpoints cannot be used; the message names fields and repeats no value."""
+    """The endpoints file is invalid; the message names fields and repeats no value."""
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", hide_input_in_errors=True
     )
 
 
-class Signing(_Strict):
-    """What signs: a secret, and while consumers still know it, the one that it replaces."""
+class SigningSecrets(_StrictModel):
+    """A secret, and during rotation the one that it replaces."""
 
     secret: Secret | None = Hidden
     previous_secret: Secret | None = Hidden
 
     @model_validator(mode="before")
     @classmethod
-    def _without_empty(cls, data: object) -> object:
+    def _drop_empty(cls, data: object) -> object:
         return {name: value for name, value in data.items() if value != ""} if isinstance(data, dict) else data
 
     @model_validator(mode="after")
-    def _replaces_something(self) -> "Signing":
+    def _require_current_secret(self) -> "SigningSecrets":
         if self.previous_secret is not None and self.secret is None:
             raise ValueError("previousSecret is what secret replaces, and there is none")
         return self
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The secrets, newest first; none where nothing is set."""
-        return tuple(one for one in (self.secret, self.previous_secret) if one is not None)
+        """The secrets that are set, newest first."""
+        return tuple(secret for secret in (self.secret, self.previous_secret) if secret is not None)
 
 
-class Endpoint(Signing):
-    """An address that the deployment tells of tracks, or lends a secret to."""
+class Endpoint(SigningSecrets):
+    """A consumer of the deployment: it receives events of some tracks, or only its secret is used."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
     url: Url
     keys: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = ()
-    """Ids of the API keys whose tracks it is told of, `*` for every track; without any it must be named by its URL."""
+    """Ids of the API keys whose tracks it receives events of, `*` for all; if empty, requests must name its URL."""
     events: tuple[EventType, ...] = ()
-    """What it is told of; by default the three ends."""
+    """Events it receives; by default the three terminal ones."""
 
-    def lent_to(self, key: str | None) -> bool:
-        """Return whether its secret signs what this API key names it for: no key speaks to another's consumer."""
-        return not self.keys or EVERY_KEY in self.keys or key in self.keys
+    def permits(self, key: str | None) -> bool:
+        """Return whether its secret may sign webhooks to its URL that this API key requested.
+
+        A key must not send signed webhooks to another key's consumer.
+        """
+        return not self.keys or ALL_KEYS in self.keys or key in self.keys
 
 
-class Endpoints(_Strict):
-    """Everything the file holds."""
+class Endpoints(_StrictModel):
+    """Content of the endpoints file."""
 
     endpoints: Annotated[tuple[Endpoint, ...], Field(max_length=ENDPOINTS_LIMIT)] = ()
-    keys: dict[str, Signing] = Field(default_factory=dict)
-    """What signs webhooks to addresses that an API key named, by its id; by default the deployment's secret."""
+    keys: dict[str, SigningSecrets] = Field(default_factory=dict)
+    """By API key id, secrets for webhooks to URLs that the key requested; by default the deployment's secret."""
 
     @model_validator(mode="after")
-    def _each_once(self) -> "Endpoints":
+    def _require_unique(self) -> "Endpoints":
         for field in ("name", "url"):
-            values = [getattr(one, field) for one in self.endpoints]
+            values = [getattr(endpoint, field) for endpoint in self.endpoints]
             if len(values) != len(set(values)):
                 raise ValueError(f"two endpoints have one {field}")
         return self
 
-    def named(self, name: str) -> Endpoint | None:
-        """Return the endpoint of that name."""
-        return next((one for one in self.endpoints if one.name == name), None)
+    def by_name(self, name: str) -> Endpoint | None:
+        """Return the endpoint with this name."""
+        return next((endpoint for endpoint in self.endpoints if endpoint.name == name), None)
 
-    def at(self, url: str, key: str | None) -> Endpoint | None:
-        """Return the endpoint with that address, where an API key, or whoever is none, may have its secret sign."""
-        found = next((one for one in self.endpoints if one.url == url), None)
-        return found if found is not None and found.lent_to(key) else None
+    def by_url(self, url: str, key: str | None) -> Endpoint | None:
+        """Return the endpoint with this URL if it permits the API key; None stands for a request without a key."""
+        found = next((endpoint for endpoint in self.endpoints if endpoint.url == url), None)
+        return found if found is not None and found.permits(key) else None
 
-    def told_of(self, keys: Iterable[str]) -> Mapping[str, str | None]:
-        """Return the names of the endpoints that are told of a track of these API keys, each with the key it is for."""
+    def subscribed(self, keys: Iterable[str]) -> Mapping[str, str | None]:
+        """Return the endpoints that receive events of a track claimed by these API keys.
+
+        Returns:
+            The key that each endpoint lists, by the endpoint's name; None if it receives events of every track.
+        """
         claiming = list(keys)
         found: dict[str, str | None] = {}
-        for one in self.endpoints:
-            mine = next((key for key in claiming if key in one.keys), None)
-            if mine is not None or EVERY_KEY in one.keys:
-                found[one.name] = mine
+        for endpoint in self.endpoints:
+            listed = next((key for key in claiming if key in endpoint.keys), None)
+            if listed is not None or ALL_KEYS in endpoint.keys:
+                found[endpoint.name] = listed
         return found
 
 
-NONE: Final = Endpoints()
+NO_ENDPOINTS: Final = Endpoints()
 
 
 def parse(text: str) -> Endpoints:
-    """Return what a file's text says, YAML or JSON.
+    """Return the endpoints of a file's text, YAML or JSON.
 
     Raises:
-        EndpointsError: it is not such a file.
+        EndpointsError: the text is invalid.
     """
     try:
         return Endpoints.model_validate(yaml.safe_load(text) or {})
     except yaml.YAMLError:
         raise EndpointsError("not valid YAML or JSON") from None
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, at['loc']))}: {at['msg']}" for at in error.errors())
-        raise EndpointsError(wrong) from None
+        raise EndpointsError("; ".join(error_lines(error))) from None

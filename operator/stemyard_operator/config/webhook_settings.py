@@ -1,6 +1,6 @@
-"""The operator's settings for webhooks: who is told, what signs, and which addresses may be connected to."""
+"""The operator's settings for webhooks: consumers, secrets, the retry schedule, and permitted addresses."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,59 +9,51 @@ from pydantic_settings import BaseSettings, NoDecode
 
 from stemyard_contract.address_guard import origin_of
 from stemyard_contract.event_types import EventType
+from stemyard_contract.validation import split_commas
 from stemyard_contract.webhook import RETRY_SCHEDULE, standard_key
-from stemyard_operator.config.fields import Url, http_url, words
+from stemyard_operator.config.fields import Seconds, Url, http_url
 
 
-def _usable(secret: str) -> str:
+def _check_secret(secret: str) -> str:
     standard_key(secret)
     return secret
 
 
-def _networks(value: object) -> object:
-    return tuple(ip_network(word) for word in value) if isinstance(value, tuple) else value
-
-
-Secret = Annotated[str, AfterValidator(_usable)]
+Secret = Annotated[str, AfterValidator(_check_secret)]
 Hidden: Any = Field(default=None, repr=False)
-Seconds = Annotated[float, Field(gt=0)]
+Origin = Annotated[str, AfterValidator(http_url), AfterValidator(origin_of)]
+SplitCommas = BeforeValidator(split_commas)
 
 
 class WebhookSettings(BaseSettings):
-    """Everything a deployment can set about webhooks."""
+    """Settings for webhooks."""
 
     webhook_url: Url | None = None
-    """The deployment's own consumer, told of every run. It may be http, and at a private address."""
-    webhook_events: Annotated[tuple[EventType, ...], NoDecode, BeforeValidator(words)] = ()
-    """What that consumer is told of; by default the three ends."""
+    """The deployment's own consumer, notified of every run. It may be http and at a private address."""
+    webhook_events: Annotated[tuple[EventType, ...], NoDecode, SplitCommas] = ()
+    """Events sent to that consumer; by default the three terminal ones."""
     webhook_secret: Secret | None = Hidden
-    """What webhooks are signed with; without one they are not signed."""
+    """Secret that signs webhooks; without one they are not signed."""
     webhook_secret_previous: Secret | None = Hidden
-    """The secret that this one replaces, for as long as consumers still know it."""
+    """During rotation, the secret that WEBHOOK_SECRET replaces."""
     webhook_secrets_dir: Path | None = None
-    """Folder with files named as the two variables above, and `endpoints.yaml`; read anew, and wins over them."""
+    """Folder of files named like the two variables above, and `endpoints.yaml`; reread on change, takes precedence."""
     webhook_schedule: Annotated[
-        tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(words), Field(min_length=1, max_length=50)
+        tuple[Annotated[float, Field(ge=0)], ...], NoDecode, SplitCommas, Field(min_length=1, max_length=50)
     ] = RETRY_SCHEDULE
-    """Seconds before each attempt, counted from the one before it."""
+    """Seconds before each attempt, counted from the previous one."""
     webhook_timeout_seconds: Seconds = 15
     webhook_concurrency: Annotated[int, Field(ge=1)] = 64
     webhook_concurrency_per_target: Annotated[int, Field(ge=1)] = 4
     webhook_breaker_seconds: Seconds = 60
-    """Longest time for which a consumer that does not answer is left alone."""
+    """Maximum time for which the circuit breaker of a failing consumer stays open."""
     webhook_allow_http: bool = False
     """Whether addresses from requests and SeparationJobs may be http."""
-    webhook_ports: Annotated[tuple[int, ...], NoDecode, BeforeValidator(words)] = ()
+    webhook_ports: Annotated[tuple[int, ...], NoDecode, SplitCommas] = ()
     """Ports of such addresses; by default 443, and 80 for http."""
-    webhook_allowed_origins: Annotated[
-        tuple[Annotated[str, AfterValidator(http_url), AfterValidator(origin_of)], ...],
-        NoDecode,
-        BeforeValidator(words),
-    ] = ()
-    """Origins such as `http://10.0.0.7:8080` that are trusted as WEBHOOK_URL is, whoever names them."""
-    webhook_denied_cidrs: Annotated[
-        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(words), BeforeValidator(_networks)
-    ] = ()
+    webhook_allowed_origins: Annotated[tuple[Origin, ...], NoDecode, SplitCommas] = ()
+    """Origins such as `http://10.0.0.7:8080` that are trusted like WEBHOOK_URL, wherever they are named."""
+    webhook_denied_cidrs: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, SplitCommas] = ()
     """Public address ranges that are refused too, such as the cluster's own."""
     webhook_proxy_url: Annotated[str, AfterValidator(http_url)] | None = Hidden
-    """Proxy for all deliveries; it then is what resolves and checks addresses."""
+    """Proxy for all deliveries; the proxy then resolves and checks addresses."""

@@ -34,8 +34,8 @@ def requested_targets(spec: SeparationJobSpec, endpoints: Endpoints) -> tuple[Ta
 def _own(spec: SeparationJobSpec, settings: WebhookSettings, endpoints: Endpoints) -> Iterator[Target]:
     if settings.webhook_url is not None:
         yield Target(settings.webhook_url, _events(settings.webhook_events))
-    for name, key in endpoints.told_of(claim.key for claim in spec.claims).items():
-        endpoint = endpoints.named(name)
+    for name, key in endpoints.subscribed(claim.key for claim in spec.claims).items():
+        endpoint = endpoints.by_name(name)
         if endpoint is not None:
             yield Target(endpoint.url, _events(endpoint.events), name, key)
 
@@ -58,7 +58,7 @@ def _merged(found: Iterable[Target], endpoints: Endpoints) -> tuple[Target, ...]
     for one in found:
         known = by_url.get(one.url)
         if known is None:
-            endpoint = endpoints.at(one.url, one.key)
+            endpoint = endpoints.by_url(one.url, one.key)
             by_url[one.url] = replace(one, endpoint=endpoint.name if endpoint else None)
         else:
             by_url[one.url] = replace(known, events=known.events | one.events)

@@ -22,6 +22,7 @@ from stemyard_contract.handover import (
 )
 from stemyard_contract.mirror import ProgressRecord
 from stemyard_contract.object_source import installation_of, owner_key
+from stemyard_contract.validation import error_lines
 from stemyard_operator.clients.s3 import LINK_SECONDS, ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.desk.authentication import Authenticator, Caller
@@ -116,8 +117,7 @@ async def _body(request: web.Request, kind: type[Body]) -> Body:
     try:
         return kind.model_validate_json(await request.read())
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, at['loc']))}: {at['msg']}" for at in error.errors())
-        raise DeskError(422, FailureCode.INVALID_REQUEST, wrong) from error
+        raise DeskError(422, FailureCode.INVALID_REQUEST, "; ".join(error_lines(error))) from error
 
 
 @web.middleware

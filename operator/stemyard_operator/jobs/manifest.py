@@ -224,7 +224,7 @@ def _environment(
 
 def _compute_environment(separation: Separation, settings: Settings) -> list[dict[str, Any]]:
     """Return the device that separate must use: a GPU requested by the profile, for an engine that supports it."""
-    device = settings.profiles[separation.spec.profile].separate.wanted_device
+    device = settings.profiles[separation.spec.profile].separate.required_device
     if device is None or model_of(separation.spec, settings).flavour is not Flavour.CUDA:
         return []
     return [{"name": "STEMYARD_DEVICE", "value": device}]

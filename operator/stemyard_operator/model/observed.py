@@ -10,7 +10,7 @@ from stemyard_contract.handover import (
     SourceMark,
     WorkStage,
 )
-from stemyard_operator.config.webhook_endpoints import NONE, Endpoints
+from stemyard_operator.config.webhook_endpoints import NO_ENDPOINTS, Endpoints
 from stemyard_operator.model.attempt_result import AttemptResult
 from stemyard_operator.model.job import Job
 from stemyard_operator.model.pod import Pod, Sighting, Workload
@@ -86,7 +86,7 @@ class Observed:
     """Age of the oldest of these, in seconds."""
     in_flight: frozenset[str] = frozenset()
     """Ids of webhooks that are in flight or queued behind others of the same consumer."""
-    endpoints: Endpoints = NONE
+    endpoints: Endpoints = NO_ENDPOINTS
     """Webhook endpoints of the deployment."""
 
     def of_stage(self, stage: WorkStage) -> list[Job]:

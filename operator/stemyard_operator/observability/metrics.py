@@ -93,7 +93,7 @@ class Readings:
             mirror_lag=self._mirror_writer.lag,
             mirror_waiting=self._mirror_writer.behind,
             webhooks_pending=self._cluster_cache.webhooks_pending() if leader else 0,
-            webhook_lanes=self._dispatcher.lanes(),
+            webhook_lanes=self._dispatcher.consumers(),
         )
 
     def _phases(self) -> dict[Phase, int]:

@@ -17,7 +17,7 @@ from stemyard_contract.address_guard import origin_of
 from stemyard_operator.decision.status_change import Span, StatusChange
 from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.model.separation import Separation
-from stemyard_operator.webhooks.dispatcher import QueuedDelivery, QueuedProgress
+from stemyard_operator.webhooks.dispatcher import WebhookTask
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -74,15 +74,15 @@ class Tracing:
             self._span(separation.traceparent, span, told | ({"stemyard.error": span.error} if span.error else {}))
 
     @contextmanager
-    def webhook(self, separation: Separation, parcel: QueuedDelivery | QueuedProgress) -> Iterator[Mapping[str, str]]:
+    def webhook(self, separation: Separation, task: WebhookTask) -> Iterator[Mapping[str, str]]:
         """Make a span of an attempt at a webhook while the block runs; yield the headers that hand the trace on."""
         if separation.traceparent is None:
             yield {}
             return
         from opentelemetry.trace import SpanKind
 
-        told = {"stemyard.track_id": separation.track_id, "stemyard.webhook": parcel.id}
-        told |= {"server.address": origin_of(parcel.url)}
+        told = {"stemyard.track_id": separation.track_id, "stemyard.webhook": task.id}
+        told |= {"server.address": origin_of(task.url)}
         parent = self._wire.extract({"traceparent": separation.traceparent})
         with self._tracer.start_as_current_span("webhook", parent, SpanKind.CLIENT, told):
             headers: dict[str, str] = {}

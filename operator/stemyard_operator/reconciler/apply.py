@@ -11,6 +11,7 @@ from stemyard_contract.separationjob import KIND, SeparationJobStatus
 from stemyard_operator.clients.kubernetes import Json, KubernetesClient, jobs_path, separations_path
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
+from stemyard_operator.config.webhook_secrets import WebhookSecrets
 from stemyard_operator.decision.actions import CopyStems, Decision
 from stemyard_operator.decision.events import events_of, status_refused
 from stemyard_operator.decision.status_change import StatusChange, status_change_of
@@ -26,8 +27,7 @@ from stemyard_operator.model.separation import Resource, Separation, controller_
 from stemyard_operator.reconciler.concurrency import ConcurrencyLimiter
 from stemyard_operator.reconciler.copy_stems import copy_stems
 from stemyard_operator.reconciler.run_cache import RunState
-from stemyard_operator.webhooks.dispatcher import Dispatcher, QueuedDelivery, QueuedProgress
-from stemyard_operator.webhooks.secrets import WebhookSecrets
+from stemyard_operator.webhooks.dispatcher import Dispatcher, WebhookTask
 
 _OWN_WRITE_SECONDS: Final = 2.0
 """Delay of the pass after an own write of a run at work: most likely another event comes first."""
@@ -85,7 +85,7 @@ class Applier:
         for job in decision.stop:
             await self._stop(job)
         for delivery in decision.deliver:
-            self.dispatcher.take(QueuedDelivery(separation.uid, delivery.id, delivery.url))
+            self.dispatcher.enqueue(WebhookTask(separation.uid, delivery.id, delivery.url))
         if decision.delete:
             await self._delete(separation)
 
@@ -97,7 +97,7 @@ class Applier:
 
     def _notify(self, separation: Separation, notices: list[ProgressWebhook]) -> None:
         for notice in notices:
-            self.dispatcher.tell(QueuedProgress(separation.uid, notice))
+            self.dispatcher.enqueue_progress(WebhookTask(separation.uid, notice.id, notice.url, notice))
 
     def _targets(self, separation: Separation) -> tuple[Target, ...]:
         return targets(separation.spec, self.settings, self.webhook_secrets.endpoints)
@@ -164,7 +164,7 @@ class Applier:
             await self._post_event(namespace, status_refused(separation, status, str(error), self._now()))
             raise
         run_state.written_at = time.monotonic()
-        self.dispatcher.recorded(separation.uid, decision.recorded)
+        self.dispatcher.discard_results(separation.uid, decision.recorded)
         self._received(resource, separation, 0.0 if status.finished_at else _OWN_WRITE_SECONDS)
         now = self._now()
         _log_transition(separation, status)

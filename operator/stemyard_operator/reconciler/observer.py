@@ -10,6 +10,7 @@ from stemyard_contract.separationjob import KIND, ConditionType
 from stemyard_operator.clients.kubernetes import KubernetesClient, jobs_path, pods_path, workloads_path
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
+from stemyard_operator.config.webhook_secrets import WebhookSecrets
 from stemyard_operator.decision.actions import ConfirmJobAbsent, FindMark, Query, ReadPods, ReadWorkload
 from stemyard_operator.decision.commit_marks import MARK_LIMIT, Found, file_sizes, marks_prefix, verify_mark
 from stemyard_operator.decision.status_draft import TICK_SECONDS
@@ -27,7 +28,6 @@ from stemyard_operator.model.separation import Separation, controller_of
 from stemyard_operator.reconciler.concurrency import ConcurrencyLimiter
 from stemyard_operator.reconciler.run_cache import RunState
 from stemyard_operator.webhooks.dispatcher import Dispatcher
-from stemyard_operator.webhooks.secrets import WebhookSecrets
 
 _OWNER_LABEL: Final = "batch.kubernetes.io/controller-uid"
 
@@ -83,7 +83,7 @@ class Observer:
             seconds_since_write=quiet,
             attempt_results=self.dispatcher.results(separation.uid),
             attempt_results_age=self.dispatcher.results_age(separation.uid),
-            in_flight=self.dispatcher.in_hand(separation.uid),
+            in_flight=self.dispatcher.in_flight(separation.uid),
             endpoints=self.webhook_secrets.endpoints,
         )
 

@@ -1,1 +1,1 @@
-"""Delivers webhooks: requests, secrets, attempts, the dispatcher."""
+"""Delivers webhooks: requests, attempts, the dispatcher and its circuit breakers."""

@@ -1,4 +1,4 @@
-"""Carries webhooks in the background: a lane for each consumer, so that a dead one delays nobody else."""
+"""Sends webhooks in the background, with one queue per consumer, so that a failing one does not delay the others."""
 
 import asyncio
 import logging
@@ -12,228 +12,182 @@ from stemyard_contract.address_guard import origin_of
 from stemyard_operator.config.webhook_settings import WebhookSettings
 from stemyard_operator.decision.webhook_progress import ProgressWebhook
 from stemyard_operator.model.attempt_result import AttemptResult
+from stemyard_operator.webhooks.circuit_breaker import CircuitBreaker
 
-_FAILURES: Final = 5
-_FIRST_SECONDS: Final = 1.0
-_LANES_KEPT: Final = 1024
-"""Consumers whose breaker is remembered while nothing is on its way to them."""
-_NEWS_WAITING: Final = 100
-"""What may wait for one consumer when another notice comes; one that cannot keep up is told the ends only."""
-_AGAIN_SECONDS: Final = 2.0
-"""When to look again at a delivery that could not be attempted."""
+_CONSUMERS_KEPT: Final = 1024
+"""Consumers whose circuit breaker is kept while no webhook is queued for them."""
+_PROGRESS_QUEUE_LIMIT: Final = 100
+"""Queue length of a consumer from which progress events are dropped; terminal events never are."""
+_REQUEUE_SECONDS: Final = 2.0
+"""When to reconcile again after a delivery that could not be attempted."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class QueuedDelivery:
-    """One delivery to attempt."""
+class WebhookTask:
+    """A webhook to attempt: a delivery of the outbox, or an event of a run's progress."""
 
     uid: str
-    """Of the SeparationJob."""
+    """uid of the SeparationJob."""
     id: str
+    """The `webhook-id`."""
     url: str
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedProgress:
-    """A notice to send while it is news."""
-
-    uid: str
-    notice: ProgressWebhook
-
-    @property
-    def id(self) -> str:
-        """The `webhook-id`."""
-        return self.notice.id
-
-    @property
-    def url(self) -> str:
-        """Where it goes."""
-        return self.notice.url
-
-
-class Breaker:
-    """Closed: all may go. Open: none. After a while one goes ahead, and its outcome decides for the others."""
-
-    def __init__(self, longest_seconds: float, clock: Callable[[], float]) -> None:
-        self._longest = longest_seconds
-        self._clock = clock
-        self._failures = 0
-        self._open_until = 0.0
-
-    @property
-    def closed(self) -> bool:
-        """Whether the consumer is thought to be well."""
-        return self._failures < _FAILURES
-
-    @property
-    def wait(self) -> float:
-        """Seconds until one may go ahead; 0 while it is closed."""
-        return 0.0 if self.closed else max(0.0, self._open_until - self._clock())
-
-    def told(self, *, well: bool) -> None:
-        """Take in how an attempt went."""
-        if well:
-            self._failures = 0
-            return
-        self._failures += 1
-        if not self.closed:
-            pause = _FIRST_SECONDS * 2.0 ** min(self._failures - _FAILURES, 20)
-            self._open_until = self._clock() + min(self._longest, pause)
+    progress: ProgressWebhook | None = None
 
 
 @dataclass(slots=True)
-class _Lane:
-    breaker: Breaker
-    waiting: deque[QueuedDelivery | QueuedProgress] = field(default_factory=deque)
+class _ConsumerQueue:
+    breaker: CircuitBreaker
+    waiting: deque[WebhookTask] = field(default_factory=deque)
     running: int = 0
     timer: asyncio.TimerHandle | None = None
 
 
 class Dispatcher:
-    """Takes parcels, keeps what came of them until it is recorded, and says so.
+    """Queues tasks and keeps the results of deliveries until they are recorded in the status.
 
-    Nothing here is durable: what a crash loses is still due in the SeparationJob. `send` returns None where there is
-    nothing to attempt any more. `on_result` is called with the uid of a SeparationJob that has results to record.
+    Nothing here is durable: after a crash, deliveries are still pending in the SeparationJob. `send` returns None if
+    the task is no longer due. `on_result` is called with the uid of a SeparationJob that has results to record.
     """
 
     def __init__(
         self,
         settings: WebhookSettings,
-        send: Callable[[QueuedDelivery | QueuedProgress], Awaitable[AttemptResult | None]],
+        send: Callable[[WebhookTask], Awaitable[AttemptResult | None]],
         on_result: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._send = send
         self._on_result = on_result
-        self._room = asyncio.Semaphore(settings.webhook_concurrency)
-        self._lanes: OrderedDict[str, _Lane] = OrderedDict()
-        self._in_hand: dict[str, set[str]] = {}
+        self._slots = asyncio.Semaphore(settings.webhook_concurrency)
+        self._queues: OrderedDict[str, _ConsumerQueue] = OrderedDict()
+        self._in_flight: dict[str, set[str]] = {}
         self._results: dict[str, dict[str, AttemptResult]] = {}
-        self._since: dict[str, float] = {}
+        self._oldest_result: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def take(self, parcel: QueuedDelivery) -> None:
-        """Have a parcel delivered as soon as its consumer's turn allows; one that is in hand already stays so."""
-        ids = self._in_hand.setdefault(parcel.uid, set())
-        if parcel.id in ids or parcel.id in self._results.get(parcel.uid, {}):
+    def enqueue(self, delivery: WebhookTask) -> None:
+        """Queue a delivery, unless it is in flight or its result is not recorded yet."""
+        ids = self._in_flight.setdefault(delivery.uid, set())
+        if delivery.id in ids or delivery.id in self._results.get(delivery.uid, {}):
             return
-        ids.add(parcel.id)
-        lane = self._lane(parcel.url)
-        lane.waiting.append(parcel)
-        self._pump(lane)
+        ids.add(delivery.id)
+        queue = self._queue(delivery.url)
+        queue.waiting.append(delivery)
+        self._start_attempts(queue)
 
-    def tell(self, news: QueuedProgress) -> None:
-        """Have a notice sent, once, unless its consumer is left alone or cannot keep up."""
-        lane = self._lane(news.url)
-        if lane.breaker.closed and len(lane.waiting) < _NEWS_WAITING:
-            lane.waiting.append(news)
-            self._pump(lane)
+    def enqueue_progress(self, event: WebhookTask) -> None:
+        """Queue a progress event for one attempt; drop it if its consumer fails or cannot keep up."""
+        queue = self._queue(event.url)
+        if queue.breaker.closed and len(queue.waiting) < _PROGRESS_QUEUE_LIMIT:
+            queue.waiting.append(event)
+            self._start_attempts(queue)
 
-    def in_hand(self, uid: str) -> frozenset[str]:
-        """Return the ids of what is on its way, or waits for its consumer's turn."""
-        return frozenset(self._in_hand.get(uid, ()))
+    def in_flight(self, uid: str) -> frozenset[str]:
+        """Return the ids of deliveries that are queued or being attempted."""
+        return frozenset(self._in_flight.get(uid, ()))
 
     def results(self, uid: str) -> tuple[AttemptResult, ...]:
-        """Return what came of attempts and is not recorded yet."""
+        """Return the results that are not recorded yet."""
         return tuple(self._results.get(uid, {}).values())
 
     def results_age(self, uid: str) -> float:
-        """Return the seconds for which the oldest result has waited."""
-        return time.monotonic() - self._since[uid] if uid in self._since else 0.0
+        """Return the age of the oldest result in seconds."""
+        return time.monotonic() - self._oldest_result[uid] if uid in self._oldest_result else 0.0
 
-    def recorded(self, uid: str, ids: Collection[str]) -> None:
-        """Forget results that are stored now."""
+    def discard_results(self, uid: str, ids: Collection[str]) -> None:
+        """Drop results that have been recorded."""
         left = {key: value for key, value in self._results.get(uid, {}).items() if key not in ids}
         self._results.pop(uid, None)
-        self._since.pop(uid, None)
+        self._oldest_result.pop(uid, None)
         if left:
-            self._results[uid], self._since[uid] = left, time.monotonic()
+            self._results[uid], self._oldest_result[uid] = left, time.monotonic()
 
     def forget(self, uid: str) -> None:
-        """Forget a SeparationJob that is gone; what is on its way to a consumer may still arrive."""
-        for store in (self._in_hand, self._results, self._since):
-            store.pop(uid, None)
+        """Drop the state of a deleted SeparationJob; attempts in flight may still arrive."""
+        for by_uid in (self._in_flight, self._results, self._oldest_result):
+            by_uid.pop(uid, None)
 
-    def lanes(self) -> dict[str, int]:
-        """Return how many consumers something waits for, or is on its way to, by the state of their breaker."""
-        busy = [lane for lane in self._lanes.values() if lane.running or lane.waiting]
-        closed = sum(lane.breaker.closed for lane in busy)
+    def consumers(self) -> dict[str, int]:
+        """Return how many consumers have webhooks queued or in flight, by the state of their circuit breaker."""
+        busy = [queue for queue in self._queues.values() if queue.running or queue.waiting]
+        closed = sum(queue.breaker.closed for queue in busy)
         return {"closed": closed, "open": len(busy) - closed}
 
     async def close(self) -> None:
-        """Stop; attempts under way are broken off and will be made again."""
-        for lane in self._lanes.values():
-            if lane.timer is not None:
-                lane.timer.cancel()
+        """Stop; attempts in flight are cancelled and will be made again by the next leader."""
+        for queue in self._queues.values():
+            if queue.timer is not None:
+                queue.timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _lane(self, url: str) -> _Lane:
+    def _queue(self, url: str) -> _ConsumerQueue:
         try:
             name = origin_of(url)
         except ValueError:
             name = url
-        lane = self._lanes.get(name)
-        if lane is None:
-            lane = self._lanes[name] = _Lane(Breaker(self._settings.webhook_breaker_seconds, time.monotonic))
+        queue = self._queues.get(name)
+        if queue is None:
+            breaker = CircuitBreaker(self._settings.webhook_breaker_seconds, time.monotonic)
+            queue = self._queues[name] = _ConsumerQueue(breaker)
             self._drop_idle()
-        self._lanes.move_to_end(name)
-        return lane
+        self._queues.move_to_end(name)
+        return queue
 
     def _drop_idle(self) -> None:
-        idle = [name for name, lane in self._lanes.items() if not lane.running and not lane.waiting]
-        for name in idle[: max(0, len(self._lanes) - _LANES_KEPT)]:
-            del self._lanes[name]
+        idle = [name for name, queue in self._queues.items() if not queue.running and not queue.waiting]
+        for name in idle[: max(0, len(self._queues) - _CONSUMERS_KEPT)]:
+            del self._queues[name]
 
-    def _pump(self, lane: _Lane) -> None:
-        """Start as many attempts as the consumer may have now."""
-        wait = lane.breaker.wait
-        if wait > 0:
-            if lane.timer is None and lane.waiting:
-                lane.timer = asyncio.get_running_loop().call_later(wait, self._resume, lane)
+    def _start_attempts(self, queue: _ConsumerQueue) -> None:
+        """Start as many attempts as the consumer's circuit breaker and concurrency limit permit."""
+        seconds = queue.breaker.seconds_open
+        if seconds > 0:
+            if queue.timer is None and queue.waiting:
+                queue.timer = asyncio.get_running_loop().call_later(seconds, self._resume, queue)
             return
-        most = self._settings.webhook_concurrency_per_target if lane.breaker.closed else 1
-        while lane.waiting and lane.running < most:
-            lane.running += 1
-            task = asyncio.get_running_loop().create_task(self._deliver(lane, lane.waiting.popleft()))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        limit = self._settings.webhook_concurrency_per_target if queue.breaker.closed else 1
+        while queue.waiting and queue.running < limit:
+            queue.running += 1
+            attempt = asyncio.get_running_loop().create_task(self._attempt(queue, queue.waiting.popleft()))
+            self._tasks.add(attempt)
+            attempt.add_done_callback(self._tasks.discard)
 
-    def _resume(self, lane: _Lane) -> None:
-        lane.timer = None
-        self._pump(lane)
+    def _resume(self, queue: _ConsumerQueue) -> None:
+        queue.timer = None
+        self._start_attempts(queue)
 
-    async def _deliver(self, lane: _Lane, parcel: QueuedDelivery | QueuedProgress) -> None:
-        attempted = None
+    async def _attempt(self, queue: _ConsumerQueue, task: WebhookTask) -> None:
+        result = None
         try:
-            if isinstance(parcel, QueuedProgress) or parcel.id in self._in_hand.get(parcel.uid, ()):
-                async with self._room:
-                    attempted = await self._send(parcel)
-        except Exception:  # one broken parcel must not end the lane
-            log.exception("a webhook could not be attempted", extra={"uid": parcel.uid, "webhook": parcel.id})
+            if task.progress is not None or task.id in self._in_flight.get(task.uid, ()):
+                async with self._slots:
+                    result = await self._send(task)
+        except Exception:  # a bug in one webhook must not stop the consumer's queue
+            log.exception("a webhook could not be attempted", extra={"uid": task.uid, "webhook": task.id})
         finally:
-            lane.running -= 1
-        if attempted is not None:
-            lane.breaker.told(well=attempted.answered)
-        if isinstance(parcel, QueuedDelivery):
-            self._settle(parcel, attempted)
-        self._pump(lane)
+            queue.running -= 1
+        if result is not None:
+            (queue.breaker.record_success if result.answered else queue.breaker.record_failure)()
+        if task.progress is None:
+            self._finish(task, result)
+        self._start_attempts(queue)
 
-    def _settle(self, parcel: QueuedDelivery, attempted: AttemptResult | None) -> None:
-        ids = self._in_hand.get(parcel.uid)
-        if ids is None or parcel.id not in ids:
+    def _finish(self, task: WebhookTask, result: AttemptResult | None) -> None:
+        ids = self._in_flight.get(task.uid)
+        if ids is None or task.id not in ids:
             return
-        ids.discard(parcel.id)
+        ids.discard(task.id)
         if not ids:
-            del self._in_hand[parcel.uid]
-        if attempted is None:
-            asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._on_result, parcel.uid)
+            del self._in_flight[task.uid]
+        if result is None:
+            asyncio.get_running_loop().call_later(_REQUEUE_SECONDS, self._on_result, task.uid)
             return
-        first = parcel.uid not in self._results
-        self._results.setdefault(parcel.uid, {})[parcel.id] = attempted
-        self._since.setdefault(parcel.uid, time.monotonic())
+        first = task.uid not in self._results
+        self._results.setdefault(task.uid, {})[task.id] = result
+        self._oldest_result.setdefault(task.uid, time.monotonic())
         if first or not ids:
-            # whoever hears of the first waits a moment for the others, and need not be told of each
-            self._on_result(parcel.uid)
+            # the listener waits for further results after the first, and need not be notified of each
+            self._on_result(task.uid)

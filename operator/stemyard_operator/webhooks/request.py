@@ -1,4 +1,4 @@
-"""Writes one attempt's request: the body from the SeparationJob, links and signatures made for this attempt alone."""
+"""Builds the request of one attempt: the body from the SeparationJob, with links and signatures made anew."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,28 +11,28 @@ from stemyard_contract.separationjob import Phase, phase_of
 from stemyard_contract.webhook import EventType, completed_body, event_of, failed_body, signed_headers, test_body
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
+from stemyard_operator.config.webhook_secrets import WebhookSecrets
 from stemyard_operator.decision.webhook_progress import ProgressWebhook
 from stemyard_operator.model.separation import Separation
-from stemyard_operator.webhooks.secrets import WebhookSecrets
 
 USER_AGENT: Final = f"Stemyard/{version('stemyard')}"
 LINK_SECONDS: Final = 7 * 24 * 3600
-"""Life of a signed link, as the API gives it."""
+"""Lifetime of a presigned link, as in the API."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookRequest:
-    """What is posted."""
+    """Headers and body of a POST."""
 
     headers: Mapping[str, str]
     body: bytes
 
 
 class RequestBuilder:
-    """Writes requests; nothing is ever sent unsigned because its secret cannot be read or used.
+    """Builds signed requests; a secret that cannot be read or used is an error, never an unsigned request.
 
     Methods take the time of the attempt in epoch seconds, and raise EndpointRemovedError, SecretError or OSError as
-    `Keychain.secrets` does.
+    `WebhookSecrets.secrets` does.
     """
 
     def __init__(self, settings: Settings, objects: ObjectStoreClient, webhook_secrets: WebhookSecrets) -> None:
@@ -40,16 +40,16 @@ class RequestBuilder:
         self._objects = objects
         self._webhook_secrets = webhook_secrets
 
-    def end(self, separation: Separation, delivery: WebhookStatus, at: int) -> WebhookRequest:
-        """Return the request that tells of a run's end."""
+    def terminal(self, separation: Separation, delivery: WebhookStatus, at: int) -> WebhookRequest:
+        """Return the request of a run's terminal event."""
         event = event_of(phase_of(separation.status.conditions), test=separation.spec.webhook_test)
         secrets = self._webhook_secrets.secrets(delivery.endpoint, delivery.key)
         return _signed(delivery.id, event, _body(separation, self._objects, self._settings), at, secrets)
 
-    def notice(self, notice: ProgressWebhook, at: int) -> WebhookRequest:
-        """Return the request that tells of a run under way."""
-        secrets = self._webhook_secrets.secrets(notice.endpoint, notice.key)
-        return _signed(notice.id, notice.event, notice.body, at, secrets)
+    def progress(self, webhook: ProgressWebhook, at: int) -> WebhookRequest:
+        """Return the request of a progress event."""
+        secrets = self._webhook_secrets.secrets(webhook.endpoint, webhook.key)
+        return _signed(webhook.id, webhook.event, webhook.body, at, secrets)
 
 
 def _signed(message_id: str, event: EventType, body: bytes, at: int, secrets: Iterable[str]) -> WebhookRequest:
@@ -64,7 +64,7 @@ def _body(separation: Separation, objects: ObjectStoreClient, settings: Settings
     if phase_of(status.conditions) is Phase.COMPLETED and status.result is not None:
         stems = status.result.stems.items()
         return completed_body(
-            separation.track_id, {stem: _link(one.key, objects, settings) for stem, one in stems}, created
+            separation.track_id, {stem: _link(stored.key, objects, settings) for stem, stored in stems}, created
         )
     error = status.failure.message if status.failure is not None else "The separation failed."
     return failed_body(separation.track_id, error, created)

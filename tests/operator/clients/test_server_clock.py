@@ -13,33 +13,33 @@ NOW = datetime(2026, 11, 25, 20, 0, tzinfo=UTC)
 def clock(ahead: timedelta) -> ServerClock:
     """One of a machine whose own clock is ahead by so much."""
     found = ServerClock()
-    found.own = lambda: NOW + ahead
+    found.local_now = lambda: NOW + ahead
     return found
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=-3), timedelta(), timedelta(seconds=2), timedelta(days=400)])
 def test_it_follows_the_api_server(ahead: timedelta) -> None:
     found = clock(ahead)
-    found.heard(format_datetime(NOW, usegmt=True))
+    found.observe(format_datetime(NOW, usegmt=True))
     assert abs(found.now() - NOW) <= timedelta(seconds=2)
 
 
 def test_it_does_not_waver_with_answers_on_their_way() -> None:
     found = clock(timedelta())
-    found.heard(format_datetime(NOW - timedelta(seconds=1), usegmt=True))
+    found.observe(format_datetime(NOW - timedelta(seconds=1), usegmt=True))
     assert found.now() == NOW
 
 
 def test_a_clock_that_is_set_right_is_believed_again() -> None:
     found = clock(timedelta(hours=1))
-    found.heard(format_datetime(NOW, usegmt=True))
-    found.own = lambda: NOW
-    found.heard(format_datetime(NOW, usegmt=True))
+    found.observe(format_datetime(NOW, usegmt=True))
+    found.local_now = lambda: NOW
+    found.observe(format_datetime(NOW, usegmt=True))
     assert found.now() == NOW
 
 
 @pytest.mark.parametrize("bad", ["", "soon", "Wed, 99 Nov 2026 20:00:00 GMT", "Wed, 25 Nov 2026 20:00:00"])
 def test_what_is_no_date_is_not_heard(bad: str) -> None:
     found = clock(timedelta())
-    found.heard(bad)
+    found.observe(bad)
     assert found.now() == NOW

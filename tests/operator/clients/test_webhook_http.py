@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from localcluster.control_plane import free_port
-from stemyard_operator.clients.webhook_http import Answer, Resolve, WebhookHttpClient
+from stemyard_operator.clients.webhook_http import Resolve, WebhookHttpClient, WebhookResponse
 from tests.operator.world import settings
 from tests.support.http_server import Exchange, HttpServer
 from tests.support.webhook_receiver import Received, Receiver, break_off, endless, hang, slow, status
@@ -35,13 +35,13 @@ async def sending(resolver: Resolve | None = None, **config: Any) -> AsyncIterat
         await sender.close()
 
 
-async def post(url: str, **config: Any) -> Answer:
+async def post(url: str, **config: Any) -> WebhookResponse:
     async with sending(**{"webhook_url": url, **config}) as sender:
         return await sender.post(url, {"webhook-id": "1", "Content-Type": "application/json"}, BODY)
 
 
 async def test_the_very_bytes_and_headers_arrive(receiver: Receiver) -> None:
-    assert await post(receiver.url("/hook?a=b%20c")) == Answer(200)
+    assert await post(receiver.url("/hook?a=b%20c")) == WebhookResponse(200)
     [got] = receiver.received
     assert got.body == BODY
     assert got.headers["webhook-id"] == "1"
@@ -51,28 +51,28 @@ async def test_the_very_bytes_and_headers_arrive(receiver: Receiver) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "expected"),
     [
-        (status(204), Answer(204)),
-        (status(500), Answer(500)),
-        (status(410), Answer(410)),
-        (status(503, Retry_After="7"), Answer(503, None, 7.0)),
-        (status(503, Retry_After="soon"), Answer(503)),
-        (status(429, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"), Answer(429, None, 0.0)),
-        (status(302, Location="/elsewhere"), Answer(302, "Redirected")),
-        (break_off, Answer(error="NoAnswer")),
-        (hang(2.5), Answer(error="Timeout")),
-        (slow(0.5), Answer(200)),
-        (endless, Answer(200)),
+        (status(204), WebhookResponse(204)),
+        (status(500), WebhookResponse(500)),
+        (status(410), WebhookResponse(410)),
+        (status(503, Retry_After="7"), WebhookResponse(503, None, 7.0)),
+        (status(503, Retry_After="soon"), WebhookResponse(503)),
+        (status(429, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"), WebhookResponse(429, None, 0.0)),
+        (status(302, Location="/elsewhere"), WebhookResponse(302, "Redirected")),
+        (break_off, WebhookResponse(error="NoAnswer")),
+        (hang(2.5), WebhookResponse(error="Timeout")),
+        (slow(0.5), WebhookResponse(200)),
+        (endless, WebhookResponse(200)),
     ],
 )
-async def test_what_comes_of_an_answer(receiver: Receiver, behaviour: Any, expected: Answer) -> None:
+async def test_what_comes_of_an_answer(receiver: Receiver, behaviour: Any, expected: WebhookResponse) -> None:
     receiver.behaviours["/hook"] = behaviour
     assert await post(receiver.url("/hook")) == expected
     assert [one.path for one in receiver.received] == ["/hook"]
 
 
 async def test_nobody_is_there() -> None:
-    assert await post(f"http://127.0.0.1:{free_port()}/") == Answer(error="ConnectFailed")
-    assert await post("https://no-such-host.invalid/") == Answer(error="NameNotFound")
+    assert await post(f"http://127.0.0.1:{free_port()}/") == WebhookResponse(error="ConnectFailed")
+    assert await post("https://no-such-host.invalid/") == WebhookResponse(error="NameNotFound")
 
 
 async def test_a_body_is_not_waited_for(receiver: Receiver) -> None:
@@ -85,7 +85,7 @@ async def test_a_body_is_not_waited_for(receiver: Receiver) -> None:
         exchange.answer_chunked(drops())
 
     receiver.behaviours["/hook"] = dripping
-    assert await post(receiver.url("/hook"), webhook_timeout_seconds=30) == Answer(200)
+    assert await post(receiver.url("/hook"), webhook_timeout_seconds=30) == WebhookResponse(200)
 
 
 async def test_the_deployments_consumer_keeps_its_connection(receiver: Receiver) -> None:
@@ -116,9 +116,9 @@ async def test_strangers_cannot_reach_this_machine(receiver: Receiver, host: str
 
 async def test_a_bad_form_is_hopeless_and_a_bad_address_is_not(receiver: Receiver) -> None:
     url = receiver.url("/hook")
-    assert await post(url, webhook_url=None) == Answer(error="AddressRefused", hopeless=True)
+    assert await post(url, webhook_url=None) == WebhookResponse(error="AddressRefused", hopeless=True)
     open_rules = {"webhook_allow_http": True, "webhook_ports": (receiver.port,)}
-    assert await post(url, webhook_url=None, **open_rules) == Answer(error="AddressRefused")
+    assert await post(url, webhook_url=None, **open_rules) == WebhookResponse(error="AddressRefused")
 
 
 async def test_only_the_deployments_very_address_is_trusted(receiver: Receiver) -> None:
@@ -181,7 +181,10 @@ async def test_the_certificate_must_be_the_hosts_though_an_address_is_connected_
         exchange.answer(200)
 
     with HttpServer(route, pem) as server:
-        for host, expected in (("consumer.example.com", Answer(200)), ("other.example.com", Answer(error="TlsFailed"))):
+        for host, expected in (
+            ("consumer.example.com", WebhookResponse(200)),
+            ("other.example.com", WebhookResponse(error="TlsFailed")),
+        ):
             origin = f"https://{host}:{server.port}"
             resolver, _ = rebinding("127.0.0.1")
             async with sending(resolver, webhook_allowed_origins=origin) as sender:

@@ -9,9 +9,9 @@ from stemyard_contract.event_types import ENDS, EventType
 from stemyard_contract.separationjob import SeparationJobSpec
 from stemyard_operator.config.settings import load_settings
 from stemyard_operator.config.webhook_endpoints import Endpoints, EndpointsError, parse
+from stemyard_operator.config.webhook_secrets import EndpointRemovedError, WebhookSecrets
 from stemyard_operator.decision.webhook_targets import Target, requested_targets, targets
 from stemyard_operator.errors import ConfigurationError
-from stemyard_operator.webhooks.secrets import EndpointRemovedError, WebhookSecrets
 from tests.operator.world import INSTALL, SPEC, settings
 
 CRM, ALL, OWN, OTHER = (f"https://{name}.example.com/hook" for name in ("crm", "all", "own", "other"))

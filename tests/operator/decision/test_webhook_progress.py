@@ -7,7 +7,7 @@ from stemyard_contract.event_types import ENDS, EventType
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import Phase, SeparationJobSpec, SeparationJobStatus
 from stemyard_contract.webhook import webhook_id
-from stemyard_operator.config.webhook_endpoints import NONE
+from stemyard_operator.config.webhook_endpoints import NO_ENDPOINTS
 from stemyard_operator.decision.webhook_progress import ProgressWebhook, progress_webhooks, started_webhooks
 from stemyard_operator.decision.webhook_targets import Target, targets
 from tests.operator.decision.test_webhook_outbox import TRACK
@@ -43,7 +43,7 @@ def separated(*told: Target) -> tuple[World, list[ProgressWebhook]]:
 
 
 def test_whoever_wants_to_is_told_how_far_it_is_by_the_writes_made_anyway() -> None:
-    quiet, none = separated(*targets(SeparationJobSpec.model_validate(SPEC), settings(webhook_url=ONE), NONE))
+    quiet, none = separated(*targets(SeparationJobSpec.model_validate(SPEC), settings(webhook_url=ONE), NO_ENDPOINTS))
     loud, some = separated(Target(ONE, EVERYTHING), Target(TWO, frozenset({EventType.STARTED})))
     assert none == []
     assert {(one.url, one.event) for one in some} == {(ONE, EventType.PROGRESS)}

@@ -13,7 +13,13 @@ from stemyard_contract.event_types import EventType
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.separationjob import Phase
-from stemyard_operator.clients.kubernetes import jobs_path, leases_path, pods_path, right_of, separations_path
+from stemyard_operator.clients.kubernetes import (
+    jobs_path,
+    leases_path,
+    pods_path,
+    rbac_verb_and_resource,
+    separations_path,
+)
 from stemyard_operator.config.profiles import Gpu, Profile, StageProfile
 from stemyard_operator.decision.status_change import Span, StatusChange, status_change_of
 from stemyard_operator.health import Health
@@ -239,7 +245,7 @@ def test_a_standby_tells_of_no_separations() -> None:
     ],
 )
 def test_calls_are_named_as_a_role_names_them(method: str, path: str, right: tuple[str, str]) -> None:
-    assert right_of(method, path) == right
+    assert rbac_verb_and_resource(method, path) == right
 
 
 class Deaf:

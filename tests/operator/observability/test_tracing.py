@@ -15,7 +15,7 @@ from stemyard_operator.decision.status_change import Span, StatusChange
 from stemyard_operator.informer.cache_entry import trimmed
 from stemyard_operator.model.separation import separation_of
 from stemyard_operator.observability.tracing import Tracing
-from stemyard_operator.webhooks.dispatcher import QueuedDelivery
+from stemyard_operator.webhooks.dispatcher import WebhookTask
 from tests.operator.world import START, World
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -68,14 +68,14 @@ def test_a_failed_attempt_is_a_span_with_an_error(tracing: Tracing, exported: In
 def test_separations_without_a_trace_have_no_spans(tracing: Tracing, exported: InMemorySpanExporter) -> None:
     separation = World().separation
     tracing.wrote(StatusChange(separation, "default", "m", whole=Span("separation", START, START)))
-    delivery = QueuedDelivery("uid", "0" * 36, "https://example.com/hook")
+    delivery = WebhookTask("uid", "0" * 36, "https://example.com/hook")
     with tracing.webhook(separation, delivery) as headers:
         assert headers == {}
     assert exported.get_finished_spans() == ()
 
 
 def test_a_webhook_hands_the_trace_on_and_tells_no_path(tracing: Tracing, exported: InMemorySpanExporter) -> None:
-    delivery = QueuedDelivery("uid", "0" * 36, "https://example.com/hook?secret=1")
+    delivery = WebhookTask("uid", "0" * 36, "https://example.com/hook?secret=1")
     with tracing.webhook(separation_of(annotated(TRACEPARENT)), delivery) as headers:
         assert headers["traceparent"].startswith(f"00-{TRACE}-")
     [span] = exported.get_finished_spans()

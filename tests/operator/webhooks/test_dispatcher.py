@@ -1,4 +1,4 @@
-"""Lanes: a consumer gets a few attempts at a time, a dead one is left alone, and neither delays another."""
+"""Each consumer has a queue: attempts at it are limited, a failing one is paused, and neither delays another."""
 
 import asyncio
 from collections import Counter
@@ -10,208 +10,189 @@ import pytest
 from stemyard_contract.event_types import EventType
 from stemyard_operator.decision.webhook_progress import ProgressWebhook
 from stemyard_operator.model.attempt_result import AttemptResult
-from stemyard_operator.webhooks.dispatcher import Breaker, Dispatcher, QueuedDelivery, QueuedProgress
+from stemyard_operator.webhooks.dispatcher import Dispatcher, WebhookTask
 from tests.operator.world import settings
 
 GOOD, BAD = "https://good.example.com/hook", "https://bad.example.com/hook"
 
 
 class Consumers:
-    """Answers for every consumer, and counts how many of each are asked at once."""
+    """Responds for every consumer, and counts the attempts at each, in all and concurrent."""
 
     def __init__(self, **config: Any) -> None:
         self.dead: set[str] = set()
         self.gate: dict[str, asyncio.Event] = {}
-        self.asked: Counter[str] = Counter()
+        self.attempts: Counter[str] = Counter()
         self.at_once: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.gone = False
-        self.told: list[str] = []
-        self.dispatcher = Dispatcher(settings(**config), self.send, self.told.append)
+        self.notified: list[str] = []
+        self.dispatcher = Dispatcher(settings(**config), self.send, self.notified.append)
 
-    async def send(self, parcel: QueuedDelivery | QueuedProgress) -> AttemptResult | None:
+    async def send(self, task: WebhookTask) -> AttemptResult | None:
         if self.gone:
             return None
-        self.asked[parcel.url] += 1
-        self.at_once[parcel.url] += 1
-        self.most[parcel.url] = max(self.most[parcel.url], self.at_once[parcel.url])
+        self.attempts[task.url] += 1
+        self.at_once[task.url] += 1
+        self.most[task.url] = max(self.most[task.url], self.at_once[task.url])
         try:
             await asyncio.sleep(0)
-            if parcel.url in self.gate:
-                await self.gate[parcel.url].wait()
+            if task.url in self.gate:
+                await self.gate[task.url].wait()
         finally:
-            self.at_once[parcel.url] -= 1
-        return AttemptResult(parcel.id, datetime.now(UTC), 503 if parcel.url in self.dead else 200)
+            self.at_once[task.url] -= 1
+        return AttemptResult(task.id, datetime.now(UTC), 503 if task.url in self.dead else 200)
 
     async def idle(self) -> None:
         for _ in range(200):
             await asyncio.sleep(0)
 
 
-def parcels(url: str, count: int) -> list[QueuedDelivery]:
-    return [QueuedDelivery(f"uid-{url}-{number}", f"id-{number}", url) for number in range(count)]
+def deliveries(url: str, count: int) -> list[WebhookTask]:
+    return [WebhookTask(f"uid-{url}-{number}", f"id-{number}", url) for number in range(count)]
 
 
-async def test_what_came_of_a_parcel_is_kept_until_it_is_recorded() -> None:
+async def test_the_result_of_a_delivery_is_kept_until_it_is_recorded() -> None:
     consumers = Consumers()
-    [parcel] = parcels(GOOD, 1)
+    [task] = deliveries(GOOD, 1)
     dispatcher = consumers.dispatcher
-    dispatcher.take(parcel)
-    assert dispatcher.in_hand(parcel.uid) == {parcel.id}
+    dispatcher.enqueue(task)
+    assert dispatcher.in_flight(task.uid) == {task.id}
     await consumers.idle()
-    assert dispatcher.in_hand(parcel.uid) == frozenset()
-    [result] = dispatcher.results(parcel.uid)
-    assert (result.id, result.delivered) == (parcel.id, True)
-    assert consumers.told == [parcel.uid]
-    dispatcher.take(parcel)
+    assert dispatcher.in_flight(task.uid) == frozenset()
+    [result] = dispatcher.results(task.uid)
+    assert (result.id, result.delivered) == (task.id, True)
+    assert consumers.notified == [task.uid]
+    dispatcher.enqueue(task)
     await consumers.idle()
-    assert consumers.asked[GOOD] == 1
-    dispatcher.recorded(parcel.uid, [parcel.id])
-    assert dispatcher.results(parcel.uid) == ()
+    assert consumers.attempts[GOOD] == 1
+    dispatcher.discard_results(task.uid, [task.id])
+    assert dispatcher.results(task.uid) == ()
 
 
-async def test_of_many_results_the_first_and_the_last_are_news() -> None:
+async def test_of_many_results_the_first_and_the_last_are_notified() -> None:
     consumers = Consumers()
-    many = [QueuedDelivery("uid", f"id-{number}", GOOD) for number in range(20)]
-    for parcel in many:
-        consumers.dispatcher.take(parcel)
+    many = [WebhookTask("uid", f"id-{number}", GOOD) for number in range(20)]
+    for task in many:
+        consumers.dispatcher.enqueue(task)
     await consumers.idle()
-    assert consumers.told == ["uid", "uid"]
-    consumers.dispatcher.recorded("uid", [parcel.id for parcel in many])
-    consumers.dispatcher.take(many[0])
+    assert consumers.notified == ["uid", "uid"]
+    consumers.dispatcher.discard_results("uid", [task.id for task in many])
+    consumers.dispatcher.enqueue(many[0])
     await consumers.idle()
-    assert consumers.told == ["uid"] * 3
+    assert consumers.notified == ["uid"] * 3
 
 
-async def test_a_parcel_is_in_hand_once() -> None:
+async def test_a_delivery_is_queued_once() -> None:
     consumers = Consumers()
-    [parcel] = parcels(GOOD, 1)
+    [task] = deliveries(GOOD, 1)
     for _ in range(3):
-        consumers.dispatcher.take(parcel)
+        consumers.dispatcher.enqueue(task)
     await consumers.idle()
-    assert consumers.asked[GOOD] == 1
+    assert consumers.attempts[GOOD] == 1
 
 
 async def test_a_consumer_gets_a_few_at_a_time_and_others_are_not_delayed() -> None:
     consumers = Consumers(webhook_concurrency_per_target=3)
     consumers.gate[BAD] = asyncio.Event()
-    for parcel in [*parcels(BAD, 10_000), *parcels(GOOD, 20)]:
-        consumers.dispatcher.take(parcel)
+    for task in [*deliveries(BAD, 10_000), *deliveries(GOOD, 20)]:
+        consumers.dispatcher.enqueue(task)
     await consumers.idle()
     assert consumers.most == {BAD: 3, GOOD: 3}
-    assert consumers.asked == {BAD: 3, GOOD: 20}
+    assert consumers.attempts == {BAD: 3, GOOD: 20}
     await consumers.dispatcher.close()
 
 
-async def test_a_dead_consumer_is_left_alone_until_it_answers_again() -> None:
+async def test_a_dead_consumer_is_paused_until_it_responds_again() -> None:
     consumers = Consumers(webhook_concurrency_per_target=1, webhook_breaker_seconds=0.05)
     consumers.dead.add(BAD)
-    for parcel in parcels(BAD, 100):
-        consumers.dispatcher.take(parcel)
+    for task in deliveries(BAD, 100):
+        consumers.dispatcher.enqueue(task)
     await consumers.idle()
-    assert consumers.asked[BAD] == 5
+    assert consumers.attempts[BAD] == 5
     await asyncio.sleep(0.2)
-    assert 6 <= consumers.asked[BAD] < 20
+    assert 6 <= consumers.attempts[BAD] < 20
     consumers.dead.clear()
     for _ in range(100):
         await asyncio.sleep(0.02)
-        if consumers.asked[BAD] == 100:
+        if consumers.attempts[BAD] == 100:
             break
-    assert consumers.asked[BAD] == 100
+    assert consumers.attempts[BAD] == 100
     await consumers.dispatcher.close()
 
 
-def news(url: str, number: int = 0) -> QueuedProgress:
-    return QueuedProgress("uid", ProgressWebhook(f"news-{number}", url, EventType.PROGRESS, 1, b"{}"))
+def progress(url: str, number: int = 0) -> WebhookTask:
+    name = f"progress-{number}"
+    return WebhookTask("uid", name, url, ProgressWebhook(name, url, EventType.PROGRESS, 1, b"{}"))
 
 
-async def test_a_notice_is_sent_once_and_nothing_is_kept_of_it() -> None:
+async def test_a_progress_event_is_sent_once_and_its_result_is_not_kept() -> None:
     consumers = Consumers()
     consumers.dead.add(BAD)
     for url in (GOOD, BAD):
-        consumers.dispatcher.tell(news(url))
-    assert consumers.dispatcher.in_hand("uid") == frozenset()
+        consumers.dispatcher.enqueue_progress(progress(url))
+    assert consumers.dispatcher.in_flight("uid") == frozenset()
     await consumers.idle()
-    assert consumers.asked == {GOOD: 1, BAD: 1}
+    assert consumers.attempts == {GOOD: 1, BAD: 1}
     assert consumers.dispatcher.results("uid") == ()
-    assert consumers.told == []
+    assert consumers.notified == []
 
 
-async def test_a_consumer_that_is_dead_or_cannot_keep_up_gets_no_notices() -> None:
+async def test_a_consumer_that_is_dead_or_cannot_keep_up_gets_no_progress_events() -> None:
     consumers = Consumers(webhook_concurrency_per_target=1)
     consumers.dead.add(BAD)
     for number in range(200):
-        consumers.dispatcher.tell(news(GOOD, number))
-    for parcel in parcels(BAD, 5):
-        consumers.dispatcher.take(parcel)
+        consumers.dispatcher.enqueue_progress(progress(GOOD, number))
+    for task in deliveries(BAD, 5):
+        consumers.dispatcher.enqueue(task)
     await consumers.idle()
     await consumers.idle()
-    consumers.dispatcher.tell(news(BAD))
+    consumers.dispatcher.enqueue_progress(progress(BAD))
     await consumers.idle()
-    assert consumers.asked[BAD] == 5
-    assert consumers.asked[GOOD] == 101
+    assert consumers.attempts[BAD] == 5
+    assert consumers.attempts[GOOD] == 101
     await consumers.dispatcher.close()
 
 
-async def test_what_is_not_due_any_more_says_so_later() -> None:
+async def test_a_delivery_that_is_no_longer_due_is_requeued_later() -> None:
     consumers = Consumers()
     consumers.gone = True
-    [parcel] = parcels(GOOD, 1)
-    consumers.dispatcher.take(parcel)
+    [task] = deliveries(GOOD, 1)
+    consumers.dispatcher.enqueue(task)
     await consumers.idle()
-    assert consumers.dispatcher.in_hand(parcel.uid) == frozenset()
-    assert consumers.dispatcher.results(parcel.uid) == ()
-    assert consumers.told == []
+    assert consumers.dispatcher.in_flight(task.uid) == frozenset()
+    assert consumers.dispatcher.results(task.uid) == ()
+    assert consumers.notified == []
 
 
 async def test_a_deleted_separation_is_forgotten() -> None:
     consumers = Consumers(webhook_concurrency_per_target=1)
     consumers.gate[GOOD] = asyncio.Event()
-    first, second = parcels(GOOD, 2)
-    for parcel in (first, second):
-        consumers.dispatcher.take(parcel)
+    first, second = deliveries(GOOD, 2)
+    for task in (first, second):
+        consumers.dispatcher.enqueue(task)
     await consumers.idle()
-    for parcel in (first, second):
-        consumers.dispatcher.forget(parcel.uid)
+    for task in (first, second):
+        consumers.dispatcher.forget(task.uid)
     consumers.gate[GOOD].set()
     await consumers.idle()
-    assert consumers.asked[GOOD] == 1
+    assert consumers.attempts[GOOD] == 1
     assert consumers.dispatcher.results(first.uid) == ()
-    assert consumers.told == []
+    assert consumers.notified == []
 
 
-async def test_a_parcel_that_breaks_does_not_end_its_lane(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_delivery_that_raises_does_not_stop_its_queue(caplog: pytest.LogCaptureFixture) -> None:
     consumers = Consumers()
     send = consumers.send
 
-    async def breaking(parcel: QueuedDelivery | QueuedProgress) -> AttemptResult | None:
-        if parcel.id == "id-0":
+    async def breaking(task: WebhookTask) -> AttemptResult | None:
+        if task.id == "id-0":
             raise ValueError("broken")
-        return await send(parcel)
+        return await send(task)
 
-    dispatcher = Dispatcher(settings(), breaking, consumers.told.append)
-    for parcel in parcels(GOOD, 2):
-        dispatcher.take(parcel)
+    dispatcher = Dispatcher(settings(), breaking, consumers.notified.append)
+    for task in deliveries(GOOD, 2):
+        dispatcher.enqueue(task)
     await consumers.idle()
-    assert consumers.asked[GOOD] == 1
+    assert consumers.attempts[GOOD] == 1
     assert "could not be attempted" in caplog.text
-
-
-def test_a_breaker_opens_after_failures_in_a_row_and_waits_longer_each_time() -> None:
-    now = 100.0
-    breaker = Breaker(10.0, lambda: now)
-    for _ in range(4):
-        breaker.told(well=False)
-    assert breaker.closed
-    waits = []
-    for _ in range(6):
-        breaker.told(well=False)
-        waits.append(breaker.wait)
-    assert waits == [1, 2, 4, 8, 10, 10]
-    assert not breaker.closed
-    now += 10
-    assert breaker.wait == 0
-    breaker.told(well=True)
-    assert breaker.closed
-    breaker.told(well=False)
-    assert breaker.closed

@@ -1,18 +1,14 @@
 """What is posted: the seed's bodies from a SeparationJob, with links and signatures made for the attempt."""
 
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from pydantic import ValidationError
 
-from stemyard_contract.webhook import SecretError, verify
+from stemyard_contract.webhook import verify
 from stemyard_operator.clients.s3 import ObjectStoreClient
-from stemyard_operator.config.settings import load_settings
-from stemyard_operator.errors import ConfigurationError
+from stemyard_operator.config.webhook_secrets import WebhookSecrets
 from stemyard_operator.webhooks.request import RequestBuilder, WebhookRequest
-from stemyard_operator.webhooks.secrets import WebhookSecrets, secrets
 from tests.operator.decision.test_webhook_outbox import OWN, TRACK, finished, of
 from tests.operator.world import INSTALL, SPEC, START, World, settings
 
@@ -28,7 +24,7 @@ AT = 1_800_000_000
 
 def written(world: World, **config: Any) -> WebhookRequest:
     configured = settings(**{"webhook_url": OWN, "webhook_secret": "s3cret", **STORE, **config})
-    return RequestBuilder(configured, ObjectStoreClient(configured), WebhookSecrets(configured)).end(
+    return RequestBuilder(configured, ObjectStoreClient(configured), WebhookSecrets(configured)).terminal(
         world.separation, of(world, OWN), AT
     )
 
@@ -91,56 +87,3 @@ def _parts(got: WebhookRequest) -> tuple[bytes, dict[str, str]]:
 
 def test_without_a_secret_it_is_not_signed() -> None:
     assert "X-Webhook-Signature" not in written(finished(), webhook_secret=None).headers
-
-
-def test_secrets_in_a_folder_are_read_anew(tmp_path: Path) -> None:
-    configured = settings(webhook_secrets_dir=tmp_path, webhook_secret="from-env")
-    assert secrets(configured) == ()
-    (tmp_path / "WEBHOOK_SECRET").write_text("one\n")
-    assert secrets(configured) == ("one",)
-    (tmp_path / "WEBHOOK_SECRET_PREVIOUS").write_text("one")
-    (tmp_path / "WEBHOOK_SECRET").write_text("two")
-    assert secrets(configured) == ("two", "one")
-    (tmp_path / "WEBHOOK_SECRET").unlink()
-    with pytest.raises(SecretError, match="without WEBHOOK_SECRET"):
-        secrets(configured)
-
-
-def test_a_secret_that_cannot_be_used_stops_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("STEMYARD_INSTALL_ID", INSTALL)
-    monkeypatch.setenv("WEBHOOK_SECRET", "whsec_%%%")
-    with pytest.raises(ConfigurationError, match=r"WEBHOOK_SECRET.*not base64"):
-        load_settings()
-    monkeypatch.delenv("WEBHOOK_SECRET")
-    (tmp_path / "WEBHOOK_SECRET").write_text("whsec_%%%")
-    monkeypatch.setenv("WEBHOOK_SECRETS_DIR", str(tmp_path))
-    with pytest.raises(ConfigurationError, match=r"WEBHOOK_SECRET.*not base64"):
-        load_settings()
-
-
-def test_secrets_do_not_show() -> None:
-    shown = repr(settings(webhook_secret="s3cret-1", webhook_secret_previous="s3cret-2"))
-    assert "s3cret" not in shown
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("webhook_url", "ftp://example.com"),
-        ("webhook_url", "https://example.com/" + "x" * 1024),
-        ("webhook_schedule", ""),
-        ("webhook_schedule", "0,-1"),
-        ("webhook_allowed_origins", "example.com"),
-        ("webhook_denied_cidrs", "10.0.0.1/8"),
-    ],
-)
-def test_unusable_settings_are_refused(name: str, value: str) -> None:
-    with pytest.raises(ValidationError):
-        settings(**{name: value})
-
-
-def test_settings_are_read_as_words() -> None:
-    found = settings(webhook_schedule="0, 1,2.5", webhook_ports="443,8443", webhook_denied_cidrs="10.0.0.0/8,fd00::/8")
-    assert found.webhook_schedule == (0, 1, 2.5)
-    assert found.webhook_ports == (443, 8443)
-    assert [str(one) for one in found.webhook_denied_cidrs] == ["10.0.0.0/8", "fd00::/8"]
