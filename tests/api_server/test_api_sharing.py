@@ -97,6 +97,16 @@ def test_a_request_right_after_a_cancel_runs_again(shared: World, song: dict[str
         assert (spec["run"], spec["cancel"], spec["claims"]) == (2, False, [{"key": "team-a"}])
 
 
+@pytest.mark.parametrize("text", ["é", "<&>", "\u2028", "\u0011", "日本"])
+def test_a_track_whose_metadata_is_not_plain_ascii_can_be_cancelled(
+    shared: World, song: dict[str, Any], text: str
+) -> None:
+    with shared.client("team-a") as client:
+        track = ask(client, {**song, "metadata": {text: text}})
+        assert called(client, "POST", f"/job/{track}/cancel", 202)["cancelled"] is True
+        assert shared.resource(track)["spec"]["cancel"] is True
+
+
 def test_a_finished_track_is_not_cancelled(shared: World, song: dict[str, Any]) -> None:
     with shared.client("team-a") as client:
         track = ask(client, song)

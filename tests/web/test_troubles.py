@@ -115,7 +115,7 @@ def test_a_stream_that_breaks_is_taken_up_again(running: World, visitor: Visitor
     assert asked[0] == ""
     assert asked[-1] != ""
     work.fail("SOURCE_DRM")
-    visitor.sees("protected against copying")
+    visitor.sees("protected by DRM")
 
 
 def test_without_streams_the_state_is_asked_for(running: World, visitor: Visitor) -> None:
