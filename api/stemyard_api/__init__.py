@@ -1,1 +1,1 @@
-"""The API: takes requests for separations, declares them as SeparationJobs and answers for their state."""
+"""The REST API: accepts requests for separations, creates SeparationJobs and returns their state."""

@@ -1,4 +1,4 @@
-"""The app: puts routes, middleware and services together. `uvicorn --factory stemyard_api.app:create_app` serves it."""
+"""The application: routes, middleware and services. `uvicorn --factory stemyard_api.app:create_app` serves it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence

@@ -1,4 +1,4 @@
-"""Services: the clients and rules of one API process, made at start and closed at its end."""
+"""The clients and services of one API process, opened at start and closed at its end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine

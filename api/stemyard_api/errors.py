@@ -1,4 +1,4 @@
-"""Errors: every way a request can fail, each with its stable code, and the document a client gets."""
+"""Errors of requests, each with its stable code and problem document."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

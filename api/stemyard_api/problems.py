@@ -1,4 +1,4 @@
-"""Problems: every error leaves as problem+json (RFC 9457), and none says more than it should."""
+"""Turns every error into problem+json (RFC 9457) without leaking internals."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Settings: what the API reads from its environment, checked once at start."""
+"""Settings: environment variables, validated once at start."""
 
 import os
 import re
@@ -100,10 +100,10 @@ class Settings(BaseSettings):
     max_duration_seconds: Annotated[int, Field(ge=1)] = 3600
     default_model: str = "spleeter-2stems"
     enabled_models: _Names = ()
-    """Names of models that may be asked for; the default model alone when empty."""
+    """Names of the enabled models; only the default model if empty."""
     youtube_enabled: bool = True
     object_source_prefixes: _Names = ()
-    """Folders of the bucket whose objects may be asked for; none when empty."""
+    """Prefixes of the bucket whose objects may be requested; none if empty."""
 
     @field_validator("api_secret_key", "redis_url", "r2_secret_access_key", "cloudflare_api_token", mode="before")
     @classmethod
@@ -166,12 +166,12 @@ class Settings(BaseSettings):
 
     @property
     def requires_key(self) -> bool:
-        """Whether there are keys, so that nobody enters without one."""
+        """Whether an API key is required."""
         return self.api_secret_key is not None or self.api_keys_file is not None
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names of models that may be asked for."""
+        """Names of the enabled models."""
         return self.enabled_models or (self.default_model,)
 
     @property

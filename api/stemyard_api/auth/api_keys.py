@@ -1,4 +1,4 @@
-"""Security: who is asking, told by an API key and compared in constant time, and what that key may do."""
+"""Authentication by API key: hashed keys compared in constant time, and the scopes of a caller."""
 
 import hashlib
 import hmac
@@ -21,7 +21,7 @@ class Scope(StrEnum):
     """What a key may do; none includes another."""
 
     SUBMIT = "submit"
-    """Ask for separations, upload, and withdraw what this key asked for."""
+    """Request separations, upload, and withdraw the key's own requests."""
     READ = "read"
     """Read states and lists."""
     ADMIN = "admin"
@@ -52,7 +52,7 @@ class KeyLimits:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever holds a key; the id is written into claims, the key itself nowhere."""
+    """A caller; the id of its key is stored in claims, the key itself nowhere."""
 
     key_id: str
     scopes: frozenset[Scope] = ALL_SCOPES

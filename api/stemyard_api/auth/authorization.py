@@ -1,4 +1,4 @@
-"""Access: which tracks a key may see and which it may change. Pure."""
+"""Authorization: which tracks a key may see and which it may change. Pure."""
 
 from stemyard_api.auth.api_keys import Principal
 from stemyard_api.errors import ForbiddenError, TrackNotFoundError
@@ -6,7 +6,7 @@ from stemyard_contract.mirror import MirrorRecord
 
 
 def belongs(record: MirrorRecord, principal: Principal) -> bool:
-    """Whether the key asked for this track and has not withdrawn, or is the only one it is for."""
+    """Return whether the key has a claim on the track, or the track is for this key only."""
     return principal.key_id in record.claims or record.owner == principal.key_id
 
 

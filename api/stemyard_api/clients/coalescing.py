@@ -15,7 +15,7 @@ MOST: Final = 500
 
 
 class Coalescer(Generic[_Question, _Value]):
-    """Answers single questions by asking many at once; equal ones are asked once."""
+    """Answers single queries with one batched call; equal queries are sent once."""
 
     def __init__(self, ask_many: Callable[[Sequence[_Question]], Awaitable[Sequence[_Value]]]) -> None:
         self._ask_many = ask_many
@@ -23,7 +23,7 @@ class Coalescer(Generic[_Question, _Value]):
         self._running: asyncio.Task[None] | None = None
 
     async def ask(self, question: _Question) -> _Value:
-        """Return the answer to one question, asked after this call; raises whatever asking raises."""
+        """Return the answer to one query, which is sent after this call; raises what the batched call raises."""
         # a future for each, so that one who stops waiting does not take the answer from the others
         future: asyncio.Future[_Value] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(question, []).append(future)

@@ -1,4 +1,4 @@
-"""The cluster: creates, reads, lists and patches SeparationJobs. The only importer of the Kubernetes client."""
+"""Kubernetes client: creates, reads, lists and patches SeparationJobs."""
 
 import asyncio
 import json

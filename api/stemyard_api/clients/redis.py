@@ -1,4 +1,4 @@
-"""The store: reads the mirror in Redis, and notes there what was last asked for. The only importer of redis."""
+"""Redis client: reads the mirror, and records the API's last requests there."""
 
 import asyncio
 import logging
@@ -58,7 +58,7 @@ class Event:
 
 
 RawEntry = tuple[bytes | None, bytes | None, bytes | None]
-"""Record, progress and asked of one track, as Redis holds them."""
+"""Record, progress and last request of one track, as stored in Redis."""
 
 
 BucketState = Sequence[int]
@@ -94,7 +94,7 @@ class MirrorEntry:
 
     @property
     def current(self) -> MirrorRecord | None:
-        """The record, unless the resource was replaced or changed since; a run asked for since is in it."""
+        """The record with a later requested run applied, unless the resource was replaced or changed since."""
         if self.record is None or self.asked is None:
             return self.record
         if self.asked.uid != self.record.uid or self.record.resource_version < self.asked.version:
@@ -114,7 +114,7 @@ class RedisClient:
             timeout=TIMEOUT_SECONDS,
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
-            protocol=2,  # of version 3, redis-py writes every message out for a log that nobody keeps
+            protocol=2,  # with version 3 redis-py formats every message for a log line, even if it is not logged
             retry=Retry(ExponentialWithJitterBackoff(cap=0.1, base=0.02), retries=1),
         )
         self._redis = Redis.from_pool(pool)
@@ -216,7 +216,7 @@ class RedisClient:
         return [(str(member, "ascii"), float(score)) for member, score in cast(list[tuple[bytes, float]], members)]
 
     async def put_asked(self, track: str, asked: AskedRecord) -> None:
-        """Note what was asked for, so that readers do not take an older record for its answer."""
+        """Record the requested run, so that readers do not take an older record for its result."""
         key = self._keys.asked(track)
         await self._call(lambda: self._redis.set(key, asked.dump(), ex=ASKED_TTL_SECONDS))
 

@@ -1,4 +1,4 @@
-"""Scripts: what Redis decides atomically and on its own clock, in Lua."""
+"""Lua scripts: decisions that Redis makes atomically, by its own clock."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Objects: the S3 store, asked whether a file is there and for signed links to it. The only importer of boto3."""
+"""Object store client (S3): checks whether objects exist and signs links to them."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, without secrets and without query strings."""
+"""Logs: one JSON object per line, without secrets and query strings."""
 
 import asyncio
 import json

@@ -25,7 +25,7 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CACHE_SECONDS: Final = 1.0
-"""Whoever asks more often gets the same text again, so that nobody can keep the process busy with it."""
+"""Scrapes within this interval get the cached text, so that scraping cannot keep the process busy."""
 
 Backend = Literal["redis", "kv", "local"]
 CacheResult = Literal["hit", "coalesced", "miss"]

@@ -103,7 +103,7 @@ def rate_limit_backend(prober: Prober, kv_counts: KvCounts | None) -> Backend:
 
 
 def dependency_up(settings: Settings, prober: Prober, kv_counts: KvCounts | None) -> dict[str, bool]:
-    """Return whether each configured part answered when it was last asked."""
+    """Return whether the last probe of each configured part succeeded."""
     found = {"kubernetes": prober.kubernetes.operational}
     if settings.redis_url is not None:
         found["redis"] = prober.redis.operational

@@ -1,4 +1,4 @@
-"""Limiting: how often a key may ask. Submits are counted in Redis, else through KV, else here; reads always here."""
+"""Rate limiter: submits are counted in Redis, else through Cloudflare KV, else locally; reads always locally."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Batch: many requests in one, each answered as if it had come alone."""
+"""Batches: many requests in one, each processed as if it had been sent alone."""
 
 import asyncio
 from typing import Annotated, Any, Final

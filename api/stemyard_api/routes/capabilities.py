@@ -1,4 +1,4 @@
-"""Capabilities: what this deployment takes and makes, and what the caller's key may do."""
+"""Capabilities: what this deployment offers, and what the caller's key may do."""
 
 from typing import get_args
 

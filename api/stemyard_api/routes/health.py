@@ -1,4 +1,4 @@
-"""Health: what is configured and what answers, probed in the background so that no answer waits for it."""
+"""Health endpoints: configuration and backend states, probed in the background."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Jobs: lists tracks, waits for them, and ends or retries them."""
+"""Endpoints of existing tracks: list, wait, candidates, cancel, retry, delete."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Queue: which tracks wait, from the mirror, or from the SeparationJobs when the mirror does not answer."""
+"""Queue: waiting tracks, from the mirror, or from the SeparationJobs if the mirror is unavailable."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Uploads: hands out links for one PUT each; the bytes go from the client straight to the store."""
+"""Uploads: presigned links for one PUT each; the bytes go from the client directly to the object store."""
 
 import time
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Usage: what each key has asked for, and erasing it. The claims of SeparationJobs are the record."""
+"""Usage of each key, and erasure of a key's data. The source is the claims of SeparationJobs."""
 
 import time
 from collections.abc import AsyncIterator

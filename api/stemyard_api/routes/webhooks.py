@@ -1,4 +1,4 @@
-"""Webhooks: how deliveries stand, delivering them again, and those that were given up."""
+"""Webhook endpoints: state of deliveries, redelivery, dead letters, tests."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Examples: what the OpenAPI document shows of each answer; the first are the seed's."""
+"""Examples in the OpenAPI document; the first ones are the original service's."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""JSON types: values of request bodies that Python and JSON see differently."""
+"""Integer types whose JSON and Python forms differ."""
 
 from typing import Final
 

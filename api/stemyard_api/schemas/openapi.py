@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI makes of the routes, completed by what it cannot know of them."""
+"""The OpenAPI document: FastAPI's, completed with what it cannot derive from the routes."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""Answers: the JSON that clients get, field by field. The first fields of each are the seed's, to the letter."""
+"""Response bodies. The first fields of each are the original service's, to the letter."""
 
 from typing import Any, Literal, NotRequired
 

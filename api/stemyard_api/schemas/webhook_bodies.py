@@ -1,4 +1,4 @@
-"""Webhook bodies: what consumers are POSTed, field by field, for the OpenAPI document; the contract writes them."""
+"""Webhook bodies for the OpenAPI document; the contract produces them."""
 
 from typing import Literal
 

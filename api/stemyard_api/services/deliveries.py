@@ -1,4 +1,4 @@
-"""Outbox: what an API key may see of a track's webhooks, and the wish to deliver some of them again. Pure."""
+"""Webhook deliveries of a track as an API key may see them, and redelivery requests. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -90,7 +90,7 @@ def redelivery_patch(resource: Mapping[str, Any], ids: Collection[str], now: flo
     value = f"{ALL if ALL in asked else ','.join(asked)} {int(now * 1000)}"
     uid = test_operation("/metadata/uid", metadata["uid"])
     if annotations is None:
-        # nobody must have annotated anything in this moment: the whole map is added
+        # the whole map is added, so no other annotation may have been added in the meantime
         guard = test_operation("/metadata/resourceVersion", metadata["resourceVersion"])
         return [uid, guard, {"op": "add", "path": "/metadata/annotations", "value": {ANNOTATION_REDELIVER: value}}]
     path = f"/metadata/annotations/{ANNOTATION_REDELIVER.replace('/', '~1')}"

@@ -1,4 +1,4 @@
-"""Estimates: a track's place in the queue, and when it is likely to be completed. Pure."""
+"""Queue position and estimated completion of a track. Pure."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ ESTIMATED_PHASES: Final = frozenset({*QUEUE_PHASES, Phase.SEPARATING})
 KEPT_SECONDS: Final = 2.0
 """A place in a queue of separations, which take minutes, is not out of date sooner."""
 _MOST: Final = 10_000
-"""Tracks whose place is told; the place of one behind them would help nobody."""
+"""Tracks whose queue position is reported; a position further back is of no use."""
 _FETCHED_PERCENT: Final = 10.0
 _PUBLISHED_PERCENT: Final = 99.0
 

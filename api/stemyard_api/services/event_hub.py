@@ -1,4 +1,4 @@
-"""Feeds: who listens to which track, and what they are to be sent. One subscription serves the whole process."""
+"""Event hub: the listeners of each track and their events. One subscription serves the whole process."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from stemyard_contract.mirror import EventRecord
 from stemyard_contract.separationjob import TERMINAL_PHASES
 
 LOOK_SECONDS: Final = 2.0
-"""Between two looks at the records of all tracks that are listened to, for what no event told."""
+"""Interval at which the records of all tracks with listeners are polled for changes without an event."""
 _BACKLOG: Final = 256
 """Events a slow client may be behind before it gets a snapshot instead."""
 _CONCURRENCY: Final = 500
@@ -161,7 +161,7 @@ class EventHub:
                     await _read_some(redis, some)
 
     async def _look(self) -> None:
-        """Notice changes of records: those that no event told, and any after Redis was away."""
+        """Detect changes of records that no event announced, also after an outage of Redis."""
         lost = False
         while True:
             await asyncio.sleep(LOOK_SECONDS * random.uniform(0.9, 1.1))

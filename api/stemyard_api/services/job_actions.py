@@ -1,4 +1,4 @@
-"""Withdrawal: carries out that a key cancels, deletes or retries a track, and lets no reader see the state before."""
+"""Cancels, deletes and retries tracks, and prevents readers from seeing the previous state."""
 
 import asyncio
 import logging
@@ -58,7 +58,7 @@ class ReleasePlan:
 
 @dataclass(frozen=True, slots=True)
 class JobActions:
-    """Carries out wishes about tracks that exist. Every method raises UnavailableError when nobody answers."""
+    """Actions on existing tracks. Every method raises UnavailableError if no backend responds."""
 
     settings: Settings
     tracks: Tracks

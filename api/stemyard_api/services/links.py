@@ -1,4 +1,4 @@
-"""Links to a track's stems: permanent with a public domain, else signed once and kept for half their life."""
+"""Links to stems: permanent with a public domain, else signed once and cached for half their lifetime."""
 
 from collections import OrderedDict
 from collections.abc import Mapping

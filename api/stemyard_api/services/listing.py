@@ -1,4 +1,4 @@
-"""Listing: tracks, newest first, from the mirror, or from the SeparationJobs when the mirror does not answer."""
+"""Lists tracks, newest first, from the mirror, or from the SeparationJobs if the mirror is unavailable."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Submission: the body of POST /separate-audio, checked and turned into the one resource it means."""
+"""An order: the validated body of POST /separate-audio as a SeparationJob."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,14 +49,14 @@ class Order:
     cache_key: str
     """Identity of the track; in per-key mode it holds the key's id."""
     content_key: str
-    """What is asked for alone, as the operator reckons it from a spec."""
+    """Key of the request's content, as the operator computes it from a spec."""
     refresh: bool
     owner: str | None = None
     """Id of the one key the track belongs to, in per-key mode."""
 
     @cached_property
     def track_id(self) -> str:
-        """Id of the track asked for."""
+        """Id of the requested track."""
         return track_id(self.cache_key)
 
     @property

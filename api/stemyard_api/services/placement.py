@@ -1,4 +1,4 @@
-"""Placement: gets an order its track, by creating it or by joining the one that exists. Create is the lock."""
+"""Placement: creates the track of an order, or joins the existing one. Create is the lock."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ class Placement:
     object_store: ObjectStoreClient | None
 
     async def mirrored(self, order: Order) -> MirrorEntry:
-        """Return what the mirror says about the track of an order; nothing when it cannot be asked."""
+        """Return the mirror's entry of an order's track; an empty one if the mirror is unavailable."""
         return await self.tracks.mirrored(order.track_id) or MirrorEntry()
 
     async def write(self, miss: Miss, now: float) -> PlacedTrack:

@@ -1,4 +1,4 @@
-"""Rules of placement: whether a track answers an order, and how to change one that does not. Pure."""
+"""Placement rules: whether an existing track satisfies an order, and how to change it if not. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -142,7 +142,7 @@ def _runs_again(record: MirrorRecord, refresh: bool, now: float) -> bool:
 
 
 def _more_urgent(record: MirrorRecord, order: Order) -> bool:
-    """Whether a run under way is to be hurried; nobody who asks for less slows down what others wait for."""
+    """Return whether a run's priority is to be raised; a request with a lower one never lowers it."""
     return not record.finished and order.priority > record.priority
 
 
@@ -160,7 +160,7 @@ def retry_patch(record: MirrorRecord, key_id: str) -> list[Operation]:
 
 
 def _run_operations(record: MirrorRecord) -> list[Operation]:
-    # a failed test means that somebody else has already asked for the next run
+    # a failed test means that another request has already started the next run
     return [
         test_operation("/spec/run", record.run),
         {"op": "replace", "path": "/spec/run", "value": record.run + 1},

@@ -1,4 +1,4 @@
-"""Rendering: a track's record becomes the answer a client gets. Pure; the seed's field rules live here."""
+"""Renders a track's record as a response body, with the field rules of the original service. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -156,7 +156,7 @@ def _echo(record: MirrorRecord, key_id: str) -> MetadataField:
 
 
 def _metadata(record: MirrorRecord, key_id: str) -> dict[str, Any] | None:
-    """Return this key's metadata; another key's is nobody's business."""
+    """Return this key's metadata; metadata of other keys is never returned."""
     text = record.metadata.get(key_id)
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""States: the answer of GET /job/{track_id} as ready bytes, made again only when what it was made from has changed."""
+"""The responses of GET /job/{track_id} as cached bytes, rendered again only after a change."""
 
 import time
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""Stored sources: uploads and objects of the bucket, looked at before a run is started that would read them."""
+"""Uploads and objects of the bucket as sources, checked before a run that would read them is started."""
 
 import asyncio
 import hashlib

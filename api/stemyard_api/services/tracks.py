@@ -1,4 +1,4 @@
-"""Tracks: one track's state, from the mirror first and from its SeparationJob when the mirror has no answer."""
+"""State of one track: from the mirror, or from its SeparationJob if the mirror has none."""
 
 import re
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class Tracks:
         return resource
 
     async def mirrored(self, track_id: str) -> MirrorEntry | None:
-        """Return what the mirror says, or None when it cannot be asked."""
+        """Return the mirror's entry, or None if the mirror is unavailable."""
         if self.redis is None:
             return None
         try:
