@@ -60,7 +60,7 @@ class Reading:
 
 
 class Readings:
-    """Nothing is kept up to date for this: it is counted when asked for."""
+    """Computes a Reading when it is scraped."""
 
     def __init__(
         self,
@@ -102,36 +102,42 @@ class Readings:
 
 
 class Metrics:
-    """Counters tell of what this process did; only the leader acts, so they add up over replicas and failovers.
+    """Counters of this process. Only the leader acts, so they add up over replicas and failovers.
 
-    What follows from the state of the cluster is not counted but read from it at each scrape, and right at once after a
-    failover. No label has a value that a user can choose: models and profiles are those of the deployment.
+    What follows from the state of the cluster is read at each scrape instead, so that it is right after a failover. No
+    label has a value that a user can choose: models and profiles are those of the deployment.
     """
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._register_separations(self.registry)
+        self._register_operator(self.registry)
+        self._register_webhooks(self.registry)
+        self._register_sweep(self.registry)
+
+    def _register_separations(self, registry: CollectorRegistry) -> None:
         self._ended = Counter(
-            "stemyard_separations_ended", "Runs that ended, by their last phase.", ["phase"], registry=registry
+            "stemyard_separations_ended", "Runs that ended, by terminal phase.", ["phase"], registry=registry
         )
         self._failures = Counter(
             "stemyard_failures", "Runs that failed, by stage and failure code.", ["stage", "code"], registry=registry
         )
         self._retries = Counter(
-            "stemyard_retries", "Attempts that failed and are made again.", ["stage", "reason"], registry=registry
+            "stemyard_retries", "Failed attempts that are retried.", ["stage", "reason"], registry=registry
         )
         self._queue_wait = Histogram(
             "stemyard_queue_wait_seconds",
-            "From the end of fetch until a node took the separate pod.",
+            "From the end of fetch until the separate pod was scheduled.",
             ["profile"],
             buckets=_WAITS,
             registry=registry,
         )
         self._stages = Histogram(
             "stemyard_stage_seconds",
-            "For how long the pod of a stage that is done ran.",
+            "Run time of the last pod of a completed stage.",
             ["stage", "model"],
             buckets=_STAGES,
             registry=registry,
@@ -141,40 +147,44 @@ class Metrics:
         )
         self._cache_hits = Counter(
             "stemyard_cache_hits",
-            "Separations completed from another one's result, by how that was found.",
+            "Separations completed from the result of another, by how it was found.",
             ["level"],
             registry=registry,
         )
+        for phase in TERMINAL_PHASES:
+            self._ended.labels(phase)
+
+    def _register_operator(self, registry: CollectorRegistry) -> None:
         self._turns = Histogram(
-            "stemyard_reconcile_seconds", "Duration of one turn of one separation.", buckets=_TURNS, registry=registry
+            "stemyard_reconcile_seconds", "Duration of one reconcile.", buckets=_TURNS, registry=registry
         )
         self._requests = Counter(
             "stemyard_kubernetes_requests",
-            "Calls to the API server but for watches; code 0 means no answer.",
+            "Calls to the API server except watches; code 0 means no response.",
             ["verb", "resource", "code"],
             registry=registry,
         )
+
+    def _register_webhooks(self, registry: CollectorRegistry) -> None:
         self._attempts = Counter(
             "stemyard_webhook_attempts",
-            "Attempts at webhooks, by event and by what came back.",
+            "Webhook attempts, by event and result.",
             ["event", "result"],
             registry=registry,
         )
         self._attempt_seconds = Histogram(
-            "stemyard_webhook_attempt_seconds", "Duration of one attempt.", buckets=_ATTEMPTS, registry=registry
+            "stemyard_webhook_attempt_seconds", "Duration of one webhook attempt.", buckets=_ATTEMPTS, registry=registry
         )
         self._deliveries = Counter(
-            "stemyard_webhook_deliveries", "Deliveries of ends that are over.", ["outcome"], registry=registry
+            "stemyard_webhook_deliveries", "Finished webhook deliveries, by outcome.", ["outcome"], registry=registry
         )
-        self._swept = Counter(
-            "stemyard_sweep_removed", "Prefixes of orphaned objects that sweeps removed.", registry=registry
-        )
-        self._orphans = Gauge("stemyard_sweep_orphans", "Orphaned prefixes that the last sweep saw.", registry=registry)
+
+    def _register_sweep(self, registry: CollectorRegistry) -> None:
+        self._swept = Counter("stemyard_sweep_removed", "Orphaned prefixes removed by sweeps.", registry=registry)
+        self._orphans = Gauge("stemyard_sweep_orphans", "Orphaned prefixes found by the last sweep.", registry=registry)
         self._stopped = Gauge(
-            "stemyard_sweep_stopped", "Whether the last sweep removed nothing for doubt.", registry=registry
+            "stemyard_sweep_stopped", "Whether the last sweep stopped as a precaution.", registry=registry
         )
-        for phase in TERMINAL_PHASES:
-            self._ended.labels(phase)
 
     def expose(self, readings: Readings) -> None:
         """Add the gauges that are read at each scrape."""
