@@ -1,28 +1,28 @@
-"""Coalescing: questions of many requests become one call; what is asked while a call is under way goes with the next.
+"""Coalescing: concurrent queries are batched into one call; queries during a call go into the next batch.
 
-Under load the client library's work for a call costs far more than the values in it, so fewer calls are the lever.
+Under load the client library's cost per call is far higher than per value.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Final, Generic, TypeVar
 
-_Question = TypeVar("_Question", bound=Hashable)
+_Query = TypeVar("_Query", bound=Hashable)
 _Value = TypeVar("_Value")
 
 MOST: Final = 500
-"""Questions in one call."""
+"""Maximum number of queries in one call."""
 
 
-class Coalescer(Generic[_Question, _Value]):
+class Coalescer(Generic[_Query, _Value]):
     """Answers single queries with one batched call; equal queries are sent once."""
 
-    def __init__(self, ask_many: Callable[[Sequence[_Question]], Awaitable[Sequence[_Value]]]) -> None:
+    def __init__(self, ask_many: Callable[[Sequence[_Query]], Awaitable[Sequence[_Value]]]) -> None:
         self._ask_many = ask_many
-        self._waiting: dict[_Question, list[asyncio.Future[_Value]]] = {}
+        self._waiting: dict[_Query, list[asyncio.Future[_Value]]] = {}
         self._running: asyncio.Task[None] | None = None
 
-    async def ask(self, question: _Question) -> _Value:
+    async def ask(self, question: _Query) -> _Value:
         """Return the answer to one query, which is sent after this call; raises what the batched call raises."""
         # a future for each, so that one who stops waiting does not take the answer from the others
         future: asyncio.Future[_Value] = asyncio.get_running_loop().create_future()
@@ -39,7 +39,7 @@ class Coalescer(Generic[_Question, _Value]):
         finally:
             self._running = None
 
-    async def _answer(self, asked: dict[_Question, list[asyncio.Future[_Value]]]) -> None:
+    async def _answer(self, asked: dict[_Query, list[asyncio.Future[_Value]]]) -> None:
         waiting = [future for futures in asked.values() for future in futures]
         try:
             values = await self._ask_many(list(asked))

@@ -36,9 +36,9 @@ from stemyard_contract.mirror import (
 )
 
 TIMEOUT_SECONDS: Final = 0.5
-"""Of one Redis call. The SeparationJob answers instead, so waiting longer gains nothing."""
+"""Timeout of a Redis call. The SeparationJob is read instead, so waiting longer gains nothing."""
 PAUSE_SECONDS: Final = 1.0
-"""How long Redis is left alone after it failed."""
+"""Seconds for which Redis is not called after a failure."""
 _LISTEN_SECONDS: Final = 10.0
 _EVENT_ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _CONNECTIONS: Final = 64
@@ -67,7 +67,7 @@ BucketState = Sequence[int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BucketRequest:
-    """A wish to take requests from a key's bucket, and to read a track in the same call; no two are the same."""
+    """A request to take from a key's bucket and to read a track in the same call; each is unique."""
 
     key_id: str
     limit: int
@@ -76,12 +76,12 @@ class BucketRequest:
 
 
 class RedisUnavailableError(UnavailableError):
-    """Redis does not answer."""
+    """Redis does not respond."""
 
 
 @dataclass(frozen=True, slots=True)
 class MirrorEntry:
-    """What the mirror says about a track; each part may be missing."""
+    """The mirror's entry of a track; each part may be missing."""
 
     record: MirrorRecord | None = None
     progress: ProgressRecord | None = None
@@ -105,7 +105,7 @@ class MirrorEntry:
 
 
 class RedisClient:
-    """Redis, as the API uses it. Every method raises RedisUnavailableError when it does not answer."""
+    """Client of Redis. Every method raises RedisUnavailableError if it does not respond."""
 
     def __init__(self, url: str, keys: MirrorKeys) -> None:
         pool = BlockingConnectionPool.from_url(
@@ -128,15 +128,15 @@ class RedisClient:
         self._paused_until = 0.0
 
     async def read(self, track: str) -> MirrorEntry:
-        """Return what the mirror says about a track, in one call."""
+        """Return the mirror's entry of a track, in one call."""
         return parse_entry(await self.read_raw(track))
 
     async def read_raw(self, track: str) -> RawEntry:
-        """Return what the mirror holds of a track as it is; calls of many requests become one."""
+        """Return the raw mirror entry of a track; concurrent calls are batched."""
         return await self._readings.ask(track)
 
     async def last_event_id(self, track: str) -> str:
-        """Return the id of a track's newest event, `0-0` where there is none; calls of many streams become one."""
+        """Return the id of a track's newest event, `0-0` if there is none; concurrent calls are batched."""
         return await self._last_ids.ask(track)
 
     async def _last_ids_of(self, tracks: Sequence[str]) -> list[str]:
@@ -149,7 +149,7 @@ class RedisClient:
         return [_events(found)[0].id if found else "0-0" for found in await self._call(ask)]
 
     async def events_after(self, places: Sequence[tuple[str, str]]) -> list[list[Event]]:
-        """Return the events of several tracks, each after one of its ids, in one call that does not wait for more."""
+        """Return the events of several tracks, each after an id, in one non-blocking call."""
         if not places:
             return []
         names = [self._keys.events(track) for track, _ in places]
@@ -159,20 +159,20 @@ class RedisClient:
         return [_events(by_name.get(name, [])) for name in names]
 
     async def events_between(self, track: str, first: str, last: str) -> list[Event]:
-        """Return the events of a track from one id to another, both included; none where an id is no id."""
+        """Return the events of a track between two ids, inclusive; none if an id is malformed."""
         if not _EVENT_ID.fullmatch(first):
             return []
         return _events(await self._call(lambda: self._redis.xrange(self._keys.events(track), min=first, max=last)))
 
     async def attempts(self, track: str) -> list[AttemptRecord]:
-        """Return the newest attempts at a track's webhooks, last first."""
+        """Return the newest webhook attempts of a track, newest first."""
         found = await self._call(lambda: self._redis.xrevrange(self._keys.attempts(track), count=ATTEMPTS_KEPT))
         entries = cast(list[tuple[bytes, dict[bytes, bytes]]], found)
         read = (_parse(AttemptRecord, fields.get(ATTEMPT_FIELD.encode())) for _, fields in entries)
         return [one for one in read if one is not None]
 
     async def changes(self) -> AsyncIterator[list[str]]:
-        """Yield the ids of tracks with new events, for ever; none whenever earlier ones may have been missed.
+        """Yield the ids of tracks with new events, forever; an empty list if events may have been missed.
 
         Raises:
             RedisUnavailableError: Redis does not answer (any more).
@@ -183,9 +183,9 @@ class RedisClient:
             while True:
                 messages = await _receive_batch(pubsub)
                 if not messages:
-                    await pubsub.ping()  # or a connection that died silently would never be noticed
+                    await pubsub.ping()  # detects a connection that died silently
                 if any(kind == b"subscribe" for kind, _ in messages):
-                    yield []  # also when the client has connected again by itself
+                    yield []  # also after the client has reconnected by itself
                 ids = [str(data, "ascii", "replace") for kind, data in messages if kind == b"message"]
                 if ids:
                     yield ids
@@ -196,11 +196,11 @@ class RedisClient:
                 await pubsub.aclose()  # type: ignore[no-untyped-call]
 
     async def read_many(self, tracks: Sequence[str]) -> list[MirrorEntry]:
-        """Return what the mirror says about several tracks, in one call."""
+        """Return the mirror's entries of several tracks, in one call."""
         return [parse_entry(raw) for raw in await self.read_raw_many(tracks)]
 
     async def read_raw_many(self, tracks: Sequence[str]) -> list[RawEntry]:
-        """Return what the mirror holds of several tracks as it is, in one call."""
+        """Return the raw mirror entries of several tracks, in one call."""
         if not tracks:
             return []
         found = await self._call(lambda: self._redis.mget(self._names(tracks)))
@@ -221,7 +221,7 @@ class RedisClient:
         await self._call(lambda: self._redis.set(key, asked.dump(), ex=ASKED_TTL_SECONDS))
 
     async def reserve(self, key_id: str, digest: str, text: str) -> bytes:
-        """Keep a text under an Idempotency-Key unless there is one; return the one that is there now."""
+        """Store a value under an Idempotency-Key unless one exists; return the stored value."""
         name = self._keys.idempotency(key_id, digest)
 
         async def ask() -> list[object]:
@@ -233,7 +233,7 @@ class RedisClient:
         return cast(bytes, (await self._call(ask))[1])
 
     async def bind(self, key_id: str, digest: str, text: str) -> None:
-        """Replace what is kept under an Idempotency-Key."""
+        """Replace the value stored under an Idempotency-Key."""
         name = self._keys.idempotency(key_id, digest)
         await self._call(lambda: self._redis.set(name, text, ex=IDEMPOTENCY_TTL_SECONDS))
 
@@ -266,16 +266,16 @@ class RedisClient:
         return [kind(track) for track in tracks for kind in kinds]
 
     async def enter(self, key_id: str, track: str, concurrent: int, minutes: float) -> str:
-        """Count a track as under way for a key; return `entered`, `known`, or which quota it is over."""
+        """Count a track against a key's quota; return `entered`, `known`, or the exceeded quota."""
         answer = await self._call(lambda: self._enter(self._quota(key_id), [track, concurrent, minutes]))
         return str(answer, "ascii")
 
     async def leave(self, key_id: str, track: str, minutes: float) -> None:
-        """Count a track as ended, and the minutes of audio it gave, once."""
+        """Count a track as ended, and its minutes of audio, once."""
         await self._call(lambda: self._leave(self._quota(key_id), [track, minutes]))
 
     async def under_way(self, key_id: str) -> list[str]:
-        """Return the tracks that count as under way for a key."""
+        """Return the tracks that count against a key's quota."""
         members = await self._call(lambda: self._redis.zrange(self._keys.under_way(key_id), 0, -1))
         return [str(member, "ascii") for member in cast(list[bytes], members)]
 
@@ -284,7 +284,7 @@ class RedisClient:
         return [self._keys.under_way(key_id), self._keys.minutes(key_id, day)]
 
     async def waiting(self, most: int) -> tuple[list[str], dict[str, float]]:
-        """Return the ids of the tracks that wait, in their order, and the figures of the pace, in one call."""
+        """Return the ids of queued tracks in order, and the measured throughput, in one call."""
 
         async def ask() -> list[object]:
             async with self._redis.pipeline(transaction=False) as pipeline:
@@ -297,7 +297,7 @@ class RedisClient:
         return [str(member, "utf-8") for member in cast(list[bytes], members)], pace
 
     async def queue(self, limit: int) -> tuple[int, list[str]]:
-        """Return how many tracks wait, and the ids of the oldest."""
+        """Return the number of queued tracks, and the ids of the first ones."""
 
         async def ask() -> list[object]:
             async with self._redis.pipeline(transaction=False) as pipeline:
@@ -309,7 +309,7 @@ class RedisClient:
         return int(str(length)), [member.decode() for member in members]  # type: ignore[attr-defined]
 
     async def ping(self) -> None:
-        """Ask Redis for a sign of life, even while it is left alone."""
+        """Ping Redis, even while it is not called after a failure."""
         self._paused_until = 0.0
         await self._call(self._redis.ping)
 
@@ -329,11 +329,11 @@ class RedisClient:
 
 
 async def _receive_batch(pubsub: PubSub) -> list[tuple[bytes, bytes]]:
-    """Return kind and data of the next message and of those that came with it; none when nothing comes for a while."""
+    """Return kind and data of the next message and those received with it; none after a timeout."""
     first = await pubsub.get_message(timeout=_LISTEN_SECONDS)
     messages = [] if first is None else [(str(first["type"]).encode(), first["data"])]
     connection = pubsub.connection
-    # one timer for all of them, and no retries: for each, both would cost more than the message
+    # one timer for all messages and no retries: per message both would cost more than the message
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while len(messages) < _MESSAGES and connection is not None and await connection.can_read():
             kind, *_, data = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
@@ -351,13 +351,13 @@ def _events(found: object) -> list[Event]:
 
 
 def parse_entry(raw: RawEntry) -> MirrorEntry:
-    """Return what the mirror says, read from what it holds."""
+    """Return the parsed form of a raw mirror entry."""
     record, progress, asked = raw
     return MirrorEntry(_parse(MirrorRecord, record), _parse(ProgressRecord, progress), _parse(AskedRecord, asked))
 
 
 def _parse(model: type[_Model], text: bytes | str | None) -> _Model | None:
-    """Return the record, or None where there is none, or one that another version wrote."""
+    """Return the record, or None if it is missing or written by an incompatible version."""
     if text is None:
         return None
     try:

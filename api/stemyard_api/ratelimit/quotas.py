@@ -1,6 +1,6 @@
-"""Quotas: how many separations of a key may be under way, and how many minutes of audio it may have in a day.
+"""Quotas of a key: concurrent separations, and minutes of audio per day.
 
-Redis holds what is under way. While it is away, quotas are not enforced; rate limits still are.
+The counts are in Redis. Without it quotas are not enforced; rate limits still are.
 """
 
 import time
