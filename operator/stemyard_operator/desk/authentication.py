@@ -50,7 +50,7 @@ class Authenticator:
 
         Raises:
             DeskError: 401 when it is nobody's, 403 when it is not one of our pods'.
-            ClusterError: the API server does not answer.
+            KubernetesError: the API server does not answer.
         """
         if not token or len(token) > _TOKEN_LIMIT:
             raise DeskError(401, FailureCode.UNAUTHENTICATED, "Send the projected token as a bearer token.")

@@ -52,7 +52,7 @@ class Resync:
         """Resync now, never twice at a time.
 
         Raises:
-            ClusterError: the API server does not answer; the cache keeps what it has.
+            KubernetesError: the API server does not answer; the cache keeps what it has.
         """
         async with self._lock:
             for namespace in self.namespaces:

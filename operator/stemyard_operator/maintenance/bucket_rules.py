@@ -61,7 +61,7 @@ async def set_up(settings: Settings, days: int, origins: Sequence[str] | None) -
         origins: pages that may read and upload; None keeps the CORS rules as they are.
 
     Raises:
-        StoreError: the store does not answer, or refuses the request.
+        ObjectStoreError: the store does not answer, or refuses the request.
     """
     objects, install_id = ObjectStoreClient(settings), settings.stemyard_install_id
     rooms = " and ".join(f"{install_id}/{room}/" for room in _EXPIRING)

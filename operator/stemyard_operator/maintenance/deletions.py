@@ -56,7 +56,7 @@ class Deletions:
         """Remove the objects.
 
         Raises:
-            StoreError: the store failed; the work queue retries.
+            ObjectStoreError: the store failed; the work queue retries.
         """
         for target in deletion.targets:
             await self._objects.remove(target)

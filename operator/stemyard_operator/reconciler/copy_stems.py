@@ -28,7 +28,7 @@ async def copy_stems(objects: ObjectStoreClient, copy: CopyStems, separation: Se
     like a pod's, so an incomplete copy is never used.
 
     Raises:
-        StoreError: the store failed.
+        ObjectStoreError: the store failed.
     """
     content = await objects.get(copy.manifest_key, MARK_LIMIT)
     if content is None:

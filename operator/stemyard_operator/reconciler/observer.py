@@ -44,7 +44,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Methods that call out raise ClusterError or StoreError if the API server or the object store does not answer."""
+    """Observes a separation. Queries raise KubernetesError or ObjectStoreError if a backend does not respond."""
 
     settings: Settings
     cluster: KubernetesClient
