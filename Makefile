@@ -15,22 +15,23 @@ RELEASE ?= stemyard
 NAMESPACE ?= $(RELEASE)
 VERSION ?= 0.0.0-dev
 DIGESTS ?=
-CRD := charts/stemyard/files/crds/separationjobs.yaml
+YTDLP ?=
 
-.PHONY: help setup check check-format check-types check-imports check-files check-generated format generate images test test-unit \
-  test-api-server test-browser chaos fuzz-api test-cluster test-kueue test-torch bench demo run-operator run-api down package release-notes
+.PHONY: help setup check check-format check-types check-imports check-files check-generated licences format generate images test test-unit \
+  test-api-server test-browser test-clients test-generators chaos fuzz-api test-cluster test-kueue test-torch bench mutate demo \
+  run-operator run-api down package release-notes ytdlp test-ytdlp
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+	@awk '/^[a-z-]+:.*## / { name = $$0; sub(/:.*/, "", name); sub(/^[^#]*## /, ""); printf "%-19s %s\n", name, $$0 }' $(MAKEFILE_LIST)
 
-$(CACHE)/uv/bin/uv:
+$(CACHE)/uv/bin/uv: images/uv.txt
 	python3 -m venv $(CACHE)/uv 2>/dev/null || (apt-get update -qq && apt-get install -qq -y python3-venv && python3 -m venv $(CACHE)/uv)
-	$(CACHE)/uv/bin/pip install --quiet 'uv>=0.9'
+	$(CACHE)/uv/bin/pip install --quiet --require-hashes --requirement images/uv.txt && touch $@
 
 setup: $(UV) ## install the locked development environment into .venv (no torch)
-	@$(UV) sync --locked --quiet --compile-bytecode --extra api --extra operator --extra tracing --extra separator
+	@$(UV) sync --locked --quiet --compile-bytecode --extra api --extra operator --extra tracing --extra separator --extra cli
 
-check: check-format check-types check-imports check-files check-generated ## format, lint, types, import rules, generated files current
+check: check-format check-types check-imports check-files check-generated licences ## format, lint, types, imports, generated files, licences
 
 check-format: setup ## code is in the house format and free of what the linter finds
 	$(RUN) ruff format --check --quiet && $(RUN) ruff check --quiet
@@ -42,16 +43,21 @@ check-imports: setup ## modules import only what their layer may
 	$(RUN) lint-imports --no-cache
 
 check-files: setup ## Dockerfiles and shell scripts
-	$(RUN) hadolint images/Dockerfile && $(RUN) shellcheck .ci/run
+	$(RUN) hadolint images/Dockerfile images/ytdlp.Dockerfile && $(RUN) shellcheck .ci/run
 
 check-generated: setup ## generated files are current; `make generate` rewrites them
-	$(RUN) python -m charts.crd | diff -u $(CRD) - && $(RUN) python -m charts.generate --check
+	$(RUN) python -m charts.generate --check
 
+licences: setup ## the images' packages and native libraries have known, accepted licences
+	@$(UV) export --locked --quiet --no-dev --no-hashes --no-emit-project --extra api --extra operator --extra tracing --extra separator \
+	| $(RUN) python images/notices.py --check .venv
+
+# formatted first, because the formatter ends what the linter only finds (long lines), and again after the linter's changes
 format: setup ## rewrite the code in the house format
-	$(RUN) ruff check --fix --quiet ; $(RUN) ruff format --quiet
+	$(RUN) ruff format --quiet && $(RUN) ruff check --fix --quiet && $(RUN) ruff format --quiet
 
 generate: setup ## rewrite the files that are made from the types
-	$(RUN) python -m charts.crd > $(CRD) && $(RUN) python -m charts.generate
+	$(RUN) python -m charts.generate
 
 images: setup ## build the images and, where a cluster runs, load them into it
 	$(RUN) python -m demo images
@@ -62,36 +68,49 @@ package: setup ## pack the chart into dist/ (VERSION=1.2.3 DIGESTS="api=sha256:.
 release-notes: setup ## print what the changelog says on VERSION
 	@$(RUN) python -m charts.release_notes $(VERSION)
 
-test: check test-unit test-api-server test-browser test-cluster ## run everything, cheapest first
+ytdlp: setup ## fill build/ytdlp with yt-dlp for sources.youtube.overlay, and print its version (YTDLP=2026.10.26)
+	@UV=$(UV) $(RUN) python -m images.ytdlp_overlay build/ytdlp --version "$(YTDLP)"
+
+test-ytdlp: setup ## tests of search and download with the yt-dlp of build/ytdlp
+	PYTHONPATH=$(CURDIR)/build/ytdlp STEMYARD_TESTED_OVERLAY=$(CURDIR)/build/ytdlp $(PYTEST) $(TWO) tests/separator/youtube tests/separator/stages/test_youtube_sources.py
+
+test: check test-unit test-api-server test-browser test-clients test-cluster ## run everything, cheapest first
 
 test-unit: setup ## tests that need neither cluster nor network
-	$(PYTEST) $(TWO) -m 'not api_server and not browser and not cluster' $(TESTS)
+	$(PYTEST) $(TWO) -m 'not api_server and not browser and not generators and not cluster' $(TESTS)
 
 test-api-server: setup ## tests against a real API server, started by the tests in seconds
-	python3 -m localcluster prepare --control-plane
+	$(RUN) python -m localcluster prepare --control-plane
 	$(PYTEST) $(TWO) -m api_server $(TESTS)
 
 chaos: setup ## kill the operator at every call it awaits, and over 1,000 separations with webhooks; an hour
-	python3 -m localcluster prepare --control-plane
-	STEMYARD_CHAOS=1 $(PYTEST) --timeout 7200 -m api_server tests/api_server/test_operator_crashes.py
+	$(RUN) python -m localcluster prepare --control-plane
+	STEMYARD_CHAOS=1 $(PYTEST) --timeout 7200 -m api_server tests/api_server/test_operator_crashes.py tests/api_server/test_worker_crashes.py
 	STEMYARD_PROOF_SEPARATIONS=1000 $(PYTEST) -s --timeout 7200 -m api_server tests/api_server/test_webhook_proof.py
 
 fuzz-api: setup ## ask the live API for ten minutes whatever its OpenAPI document allows and forbids
-	python3 -m localcluster prepare --control-plane
+	$(RUN) python -m localcluster prepare --control-plane
 	FUZZ_SEED=$(or $(FUZZ_SEED),$$RANDOM) FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(PYTEST) -s tests/api_server/test_fuzz.py
 
 test-browser: setup ## tests of the web page in Chromium, before the whole system but a kubelet
-	python3 -m localcluster prepare --control-plane
+	$(RUN) python -m localcluster prepare --control-plane
 	$(if $(CHROMIUM),,apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium || { echo "Chromium is missing: install it, or name one in STEMYARD_CHROMIUM"; exit 1; })
 	$(PYTEST) $(TWO) -m browser $(TESTS)
 
+test-clients: setup ## generate clients from the OpenAPI document, compile them, use them against a real API server (not Rust)
+	$(RUN) python -m localcluster prepare --control-plane
+	$(PYTEST) -m generators $(TESTS)
+
+test-generators: export STEMYARD_GENERATORS := all
+test-generators: test-clients ## the same for every generator, with Rust, whose first build takes minutes
+
 test-cluster: setup ## tests of the whole system on a real cluster
-	python3 -m localcluster prepare
+	$(RUN) python -m localcluster prepare
 	$(PYTEST) -m cluster $(TESTS)
 
 test-kueue: setup ## tests with the real Kueue, which comes from its repository into the cluster (Docker and GitHub needed)
-	python3 -m localcluster up
-	export KUBECONFIG=$$(python3 -m localcluster kubeconfig) && kubectl=$$(python3 -m localcluster tool kubectl) \
+	$(RUN) python -m localcluster up
+	export KUBECONFIG=$$($(RUN) python -m localcluster kubeconfig) && kubectl=$$($(RUN) python -m localcluster tool kubectl) \
 	&& $$kubectl apply --server-side --kustomize tests/cluster/kueue \
 	&& $$kubectl --namespace kueue-system rollout status deployment/kueue-controller-manager --timeout=300s
 	$(PYTEST) -m cluster tests/cluster/test_kueue.py
@@ -106,13 +125,21 @@ test-torch: $(CACHE)/venvs/cuda.stamp ## tests of the demucs engine, in an envir
 
 bench: setup $(CACHE)/venvs/cuda.stamp ## measure every figure that is claimed, one line each: name value unit target ok|short
 	$(RUN) python -m bench.api
-	python3 -m localcluster prepare --control-plane
+	$(RUN) python -m localcluster prepare --control-plane
 	$(RUN) python -m bench.operator
 	$(RUN) python -m bench.webhooks
 	$(RUN) python -m bench.images
+	$(RUN) python -m bench.latency
+	$(RUN) python -m bench.media
+	$(RUN) python -m bench.quality
+	$(RUN) python -m bench.cost
 	$(RUN) python -m bench.separation --only spleeter
+	$(RUN) python -m bench.workers
 	$(TORCH) -m bench.separation --only demucs
 	STEMYARD_FUZZ_SECONDS=600 $(PYTEST) tests/separator/audio/test_decode_fuzz.py
+
+mutate: setup ## change the pure cores in small ways, and count the changes that their tests notice (MUTATE="identity --sample 0")
+	$(RUN) python -m bench.mutation $(MUTATE)
 
 demo: setup ## the whole system on a real cluster, then one separation (QUERY="artist title" where YouTube can be reached)
 	@$(RUN) python -m demo up
@@ -123,5 +150,5 @@ run-operator: setup ## run the operator on this machine against the cluster of t
 run-api: setup ## run the API on this machine against the cluster of the current kubeconfig (RELEASE=stemyard NAMESPACE=stemyard)
 	@$(RUN) python -m demo.on_host api --release $(RELEASE) --namespace $(NAMESPACE)
 
-down: ## stop the demo and its cluster; only caches stay
-	@python3 -m localcluster down && rm -f .demo.env
+down: setup ## stop the demo and its cluster; only caches stay
+	@$(RUN) python -m localcluster down && rm -f .demo.env

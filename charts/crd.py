@@ -1,13 +1,15 @@
-"""Prints the CustomResourceDefinition of SeparationJob, generated from its types: `python -m charts.crd`."""
+"""Generates the CustomResourceDefinitions of SeparationJob and KeyWebhooks from their types."""
 
 import json
-import sys
+from collections.abc import Iterable
 from typing import Any, Final
 
 from pydantic import BaseModel
 
+from stemyard_contract import key_webhooks
 from stemyard_contract import separationjob as sj
 from stemyard_contract.identity import NAME_LIMIT
+from stemyard_contract.resource import PATTERN_MESSAGE, rule
 
 _DROPPED: Final = frozenset({"title", "propertyNames", "$defs", "additionalProperties", "const"})
 
@@ -19,7 +21,8 @@ class SchemaError(TypeError):
 def structural(model: type[BaseModel]) -> dict[str, Any]:
     """Return the structural schema of a model.
 
-    References are inlined; titles and `null` alternatives are dropped, since an optional field is absent, not null.
+    References are inlined; titles and `null` alternatives are dropped, since an optional field is absent, not null. A
+    pattern with a message becomes a rule: the API server refuses by the message, and would print a pattern as it is.
 
     Raises:
         SchemaError: a field is a union of two types other than null.
@@ -31,6 +34,9 @@ def structural(model: type[BaseModel]) -> dict[str, Any]:
 def _convert(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     node = _resolved(node, definitions)
     out = {key: value for key, value in node.items() if key not in _DROPPED}
+    if PATTERN_MESSAGE in out:
+        matches = f"self.matches(r'{out.pop('pattern')}')"
+        out["x-kubernetes-validations"] = [rule(matches, out.pop(PATTERN_MESSAGE))]
     if "const" in node:
         out["enum"] = [node["const"]]
     if isinstance(node.get("additionalProperties"), dict):
@@ -69,11 +75,11 @@ def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -
 _COLUMNS: Final = (
     _column("Phase", ".status.phase"),
     _column("Progress", ".status.progress", "integer"),
+    _column("Reason", ".status.reason"),
     _column("Title", ".status.title"),
-    _column("Model", ".spec.model"),
+    _column("Model", ".status.model"),
     _column("Age", ".metadata.creationTimestamp", "date"),
     _column("Job", ".status.job", wide=True),
-    _column("Reason", ".status.reason", wide=True),
     _column("Duration", ".status.duration", wide=True),
     _column("Fetches", ".status.attempts.fetch", "integer", wide=True),
     _column("Attempts", ".status.attempts.separate", "integer", wide=True),
@@ -81,21 +87,43 @@ _COLUMNS: Final = (
 )
 
 
+_KEY_WEBHOOKS_COLUMNS: Final = (
+    _column("Key", ".spec.key"),
+    _column("Revoked", ".spec.revoked", "boolean"),
+    _column("URLs", ".spec.webhooks[*].url"),
+    _column("Age", ".metadata.creationTimestamp", "date"),
+)
+
+
 def custom_resource_definition() -> dict[str, Any]:
-    """Return the CustomResourceDefinition."""
+    """Return the CustomResourceDefinition of SeparationJob."""
+    names = {"kind": sj.KIND, "plural": sj.PLURAL, "singular": sj.SINGULAR, "shortNames": [sj.SHORT_NAME]}
+    return _definition(names, _root_schema(), _COLUMNS, {"subresources": {"status": {}}})
+
+
+def key_webhooks_definition() -> dict[str, Any]:
+    """Return the CustomResourceDefinition of KeyWebhooks, which only the API writes."""
+    plural = key_webhooks.PLURAL
+    schema = _object("The webhooks that an API key has registered.", {"spec": structural(key_webhooks.KeyWebhooksSpec)})
+    return _definition(
+        {"kind": key_webhooks.KIND, "plural": plural, "singular": plural}, schema, _KEY_WEBHOOKS_COLUMNS, {}
+    )
+
+
+def _definition(
+    names: dict[str, Any], schema: dict[str, Any], columns: Iterable[dict[str, Any]], more: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{sj.PLURAL}.{sj.GROUP}"},
+        "metadata": {"name": f"{names['plural']}.{sj.GROUP}"},
         "spec": {
             "group": sj.GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": sj.KIND,
-                "listKind": f"{sj.KIND}List",
-                "plural": sj.PLURAL,
-                "singular": sj.SINGULAR,
-                "shortNames": [sj.SHORT_NAME],
+                "kind": names["kind"],
+                "listKind": f"{names['kind']}List",
+                **names,
                 "categories": [sj.CATEGORY],
             },
             "versions": [
@@ -103,32 +131,42 @@ def custom_resource_definition() -> dict[str, Any]:
                     "name": sj.VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": list(_COLUMNS),
-                    "schema": {"openAPIV3Schema": _root_schema()},
+                    **more,
+                    "additionalPrinterColumns": list(columns),
+                    "schema": {"openAPIV3Schema": schema},
                 }
             ],
         },
     }
 
 
-def _root_schema() -> dict[str, Any]:
+def _object(description: str, parts: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "description": "A song to be separated into stems.",
+        "description": description,
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": structural(sj.SeparationJobSpec),
-            "status": structural(sj.SeparationJobStatus),
+            **parts,
         },
+    }
+
+
+def _root_schema() -> dict[str, Any]:
+    parts = {
+        "spec": structural(sj.SeparationJobSpec),
+        # what the operator has not seen yet is not up to date for kstatus, which Flux and Helm wait by
+        "status": {**structural(sj.SeparationJobStatus), "default": {"observedGeneration": -1}},
+    }
+    return {
+        **_object("A song to be separated into stems.", parts),
         "x-kubernetes-validations": [
-            {
-                "rule": f"self.metadata.name.size() <= {NAME_LIMIT}",
-                "message": f"at most {NAME_LIMIT} characters in the name, to leave room for its Jobs' names",
-            }
+            rule(
+                f"self.metadata.name.size() <= {NAME_LIMIT}",
+                f"at most {NAME_LIMIT} characters in the name, to leave room for its Jobs' names",
+            )
         ],
     }
 
@@ -156,11 +194,6 @@ def _scalar(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def main() -> None:
-    """Print the CustomResourceDefinition."""
-    sys.stdout.write("# Generated from stemyard_contract by `make generate`. Do not edit.\n")
-    sys.stdout.write(to_yaml(custom_resource_definition()))
-
-
-if __name__ == "__main__":
-    main()
+def definition_file(definition: dict[str, Any]) -> str:
+    """Return a CustomResourceDefinition as the chart contains it, in YAML."""
+    return "# Generated from stemyard_contract by `make generate`. Do not edit.\n" + to_yaml(definition)

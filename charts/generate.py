@@ -1,4 +1,4 @@
-"""Generates values.schema.json and the table of values in README.md from the chart's values.yaml."""
+"""Generates all generated files: the CRDs, pages of the docs, the chart's values.schema.json and table of values."""
 
 import argparse
 import json
@@ -9,15 +9,28 @@ from typing import Final
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+from charts.crd import custom_resource_definition, definition_file, key_webhooks_definition
 from charts.described_values import Value, read_values
+from charts.failure_reference import failure_reference
+from charts.reference import reference
 from charts.values_schema import values_schema
 
-CHART: Final = Path(__file__).resolve().parent / "stemyard"
+ROOT: Final = Path(__file__).resolve().parents[1]
+CHART: Final = ROOT / "charts/stemyard"
 _BEGIN: Final = "<!-- values: made by `python -m charts.generate` -->\n"
 _END: Final = "<!-- end of values -->\n"
 _LONG_DEFAULT: Final = 60
+
+
+def generated_files() -> Mapping[Path, str]:
+    """Return the contents of all generated files of the repository by path."""
+    return {
+        CHART / "files/crds/separationjobs.yaml": definition_file(custom_resource_definition()),
+        CHART / "files/crds/keywebhooks.yaml": definition_file(key_webhooks_definition()),
+        ROOT / "docs/14-reference.md": reference(),
+        ROOT / "docs/16-failure-codes.md": failure_reference(),
+        **generated(CHART),
+    }
 
 
 def generated(chart: Path) -> Mapping[Path, str]:
@@ -60,10 +73,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is stale")
     check = parser.parse_args().check
-    stale = {path: text for path, text in generated(CHART).items() if not path.exists() or path.read_text() != text}
+    files = generated_files().items()
+    stale = {path: text for path, text in files if not path.exists() or path.read_text() != text}
     for path, text in stale.items():
         if check:
-            sys.stderr.write(f"{path} is stale: run `python -m charts.generate`\n")
+            sys.stderr.write(f"{path.relative_to(ROOT)} is stale: run `make generate`\n")
         else:
             path.write_text(text)
     return int(check and bool(stale))

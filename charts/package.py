@@ -7,13 +7,19 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import helm_python
+import yaml
 
-from charts.generate import CHART, generated
+from charts.helm import CHART, read_values
+
+PINNED: Final = "files/pinned-images.yaml"
+"""File of the chart that holds the digests of its own images."""
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_VARIANTS: Final = {"separatorCpu": "-cpu", "separatorCuda": "-cuda"}
+"""What follows the version in the tag of an image."""
 _IGNORED: Final = shutil.ignore_patterns("__pycache__")
 
 
@@ -35,30 +41,36 @@ def package(version: str, digests: Mapping[str, str], out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         chart = Path(shutil.copytree(CHART, Path(folder) / CHART.name, ignore=_IGNORED))
-        values = chart / "values.yaml"
-        text = values.read_text()
-        for image, digest in digests.items():
-            text = pinned(text, image, digest)
-        values.write_text(text)
-        for path, content in generated(chart).items():
-            path.write_text(content)
+        images = read_values([chart / "values.yaml"])["images"]
+        (chart / PINNED).write_text(yaml.safe_dump(pinned(images, version, digests)))
         return Path(helm_python.package(chart, destination=out, version=version, app_version=version))
 
 
-def pinned(values: str, image: str, digest: str) -> str:
-    """Return the text of values.yaml with the digest of one image set.
+def pinned(images: Mapping[str, Any], version: str, digests: Mapping[str, str]) -> dict[str, str]:
+    """Return digests by the references that the chart uses where the values give no other.
+
+    Args:
+        images: the chart's value `images`.
+        version: version of the release; also that of the images without a tag.
+        digests: by the name in `images`.
 
     Raises:
-        PackageError: there is no such image, or the digest is malformed.
+        PackageError: there is no such image, or a digest is malformed.
     """
+    return {_reference(images, version, name): _checked(name, digest) for name, digest in digests.items()}
+
+
+def _reference(images: Mapping[str, Any], version: str, name: str) -> str:
+    image = images.get(name)
+    if not isinstance(image, Mapping):
+        raise PackageError(f"the chart has no image {name!r}")
+    return f"{image['repository']}:{image['tag'] or version + _VARIANTS.get(name, '')}"
+
+
+def _checked(name: str, digest: str) -> str:
     if not _DIGEST.fullmatch(digest):
-        raise PackageError(f"{image}: {digest!r} is not a digest (sha256:...)")
-    images, found, rest = values.partition("\nimages:\n")
-    block = re.compile(rf'(\n  {re.escape(image)}:\n(?:    .*\n)*?    digest: )""')
-    changed, times = block.subn(rf'\g<1>"{digest}"', f"\n{rest}", count=1)
-    if not found or not times:
-        raise PackageError(f"the chart has no image {image!r}")
-    return images + found + changed[1:]
+        raise PackageError(f"{name}: {digest!r} is not a digest (sha256:...)")
+    return digest
 
 
 def _digest(argument: str) -> tuple[str, str]:

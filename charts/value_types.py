@@ -14,6 +14,18 @@ _OCTET: Final = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 _CIDR4: Final = rf"({_OCTET}\.){{3}}{_OCTET}/(3[0-2]|[12]?[0-9])"
 _CIDR6: Final = "[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/(12[0-8]|1[01][0-9]|[0-9]?[0-9])"
 _QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
+_WORD: Final = "[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_QUALIFIED: Final[Schema] = {"pattern": f"^({_SUBDOMAIN}/)?{_WORD}$"}
+_LABELS: Final[Schema] = {
+    "type": "object",
+    "propertyNames": _QUALIFIED,
+    "additionalProperties": {"type": "string", "pattern": f"^({_WORD})?$"},
+}
+_ANNOTATIONS: Final[Schema] = {
+    "type": "object",
+    "propertyNames": _QUALIFIED,
+    "additionalProperties": {"type": "string"},
+}
 _STRINGS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
 _OBJECTS: Final[Schema] = {"type": "array", "items": {"type": "object"}}
 _QUANTITIES: Final[Schema] = {
@@ -49,6 +61,32 @@ _RESOURCES: Final = closed(
         "limits": {**_QUANTITIES, "description": "Resource limits of the container."},
     }
 )
+_PROFILE_OF_SECURITY: Final = {
+    **closed(
+        {
+            "type": {"type": "string", "enum": ["RuntimeDefault", "Localhost"], "description": "Kind of profile."},
+            "localhostProfile": {"type": "string", "minLength": 1, "description": "Name of a profile on the node."},
+        },
+        ("type",),
+    ),
+}
+_POD_SECURITY_CONTEXT: Final = closed(
+    {
+        "appArmorProfile": {**_PROFILE_OF_SECURITY, "description": "AppArmor profile."},
+        "fsGroupChangePolicy": {
+            "type": "string",
+            "enum": ["OnRootMismatch", "Always"],
+            "description": "When the group of a volume's files is changed.",
+        },
+        "seccompProfile": {**_PROFILE_OF_SECURITY, "description": "Seccomp profile; the default is RuntimeDefault."},
+        "seLinuxOptions": {**_STRINGS, "description": "SELinux labels: user, role, type, level."},
+        "supplementalGroups": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1},
+            "description": "Further groups of the user.",
+        },
+    }
+)
 _GPU: Final = closed(
     {
         "resource": {"type": "string", "description": "Extended resource of the GPU, such as nvidia.com/gpu."},
@@ -69,12 +107,72 @@ _RESOURCE_CLAIM: Final = closed(
 )
 _QUEUE: Final[Schema] = {"type": "string", "description": "LocalQueue of Kueue; requires kueue.enabled."}
 _PLACEMENT: Final[Schema] = {
-    "nodeSelector": {**_STRINGS, "description": "Node selector of the pod."},
+    "nodeSelector": {**_LABELS, "description": "Node selector of the pod."},
     "tolerations": {**_OBJECTS, "description": "Tolerations of the pod."},
     "affinity": {"type": "object", "description": "Affinity of the pod."},
     "priorityClassName": {"type": "string", "description": "Priority class of the pod."},
     "runtimeClassName": {"type": "string", "description": "Runtime class of the pod."},
     "topologySpreadConstraints": {**_OBJECTS, "description": "Topology spread constraints of the pod."},
+    "schedulerName": {"type": "string", "description": "Scheduler of the pod; empty means the cluster's default."},
+}
+_POD_OPTIONS: Final[Schema] = {
+    "labels": {**_LABELS, "description": "Labels of Jobs and pods."},
+    "annotations": {**_ANNOTATIONS, "description": "Annotations of Jobs and pods."},
+    "hostAliases": {
+        "type": "array",
+        "items": closed(
+            {
+                "ip": {"type": "string", "minLength": 1, "description": "IP address."},
+                "hostnames": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "minItems": 1,
+                    "description": "Names that resolve to it.",
+                },
+            },
+            ("ip", "hostnames"),
+        ),
+        "description": "Entries of the pods' /etc/hosts.",
+    },
+    "dnsPolicy": {
+        "enum": ["ClusterFirst", "None"],
+        "description": "How pods resolve names; they must resolve those of the desk and the object store.",
+    },
+    "dnsConfig": {
+        **closed(
+            {
+                "nameservers": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "description": "DNS servers; networkPolicy.dns.cidrs must contain them.",
+                },
+                "searches": {"type": "array", "items": {"type": "string"}, "description": "Search domains."},
+                "options": {**_OBJECTS, "description": "Resolver options, as in a pod's dnsConfig."},
+            }
+        ),
+        "description": "DNS parameters of the pods.",
+    },
+    "imagePullSecrets": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Names of pull secrets, in addition to images.pullSecrets.",
+    },
+    "extraVolumes": {
+        **_OBJECTS,
+        "description": "Read-only volumes: a name and one of configMap, secret, persistentVolumeClaim, csi, image.",
+    },
+    "extraVolumeMounts": {
+        "type": "array",
+        "items": closed(
+            {
+                "name": {**_NAME, "description": "Name of the volume."},
+                "mountPath": {"type": "string", "pattern": "^/", "description": "Mount path; always read-only."},
+                "subPath": {"type": "string", "description": "Path within the volume."},
+            },
+            ("name", "mountPath"),
+        ),
+        "description": "Where the volumes are mounted.",
+    },
 }
 _STAGE: Final = closed(
     {
@@ -90,19 +188,71 @@ _STAGE: Final = closed(
             "type": "string",
             "description": "Maximum memory limit of a retry after earlier attempts ran out of memory.",
         },
+        "maxEphemeralStorage": {
+            "type": "string",
+            "description": "Maximum ephemeral storage of a retry after attempts were evicted for exceeding theirs.",
+        },
         "device": {
             "enum": ["auto", "cpu", "cuda"],
             "description": "Device that separate computes on; cuda if gpu is set, which fails without a usable GPU.",
         },
         **_PLACEMENT,
+        **_POD_OPTIONS,
     }
 )
+_WORKER: Final = closed(
+    {
+        "songs": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 10_000,
+            "description": "Songs after which a worker ends; 50 by default.",
+        },
+        "idleSeconds": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 3600,
+            "description": "Seconds without a song after which it ends; 20 by default.",
+        },
+        "maxSeconds": {
+            "type": "number",
+            "minimum": 60,
+            "maximum": 86_400,
+            "description": "Seconds after which it takes no more songs; 3600 by default.",
+        },
+        "prefetch": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 4,
+            "description": "Songs that it downloads while another one is separated; 1 by default.",
+        },
+    }
+)
+_SEPARATE: Final[Schema] = {
+    **_STAGE,
+    "properties": {
+        **_STAGE["properties"],
+        "worker": {
+            **_WORKER,
+            "description": "Lets several songs share a pod, one after another; see docs/20-workers.md.",
+        },
+    },
+}
 _PROFILE: Final = closed(
     {
-        "fetch": {**_STAGE, "description": "The fetch stage; it does not inherit the profile's placement."},
-        "separate": {**_STAGE, "description": "The separate stage; it inherits from the profile what it omits."},
+        "fetch": {
+            **_STAGE,
+            "description": "The fetch stage; it inherits the profile's labels to extraVolumeMounts, not its placement.",
+        },
+        "maxActive": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "Maximum number of concurrent separations of the profile, within maxActive.",
+        },
+        "separate": {**_SEPARATE, "description": "The separate stage; it inherits from the profile what it omits."},
         "queueName": _QUEUE,
         **_PLACEMENT,
+        **_POD_OPTIONS,
     }
 )
 _PRIORITY_CLASS: Final = closed(
@@ -169,6 +319,7 @@ _WEBHOOK_ENDPOINT: Final = closed(
 )
 
 TYPES: Final[Mapping[str, Schema]] = {
+    "podSecurityContext": _POD_SECURITY_CONTEXT,
     "name": _NAME,
     "optionalName": {"type": "string", "pattern": f"^({_LABEL})?$"},
     "objectName": {"type": "string", "pattern": f"^{_SUBDOMAIN}$"},
@@ -176,6 +327,8 @@ TYPES: Final[Mapping[str, Schema]] = {
     "host": {"type": "string", "pattern": rf"^(\*\.)?{_LABEL}(\.{_LABEL})*$"},
     "cidr": {"type": "string", "pattern": f"^({_CIDR4}|{_CIDR6})$"},
     "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+    "labels": _LABELS,
+    "annotations": _ANNOTATIONS,
     "resources": _RESOURCES,
     "profile": _PROFILE,
     "priorityClass": _PRIORITY_CLASS,

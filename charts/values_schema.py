@@ -16,15 +16,25 @@ def values_schema(values: Iterable[Value], title: str) -> Schema:
     Raises:
         UnknownTypeError: an `@schema` comment refers to a type that does not exist.
     """
-    properties = {value.path[-1]: _schema(value) for value in values}
-    properties["global"] = {"type": "object", "description": "Global values of a parent chart; none is used."}
-    return {"$schema": "http://json-schema.org/draft-07/schema#", "title": title, **closed(properties)}
+    section = _section(values)
+    section["properties"]["global"] = {
+        "type": "object",
+        "description": "Global values of a parent chart; none is used.",
+    }
+    return {"$schema": "http://json-schema.org/draft-07/schema#", "title": title, **section}
+
+
+def _section(values: Iterable[Value]) -> Schema:
+    """Return the schema of a section. Its own sections are required: Helm removes one that is null."""
+    values = tuple(values)
+    sections = [value.path[-1] for value in values if isinstance(value.default, dict) and value.default]
+    return closed({value.path[-1]: _schema(value) for value in values}, sections)
 
 
 def _schema(value: Value) -> Schema:
     described: Schema = {"description": value.description}
     if value.children:
-        return described | closed({child.path[-1]: _schema(child) for child in value.children})
+        return described | _section(value.children)
     try:
         own: Schema = resolve(value.schema)
     except KeyError as error:

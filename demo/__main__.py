@@ -4,7 +4,9 @@ import os
 import shutil
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -12,16 +14,18 @@ from charts.cluster import ClusterError
 from charts.helm import HelmError
 from charts.install import InstallError
 from demo.images import ROOT, build
-from demo.separation import SeparationError, separate, upload
 from demo.system import CommandError, Installation, System, bring_up
 from localcluster import cli, tools
 from localcluster.errors import LocalClusterError
 from localcluster.folders import here
 from localcluster.progress import say
+from stemyard_client import Job, StemyardError
 
 CLIP = ROOT / "tests/golden/audio/clip.mp3"
 SETTINGS = ROOT / ".demo.env"
-_FAILURES = (LocalClusterError, InstallError, HelmError, ClusterError, CommandError, SeparationError, httpx.HTTPError)
+STEMS = ROOT / "demo-stems"
+_LONGEST_SECONDS = 600.0
+_FAILURES = (LocalClusterError, InstallError, HelmError, ClusterError, CommandError, StemyardError, httpx.HTTPError)
 
 
 def main(arguments: list[str]) -> int:
@@ -44,22 +48,48 @@ def main(arguments: list[str]) -> int:
 
 
 def demo() -> None:
-    """Bring the system up, run one separation and print how to inspect it."""
+    """Bring the system up, separate one song, save its stems and print how to inspect it."""
     system = bring_up(Installation(), say)
     write_settings(system, SETTINGS)
-    request = _request(system, os.environ.get("QUERY", ""))
-    say("separating")
-    state = separate(system.service, request)
-    print(_summary(system, state["track_id"], state["result"]))
+    source = _source(os.environ.get("QUERY", ""))
+    with system.service.stemyard() as stemyard:
+        say(f"separating {source.name if isinstance(source, Path) else source}")
+        separation = stemyard.separate(source)
+        show = ProgressLine()
+        separation.wait(_LONGEST_SECONDS, on_change=show)
+        show.end()
+        files = separation.download(STEMS, overwrite=True)
+    print(summary(system, separation.track_id, [path.relative_to(ROOT) for path in files.values()]))
 
 
-def _request(system: System, query: str) -> dict[str, str]:
+def _source(query: str) -> str | Path:
     if query and _youtube_is_reachable():
-        return {"search_query": query}
+        return query
     if query:
         say("YouTube is unreachable: using the bundled clip instead of the query")
-    say(f"uploading {CLIP.name}, 10.9 s of a song")
-    return {"upload_id": upload(system.service, CLIP)}
+    return CLIP
+
+
+class ProgressLine:
+    """Prints the progress of a separation: on a terminal on one line, elsewhere a line for each change of the text."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    def __call__(self, job: Job) -> None:
+        """Show a state."""
+        filled = round(job.progress / 100 * 30)
+        line = f"[{'#' * filled}{'.' * (30 - filled)}] {job.progress:3.0f} %  {job.phase or job.status}"
+        if line == self._shown:
+            return
+        self._shown = line
+        sys.stdout.write(f"\r{line:<70}" if sys.stdout.isatty() else f"{line}\n")
+        sys.stdout.flush()
+
+    def end(self) -> None:
+        """Begin a new line on a terminal."""
+        if self._shown and sys.stdout.isatty():
+            sys.stdout.write("\n")
 
 
 def _youtube_is_reachable() -> bool:
@@ -81,20 +111,24 @@ def write_settings(system: System, file: Path) -> None:
     file.write_text("".join(f"export {name}={value}\n" for name, value in lines.items()))
 
 
-def _summary(system: System, track_id: str, result: dict[str, str]) -> str:
+def summary(system: System, track_id: str, files: Sequence[Path]) -> str:
+    """Return where the stems are, where to listen to them, and what to do next, in short lines.
+
+    The link to the page contains the key, which is the demo's own, in the fragment, which browsers send to nobody.
+    """
+    fragment = urlencode({"key": system.service.api_key, "track": track_id}, quote_via=quote)
     kubectl = "kubectl" if shutil.which("kubectl") else tools.path_of("kubectl", here())
+    saved = "\n".join(f"  {file}" for file in files)
     return f"""
-Track {track_id}
-  vocals        {result["vocals_url"]}
-  instrumental  {result["instrumental_url"]}
+Separated. The stems:
+{saved}
 
-Inspect it:
-  source .demo.env
+Listen in a browser; the page takes the key out of this link:
+  {system.service.url}/#{fragment}
+
+Next:
+  source .demo.env && .venv/bin/stemyard separate YOUR_SONG.mp3
   {kubectl} -n {system.namespace} get separationjobs
-  {kubectl} -n {system.namespace} describe separationjob sep-{track_id}
-  curl -H "X-API-Key: $STEMYARD_API_KEY" $STEMYARD_URL/job/{track_id}
-
-Stop it:
   make down
 """
 

@@ -33,7 +33,7 @@ from localcluster.errors import LocalClusterError
 from localcluster.folders import here
 
 _CRD: Final = "separationjobs.stemyard.dev"
-_CRD_FILE: Final = "charts/stemyard/files/crds/separationjobs.yaml"
+_CRD_FILES: Final = "charts/stemyard/files/crds"
 _CONNECT_SECONDS: Final = 3.0
 _FORWARD_SECONDS: Final = 20.0
 
@@ -123,7 +123,7 @@ def prepare(part: str, release: str, namespace: str, stack: ExitStack) -> dict[s
     """
     kubectl = Kubectl(_kubectl(), _kubeconfig(), namespace)
     if not kubectl.get("crd", _CRD):
-        raise HostError(f"the CRD is not installed: kubectl apply --server-side -f {_CRD_FILE}")
+        raise HostError(f"the CRD is not installed: kubectl apply --server-side -f {_CRD_FILES}")
     if not kubectl.get("namespace", namespace):
         raise HostError(f"there is no namespace {namespace}: kubectl create namespace {namespace}")
     deployment = kubectl.get("deployment", f"{release}-{part}")

@@ -14,7 +14,7 @@ import httpx
 from charts.helm import Release, merge, read_values
 from charts.install import install, uninstall
 from demo.images import IMAGES, ROOT, build
-from demo.separation import Service
+from demo.service import Service
 from localcluster import cli, steps, tools
 from localcluster.folders import here
 from localcluster.provider import Provider

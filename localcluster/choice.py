@@ -16,16 +16,20 @@ class Kind(Enum):
 
 
 def choose(facts: Facts) -> Kind:
-    """Return kind if Docker's engine is running, else the local cluster if this is root on Linux.
+    """Return kind if Docker's engine is running and can build, else the local cluster if this is root on Linux.
 
     Raises:
         MissingPrerequisiteError: neither is possible; the message is one sentence with what to install or do.
     """
-    if facts.docker_answers:
+    if facts.docker_answers and facts.docker_builds:
         return Kind.KIND
     obstacle = _obstacle(facts)
     if obstacle is None:
         return Kind.LOCAL
+    if facts.docker_answers:
+        obstacle = (
+            "Install Docker's buildx (the package docker-buildx-plugin or docker-buildx), which builds the images."
+        )
     raise MissingPrerequisiteError(obstacle)
 
 

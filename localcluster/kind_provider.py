@@ -1,6 +1,7 @@
 """The provider for machines with a running Docker engine: kind for the cluster, Docker for the images."""
 
 import json
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ KUBELET_PORT = 10250
 LABEL = "dev.stemyard.localcluster"
 """Label of the images built by this provider."""
 LIMIT = 3600.0
+NODE_IMAGE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
+"""Image of the nodes, that of the pinned kind's release; an installed kind of another version would use its own."""
+NODE_IMAGE_VARIABLE = "STEMYARD_KIND_NODE_IMAGE"
+"""Names another one, such as one that is in Docker already where there is no network."""
 
 
 def configuration(workers: int) -> str:
@@ -52,7 +57,8 @@ class KindProvider:
             config.parent.mkdir(parents=True, exist_ok=True)
             config.write_text(configuration(workers))
             with step("creating the kind cluster"):
-                self._kind_on_cluster("create", "cluster", "--config", str(config), "--wait", "180s")
+                image = os.environ.get(NODE_IMAGE_VARIABLE) or NODE_IMAGE
+                self._kind_on_cluster("create", "cluster", "--config", str(config), "--image", image, "--wait", "180s")
                 self._kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=180s")
             self._load(*self._built())
         self._kind_on_cluster("export", "kubeconfig")

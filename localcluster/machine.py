@@ -37,6 +37,7 @@ class Facts:
         root: whether this process runs as root.
         may_unshare: whether this process may create namespaces; in most containers it may not.
         docker_answers: whether Docker's engine is running; a client alone is not enough.
+        docker_builds: whether Docker has buildx, which builds the images.
         has_apt: whether missing system packages can be installed.
         missing_packages: Debian packages whose programs are not there.
         kernel: release as (major, minor).
@@ -46,6 +47,7 @@ class Facts:
     root: bool
     may_unshare: bool
     docker_answers: bool
+    docker_builds: bool
     has_apt: bool
     missing_packages: tuple[str, ...]
     kernel: tuple[int, int]
@@ -59,6 +61,7 @@ def facts() -> Facts:
         root=os.geteuid() == 0,
         may_unshare=succeeds(["unshare", "--mount", "--pid", "--fork", "true"], timeout=10),
         docker_answers=docker_answers(),
+        docker_builds=docker_builds(),
         has_apt=find("apt-get") is not None,
         missing_packages=missing_packages(),
         kernel=(int(release[1]), int(release[2])) if release else (0, 0),
@@ -68,6 +71,11 @@ def facts() -> Facts:
 def docker_answers() -> bool:
     """Return whether Docker's engine answers."""
     return find("docker") is not None and succeeds(["docker", "info"], timeout=DOCKER_LIMIT)
+
+
+def docker_builds() -> bool:
+    """Return whether Docker's buildx is installed: the old builder cannot build these Dockerfiles."""
+    return find("docker") is not None and succeeds(["docker", "buildx", "version"], timeout=DOCKER_LIMIT)
 
 
 def missing_packages() -> tuple[str, ...]:

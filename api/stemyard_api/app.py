@@ -1,16 +1,16 @@
 """The application: routes, middleware and services. `uvicorn --factory stemyard_api.app:create_app` serves it."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
-from stemyard_api import problems
+from stemyard_api import background, problems
 from stemyard_api.auth.api_keys import Keyring
 from stemyard_api.auth.key_file import load_keyring, watch_key_file
 from stemyard_api.dependencies import open_services
@@ -19,11 +19,14 @@ from stemyard_api.observability.logs import configure_logging
 from stemyard_api.routes import (
     batch,
     capabilities,
+    documentation,
     events,
     health,
     jobs,
     queue,
+    registered_webhooks,
     separations,
+    shares,
     uploads,
     usage,
     webhooks,
@@ -33,18 +36,32 @@ from stemyard_api.settings import Settings, load_settings
 
 _DESCRIPTION = "Ask for a song; get its vocals and instrumental."
 
-_ROUTED = (separations, jobs, events, batch, uploads, capabilities, queue, usage, webhooks, health)
+_ROUTES = (
+    separations,
+    jobs,
+    events,
+    shares,
+    batch,
+    uploads,
+    capabilities,
+    queue,
+    usage,
+    webhooks,  # before the next, in which a path parameter matches its paths as well
+    registered_webhooks,
+    health,
+    documentation,
+)
 
 
 class App(FastAPI):
-    """FastAPI, and in front of its own layers those that answer most requests."""
+    """FastAPI with middleware outside its own."""
 
     def __init__(self, *args: Any, outer: Sequence[Middleware], **settings: Any) -> None:  # noqa: ANN401 - FastAPI's
         super().__init__(*args, **settings)
         self.outer = list(outer)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return all layers around the routes."""
+        """Return the complete middleware stack around the routes."""
         app = super().build_middleware_stack()
         for layer in reversed(self.outer):
             app = layer.cls(app, *layer.args, **layer.kwargs)
@@ -55,10 +72,10 @@ def create_app(settings: Settings | None = None) -> App:
     """Return the app.
 
     Args:
-        settings: those of the environment when None, and then logging is configured too.
+        settings: if None, they are read from the environment and logging is configured.
 
     Raises:
-        SettingsError: the environment does not make sense, or there is no API key.
+        SettingsError: the environment is invalid, or there is no API key.
     """
     if settings is None:
         settings = load_settings()
@@ -68,16 +85,15 @@ def create_app(settings: Settings | None = None) -> App:
         title="Stemyard",
         description=_DESCRIPTION,
         version=version("stemyard"),
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,  # routes/documentation.py serves it
         redirect_slashes=False,
-        # FastAPI's own would look for providers at every request, and tell exporters what clients sent
+        # FastAPI's own telemetry looks for providers at every request, and exports client data
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan(settings, keyring),
         outer=outer_middleware(keyring, settings),
         middleware=inner_middleware(keyring, settings),
     )
-    routers = [module.router for module in _ROUTED]
+    routers = [module.router for module in _ROUTES]
     for router in routers:
         app.include_router(router)
     problems.register(app, [route for router in routers for route in router.routes])
@@ -85,24 +101,29 @@ def create_app(settings: Settings | None = None) -> App:
     return app
 
 
+def create_health_app(app: App) -> Starlette:
+    """Return the app of the health port, which shows the state of another app."""
+    health_app = Starlette(routes=list(health.HEALTH_PORT_ROUTES))
+    health_app.state = app.state
+    return health_app
+
+
 def _lifespan(settings: Settings, keyring: Keyring) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_services(settings) as services:
             app.state.services = services
-            following = asyncio.create_task(watch_key_file(settings, keyring))
-            try:
+            following = services.registered_webhooks.follow(keyring)
+            async with background.running(watch_key_file(settings, keyring), following):
                 yield
-            finally:
-                following.cancel()
 
     return lifespan
 
 
 def _complete_document(app: FastAPI) -> None:
-    make = app.openapi
+    generate = app.openapi
 
     def openapi() -> dict[str, Any]:
-        return app.openapi_schema or complete(make())
+        return app.openapi_schema or complete(generate())
 
     app.openapi = openapi  # type: ignore[method-assign]

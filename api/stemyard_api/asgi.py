@@ -1,5 +1,6 @@
 """Types and scope keys that the ASGI middleware shares."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Final
@@ -24,6 +25,19 @@ STREAM: Final = "stemyard.stream"
 The outermost middleware runs it, so that an open stream does not keep the frames of all middleware in memory.
 """
 Stream = Callable[[Receive, Send], Awaitable[None]]
+
+
+_SHARES: Final = re.compile(r"(?P<start>/s/|/share/)[^/]+(?P<end>.*)", re.DOTALL)
+
+
+def is_share(path: str) -> bool:
+    """Return whether a path of the API contains the token of a share link."""
+    return path.startswith("/share/")
+
+
+def logged_path(path: str) -> str:
+    """Return a path as it is logged: without the token of a share link, which is a credential."""
+    return _SHARES.sub(r"\g<start>***\g<end>", path) if path.startswith("/s") else path
 
 
 class HttpMiddleware:

@@ -1,20 +1,23 @@
-"""The clients and services of one API process, opened at start and closed at its end."""
+"""Clients and services of one API process, opened at startup and closed at shutdown."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
+from stemyard_api import background
 from stemyard_api.asgi import PRINCIPAL
 from stemyard_api.auth.api_keys import Principal, Scope
+from stemyard_api.auth.share_tokens import ShareTokens
 from stemyard_api.clients.cloudflare_kv import CloudflareKvClient
 from stemyard_api.clients.kubernetes import KubernetesClient, connect
 from stemyard_api.clients.redis import RedisClient
-from stemyard_api.clients.s3 import ObjectStoreClient
+from stemyard_api.clients.s3 import ObjectStoreClient, open_keys
+from stemyard_api.clients.s3_multipart import MultipartClient
+from stemyard_api.clients.s3_reader import ObjectReader
 from stemyard_api.observability.metrics import GaugeValues, Metrics
 from stemyard_api.observability.probes import Prober, dependency_up, rate_limit_backend
 from stemyard_api.ratelimit.cloudflare import KvCounts
@@ -25,26 +28,35 @@ from stemyard_api.services.event_hub import EventHub
 from stemyard_api.services.idempotency import IdempotencyKeys
 from stemyard_api.services.job_actions import JobActions
 from stemyard_api.services.links import LinkBuilder
+from stemyard_api.services.multipart_uploads import MultipartUploads
 from stemyard_api.services.placement import Placement
+from stemyard_api.services.registered_webhooks import RegisteredWebhooks
+from stemyard_api.services.shares import LINK_SECONDS as SHARED_LINK_SECONDS
+from stemyard_api.services.shares import Shares
 from stemyard_api.services.states import TrackStates
 from stemyard_api.services.submission import Submissions
 from stemyard_api.services.tracks import Tracks
 from stemyard_api.settings import Settings
+from stemyard_contract.key_webhooks import PLURAL as KEY_WEBHOOKS
 from stemyard_contract.mirror import MirrorKeys
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What routes work with."""
+    """Everything that routes use."""
 
     settings: Settings
     kubernetes: KubernetesClient
     redis: RedisClient | None
     object_store: ObjectStoreClient | None
+    object_reader: ObjectReader | None
+    multipart_uploads: MultipartUploads | None
     tracks: Tracks
     submissions: Submissions
     job_actions: JobActions
     states: TrackStates
+    shares: Shares
+    registered_webhooks: RegisteredWebhooks
     cache_hits: CacheHits
     limiter: RateLimiter
     quotas: Quotas
@@ -55,20 +67,32 @@ class Services:
 
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """Open everything for as long as the context lasts.
+    """Open all clients and services for the duration of the context.
 
     Raises:
-        NoKubernetesConfigError: nothing says where the Kubernetes cluster is.
+        NoKubernetesConfigError: there is neither a service account nor a kubeconfig.
     """
     kubernetes = await connect(settings.stemyard_namespace)
     redis = _redis(settings)
-    object_store = ObjectStoreClient(settings) if settings.storage_configured else None
+    keys = open_keys(settings)
+    object_store = ObjectStoreClient(settings, keys) if settings.storage_configured else None
+    object_reader = ObjectReader(settings, keys) if settings.storage_configured else None
+    multipart = MultipartClient(settings, keys) if settings.storage_configured else None
     metrics = Metrics()
     tracks = Tracks(redis, kubernetes, settings.stemyard_namespace, metrics)
     placement = Placement(settings, tracks, kubernetes, object_store)
     job_actions = JobActions(settings, tracks, kubernetes, object_store)
     links = LinkBuilder(object_store, settings.r2_public_domain)
-    quotas = Quotas(settings, redis)
+    shares = Shares(
+        settings,
+        tracks,
+        ShareTokens(settings.stemyard_install_id, settings.share_secrets),
+        LinkBuilder(object_store, settings.r2_public_domain, SHARED_LINK_SECONDS),
+    )
+    registered_webhooks = RegisteredWebhooks(settings, kubernetes.of_kind(KEY_WEBHOOKS), settings.master_secrets)
+    quotas = Quotas(settings, redis, kubernetes)
+    install_id = settings.stemyard_install_id
+    uploads = MultipartUploads(install_id, object_store, multipart, quotas) if object_store and multipart else None
     submissions = Submissions(tracks, placement, quotas, IdempotencyKeys(redis), links, metrics)
     try:
         async with (
@@ -87,10 +111,14 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 kubernetes,
                 redis,
                 object_store,
+                object_reader,
+                uploads,
                 tracks,
                 submissions,
                 job_actions,
                 TrackStates(tracks, links, shared=settings.results_shared, default_model=settings.default_model),
+                shares,
+                registered_webhooks,
                 CacheHits(settings, limiter, redis, links, metrics),
                 limiter,
                 quotas,
@@ -104,36 +132,34 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             await redis.close()
         if object_store is not None:
             object_store.close()
+        if object_reader is not None:
+            object_reader.close()
+        if multipart is not None:
+            multipart.close()
+        if keys is not None:
+            keys.close()
 
 
 @asynccontextmanager
 async def _kv_counts(settings: Settings, prober: Prober) -> AsyncIterator[KvCounts | None]:
-    """Share counts through Cloudflare KV, where it is configured, whenever Redis does not answer."""
+    """Share counts through Cloudflare KV, if configured, while Redis does not respond."""
     if not settings.kv_configured:
         yield None
         return
     kv = CloudflareKvClient(settings)
     kv_counts = KvCounts(kv, f"stemyard:{settings.stemyard_install_id}")
-    exchanging = asyncio.create_task(kv_counts.run(lambda: not prober.redis.operational))
     try:
-        yield kv_counts
+        async with background.running(kv_counts.run(lambda: not prober.redis.operational)):
+            yield kv_counts
     finally:
-        exchanging.cancel()
-        with suppress(asyncio.CancelledError):
-            await exchanging
         await kv.close()
 
 
 @asynccontextmanager
 async def _event_hub(settings: Settings, redis: RedisClient | None) -> AsyncIterator[EventHub]:
     event_hub = EventHub(redis, settings.events_heartbeat_seconds)
-    feeding = asyncio.create_task(event_hub.run())
-    try:
+    async with background.running(event_hub.run()):
         yield event_hub
-    finally:
-        feeding.cancel()
-        with suppress(asyncio.CancelledError):
-            await feeding
 
 
 def _redis(settings: Settings) -> RedisClient | None:
@@ -146,13 +172,13 @@ async def _services(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 
 
-# async, or FastAPI would call each of these in a thread of its own
-# the middleware has already checked the key; this puts it into the OpenAPI document
+# the dependencies are async, because FastAPI runs others in threads; the middleware has already checked the key
+# this adds the key to the OpenAPI document
 _API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="The service's API key.")
 
 
 def _holder_of(scope: Scope | None) -> Callable[..., Coroutine[None, None, Principal]]:
-    """Return the dependency on a caller whose key has this scope; None takes any key."""
+    """Return the dependency on a caller whose key has this scope; None accepts any key."""
 
     async def principal(request: Request, _key: Annotated[str | None, Security(_API_KEY)]) -> Principal:
         caller = cast(Principal, request.scope[PRINCIPAL])

@@ -13,18 +13,18 @@ PROBLEM_TYPE = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one field of a request."""
+    """Why one field of a request is invalid."""
 
     field: str
     message: str
 
 
 class ApiError(Exception):
-    """A request that cannot be served. The class decides the code, and the code's row decides status and retry."""
+    """A request that cannot be served. The class defines the code, and the code's row defines status and retry."""
 
     code: ClassVar[FailureCode] = FailureCode.INTERNAL
     retry_after: ClassVar[int | None] = None
-    """Seconds after which the same request may work."""
+    """Seconds after which the same request may succeed."""
 
     def __init__(
         self, detail: str | None = None, fields: Sequence[FieldError] = (), retry_after: int | None = None
@@ -41,7 +41,7 @@ class ApiError(Exception):
 
     @property
     def status(self) -> int:
-        """HTTP status of the answer."""
+        """HTTP status of the response."""
         return FAILURES[self.code].http_status
 
     @property
@@ -57,48 +57,48 @@ class UnauthenticatedError(ApiError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """RFC 9110 wants a challenge with every 401."""
+        """A challenge, which RFC 9110 requires with every 401."""
         return {"WWW-Authenticate": 'Bearer realm="stemyard"'}
 
 
 class ForbiddenError(ApiError):
-    """The key is valid and may not do this."""
+    """The key is valid but lacks the permission."""
 
     code = FailureCode.FORBIDDEN
 
 
 class RateLimitedError(ApiError):
-    """The key, or the address, asks too often."""
+    """The key or the address exceeds its rate limit."""
 
     code = FailureCode.RATE_LIMITED
 
 
 class QuotaExceededError(ApiError):
-    """The key has as much under way, or has had as much today, as it may."""
+    """The key has reached its concurrent separations or daily minutes."""
 
     code = FailureCode.QUOTA_EXCEEDED
 
 
 class TrackCompletedError(ApiError):
-    """A completed track is not tried again."""
+    """A completed track cannot be retried."""
 
     code = FailureCode.TRACK_COMPLETED
 
 
 class InvalidRequestError(ApiError):
-    """A field of the request cannot be used."""
+    """A field of the request is invalid."""
 
     code = FailureCode.INVALID_REQUEST
 
 
 class ModelNotEnabledError(ApiError):
-    """The model is unknown here."""
+    """The model is not enabled in this deployment."""
 
     code = FailureCode.MODEL_NOT_ENABLED
 
 
 class SourceDisabledError(ApiError):
-    """The deployment turned this kind of source off."""
+    """The deployment disables this kind of source."""
 
     code = FailureCode.SOURCE_DISABLED
 
@@ -109,14 +109,46 @@ class RequestTooLargeError(ApiError):
     code = FailureCode.REQUEST_TOO_LARGE
 
 
+class EncodedBodyError(ApiError):
+    """The body is compressed or otherwise encoded."""
+
+    code = FailureCode.UNSUPPORTED_ENCODING
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The accepted encoding, which RFC 9110 recommends with 415."""
+        return {"Accept-Encoding": "identity"}
+
+
 class TrackNotFoundError(ApiError):
     """No track has this id."""
 
     code = FailureCode.TRACK_NOT_FOUND
 
 
+class TrackNotCompletedError(ApiError):
+    """The track has no stems, or another run of it is under way."""
+
+    code = FailureCode.TRACK_NOT_COMPLETED
+
+
+class ShareNotFoundError(ApiError):
+    """The token was not issued by this service."""
+
+    code = FailureCode.NOT_FOUND
+
+    def __init__(self) -> None:
+        super().__init__("There is no such share link.")
+
+
+class ShareEndedError(ApiError):
+    """The share link has expired or was revoked, or its track was deleted."""
+
+    code = FailureCode.SHARE_ENDED
+
+
 class DeliveryNotFoundError(ApiError):
-    """The track has no such delivery that this key may see; there are none before its run has ended."""
+    """The track has no such delivery that this key may see; there are none before its run ends."""
 
     code = FailureCode.NOT_FOUND
 
@@ -124,14 +156,35 @@ class DeliveryNotFoundError(ApiError):
         super().__init__(detail)
 
 
+class WebhookNotFoundError(ApiError):
+    """The key has registered no webhook with this id."""
+
+    code = FailureCode.NOT_FOUND
+
+    def __init__(self) -> None:
+        super().__init__("This API key has registered no webhook with this id.")
+
+
+class WebhookExistsError(ApiError):
+    """The key has registered a webhook with this URL."""
+
+    code = FailureCode.WEBHOOK_EXISTS
+
+
+class WebhookLimitError(ApiError):
+    """The key has registered as many webhooks as it may have."""
+
+    code = FailureCode.WEBHOOK_LIMIT
+
+
 class IdempotencyMismatchError(ApiError):
-    """An Idempotency-Key came again with another request."""
+    """The Idempotency-Key was used for another request."""
 
     code = FailureCode.IDEMPOTENCY_MISMATCH
 
 
 class UploadMissingError(ApiError):
-    """The upload's bytes have not arrived."""
+    """The file of the upload has not been received."""
 
     code = FailureCode.UPLOAD_MISSING
 
@@ -155,19 +208,19 @@ class SourceTooLargeError(ApiError):
 
 
 class SourceGoneError(ApiError):
-    """Running again would need an upload that is no longer there."""
+    """A new run needs an upload that no longer exists."""
 
     code = FailureCode.SOURCE_GONE
 
 
 class NameConflictError(ApiError):
-    """A resource that means something else has the track's name."""
+    """Another resource has the track's name."""
 
     code = FailureCode.NAME_CONFLICT
 
 
 class ClaimsFullError(ApiError):
-    """So many keys claim the track that no room is left for this one's webhook."""
+    """The track has the maximum number of claims, so this key's webhook cannot be added."""
 
     code = FailureCode.CLAIMS_FULL
 
@@ -180,20 +233,20 @@ class BeingDeletedError(ApiError):
 
 
 class UnavailableError(ApiError):
-    """A part of the service does not answer."""
+    """A backend of the service does not respond."""
 
     code = FailureCode.UNAVAILABLE
     retry_after = 5
 
 
 class MisconfiguredError(ApiError):
-    """The deployment lacks something this request needs."""
+    """The deployment lacks configuration that this request needs."""
 
     code = FailureCode.INTERNAL_CONFIG
 
 
 def problem(error: ApiError, request_id: str | None = None) -> dict[str, Any]:
-    """Return the problem document of an error (RFC 9457), with the seed's `error` string."""
+    """Return the problem document of an error (RFC 9457), with the original service's `error` string."""
     return problem_document(error.code, error.status, error.detail, request_id, error.fields)
 
 
@@ -204,7 +257,7 @@ def problem_document(
     request_id: str | None = None,
     fields: Sequence[FieldError] = (),
 ) -> dict[str, Any]:
-    """Return a problem document; `error` repeats the detail for clients that know only that field."""
+    """Return a problem document; `error` repeats the detail for clients that read only that field."""
     document: Mapping[str, Any] = {
         "type": f"urn:stemyard:problem:{code}",
         "title": HTTPStatus(status).phrase,

@@ -1,6 +1,7 @@
 """Turns every error into problem+json (RFC 9457) without leaking internals."""
 
 import json
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -23,8 +24,10 @@ from stemyard_api.errors import (
 )
 from stemyard_contract.failures import FAILURES, FailureCode
 
-_NOT_JSON: Final = "must be valid JSON in UTF-8, not too deeply nested"
+_NOT_JSON: Final = "must be valid JSON in UTF-8, not too deeply nested, with every name once in an object"
 _PLACES: Final = frozenset({"body", "query", "path", "header"})
+_MEMBER: Final = re.compile(r"<\w+\.\w+: ('[^']*')>")
+"""A member of an enumeration as pydantic writes it where a type names members; clients know values only."""
 _CODES: Final = {
     404: FailureCode.NOT_FOUND,
     405: FailureCode.METHOD_NOT_ALLOWED,
@@ -33,13 +36,13 @@ _CODES: Final = {
 
 
 def problem_response(error: ApiError, scope: Scope) -> Response:
-    """Return the response that tells of an error."""
+    """Return the response for an error."""
     document = problem(error, scope.get(REQUEST_ID))
     return Response(json.dumps(document), error.status, error.headers, PROBLEM_TYPE)
 
 
 def register(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
-    """Let the app answer its errors as problems; of its routes, 405 tells the methods."""
+    """Make the app respond to errors with problem documents; 405 lists the methods of its routes."""
 
     @app.exception_handler(ApiError)
     async def _api_error(request: Request, error: ApiError) -> Response:
@@ -52,7 +55,7 @@ def register(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     @app.exception_handler(HTTPException)
     async def _http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == HTTPStatus.BAD_REQUEST:
-            # FastAPI's word for a body that it could not even parse
+            # FastAPI's error for a body that it cannot parse
             return problem_response(InvalidRequestError.for_field("body", _NOT_JSON), request.scope)
         code = _CODES.get(error.status_code, FailureCode.INTERNAL)
         document = problem_document(code, error.status_code, FAILURES[code].sentence, request.scope.get(REQUEST_ID))
@@ -63,23 +66,32 @@ def register(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
 
 
 def _methods(routes: Sequence[BaseRoute], scope: Scope) -> str:
-    """Return every method of the address; the router itself names only those of the first route it finds."""
-    found: set[str] = set()
-    for route in routes:
-        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
-            found |= route.methods or set()
-    return ", ".join(sorted(found))
+    """Return all methods of the path; the router lists only those of the first matching route.
+
+    A path without a parameter precedes one with (OpenAPI 3.1, Paths Object): `/uploads/multipart` is no upload's id.
+    """
+    matching = [route for route in routes if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE]
+    exact = [route for route in matching if route.path == scope["path"]]
+    methods: set[str] = set().union(*(route.methods or set() for route in exact or matching))
+    if "GET" in methods:
+        methods.add("HEAD")
+    return ", ".join(sorted(methods))
 
 
 def invalid_request(errors: Sequence[Any]) -> InvalidRequestError:
-    """Return the error for what validation found; it names fields and never repeats their values."""
+    """Return the error for validation errors; it names fields and never repeats their values."""
     fields = [FieldError(_field(item["loc"]), _message(item)) for item in errors]
     return InvalidRequestError("; ".join(f"{item.field}: {item.message}" for item in fields), fields)
 
 
 def _field(location: Sequence[object]) -> str:
-    path = [str(part) for part in (location[1:] if location and location[0] in _PLACES else location)]
+    path = [_printable(part) for part in (location[1:] if location and location[0] in _PLACES else location)]
     return ".".join(path) if path and not path[0].isdigit() else "body"
+
+
+def _printable(part: object) -> str:
+    """Return a part of a field's path; JSON can express names that UTF-8 cannot."""
+    return str(part).encode("utf-8", "backslashreplace").decode()
 
 
 def _message(item: dict[str, Any]) -> str:
@@ -89,4 +101,6 @@ def _message(item: dict[str, Any]) -> str:
         return _NOT_JSON
     if item["type"] in {"model_attributes_type", "missing"} and item["loc"] == ("body",):
         return "must be a JSON object, sent with Content-Type: application/json"
+    if item["type"] == "literal_error":
+        return _MEMBER.sub(r"\1", item["msg"])
     return str(item["msg"])

@@ -1,29 +1,62 @@
-"""Protocol: HTTP/1.1 as uvicorn speaks it, but head and body of an answer leave in one packet.
+"""Protocol: uvicorn's HTTP/1.1, with head and body of a response in one packet, without upgrades, and within limits.
 
-uvicorn writes them one after the other, and each write is a call into the kernel: a tenth of a hot request.
+uvicorn writes head and body separately, and each write is a system call: a tenth of the time of a fast request.
+It also loses the body of a request that offers an upgrade, such as the h2c that Java's HttpClient offers by default;
+a server may ignore the offer (RFC 9110, 7.8). It limits neither the size of headers nor the time that a client may
+take to send a request or to read a response; the server calls `expire` of each connection once a second.
 """
 
 import asyncio
+import json
+import math
+from enum import Enum, auto
 from typing import Any, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from stemyard_api.connections import HEADER_BYTES, HEADER_COUNT, PIPELINE_LIMIT, Connections
+from stemyard_api.errors import PROBLEM_TYPE, problem_document
+from stemyard_contract.failures import FailureCode
 
 _HEAD: Final = b"HTTP/1.1 "
+_NO_CONNECTION: Final = "Too many connections, or too many unfinished requests; close idle connections or try again."
+_NOT_HTTP: Final = "The request is not valid HTTP/1.1."
+_HEADERS: Final = (
+    f"The request line and headers may have at most {HEADER_BYTES} bytes and {HEADER_COUNT} headers; send fewer."
+)
+_TOO_SLOW: Final = "The request was not received in time; send it at once."
+
+
+class _Stage(Enum):
+    """What the client is to send next."""
+
+    IDLE = auto()
+    HEAD = auto()
+    BODY = auto()
+
+
+class _RefusedError(Exception):
+    """The request has been refused; the parser must stop."""
+
+
+_IDLE, _RECEIVING_HEAD, _RECEIVING_BODY = _Stage
+"""Looked up several times for each request, for which members of the class are slow."""
 
 
 class CoalescingTransport:
-    """A transport that holds the head of an answer back for its body, no longer than this turn of the event loop."""
+    """A transport that delays the head of a response until its body, at most for this iteration of the event loop."""
 
     __slots__ = ("_held", "_loop", "_transport")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop, self._held = transport, loop, b""
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a transport can do
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of a transport
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Write, or hold back."""
+        """Write, or delay the head of a response."""
         if self._held:
             data, self._held = self._held + data, b""
         elif data.startswith(_HEAD):
@@ -32,20 +65,190 @@ class CoalescingTransport:
             return
         self._transport.write(data)
 
+    def is_closing(self) -> bool:
+        """Return whether the transport is closing; asked for each request, for which `__getattr__` is slow."""
+        return self._transport.is_closing()
+
     def close(self) -> None:
-        """Write what is held back, and close."""
+        """Write delayed data, and close."""
         self._flush()
         self._transport.close()
 
     def _flush(self) -> None:
         if self._held:
             held, self._held = self._held, b""
-            self._transport.write(held)
+            if not self._transport.is_closing():  # the client may have left meanwhile
+                self._transport.write(held)
 
 
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
+    def __init__(self, connections: Connections, **settings: Any) -> None:  # noqa: ANN401 - uvicorn's
+        super().__init__(**settings)
+        self._shared, self._limits = connections, connections.limits
+        self._stage = _IDLE
+        self._received = 0
+        """Bytes received since the current head began, with what came before it in the same packet."""
+        self._packet = 0
+        self._held = 0
+        self._deadline = self._write_deadline = math.inf
+
+    @property
+    def _host(self) -> str:
+        return self.client[0] if self.client is not None else "unknown"
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn declares it
-        """Begin."""
+        """Wrap the transport, and count the connection."""
         super().connection_made(cast(asyncio.Transport, CoalescingTransport(transport, self.loop)))
+        self._within(self._limits.idle_seconds)
+        if not self._shared.opened(self._host):
+            self._refuse(503, FailureCode.UNAVAILABLE, _NO_CONNECTION)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the connection."""
+        self._release()
+        self._shared.closed(self._host)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse received bytes, within the limits."""
+        self._packet = len(data)
+        self._received += len(data)
+        self._parse(data)
+        if self._stage is not _IDLE and not self.transport.is_closing():
+            self._check_unfinished(len(data))
+
+    def pause_writing(self) -> None:
+        """Limit the time until the client reads on."""
+        self._write_deadline = self.loop.time() + self._limits.write_seconds
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """End the time limit."""
+        self._write_deadline = math.inf
+        super().resume_writing()
+
+    def expire(self, now: float) -> None:
+        """End the connection if the client has exceeded a time limit; called once a second with the loop's time."""
+        if now >= self._write_deadline or (now >= self._deadline and self.transport.is_closing()):
+            self.transport.abort()  # the client does not even read
+        elif now >= self._deadline:
+            if self._stage is _IDLE:
+                self._close()
+            else:
+                self._refuse(408, FailureCode.REQUEST_TIMEOUT, _TOO_SLOW)
+
+    # Parser callbacks
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._stage, self._received = _RECEIVING_HEAD, self._packet
+        self._within(self._limits.header_seconds)
+
+    def on_headers_complete(self) -> None:
+        """Start the request, unless it is refused, or the parser stops here because of an upgrade."""
+        large = self._received > HEADER_BYTES and self._head_bytes() > HEADER_BYTES
+        if large or len(self.headers) > HEADER_COUNT:
+            self._refuse(431, FailureCode.HEADERS_TOO_LARGE, _HEADERS)
+            raise _RefusedError
+        if self.parser.should_upgrade():
+            return
+        if len(self.pipeline) >= PIPELINE_LIMIT:
+            self._refuse(503, FailureCode.UNAVAILABLE, _NO_CONNECTION)
+            raise _RefusedError
+        super().on_headers_complete()
+        self._stage = _RECEIVING_BODY
+        self._within(self._limits.body_seconds)
+
+    def on_message_complete(self) -> None:
+        """End the request, unless the parser stops here because of an upgrade."""
+        if self.parser.should_upgrade():
+            return
+        super().on_message_complete()
+        self._stage = _IDLE
+        self._release()
+        self._within(self._limits.idle_seconds if self.cycle.response_complete else math.inf)
+
+    def on_response_complete(self) -> None:
+        """Start a request that waits; else wait for the next one, or for the rest of this one.
+
+        `expire` ends idle connections, so that no timer is set for each request as uvicorn does.
+        """
+        self.server_state.total_requests += 1
+        closing = self.transport.is_closing()
+        if not closing:
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+        if self.cycle.response_complete:
+            if self.cycle.body:
+                self.cycle.body = bytearray()  # what the application did not read
+            self._release()
+        if closing:
+            self._within(self._limits.write_seconds)
+        elif self._stage is _IDLE and self.cycle.response_complete:
+            self._within(self._limits.idle_seconds)
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stop:
+            self._parse_without_upgrade(data[stop.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(400, FailureCode.INVALID_REQUEST, _NOT_HTTP)
+
+    def _parse_without_upgrade(self, rest: bytes) -> None:
+        """Parse the current request's head without its Upgrade headers, and the rest of the data."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":  # the parser treats it as an upgrade too, and it has no path to serve
+            self._refuse(400, FailureCode.INVALID_REQUEST, _NOT_HTTP)
+            return
+        lines = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode())]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parse(b"\r\n".join([*lines, b"", rest]))
+
+    def _check_unfinished(self, size: int) -> None:
+        """Refuse the unfinished request if its head, or all unfinished requests together, are too large."""
+        if self._stage is _RECEIVING_HEAD and self._received > HEADER_BYTES:
+            self._refuse(431, FailureCode.HEADERS_TOO_LARGE, _HEADERS)
+        elif self._stage is _RECEIVING_HEAD or not self.cycle.response_complete:  # the rest of that body is discarded
+            self._held += size
+            if not self._shared.hold(size):
+                self._refuse(503, FailureCode.UNAVAILABLE, _NO_CONNECTION)
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
+
+    def _within(self, seconds: float) -> None:
+        self._deadline = self.loop.time() + seconds
+
+    def _release(self) -> None:
+        if self._held:
+            self._shared.hold(-self._held)
+            self._held = 0
+
+    def _close(self) -> None:
+        self._within(self._limits.write_seconds)
+        self.transport.close()
+
+    def _refuse(self, status: int, code: FailureCode, detail: str) -> None:
+        """Close the connection, with a problem document unless that would become part of another response."""
+        if self.transport.is_closing():
+            return
+        cycle = self.cycle
+        reading = self._stage is _RECEIVING_BODY
+        silent = cycle is not None and (cycle.response_started if reading else not cycle.response_complete)
+        if not self.pipeline and not silent:
+            self.transport.write(_refusal(status, code, detail))
+        self._close()
+
+
+def _refusal(status: int, code: FailureCode, detail: str) -> bytes:
+    body = json.dumps(problem_document(code, status, detail)).encode()
+    lines = [b"content-type: " + PROBLEM_TYPE.encode(), b"content-length: %d" % len(body), b"connection: close"]
+    if status == 503:
+        lines.append(b"retry-after: 5")
+    return STATUS_LINE[status] + b"\r\n".join([*lines, b"", body])

@@ -107,6 +107,9 @@ def _environment(folder: Path, url: str) -> dict[str, str]:
         # enabled, and never reached
         "RATE_LIMIT_SUBMITS_PER_MINUTE": "100000000",
         "RATE_LIMIT_READS_PER_MINUTE": "100000000",
+        "QUOTA_STREAMS": "0",
+        "MAX_CONNECTIONS": "0",
+        "MAX_CONNECTIONS_PER_ADDRESS": "0",
     }
 
 

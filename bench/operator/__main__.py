@@ -6,7 +6,7 @@ import datetime
 import tempfile
 from pathlib import Path
 
-from bench.operator.figures import Plan, figures
+from bench.operator.figures import Plan, figures, memory
 from bench.operator.system import system
 from bench.separation.figures import machine
 
@@ -29,25 +29,26 @@ def main() -> None:
         help="duration of the latency measurement at two separations a second",
     )
     parser.add_argument("--pod-seconds", type=float, default=0.5, help="seconds that each simulated pod runs")
+    parser.add_argument("--only", choices=["memory"], help="measure one part; nothing is saved")
     parser.add_argument("--no-save", action="store_true", help="print only")
     given = parser.parse_args()
     plan = Plan(given.jobs, given.rounds, given.at_once, given.idle, given.live, given.steady_seconds)
     lines = [
         f"# {datetime.date.today().isoformat()}, {machine()}",
         f"# {plan.jobs} separations of each operator in {plan.rounds} rounds, {plan.at_once} at once; nodes simulated, "
-        f"each pod {given.pod_seconds:g} s; beside {plan.idle} idle ones; memory with {plan.live} completed ones; "
-        "everything on this machine",
+        f"each pod {given.pod_seconds:g} s; beside {plan.idle} idle ones; memory with {plan.live} completed ones "
+        "and a sweep due; everything on this machine",
     ]
     print("\n".join(lines), flush=True)
 
     async def run() -> None:
-        async for figure in figures(made, plan):
+        async for figure in (memory if given.only else figures)(made, plan):
             lines.append(figure.line())
             print(lines[-1], flush=True)
 
     with tempfile.TemporaryDirectory() as folder, system(Path(folder), given.pod_seconds) as made:
         asyncio.run(run())
-    if not given.no_save:
+    if not (given.no_save or given.only):
         _RESULTS.parent.mkdir(exist_ok=True)
         _RESULTS.write_text("\n".join(lines) + "\n")
 

@@ -77,7 +77,7 @@ async def start(**_: Any) -> None:
 
 @kopf.on.create(GROUP, VERSION, PLURAL)
 async def created(body: kopf.Body, patch: kopf.Patch, namespace: str, **_: Any) -> None:
-    separation = separation_of(body)
+    separation = separation_of(body, STATE.settings.api_namespace)
     job = build_job(separation, WorkStage.FETCH, 1, STATE.settings)
     await make(namespace, job.manifest)
     patch.status.update(phase="Fetching", progress=0, stage="fetch", job=job.name, trackId=separation.track_id)
@@ -86,7 +86,7 @@ async def created(body: kopf.Body, patch: kopf.Patch, namespace: str, **_: Any) 
 
 @kopf.on.delete(GROUP, VERSION, PLURAL)
 async def deleted(body: kopf.Body, **_: Any) -> None:
-    separation = separation_of(body)
+    separation = separation_of(body, STATE.settings.api_namespace)
     if separation.status.result is not None:
         await STATE.objects.remove(prefix_of(separation.status.result.manifest_key))
     await STATE.redis.delete(f"idiomatic:{separation.track_id}")
@@ -123,7 +123,9 @@ async def fetched(namespace: str, name: str, reference: MarkReference) -> None:
         "markSha256": reference.sha256,
     }
     body = await write(namespace, name, {"source": source, "phase": "Queued", "progress": 10, "stage": "separate"})
-    job = build_job(separation_of(body), WorkStage.SEPARATE, 1, STATE.settings, fetched=reference)
+    job = build_job(
+        separation_of(body, STATE.settings.api_namespace), WorkStage.SEPARATE, 1, STATE.settings, fetched=reference
+    )
     await make(namespace, job.manifest)
 
 

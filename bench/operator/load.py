@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
+import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from bench.operator.client import Access, Client, Document, RefusedError
@@ -133,20 +134,37 @@ class Load:
         await asyncio.gather(*(one(name) for name in names))
 
 
-async def fill(access: Access, namespace: str, like: Document, first: int, last: int) -> None:
-    """Create completed separations with the status of a real one."""
+async def fill(
+    access: Access, namespace: str, like: Document, store_file: Callable[[str], None], first: int, last: int
+) -> None:
+    """Create completed separations with the status of a real one, and the objects of their results."""
     async with Client(access) as client:
         slots = asyncio.Semaphore(32)
 
         async def one(number: int) -> None:
             name = f"idle-{number}"
+            status = status_like(like, namespace, name)
             async with slots:
                 await client.call("POST", path(namespace), resource(name))
-                status = {**like["status"], "trackId": f"{namespace}.{name}", "source": recording(like, name)}
                 await client.merge(path(namespace, name, "status"), {"status": status})
+            for key in files_of(status):
+                store_file(key)
 
         for start in range(first, last, 500):
             await asyncio.gather(*(one(number) for number in range(start, min(last, start + 500))))
+
+
+def status_like(like: Document, namespace: str, name: str) -> Document:
+    """Return the status of a separation for another name, with keys of its own."""
+    text = json.dumps({**like["status"], "source": recording(like, name)})
+    return dict(json.loads(text.replace(like["status"]["trackId"], f"{namespace}.{name}")))
+
+
+def files_of(status: Document) -> list[str]:
+    """Return the keys of a result: manifest, stems and their waveform peaks."""
+    result = status["result"]
+    stems = [stem["key"] for stem in result["stems"].values()]
+    return [result["manifestKey"], *stems, *(f"{key.rpartition('.')[0]}.peaks.json" for key in stems)]
 
 
 def recording(like: Document, name: str) -> Document:
@@ -159,3 +177,10 @@ async def completed(access: Access, namespace: str) -> Document:
     async with Client(access) as client:
         listed = await client.call("GET", path(namespace))
         return next(one for one in listed["items"] if one["status"]["phase"] == "Completed")
+
+
+async def resource_bytes(access: Access, namespace: str) -> float:
+    """Return the mean size of a separation as JSON, which is how the API server stores it."""
+    async with Client(access) as client:
+        listed = await client.call("GET", path(namespace), limit="500")
+        return len(json.dumps(listed["items"], separators=(",", ":"))) / len(listed["items"])

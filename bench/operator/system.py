@@ -9,9 +9,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import redis
 
 from bench.operator.client import Access
 from localcluster.control_plane import ControlPlane, free_port
+from stemyard_operator.maintenance.orphans import STATE_FILE
 from tests.api_server.conftest import install_crd
 from tests.support.operator_world import INSTALL, SEPARATOR, Operator
 from tests.support.servers import ObjectStore, Server, object_store, valkey
@@ -62,6 +66,26 @@ class System:
     """Access of the client that creates separations; its writes are counted with the operator's."""
     nodes_access: Access
 
+    def store_file(self, key: str) -> None:
+        """Write a small object to the folder of the store: thousands of them are only listed."""
+        file = self._bucket / key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+
+    @property
+    def _bucket(self) -> Path:
+        return self.folder / "objects" / self.store.bucket
+
+    def sweep(self) -> dict[str, Any] | None:
+        """Return what the last sweep found, None if there was none."""
+        state = self._bucket / INSTALL / STATE_FILE
+        return json.loads(state.read_text()) if state.exists() else None
+
+    def mirror_bytes(self) -> int:
+        """Return the memory that Valkey uses."""
+        with redis.Redis.from_url(self.environment["REDIS_URL"]) as client:
+            return int(client.info("memory")["used_memory"])
+
     def namespace(self, name: str) -> str:
         self.plane.api.post("/api/v1/namespaces", {"metadata": {"name": name}})
         accounts = f"/api/v1/namespaces/{name}/serviceaccounts"
@@ -69,8 +93,8 @@ class System:
         return name
 
     @contextlib.contextmanager
-    def ours(self, namespace: str, **environment: str) -> Iterator[Measured]:
-        """Run Stemyard's operator as in production, with concurrency limits that are never reached."""
+    def ours(self, namespace: str, replica: int = 1, **environment: str) -> Iterator[Measured]:
+        """Run a replica of Stemyard's operator as in production, with concurrency limits that are never reached."""
         port, health = free_port(), free_port()
         values = {
             **self.environment,
@@ -82,7 +106,9 @@ class System:
             "HEALTH_PORT": str(health),
             **environment,
         }
-        server = Server(f"ours-{namespace}", [sys.executable, "-m", "stemyard_operator"], port, self.folder, values)
+        server = Server(
+            f"ours-{namespace}-{replica}", [sys.executable, "-m", "stemyard_operator"], port, self.folder, values
+        )
         try:
             Operator(server, health).start()
             yield Measured(namespace, server)
@@ -146,6 +172,7 @@ def system(folder: Path, pod_seconds: float) -> Iterator[System]:
         environment = {
             "STEMYARD_INSTALL_ID": INSTALL,
             "REDIS_URL": f"redis://127.0.0.1:{cache.port}/0",
+            "SWEEP_SECONDS": "0",
             **store.environment,
         }
         made = System(plane, store, folder, environment, _access(plane, "bench"), _access(plane, "nodes"))

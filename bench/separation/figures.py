@@ -29,6 +29,12 @@ class Figure:
         return f"{self.name} {self.value:.3f} {self.unit} {target} {self.verdict}"
 
 
+def parsed(text: str) -> dict[str, float]:
+    """Return the values of a file of results by name, as `Figure.line` has written them."""
+    rows = (line.split() for line in text.splitlines() if line and not line.startswith("#"))
+    return {row[0]: float(row[1]) for row in rows}
+
+
 def machine() -> str:
     """Return the machine in one line, with its load average."""
     names = [

@@ -44,7 +44,8 @@ class Bench:
     def states(self, prefix: str) -> tuple[int, int, int]:
         """Return the numbers of ended separations, completed deliveries and pending deliveries."""
         listed = self.world.plane.api.get(self.world.path("separationjobs"))["items"]
-        found = [one.status for one in map(separation_of, listed) if one.name.startswith(f"{prefix}-")]
+        typed = [separation_of(one, self.world.namespace) for one in listed]
+        found = [one.status for one in typed if one.name.startswith(f"{prefix}-")]
         boxes = [box for one in found for box in one.webhooks]
         ended = sum(one.phase == "Failed" for one in found)
         return ended, sum(box.delivered_at is not None for box in boxes), sum(box.pending for box in boxes)

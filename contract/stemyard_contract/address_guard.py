@@ -102,7 +102,7 @@ def destination(url: str, rules: Rules, *, trusted: bool) -> Destination:
         trusted: whether the deployment itself configured the URL.
 
     Raises:
-        AddressRefusedError: its scheme, port or form is not allowed.
+        AddressRefusedError: its scheme, port or form is not allowed, or its host cannot be a name in DNS.
     """
     try:
         parts = urlsplit(url)
@@ -112,6 +112,8 @@ def destination(url: str, rules: Rules, *, trusted: bool) -> Destination:
     scheme, host = parts.scheme.lower(), parts.hostname
     if not host or not port:
         raise AddressRefusedError("it names no host")
+    if not _encodable(host):
+        raise AddressRefusedError("its host has an empty label, one over 63 characters or one that IDNA does not allow")
     if "@" in parts.netloc:
         raise AddressRefusedError("it holds a user name or password")
     if not trusted and scheme != "https" and not rules.allow_http:
@@ -119,6 +121,15 @@ def destination(url: str, rules: Rules, *, trusted: bool) -> Destination:
     if not trusted and port not in rules.open_ports(scheme):
         raise AddressRefusedError(f"port {port} is not allowed")
     return Destination(scheme, host, port)
+
+
+def _encodable(host: str) -> bool:
+    """Return whether the resolver of Python, which encodes names by IDNA (RFC 3490), can look a host up."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def permitted(found: Iterable[str], rules: Rules, *, trusted: bool) -> list[str]:

@@ -29,12 +29,19 @@ class FailureCode(StrEnum):
     TRACK_NOT_FOUND = "TRACK_NOT_FOUND"
     NOT_FOUND = "NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    SHARE_ENDED = "SHARE_ENDED"
+    TRACK_NOT_COMPLETED = "TRACK_NOT_COMPLETED"
     MODEL_NOT_ENABLED = "MODEL_NOT_ENABLED"
     SOURCE_DISABLED = "SOURCE_DISABLED"
     REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
+    HEADERS_TOO_LARGE = "HEADERS_TOO_LARGE"
+    UNSUPPORTED_ENCODING = "UNSUPPORTED_ENCODING"
+    REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
     UPLOAD_MISSING = "UPLOAD_MISSING"
     UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND"
     CLAIMS_FULL = "CLAIMS_FULL"
+    WEBHOOK_EXISTS = "WEBHOOK_EXISTS"
+    WEBHOOK_LIMIT = "WEBHOOK_LIMIT"
     NAME_CONFLICT = "NAME_CONFLICT"
     TRACK_COMPLETED = "TRACK_COMPLETED"
     BEING_DELETED = "BEING_DELETED"
@@ -93,7 +100,8 @@ class Failure:
         code: stable code.
         stage: stage at which it happens; the reported stage may be more specific.
         retryable: whether a retry may succeed without a change by the user.
-        exit_code: exit code of the separator (0 if the separator never reports it).
+        exit_code: exit code of the separator (0 if the separator never reports it): 10 to 29 in any stage, 30 to 59 in
+            fetch, 60 to 79 in separate, 80 to 99 in publish.
         http_status: HTTP status if the request itself fails with this code.
         sentence: message for users: what happened and, if possible, what to change.
         least_pause_seconds: minimum delay before a retry.
@@ -125,12 +133,19 @@ _ROWS: Final = (
     Failure(_C.TRACK_NOT_FOUND, _REQUEST, False, 0, 404, "No track has this id."),
     Failure(_C.NOT_FOUND, _REQUEST, False, 0, 404, "There is nothing at this address."),
     Failure(_C.METHOD_NOT_ALLOWED, _REQUEST, False, 0, 405, "This address does not take that method."),
+    Failure(_C.SHARE_ENDED, _REQUEST, False, 0, 410, "This link has expired or was revoked, or its track was deleted."),
+    Failure(_C.TRACK_NOT_COMPLETED, _REQUEST, False, 0, 409, "The track has no stems: it is not completed."),
     Failure(_C.MODEL_NOT_ENABLED, _REQUEST, False, 0, 422, "This model is not enabled."),
     Failure(_C.SOURCE_DISABLED, _REQUEST, False, 30, 403, "This kind of source is disabled."),
     Failure(_C.REQUEST_TOO_LARGE, _REQUEST, False, 0, 413, "This is larger than the service accepts."),
+    Failure(_C.HEADERS_TOO_LARGE, _REQUEST, False, 0, 431, "The headers are larger than the service accepts."),
+    Failure(_C.UNSUPPORTED_ENCODING, _REQUEST, False, 0, 415, "Send the body uncompressed, without Content-Encoding."),
+    Failure(_C.REQUEST_TIMEOUT, _REQUEST, True, 0, 408, "The request was not received in time."),
     Failure(_C.UPLOAD_MISSING, _REQUEST, True, 0, 409, "The upload's bytes have not arrived; PUT the file first."),
     Failure(_C.UPLOAD_NOT_FOUND, _REQUEST, False, 0, 404, "No upload of this key has this id."),
     Failure(_C.CLAIMS_FULL, _REQUEST, False, 0, 409, "Too many API keys have requested this track."),
+    Failure(_C.WEBHOOK_EXISTS, _REQUEST, False, 0, 409, "This API key has registered a webhook with this URL."),
+    Failure(_C.WEBHOOK_LIMIT, _REQUEST, False, 0, 409, "This API key has registered as many webhooks as it may have."),
     Failure(_C.NAME_CONFLICT, _REQUEST, False, 0, 409, "Another resource already has this name."),
     Failure(
         _C.TRACK_COMPLETED, _REQUEST, False, 0, 409, "The track is completed; submit it with cache: refresh instead."

@@ -23,6 +23,8 @@ DESK_TOKEN_PATH: Final = "/var/run/secrets/stemyard/token"  # noqa: S105 - a pat
 """Path of the projected token in the separator's pod; read for each call, since the kubelet rotates it."""
 DESK_PROGRESS_PATH: Final = "/v1/progress"
 DESK_LINKS_PATH: Final = "/v1/links"
+DESK_FINISHED_PATH: Final = "/v1/finished"
+"""Desks of older operators do not serve it."""
 TERMINATION_MESSAGE_PATH: Final = "/dev/termination-log"
 OUTCOME_LIMIT: Final = 2048
 """Maximum size of an Outcome in bytes; the kubelet keeps the last 4096 bytes of a termination message."""
@@ -66,8 +68,8 @@ class Room(StrEnum):
     UPLOADS = "uploads"
 
 
-class Handed(BaseModel):
-    """Base model of messages: camelCase in JSON; unknown fields are ignored, so that versions may differ."""
+class WireModel(BaseModel):
+    """Base model of JSON exchanged between parts: camelCase; unknown fields are ignored, as versions may differ."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
@@ -76,7 +78,7 @@ class Handed(BaseModel):
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
 
-class Limits(Handed):
+class Limits(WireModel):
     """Limits on the input of fetch."""
 
     max_bytes: int = Field(gt=0)
@@ -84,14 +86,33 @@ class Limits(Handed):
     max_duration_seconds: float = Field(gt=0)
 
 
-class MarkReference(Handed):
+class MarkReference(WireModel):
     """Object key of a commit mark, and the SHA-256 of its bytes."""
 
     key: str
     sha256: str
 
 
-class Assignment(Handed):
+class LeasedSeparation(WireModel):
+    """The leased SeparationJob that a worker's request is about: its pod may hold several."""
+
+    name: str = Field(max_length=253)
+    uid: str = Field(max_length=64)
+
+
+class Finished(WireModel):
+    """A stage's commit mark is written; body of `POST /v1/finished`.
+
+    It saves the wait for the end of the pod and its Job. The operator goes on only from the mark itself.
+    """
+
+    stage: WorkStage
+    mark: MarkReference
+    separation: LeasedSeparation | None = None
+    """Required from workers; other pods have one SeparationJob."""
+
+
+class Assignment(WireModel):
     """Everything a separator pod needs to know to run its stage."""
 
     stage: WorkStage
@@ -109,6 +130,8 @@ class Assignment(Handed):
     stems: list[Stem]
     output: Output
     limits: Limits
+    deadline_seconds: int = Field(default=900, gt=0)
+    """Seconds that the pod may run: how long it waits for the desk and the object store. Absent in old Assignments."""
     desk_url: str
     """Base URL of the desk, without a trailing slash."""
     youtube_enabled: bool = True
@@ -122,7 +145,7 @@ class Assignment(Handed):
         return self
 
 
-class Progress(Handed):
+class Progress(WireModel):
     """Progress of a stage; body of `POST /v1/progress`."""
 
     stage: WorkStage
@@ -131,8 +154,22 @@ class Progress(Handed):
     fraction: float = Field(ge=0, le=1)
     step: str = Field(max_length=32)
     """Current step, one word: search, download, decode, load, separate, encode, upload."""
+    step_fraction: float | None = Field(default=None, ge=0, le=1)
+    """The stage's fraction when the current step was first reported; absent from older separators."""
+    step_seconds: float | None = Field(default=None, ge=0)
+    """Seconds from then until `fraction` was reached."""
+    separation: LeasedSeparation | None = None
+    """Required from workers; other pods have one SeparationJob."""
 
 
+SEPARATE_STEP: Final = "separate"
+"""Step in which the model runs, of the separate stage."""
+UPLOAD_STEP: Final = "upload"
+"""Step in which a stage's files are uploaded."""
+LOADED_FRACTION: Final = 0.04
+"""Fraction of the separate stage when the model is loaded."""
+SEPARATED_FRACTION: Final = 0.97
+"""Fraction of the separate stage when all audio is separated and encoded; the upload is left."""
 _FETCH_SHARE: Final = 10.0
 
 
@@ -143,7 +180,7 @@ def overall_progress(stage: WorkStage, fraction: float) -> float:
     return round(_FETCH_SHARE + (99.0 - _FETCH_SHARE) * fraction, 1)
 
 
-class LinkRequest(Handed):
+class LinkRequest(WireModel):
     """A file that a stage requests to read or write."""
 
     file: str = Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -151,21 +188,24 @@ class LinkRequest(Handed):
     bytes: int | None = Field(default=None, ge=0)
     """Content length that a PUT link is signed for; required for PUT."""
     content_type: str | None = Field(default=None, max_length=64)
+    """Sent for desks of older operators. The desk sets the type of each file, and the link requires it."""
 
     @model_validator(mode="after")
     def _put_states_its_length(self) -> Self:
-        if self.method == "PUT" and (self.bytes is None or self.content_type is None):
-            raise ValueError("a PUT link needs `bytes` and `contentType`")
+        if self.method == "PUT" and self.bytes is None:
+            raise ValueError("a PUT link needs `bytes`")
         return self
 
 
-class LinksRequest(Handed):
+class LinksRequest(WireModel):
     """Body of `POST /v1/links`."""
 
     files: Annotated[list[LinkRequest], Field(min_length=1, max_length=16)]
+    separation: LeasedSeparation | None = None
+    """Required from workers; other pods have one SeparationJob."""
 
 
-class Link(Handed):
+class Link(WireModel):
     """A presigned link; the request must carry exactly these headers."""
 
     file: str
@@ -175,13 +215,13 @@ class Link(Handed):
     headers: dict[str, str] = Field(default_factory=dict)
 
 
-class Links(Handed):
+class Links(WireModel):
     """Response of `POST /v1/links`, in the order of the request."""
 
     links: list[Link]
 
 
-class StoredFile(Handed):
+class StoredFile(WireModel):
     """A file that a stage has written below its own prefix."""
 
     file: str
@@ -189,7 +229,7 @@ class StoredFile(Handed):
     sha256: str
 
 
-class MediaMetadata(Handed):
+class MediaMetadata(WireModel):
     """Metadata of a recording; every field is optional."""
 
     title: str | None = None
@@ -200,7 +240,7 @@ class MediaMetadata(Handed):
     webpage_url: str | None = None
 
 
-class Mark(Handed):
+class Mark(WireModel):
     """Common fields of the commit marks: the run and pod that wrote it."""
 
     uid: str
@@ -217,7 +257,9 @@ class SourceMark(Mark):
     """
 
     audio: StoredFile
-    sample_rate: int = SAMPLE_RATE
+    sample_rate: int = Field(default=SAMPLE_RATE, gt=0)
+    source_sample_rate: int | None = None
+    """Sample rate of the source before decoding, in Hz."""
     channels: int = 2
     samples: int = Field(gt=0)
     """Per channel."""
@@ -226,9 +268,19 @@ class SourceMark(Mark):
     """Largest absolute value of the samples as written, at most 1."""
     mean: float
     standard_deviation: float = Field(ge=0)
+    is_mono: bool = False
+    """Whether both channels are the same, as those of a mono source are."""
+    level: float | None = Field(default=None, ge=0)
+    """Square root of the mean of both channels' variances, of the samples as written."""
     audio_sha256: str
     """SHA-256 of the decoded 24-bit samples, interleaved little-endian: equal audio has equal hashes."""
+    invalid_samples: int = Field(default=0, ge=0)
+    """Damaged samples of the source (NaN, infinite) that were replaced by silence."""
+    is_cut: bool = False
+    """Whether the source is damaged, so that its end is missing."""
     media: MediaMetadata = MediaMetadata()
+    tags: dict[str, str] = Field(default_factory=dict)
+    """Other tags of the source, by FFmpeg's names (`album`, `date`, `track`), for the stems."""
     candidates: list[Candidate] = Field(default_factory=list)
     received_bytes: int = Field(ge=0)
     received_sha256: str | None = None
@@ -256,7 +308,7 @@ class StemFile(StoredFile):
     """Waveform peaks of the stem, in the JSON format of `audiowaveform`."""
 
 
-class Copied(Handed):
+class Copied(WireModel):
     """The separation that stems were copied from."""
 
     name: str
@@ -265,8 +317,8 @@ class Copied(Handed):
     """Seconds that its run took."""
 
 
-class Asked(Handed):
-    """The request of a separation, from which its SeparationJob can be rebuilt with the bucket alone."""
+class JobRequest(WireModel):
+    """What a SeparationJob requested: enough to rebuild it from the bucket alone."""
 
     namespace: str
     name: str
@@ -293,6 +345,8 @@ class Manifest(Mark):
     """Seconds spent per second of audio, from the first sample read to the last stem encoded."""
     timings: dict[str, float] = Field(default_factory=dict)
     """Seconds per step."""
+    network_seconds: float | None = Field(default=None, ge=0)
+    """Seconds in which the engine was asked for blocks; absent from older separators."""
     versions: dict[str, str] = Field(default_factory=dict)
     parameters: dict[str, float | str] = Field(default_factory=dict)
     """Parameters of the engine, such as threads, overlap and precision."""
@@ -300,12 +354,12 @@ class Manifest(Mark):
     """SHA-256 of the `source.json` it was separated from."""
     copied: Copied | None = None
     """Set if the operator copied the stems of another separation; `podUid` is then the uid of that separation."""
-    asked: Asked | None = None
+    request: JobRequest | None = Field(default=None, alias="asked")
     published_at: datetime | None = None
     """When the manifest was written."""
 
 
-class Outcome(Handed):
+class Outcome(WireModel):
     """Result of a stage, written to the termination message."""
 
     stage: WorkStage

@@ -21,12 +21,23 @@ RESOURCE_PREFIX: Final = "sep-"
 NAME_LIMIT: Final = 40
 """Maximum length of a SeparationJob's name, so that the names of its Jobs stay within 63 characters."""
 
+_TRACK_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ALLOWED_CONTROLS: Final = frozenset("\t\r\n")
 _YOUTUBE_HOSTS: Final = frozenset(
-    {"youtube.com", "www.youtube.com", "m.youtube.com", "music.youtube.com", "youtube-nocookie.com"}
+    {
+        "youtube.com",
+        "www.youtube.com",
+        "m.youtube.com",
+        "music.youtube.com",
+        "gaming.youtube.com",
+        "youtube-nocookie.com",
+        "www.youtube-nocookie.com",
+    }
 )
+_IN_YOUTUBE_LINKS: Final = "youtu"
+_CONSENT_HOSTS: Final = frozenset({"consent.youtube.com", "consent.google.com"})
 _YOUTUBE_ID: Final = re.compile(r"[A-Za-z0-9_-]{11}")
-_YOUTUBE_PATHS: Final = frozenset({"shorts", "embed", "live", "v"})
+_YOUTUBE_PATHS: Final = frozenset({"shorts", "embed", "live", "v", "e", "watch"})
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -71,14 +82,27 @@ def _strip_punctuation(text: str) -> str:
     return text[start:end]
 
 
-def youtube_id(url: str) -> str | None:
-    """Return the 11-character id of a YouTube video, or None if the URL is not one of a video."""
-    parts = urlsplit(url)
-    host, path = (parts.hostname or "").lower(), parts.path.strip("/").split("/")
+def youtube_id(link: str) -> str | None:
+    """Return the 11-character id of the video of a YouTube link, which needs no scheme; None for anything else."""
+    text = link.strip()
+    if _IN_YOUTUBE_LINKS not in text.lower():  # every search query comes here
+        return None
+    if "://" not in text.partition("?")[0]:
+        text = f"https://{text.removeprefix('//')}"
+    try:
+        parts = urlsplit(text)
+        host, query = (parts.hostname or "").lower(), parse_qs(parts.query)
+    except ValueError:
+        return None
+    path = parts.path.strip("/").split("/")
+    if host in _CONSENT_HOSTS:
+        return _video_of((query.get("continue") or [""])[0])
+    if host in _YOUTUBE_HOSTS and path[0] == "attribution_link":
+        return _video_of(f"https://www.youtube.com{(query.get('u') or [''])[0]}")
     if host in {"youtu.be", "www.youtu.be"}:
         found = path[0]
-    elif host in _YOUTUBE_HOSTS and path[0] == "watch":
-        found = (parse_qs(parts.query).get("v") or [""])[0]
+    elif host in _YOUTUBE_HOSTS and path == ["watch"]:
+        found = (query.get("v") or [""])[0]
     elif host in _YOUTUBE_HOSTS and len(path) > 1 and path[0] in _YOUTUBE_PATHS:
         found = path[1]
     else:
@@ -86,8 +110,18 @@ def youtube_id(url: str) -> str | None:
     return found if _YOUTUBE_ID.fullmatch(found) else None
 
 
+def _video_of(target: str) -> str | None:
+    """Return the video that a link leads on to; the target leads on no further."""
+    is_direct = "attribution_link" not in target and not any(host in target for host in _CONSENT_HOSTS)
+    return youtube_id(target) if is_direct else None
+
+
 def normalise_url(url: str) -> str:
-    """Return the URL with lower-case scheme and host, without default port and fragment."""
+    """Return the URL with lower-case scheme and host, without default port and fragment.
+
+    Raises:
+        ValueError: it cannot be parsed.
+    """
     parts = urlsplit(url.strip())
     host = (parts.hostname or "").lower()
     host = f"[{host}]" if ":" in host else host
@@ -100,6 +134,8 @@ def normalise_url(url: str) -> str:
 def canonical_source(source: Source) -> str:
     """Return a string that is equal for equivalent sources."""
     if source.search_query is not None:
+        if video := youtube_id(source.search_query):
+            return f"youtube:{video}"
         return f"query:{normalise_query(source.search_query)}"
     if source.upload is not None:
         return f"upload:{source.upload.owner}:{source.upload.id}"
@@ -107,7 +143,12 @@ def canonical_source(source: Source) -> str:
         return f"object:{source.object.key}"
     url = source.url or ""
     video = youtube_id(url)
-    return f"youtube:{video}" if video else f"url:{normalise_url(url)}"
+    if video:
+        return f"youtube:{video}"
+    try:
+        return f"url:{normalise_url(url)}"
+    except ValueError:
+        return f"url:{url}"
 
 
 def cache_key(
@@ -131,25 +172,19 @@ def cache_key(
     return _digest(canonical_source(source), model, stems, output, sharing_key, quality)
 
 
-def recording_keys(
-    spec: SeparationJobSpec, default_model: str, sharing_key: str | None, media_id: str | None, audio_sha256: str | None
-) -> tuple[str, ...]:
-    """Return the keys that identify duplicates: separations with a common key have the same result.
+def recording_key(spec: SeparationJobSpec, default_model: str, sharing_key: str | None, audio_sha256: str) -> str:
+    """Return the key that identifies duplicates: separations with the same key have the same result.
+
+    Ids of media are no part of it: they are what a fetch pod says, and equal ids need not mean equal audio.
 
     Args:
         spec: the request; its source is ignored.
         default_model: model that `auto` stands for.
         sharing_key: id of the API key, if results are not shared between keys.
-        media_id: canonical id of the recording, if it has one.
-        audio_sha256: SHA-256 of its decoded samples.
+        audio_sha256: SHA-256 of the decoded samples.
     """
     model = default_model if spec.model == "auto" else spec.model
-    found = {"media": media_id, "audio": audio_sha256}
-    return tuple(
-        _digest(f"{kind}:{value}", model, spec.stems, spec.output, sharing_key, spec.quality)
-        for kind, value in found.items()
-        if value
-    )
+    return _digest(f"audio:{audio_sha256}", model, spec.stems, spec.output, sharing_key, spec.quality)
 
 
 def _digest(
@@ -184,15 +219,29 @@ def resource_name(track: str) -> str:
     return f"{RESOURCE_PREFIX}{track}"
 
 
-def track_of(namespace: str, name: str, labels: Mapping[str, str]) -> str:
-    """Return the track id of a SeparationJob: the API's, or `<namespace>.<name>` if it was not created by the API."""
+def is_track_id(text: str) -> bool:
+    """Return whether a text has the form of the API's track ids: a UUID in lower case."""
+    return _TRACK_ID.fullmatch(text) is not None
+
+
+def track_of(namespace: str, name: str, labels: Mapping[str, str], api_namespace: str) -> str:
+    """Return the track id of a SeparationJob: the API's, or `<namespace>.<name>` if it was not created by the API.
+
+    The label counts only in the API's namespace: ids of tracks can be computed by anybody who knows the request.
+    """
     labelled = labels.get(LABEL_TRACK, "")
-    return labelled if labelled and name == resource_name(labelled) else f"{namespace}.{name}"
+    of_api = namespace == api_namespace and is_track_id(labelled) and name == resource_name(labelled)
+    return labelled if of_api else f"{namespace}.{name}"
 
 
 def job_name(name: str, uid: str, stage: WorkStage, run: int, attempt: int) -> str:
     """Return the name of a stage's Job; `attempt` counts the Jobs of this stage and run from 1."""
     return f"{name}-{uid[:8]}-{stage[0]}{run}-{attempt}"
+
+
+def worker_name(shape: str, number: int) -> str:
+    """Return the name of a worker's Job; `number` counts the workers of a shape from 1."""
+    return f"stemyard-worker-{shape}-{number}"
 
 
 def object_token(uid: str, run: int, pod_uid: str, room: Room) -> str:
@@ -218,3 +267,8 @@ def uploads_prefix(install_id: str, owner: str) -> str:
 def upload_key(install_id: str, owner: str, upload_id: str) -> str:
     """Return the object key of an upload; it contains the API key's id, so that other keys cannot address it."""
     return f"{uploads_prefix(install_id, owner)}{upload_id}/source"
+
+
+def multipart_key(install_id: str, owner: str, upload_id: str) -> str:
+    """Return the key of the object that describes an upload in parts, until it is completed or aborted."""
+    return f"{uploads_prefix(install_id, owner)}{upload_id}/multipart.json"

@@ -8,9 +8,12 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field
 
 from stemyard_contract.event_types import EventType
-from stemyard_contract.handover import Handed, WorkStage
+from stemyard_contract.handover import WireModel, WorkStage
 from stemyard_contract.identity import track_of
+from stemyard_contract.output import Output
+from stemyard_contract.quality import Quality
 from stemyard_contract.separationjob import (
+    ANNOTATION_SHARES_REVOKED,
     LABEL_OWNER,
     TERMINAL_PHASES,
     FailureStatus,
@@ -20,10 +23,12 @@ from stemyard_contract.separationjob import (
     Stem,
     display_query,
     phase_of,
+    requested_run,
+    title_of,
 )
 
 PROGRESS_TTL_SECONDS: Final = 3600
-ASKED_TTL_SECONDS: Final = 24 * 3600
+REQUEST_TTL_SECONDS: Final = 24 * 3600
 """Maximum time that the mirror may lag behind a request."""
 EVENTS_KEPT: Final = 200
 """Events kept in the stream of a track (XADD MAXLEN ~)."""
@@ -36,6 +41,9 @@ ATTEMPTS_TTL_SECONDS: Final = 7 * 24 * 3600
 """TTL of a log after its newest attempt; longer than the retry schedule of a delivery."""
 ATTEMPT_FIELD: Final = "attempt"
 IDEMPOTENCY_TTL_SECONDS: Final = 24 * 3600
+BATCH_TTL_SECONDS: Final = 30 * 24 * 3600
+UPLOAD_NAME_TTL_SECONDS: Final = 2 * 24 * 3600
+"""Longer than an upload is kept that is not requested."""
 RECORD_GRACE_SECONDS: Final = 3600
 """How long a record may outlive the TTL of its SeparationJob; a deletion removes it immediately."""
 QUEUE_PHASES: Final = frozenset({Phase.PENDING, Phase.FETCHING, Phase.QUEUED})
@@ -50,9 +58,18 @@ _PRIORITY_SECONDS: Final = 1e10
 """Score of one step of priority: it outweighs any age, and a double still resolves milliseconds beside 1,000 steps."""
 
 
+PACE_FINISH: Final = "finish"
+"""Field of the pace hash: seconds from the end of the separation proper to the end of the upload, per song."""
+
+
 def pace_factor(profile: str, model: str) -> str:
-    """Return the field of the pace hash with the seconds that a separate pod runs per second of audio."""
-    return f"factor:{profile}/{model}"
+    """Return the field of the pace hash with the seconds that the separation proper takes per second of audio."""
+    return f"pace:{profile}/{model}"
+
+
+def pace_start(profile: str, model: str) -> str:
+    """Return the field of the pace hash with the seconds until a separate pod begins to separate."""
+    return f"start:{profile}/{model}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +90,8 @@ class MirrorKeys:
         """Key of a track's newest progress: JSON of a ProgressRecord."""
         return f"stemyard:{self.install_id}:progress:{track}"
 
-    def asked(self, track: str) -> str:
-        """Key of the API's last request: JSON of an AskedRecord. Written by the API only."""
+    def request(self, track: str) -> str:
+        """Key of the API's last request: JSON of a RequestRecord. Written by the API only."""
         return f"stemyard:{self.install_id}:asked:{track}"
 
     def idempotency(self, key_id: str, digest: str) -> str:
@@ -109,6 +126,10 @@ class MirrorKeys:
         """Key of the minutes of audio that an API key used on a day, `YYYY-MM-DD` in UTC."""
         return f"stemyard:{self.install_id}:minutes:{key_id}:{day}"
 
+    def uploaded(self, key_id: str, day: str) -> str:
+        """Key of the bytes of uploads that an API key announced on a day, as above. Written by the API only."""
+        return f"stemyard:{self.install_id}:uploaded:{key_id}:{day}"
+
     @property
     def queue(self) -> str:
         """Sorted set of queued tracks by `queue_score` of their record: priority, then creation time."""
@@ -124,8 +145,29 @@ class MirrorKeys:
         """Sorted set of all tracks by creation time."""
         return f"stemyard:{self.install_id}:tracks"
 
+    def tracks_of_key(self, key_id: str) -> str:
+        """Sorted set of the tracks that an API key claims, by creation time. Written by the operator."""
+        return f"stemyard:{self.install_id}:tracks-of-key:{key_id}"
 
-class ProgressRecord(Handed):
+    def tracks_of_namespace(self, namespace: str) -> str:
+        """Sorted set of a namespace's tracks that were made with kubectl, by creation time. Written by the operator."""
+        return f"stemyard:{self.install_id}:tracks-of-namespace:{namespace}"
+
+    @property
+    def tracks_divided(self) -> str:
+        """Key that exists while the two kinds of sets above are complete: an older operator does not write them."""
+        return f"stemyard:{self.install_id}:tracks-divided"
+
+    def upload_name(self, key_id: str, upload_id: str) -> str:
+        """Key of the name of an API key's uploaded file. Written by the API only, like that below."""
+        return f"stemyard:{self.install_id}:upload-name:{key_id}:{upload_id}"
+
+    def batch(self, key_id: str, batch_id: str) -> str:
+        """Set of the tracks of a batch of an API key."""
+        return f"stemyard:{self.install_id}:batch:{key_id}:{batch_id}"
+
+
+class ProgressRecord(WireModel):
     """Fine-grained progress of one pod; the record with the higher `order` wins."""
 
     uid: str
@@ -138,6 +180,10 @@ class ProgressRecord(Handed):
     step: str
     at: float
     """Epoch seconds of the report."""
+    step_progress: float | None = None
+    """Percent of the whole separation when the current step was first reported."""
+    step_seconds: float | None = None
+    """Seconds from then until `progress` was reached."""
 
     @property
     def order(self) -> tuple[int, int, int, int]:
@@ -146,10 +192,10 @@ class ProgressRecord(Handed):
 
 
 DELETED_UID: Final = "deleted"
-"""uid in an AskedRecord: the API has deleted the resource, even if its record still exists."""
+"""uid in a RequestRecord: the API has deleted the resource, even if its record still exists."""
 
 
-class EventRecord(Handed):
+class EventRecord(WireModel):
     """One thing that happened to a track, in its stream of events."""
 
     kind: Literal["phase", "progress"]
@@ -166,7 +212,7 @@ class EventRecord(Handed):
     """Epoch seconds."""
 
 
-class AttemptRecord(Handed):
+class AttemptRecord(WireModel):
     """One attempt at a webhook, in its track's log."""
 
     id: str
@@ -183,9 +229,11 @@ class AttemptRecord(Handed):
     """Why it failed, in one word."""
     key: str | None = None
     """Id of the API key that requested the webhook."""
+    registration: str | None = None
+    """Id of the registered webhook that it was for."""
 
 
-class AskedRecord(Handed):
+class RequestRecord(WireModel):
     """The run that the API requested last, so that no reader takes the previous run for the result."""
 
     uid: str
@@ -194,7 +242,7 @@ class AskedRecord(Handed):
     """resourceVersion of the write; an older record of the same resource is stale."""
 
 
-class MirrorRecord(Handed):
+class MirrorRecord(WireModel):
     """Read model of a track. Times are epoch seconds."""
 
     track_id: str
@@ -207,12 +255,17 @@ class MirrorRecord(Handed):
     generation: int
     observed_generation: int
     run: int
-    """`spec.run`."""
+    """Requested run."""
     status_run: int
     """Run that phase, result and failure describe."""
     phase: Phase
     query: str
     model: str
+    quality: Quality | None = None
+    stems: list[Stem] = Field(default_factory=list)
+    """Requested stems; empty in records of versions that did not mirror them."""
+    output: Output | None = None
+    """How the stems are encoded; absent in records of versions that did not mirror it."""
     profile: str = "default"
     cache_key: str | None = None
     title: str | None = None
@@ -244,6 +297,8 @@ class MirrorRecord(Handed):
     expires_at: float | None = None
     owner: str | None = None
     """Id of the API key it belongs to, if results are not shared between keys."""
+    shares_revoked: str | None = None
+    """Value of the annotation that says when its share links were revoked."""
 
     @property
     def queue_score(self) -> float:
@@ -263,24 +318,36 @@ class MirrorRecord(Handed):
 
 
 def record_of(resource: Mapping[str, Any]) -> MirrorRecord:
-    """Return the record of a SeparationJob in its JSON form.
+    """Return the record of a SeparationJob in the API's namespace, in its JSON form.
 
     Raises:
         pydantic.ValidationError: the resource does not match its schema.
     """
-    spec = SeparationJobSpec.model_validate(resource["spec"])
-    status = SeparationJobStatus.model_validate(resource.get("status") or {})
-    return record_from(resource["metadata"], spec, status)
+    metadata = resource["metadata"]
+    labels, namespace = metadata.get("labels") or {}, metadata["namespace"]
+    return record_from(
+        metadata,
+        SeparationJobSpec.model_validate(resource["spec"]),
+        SeparationJobStatus.model_validate(resource.get("status") or {}),
+        track_of(namespace, metadata["name"], labels, namespace),
+        labels.get(LABEL_OWNER),
+    )
 
 
-def record_from(metadata: Mapping[str, Any], spec: SeparationJobSpec, status: SeparationJobStatus) -> MirrorRecord:
-    """Return the record of a SeparationJob from its typed parts."""
+def record_from(
+    metadata: Mapping[str, Any],
+    spec: SeparationJobSpec,
+    status: SeparationJobStatus,
+    track_id: str,
+    owner: str | None,
+) -> MirrorRecord:
+    """Return the record of a SeparationJob from its typed parts and the identity that the API gave it."""
     source = status.source
     stems = status.result.stems if status.result else {}
     created = datetime.fromisoformat(metadata["creationTimestamp"]).timestamp()
-    ended = _epoch(status.finished_at)
+    ended, ttl = _epoch(status.finished_at), spec.ttl_seconds_after_finished
     return MirrorRecord(
-        track_id=track_of(metadata["namespace"], metadata["name"], metadata.get("labels") or {}),
+        track_id=track_id,
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
@@ -288,14 +355,17 @@ def record_from(metadata: Mapping[str, Any], spec: SeparationJobSpec, status: Se
         created=created,
         generation=metadata.get("generation", 1),
         observed_generation=status.observed_generation or 0,
-        run=spec.run,
+        run=requested_run(spec, status),
         status_run=status.run or spec.run,
         phase=phase_of(status.conditions),
         query=display_query(spec.source),
         model=status.result.model if status.result else spec.model,
+        quality=spec.quality,
+        stems=spec.stems,
+        output=spec.output,
         profile=spec.profile,
         cache_key=status.cache_key,
-        title=source.title if source else None,
+        title=title_of(spec.source, source.title if source else None),
         artist=source.artist if source else None,
         channel=source.channel if source else None,
         duration=source.duration if source else None,
@@ -314,8 +384,9 @@ def record_from(metadata: Mapping[str, Any], spec: SeparationJobSpec, status: Se
         webhook_events={claim.key: claim.webhook_events for claim in spec.claims if claim.webhook_events},
         cancel=spec.cancel,
         priority=spec.priority,
-        expires_at=ended + spec.ttl_seconds_after_finished if ended is not None else None,
-        owner=(metadata.get("labels") or {}).get(LABEL_OWNER),
+        expires_at=ended + ttl if ended is not None and ttl is not None else None,
+        owner=owner,
+        shares_revoked=(metadata.get("annotations") or {}).get(ANNOTATION_SHARES_REVOKED),
     )
 
 

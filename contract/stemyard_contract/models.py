@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, assert_never
 
 from stemyard_contract.findings import Stem
+from stemyard_contract.quality import DEFAULT_QUALITY, Quality
 
 AUTO_MODEL: Final = "auto"
 """Alias of the deployment's default model."""
@@ -18,9 +19,19 @@ class Engine(StrEnum):
     DEMUCS = "demucs"
 
     @property
-    def has_presets(self) -> bool:
-        """Whether `spec.quality` has an effect."""
-        return self is Engine.DEMUCS
+    def qualities(self) -> tuple[Quality, ...]:
+        """Values of `spec.quality` that have an effect of their own."""
+        match self:
+            case Engine.DEMUCS:
+                return tuple(Quality)
+            case Engine.SPLEETER:
+                return (Quality.BALANCED, Quality.BEST)
+            case _:
+                assert_never(self)
+
+    def supported(self, quality: Quality) -> Quality:
+        """Return the quality, or the default if this engine gives the same for both."""
+        return quality if quality in self.qualities else DEFAULT_QUALITY
 
 
 class Flavour(StrEnum):

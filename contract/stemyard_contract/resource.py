@@ -1,10 +1,13 @@
 """Base models of the SeparationJob resource, and its CEL validation rules."""
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
+
+PATTERN_MESSAGE: Final = "x-stemyard-pattern-message"
+"""Key of a field's schema: the sentence by which the CRD refuses what does not match the pattern."""
 
 
 class Resource(BaseModel):
@@ -29,3 +32,8 @@ class Value(Resource):
 def rule(rule: str, message: str) -> JsonDict:
     """Return a CEL validation rule and the message shown if it is violated."""
     return {"rule": rule, "message": message}
+
+
+def explained(message: str) -> JsonDict:
+    """Return what makes the CRD refuse by a sentence, instead of by the pattern of the same field."""
+    return {PATTERN_MESSAGE: message}

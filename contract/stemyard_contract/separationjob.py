@@ -1,19 +1,32 @@
 """The SeparationJob resource, `stemyard.dev/v1alpha1`. Every change to it is additive and optional."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Self
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
+from stemyard_contract.conditions import TERMINAL_PHASES as TERMINAL_PHASES
+from stemyard_contract.conditions import Condition as Condition
+from stemyard_contract.conditions import ConditionType as ConditionType
+from stemyard_contract.conditions import Phase as Phase
+from stemyard_contract.conditions import Reason as Reason
+from stemyard_contract.conditions import phase_of as phase_of
 from stemyard_contract.findings import Candidate as Candidate
 from stemyard_contract.findings import ResultStatus as ResultStatus
 from stemyard_contract.findings import SourceStatus as SourceStatus
 from stemyard_contract.findings import Stem as Stem
 from stemyard_contract.findings import StemStatus as StemStatus
-from stemyard_contract.outbox import SPEC_TARGETS, TARGETS_LIMIT, Events, WebhookStatus, WebhookTarget, WebhookUrl
+from stemyard_contract.outbox import (
+    REGISTERED_TARGETS_LIMIT,
+    SPEC_TARGETS,
+    TARGETS_LIMIT,
+    Events,
+    WebhookStatus,
+    WebhookTarget,
+    WebhookUrl,
+)
 from stemyard_contract.output import Output as Output
 from stemyard_contract.quality import DEFAULT_QUALITY, Quality
 from stemyard_contract.resource import Resource, Value, rule
@@ -21,6 +34,7 @@ from stemyard_contract.source import ObjectSource as ObjectSource
 from stemyard_contract.source import Source as Source
 from stemyard_contract.source import UploadSource as UploadSource
 from stemyard_contract.source import display_query as display_query
+from stemyard_contract.source import title_of as title_of
 
 GROUP: Final = "stemyard.dev"
 VERSION: Final = "v1alpha1"
@@ -40,79 +54,30 @@ LABEL_OWNER: Final = f"{GROUP}/owner"
 """Id of the one API key a SeparationJob belongs to, where results are not shared between keys."""
 LABEL_JOB: Final = f"{GROUP}/separationjob"
 """On child Jobs and pods: the name of their SeparationJob."""
+LABEL_PROFILE: Final = f"{GROUP}/profile"
+"""On workers: the name of their profile."""
+LABEL_SHAPE: Final = f"{GROUP}/worker-shape"
+"""On workers: what their songs have in common."""
 ANNOTATION_REDELIVER: Final = f"{GROUP}/redeliver"
 """Requests redelivery of webhooks: `all`, or comma-separated ids; text after a space only makes the value unique."""
 REDELIVER_LIMIT: Final = 4096
 """Maximum length of that annotation, in characters."""
+ANNOTATION_SHARES_REVOKED: Final = f"{GROUP}/shares-revoked"
+"""When the share links of a track were revoked last, in epoch milliseconds: links made before have another value."""
 LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 """Kueue's label: the LocalQueue that separate Jobs are submitted to."""
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "stemyard-operator"
 
-DEFAULT_TTL_SECONDS: Final = 30 * 24 * 3600
-"""A completed separation is the cache entry of its request, for 30 days by default."""
+API_TTL_SECONDS: Final = 30 * 24 * 3600
+"""TTL of what is requested through the API: a completed separation is the cache entry of its request for 30 days."""
 
 
-class Phase(StrEnum):
-    """Summary of the conditions in one word."""
-
-    PENDING = "Pending"
-    FETCHING = "Fetching"
-    QUEUED = "Queued"
-    SEPARATING = "Separating"
-    COMPLETED = "Completed"
-    FAILED = "Failed"
-    CANCELLED = "Cancelled"
-    SUSPENDED = "Suspended"
-
-
-TERMINAL_PHASES: Final = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED})
-
-
-class ConditionType(StrEnum):
-    """Types of the conditions in `status.conditions`."""
-
-    ACCEPTED = "Accepted"
-    FETCHED = "Fetched"
-    ADMITTED = "Admitted"
-    SEPARATED = "Separated"
-    PUBLISHED = "Published"
-    WEBHOOKS_DELIVERED = "WebhooksDelivered"
-    COMPLETE = "Complete"
-    FAILED = "Failed"
-    SUSPENDED = "Suspended"
-
-
-class Reason(StrEnum):
-    """Stable reasons of conditions that are not failures; failed conditions carry the failure code in CamelCase."""
-
-    VALID = "Valid"
-    INVALID = "Invalid"
-    WAITING = "Waiting"
-    RUNNING = "Running"
-    STARTING = "Starting"
-    RETRYING = "Retrying"
-    UNSCHEDULABLE = "Unschedulable"
-    IMAGE_PULL = "ImagePull"
-    CONCURRENCY_LIMIT = "ConcurrencyLimit"
-    SCHEDULED = "Scheduled"
-    SUCCEEDED = "Succeeded"
-    VERIFIED = "Verified"
-    TESTED = "Tested"
-    DELIVERING = "Delivering"
-    DELIVERED = "Delivered"
-    UNDELIVERED = "Undelivered"
-    CANCELLED = "Cancelled"
-    SUSPENDING = "Suspending"
-    SUSPENDED = "Suspended"
-    RESUMED = "Resumed"
-    DUPLICATE = "Duplicate"
-    COPIED = "Copied"
-    WAITING_FOR_QUOTA = "WaitingForQuota"
-    ADMITTED = "Admitted"
-    EVICTED = "Evicted"
-    SUSPENDED_EXTERNALLY = "SuspendedExternally"
+RUN_LIMIT: Final = 99_999
+"""Greatest number of a run."""
+STAND_IN_SPEC: Final[Mapping[str, object]] = {"source": {"searchQuery": "unreadable"}}
+"""Takes the place of a spec that cannot be read, as one stored under an older CRD, where only the rest matters."""
 
 
 class Claim(Resource):
@@ -165,24 +130,13 @@ _FROZEN_FIELDS: Final = (
 class SeparationJobSpec(Resource):
     """What to separate.
 
-    Immutable except `run`, `claims`, `priority`, `suspend`, `cancel` and `ttlSecondsAfterFinished`; `webhooks`
-    may only be appended to.
+    Immutable except `run`, `claims`, `webhooks`, `priority`, `suspend`, `cancel` and `ttlSecondsAfterFinished`.
     """
 
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
                 *(_frozen(field) for field in _FROZEN_FIELDS),
-                rule("self.run >= oldSelf.run", "run can only be increased"),
-                rule(
-                    "!oldSelf.cancel || self.cancel || self.run > oldSelf.run",
-                    "a cancelled run stays cancelled; increase run to run again",
-                ),
-                rule(
-                    "self.webhooks.size() >= oldSelf.webhooks.size() && "
-                    "oldSelf.webhooks.all(i, w, self.webhooks[i] == w)",
-                    "webhooks can be added at the end, not changed or removed",
-                ),
             ]
         }
     )
@@ -199,8 +153,8 @@ class SeparationJobSpec(Resource):
     """Stems to publish."""
     output: Output = Output()
     """How stems are encoded."""
-    run: Annotated[int, Field(ge=1, le=99999)] = 1
-    """Number of the run; increase it to run the same separation again."""
+    run: Annotated[int, Field(ge=1, le=RUN_LIMIT)] = 1
+    """Number of the run; increase it to run the same separation again. A number below `status.run` changes nothing."""
     claims: Annotated[
         list[Claim],
         Field(
@@ -210,7 +164,8 @@ class SeparationJobSpec(Resource):
     ] = []  # noqa: RUF012 - pydantic copies defaults
     """API keys that requested this track; written by the API."""
     webhooks: Annotated[list[WebhookTarget], Field(max_length=SPEC_TARGETS)] = []  # noqa: RUF012 - pydantic copies defaults
-    """Webhooks of this separation. Signing secrets are configured in the deployment, never in this resource."""
+    """Webhooks of this separation. One that is added after its end gets one delivery; one that is removed after it
+    still gets what was due. Signing secrets are configured in the deployment, never in this resource."""
     webhook_test: bool = False
     """If true, no pod runs: each webhook is sent `webhook.test` once, without retries."""
     profile: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*$")] = "default"
@@ -221,30 +176,14 @@ class SeparationJobSpec(Resource):
     """If true, the running Job is stopped and finished stages are kept; false resumes with a new attempt that does not
     count as a retry."""
     cancel: bool = False
-    """If true, the current run is cancelled."""
+    """If true, the current run is cancelled. Once that is done, false changes nothing; increase `run` to run again."""
     retry_policy: RetryPolicy = RetryPolicy()
     """How often a failed stage is retried."""
     deadlines: Deadlines = Deadlines()
     """Time limits, in seconds."""
-    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] = DEFAULT_TTL_SECONDS
-    """Seconds after which a finished SeparationJob and its artifacts are deleted."""
-
-
-class Condition(Value):
-    """A condition as defined by `meta/v1`."""
-
-    type: Annotated[str, Field(max_length=316)]
-    """Name of the condition."""
-    status: Literal["True", "False", "Unknown"]
-    """Whether the condition holds."""
-    reason: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
-    """Machine-readable reason, CamelCase."""
-    message: Annotated[str, Field(max_length=32768)] = ""
-    """Human-readable explanation."""
-    last_transition_time: datetime
-    """When the status of the condition last changed."""
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
-    """`metadata.generation` that the condition was set from."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    """Seconds after which a finished SeparationJob and its artifacts are deleted; absent means they are kept. What the
+    API creates has 30 days."""
 
 
 class FailureStatus(Value):
@@ -261,18 +200,37 @@ class FailureStatus(Value):
 
 
 class AttemptsStatus(Value):
-    """Attempts of this run, each a Kubernetes Job."""
+    """Attempts of this run, each a Kubernetes Job or a lease to a worker."""
 
     fetch: Annotated[int, Field(ge=0)] = 0
     """Fetch Jobs created."""
     separate: Annotated[int, Field(ge=0)] = 0
-    """Separate Jobs created."""
+    """Separate Jobs created, and leases to workers."""
     disruptions: Annotated[int, Field(ge=0)] = 0
-    """Attempts ended by disruptions, which do not count against the retry limit."""
+    """Pods lost to disruptions, and attempts that could not reach the desk; not counted against the retry limit."""
     failed: Annotated[int, Field(ge=0)] = 0
     """Failed attempts of the current stage, which count against the retry limit."""
+    requeued: Annotated[int, Field(ge=1)] | None = None
+    """Jobs of the current stage that had no scheduled pod in time, which do not count against the retry limit."""
+    ended: bool | None = None
+    """True while the last of these Jobs has ended and the next one waits for a slot, or to be resumed."""
+    alone: bool | None = None
+    """True if the next attempts have Jobs of their own: the worker that held this song ended unexpectedly."""
     memory: Annotated[str, Field(max_length=32)] | None = None
     """Memory limit of the next attempts of this stage, after an attempt was OOM-killed."""
+    ephemeral_storage: Annotated[str, Field(max_length=32)] | None = None
+    """Ephemeral storage of the next attempts of this stage, after an attempt was evicted for exceeding its own."""
+
+
+class LeaseStatus(Value):
+    """The worker's pod that separates this song, or holds it for as soon as it can."""
+
+    pod_uid: Annotated[str, Field(max_length=64)]
+    """The pod's uid; `status.job` and `status.pod` name worker and pod."""
+    since: datetime
+    """When the song was leased."""
+    attempt: Annotated[int, Field(ge=1)]
+    """Number of the attempt, counted with those that have Jobs of their own."""
 
 
 class UsageStatus(Value):
@@ -282,13 +240,15 @@ class UsageStatus(Value):
     """CPU cores requested, times seconds."""
     gpu_seconds: Annotated[float, Field(ge=0)] = 0
     """GPUs requested, times seconds."""
+    ending_jobs: Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=2)] | None = None
+    """Jobs whose stage is done while their pods are still ending: not counted yet."""
 
 
 class SeparationJobStatus(Resource):
     """Observed state; written by the operator only."""
 
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
-    """`metadata.generation` that the operator last acted on."""
+    observed_generation: Annotated[int, Field(ge=-1)] | None = None
+    """`metadata.generation` that the operator last acted on; -1 before it has acted."""
     run: Annotated[int, Field(ge=1)] | None = None
     """Run that this status describes."""
     track_id: Annotated[str, Field(max_length=128)] | None = None
@@ -301,6 +261,8 @@ class SeparationJobStatus(Resource):
     """Percent done; coarse here, fine-grained in the REST API."""
     stage: Annotated[str, Field(max_length=32)] | None = None
     """Current stage: fetch or separate."""
+    model: Annotated[str, Field(max_length=64)] | None = None
+    """Name of the separation model: the deployment's default model if the spec has `auto`."""
     title: Annotated[str, Field(max_length=512)] | None = None
     """Title of the recording; the query until the title is known."""
     reason: Annotated[str, Field(max_length=64)] | None = None
@@ -311,10 +273,14 @@ class SeparationJobStatus(Resource):
     """Name of the current Kubernetes Job, or the last one."""
     pod: Annotated[str, Field(max_length=253)] | None = None
     """Newest observed pod of that Job."""
+    lease: LeaseStatus | None = None
+    """Lease of the song to a worker, while one holds it; only with a profile that has workers."""
     attempts: AttemptsStatus | None = None
-    """Attempts of this run, each a Kubernetes Job."""
+    """Attempts of this run, each a Kubernetes Job or a lease to a worker."""
     retry_at: datetime | None = None
-    """When the next attempt is due, while none is running."""
+    """When the next attempt is due, while none is running; absent once it is due and only waits for a slot."""
+    pending_since: datetime | None = None
+    """Since when no Job of the stage could be created, or had a pod that was scheduled."""
     queued_at: datetime | None = None
     """When fetch finished and the track was queued for separation."""
     conditions: Annotated[
@@ -340,7 +306,7 @@ class SeparationJobStatus(Resource):
     webhooks: Annotated[
         list[WebhookStatus],
         Field(
-            max_length=TARGETS_LIMIT,
+            max_length=TARGETS_LIMIT + REGISTERED_TARGETS_LIMIT,
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]},
         ),
     ] = []  # noqa: RUF012 - pydantic copies defaults
@@ -348,26 +314,16 @@ class SeparationJobStatus(Resource):
     last_handled_redelivery: Annotated[str, Field(max_length=REDELIVER_LIMIT)] | None = None
     """Value of the redelivery annotation that was last handled."""
 
+    @property
+    def attempt_over(self) -> bool:
+        """Whether the last attempt has ended, so that the next one is due now or at `retry_at`."""
+        return self.retry_at is not None or (self.attempts is not None and bool(self.attempts.ended))
+
     def draft(self) -> Self:
         """Return a shallow copy to modify. Its parts are shared and immutable: replace lists, do not modify them."""
         return self.model_copy()
 
 
-def phase_of(conditions: Iterable[Condition]) -> Phase:
-    """Return the phase that the conditions add up to."""
-    by_type = {condition.type: condition for condition in conditions}
-
-    def holds(kind: ConditionType) -> bool:
-        return kind in by_type and by_type[kind].status == "True"
-
-    if holds(ConditionType.COMPLETE):
-        return Phase.COMPLETED
-    if holds(ConditionType.FAILED):
-        cancelled = by_type[ConditionType.FAILED].reason == Reason.CANCELLED
-        return Phase.CANCELLED if cancelled else Phase.FAILED
-    if holds(ConditionType.SUSPENDED):
-        return Phase.SUSPENDED
-    if holds(ConditionType.FETCHED):
-        return Phase.SEPARATING if holds(ConditionType.ADMITTED) else Phase.QUEUED
-    fetch = by_type.get(ConditionType.FETCHED)
-    return Phase.PENDING if fetch is None or fetch.reason == Reason.CONCURRENCY_LIMIT else Phase.FETCHING
+def requested_run(spec: SeparationJobSpec, status: SeparationJobStatus) -> int:
+    """Return the requested run: a run that has begun is not undone by a lower number in an older manifest."""
+    return max(spec.run, status.run or 1)

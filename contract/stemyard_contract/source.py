@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from stemyard_contract.resource import Resource, rule
+from stemyard_contract.patterns import HTTP_URL, QUERY_MESSAGE, SEARCH_QUERY, URL_MESSAGE
+from stemyard_contract.resource import Resource, explained, rule
 
 
 class UploadSource(Resource):
@@ -14,6 +15,8 @@ class UploadSource(Resource):
     """Id of the upload."""
     owner: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Id of the API key the upload belongs to."""
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Name of the file; the title of recordings without tags. It is not part of the track's identity."""
 
 
 class ObjectSource(Resource):
@@ -38,9 +41,18 @@ class Source(Resource):
         }
     )
 
-    search_query: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    search_query: (
+        Annotated[
+            str,
+            Field(min_length=1, max_length=500, pattern=SEARCH_QUERY, json_schema_extra=explained(QUERY_MESSAGE)),
+        ]
+        | None
+    ) = None
     """Search query, for example title and artist."""
-    url: Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[^\s]+$")] | None = None
+    url: (
+        Annotated[str, Field(min_length=8, max_length=2048, pattern=HTTP_URL, json_schema_extra=explained(URL_MESSAGE))]
+        | None
+    ) = None
     """URL of a media file, or of a video page of an allowed site."""
     upload: UploadSource | None = None
     """A file uploaded through the API."""
@@ -51,7 +63,12 @@ class Source(Resource):
 def display_query(source: Source) -> str:
     """Return a human-readable description of the source."""
     if source.upload is not None:
-        return f"upload {source.upload.id}"
+        return source.upload.name or f"upload {source.upload.id}"
     if source.object is not None:
         return f"object {source.object.key}"
     return source.search_query or source.url or ""
+
+
+def title_of(source: Source, tagged: str | None) -> str | None:
+    """Return the title of a recording: that of its tags or its site, else the name of the uploaded file."""
+    return tagged or (source.upload.name if source.upload is not None else None)

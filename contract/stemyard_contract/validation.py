@@ -1,6 +1,12 @@
-"""What every part does with pydantic: word its errors, and accept lists as comma-separated text. Pure."""
+"""What every part does with text and pydantic: word errors, accept comma-separated lists, clean titles. Pure."""
+
+import re
+from typing import Final
 
 from pydantic import ValidationError
+
+_JOINER_INSIDE_WORD: Final = re.compile(r"(?<=\S)[\u200c\u200d](?=\S)")
+"""Zero-width joiners, which Persian and Indic words and compound emoji need."""
 
 
 def error_lines(error: ValidationError) -> list[str]:
@@ -23,3 +29,11 @@ def split_commas(value: object) -> object:
     For pydantic's `BeforeValidator` and `field_validator(mode="before")`.
     """
     return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+
+
+def printable(text: str) -> str:
+    """Return the text with spaces for everything that is neither printable nor a joiner inside a word."""
+    joiners = {found.start() for found in _JOINER_INSIDE_WORD.finditer(text)}
+    return "".join(
+        character if character.isprintable() or index in joiners else " " for index, character in enumerate(text)
+    )

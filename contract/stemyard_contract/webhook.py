@@ -43,9 +43,15 @@ def event_of(phase: Phase, *, test: bool = False) -> EventType:
     return EventType.TEST if test else EVENT_OF_PHASE[phase]
 
 
-def webhook_id(track_id: str, run: int, event: EventType, url: str, progress: int | None = None) -> str:
-    """Return the id shared by all attempts at one delivery, a UUIDv5; `progress` distinguishes progress events."""
-    parts = (track_id, str(run), event, url, *(() if progress is None else (str(progress),)))
+def webhook_id(
+    track_id: str, run: int, event: EventType, url: str, progress: int | None = None, registration: str | None = None
+) -> str:
+    """Return the id shared by all attempts at one delivery, a UUIDv5.
+
+    `progress` distinguishes progress events, and the id of a registered webhook its delivery from others to its URL.
+    """
+    more = ("" if progress is None else str(progress), registration or "")
+    parts = (track_id, str(run), event, url, *(part for part in more if part))
     return str(uuid.uuid5(ID_NAMESPACE, "\n".join(parts)))
 
 
@@ -104,19 +110,28 @@ class SecretError(ValueError):
 def standard_key(secret: str) -> bytes:
     """Return the HMAC key of a secret by Standard Webhooks: the base64 after `whsec_`, else its UTF-8 bytes.
 
+    The base64 must have its padding (RFC 4648, section 4): consumers in Go and Rust read no other.
+
     Raises:
-        SecretError: it is empty, or what follows `whsec_` is not base64.
+        SecretError: it is empty, or what follows `whsec_` is not padded base64.
     """
-    if not secret.startswith(_PREFIX):
-        key = secret.encode()
-    else:
-        text = secret.removeprefix(_PREFIX)
-        try:
-            key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-        except binascii.Error as error:
-            raise SecretError("what follows whsec_ in the webhook secret is not base64") from error
+    key = _decoded(secret.removeprefix(_PREFIX)) if secret.startswith(_PREFIX) else secret.encode()
     if not key:
         raise SecretError("the webhook secret is empty")
+    return key
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error as error:
+        raise SecretError("what follows whsec_ in the webhook secret is not base64") from error
+    encoded = base64.b64encode(key).decode()
+    if text != encoded and encoded.startswith(text):
+        missing = encoded.removeprefix(text)
+        raise SecretError(f"the base64 after whsec_ in the webhook secret lacks its padding: append {missing}")
+    if text != encoded:
+        raise SecretError("the base64 after whsec_ in the webhook secret has stray bits: encode the key again")
     return key
 
 

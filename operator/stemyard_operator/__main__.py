@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import sys
 from collections.abc import Sequence
@@ -51,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     rebuild = commands.add_parser("rebuild", help="create lost SeparationJobs again from the manifests in the bucket")
     rebuild.set_defaults(command=_rebuild, failed="not rebuilt")
     remirror = commands.add_parser("remirror", help="write the read model in Redis again from the SeparationJobs")
-    remirror.set_defaults(command=_remirror, failed="the mirror is not rebuilt")
+    remirror.set_defaults(command=_remirror, failed="the mirror is not rewritten")
     rules = commands.add_parser("bucket-rules", help="create the bucket if missing, and set its lifecycle and CORS")
     rules.add_argument("--days", type=_days, default=_DEFAULT_DAYS, help="age at which uploads and source audio expire")
     rules.add_argument(
@@ -69,8 +68,7 @@ def _replica(_: argparse.Namespace) -> None:
 
     from stemyard_operator.manager import run
 
-    with contextlib.suppress(asyncio.CancelledError):
-        uvloop.run(run())
+    uvloop.run(run())
 
 
 def _rebuild(_: argparse.Namespace) -> None:
@@ -84,7 +82,7 @@ def _rebuild(_: argparse.Namespace) -> None:
 def _remirror(_: argparse.Namespace) -> None:
     from stemyard_operator.maintenance.remirror import remirror
 
-    log.info("the mirror is rebuilt", extra={"records": asyncio.run(remirror())})
+    log.info("the mirror is rewritten", extra={"records": asyncio.run(remirror())})
 
 
 def _bucket_rules(options: argparse.Namespace) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 from aiohttp import web
+
+from stemyard_operator.namespaces import Namespaces
 
 ALIVE_SECONDS: Final = 360.0
 """Without an event or a finished resync attempt for this long, the process counts as stuck."""
@@ -15,13 +17,18 @@ _SHUTDOWN_SECONDS: Final = 5.0
 
 
 class Health:
-    """Records events and resyncs; serves the kubelet's probes."""
+    """Records what the watches and the resync do; serves the kubelet's probes.
 
-    def __init__(self, resync_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    One readable namespace is enough to be ready: the desk serves the separators of all that are known.
+    """
+
+    def __init__(
+        self, resync_seconds: float, namespaces: Namespaces, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._clock = clock
+        self.namespaces = namespaces
         self._stale_seconds = resync_seconds * _READY_ROUNDS
         self._worked_at = self._event_at = self._clock()
-        self._synced_at: float | None = None
 
     def event(self) -> None:
         """Record an event of a watch."""
@@ -31,10 +38,6 @@ class Health:
         """Record that an attempt, such as a resync, ended, successfully or not."""
         self._worked_at = self._clock()
 
-    def synced(self) -> None:
-        """Record a complete resync."""
-        self._worked_at = self._synced_at = self._clock()
-
     @property
     def alive(self) -> bool:
         """Whether anything was recorded within ALIVE_SECONDS."""
@@ -42,8 +45,9 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """Whether a resync was complete within the last three intervals."""
-        return self._synced_at is not None and self._clock() - self._synced_at < self._stale_seconds
+        """Whether a namespace was listed completely within the last three intervals."""
+        age = self.resync_age
+        return age is not None and age < self._stale_seconds
 
     @property
     def event_age(self) -> float:
@@ -52,8 +56,8 @@ class Health:
 
     @property
     def resync_age(self) -> float | None:
-        """Seconds since the last complete resync, None before the first."""
-        return None if self._synced_at is None else self._clock() - self._synced_at
+        """Seconds since the last complete list of any namespace, None before the first."""
+        return min((age for age in self.namespaces.ages.values() if age is not None), default=None)
 
     def application(self) -> web.Application:
         """Return the web application of the probes."""
@@ -63,14 +67,15 @@ class Health:
         return application
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        return _response(self.alive)
+        return _response(self.alive, {})
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        return _response(self.ready)
+        return _response(self.ready, self.namespaces.errors)
 
 
-def _response(healthy: bool) -> web.Response:
-    return web.Response(status=200 if healthy else 503, text="ok" if healthy else "stale")
+def _response(healthy: bool, errors: Mapping[str, str]) -> web.Response:
+    lines = ["ok" if healthy else "stale", *(f"namespace {name}: {why}" for name, why in sorted(errors.items()))]
+    return web.Response(status=200 if healthy else 503, text="\n".join(lines))
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line, on standard error."""
+"""Configures logging: one JSON object per line, on standard error."""
 
 import logging
 from typing import Final
@@ -9,7 +9,7 @@ _QUIET: Final = ("botocore", "boto3", "urllib3", "aiohttp.access", "asyncio", "h
 
 
 def configure() -> None:
-    """Send all logs through JsonLines."""
+    """Format all logs with JsonLines."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import logging
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from itertools import count
@@ -13,19 +14,28 @@ from stemyard_operator.errors import OperatorError
 
 _RETRY_BASE: Final = 0.5
 _RETRY_MAX: Final = 120.0
+_SPREAD: Final = 1.25
+"""Maximum factor by which a Retry-After pause is extended, so that not all keys retry at the same moment."""
 _Key = TypeVar("_Key", bound=Hashable)
 
 log = logging.getLogger(__name__)
 
 
 class WorkQueue(Generic[_Key]):
-    """Keys that are due now or later. A key added while a worker has it becomes due again afterwards."""
+    """Keys that are due now or later. A key added while a worker has it becomes due again afterwards.
 
-    def __init__(self) -> None:
+    Args:
+        accepts: returns whether keys are taken. Without workers, as in a replica that does not lead, a queue would only
+            grow; who starts the workers adds every key.
+    """
+
+    def __init__(self, accepts: Callable[[], bool] = lambda: True) -> None:
+        self._accepts = accepts
         self._due: dict[_Key, float] = {}
         self._heap: list[tuple[float, int, _Key]] = []
         self._busy: set[_Key] = set()
         self._failures: dict[_Key, int] = {}
+        self._not_before: dict[_Key, float] = {}
         self._numbers = count()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
@@ -43,23 +53,37 @@ class WorkQueue(Generic[_Key]):
         return sum(when <= now for when in self._due.values())
 
     def add(self, key: _Key, delay: float = 0) -> None:
-        """Make a key due after so many seconds, unless it is due earlier."""
-        when = self._now() + max(0.0, delay)
+        """Make a key due after so many seconds, unless it is due earlier or the queue accepts none.
+
+        It is never due before a server allows it.
+        """
+        if not self._accepts():
+            return
+        when = max(self._now() + max(0.0, delay), self._not_before.get(key, 0.0))
         if key in self._due and self._due[key] <= when:
             return
         self._due[key] = when
         if key not in self._busy:
             self._push(key, when)
 
-    def retry(self, key: _Key) -> None:
-        """Requeue a key that failed, after a pause that grows with each failure, with jitter."""
+    def retry(self, key: _Key, least: float = 0) -> None:
+        """Requeue a key that a worker has and that failed, after a pause that grows with each failure, with jitter.
+
+        `least` is the pause of a Retry-After header in seconds: no event makes the key due before it ends.
+        """
         self.retries += 1
         failures = self._failures[key] = self._failures.get(key, 0) + 1
+        self._not_before.pop(key, None)
+        if least > 0:
+            allowed = self._not_before[key] = self._now() + least * random.uniform(1, _SPREAD)
+            if key in self._due:
+                self._due[key] = max(self._due[key], allowed)
         self.add(key, pause_after(failures - 1, _RETRY_BASE, _RETRY_MAX))
 
     def forget(self, key: _Key) -> None:
         """Reset the backoff of a key that did not fail."""
         self._failures.pop(key, None)
+        self._not_before.pop(key, None)
 
     async def get(self) -> _Key:
         """Return the next due key; no other worker gets it until `done`."""
@@ -143,7 +167,7 @@ async def _worker(queue: WorkQueue[_Key], handle: Callable[[_Key], Awaitable[flo
             again = await handle(key)
         except OperatorError as error:
             log.warning("reconcile failed, requeueing: %s", error, extra={"key": str(key), "code": error.code})
-            queue.retry(key)
+            queue.retry(key, error.retry_after)
         except Exception:  # one failing key must not stop the others
             log.exception("reconcile failed unexpectedly, requeueing", extra={"key": str(key)})
             queue.retry(key)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.handover import Assignment, Outcome, WorkStage
+from stemyard_contract.leasing import WorkerAssignment
 from stemyard_contract.validation import error_lines
 from stemyard_separator.audio.lame import preload_optimised_lame
 from stemyard_separator.errors import ConfigurationError
@@ -42,6 +43,8 @@ def _run_assignment() -> int:
     start_logging()
     try:
         settings = SeparatorSettings.from_environment(os.environ)
+        if settings.worker:
+            return _run_worker(WorkerAssignment.model_validate_json(settings.worker), settings)
         assignment = _assignment(settings)
     except (ValidationError, ConfigurationError) as error:
         log_failure("invalid configuration", reason=_reason(error))
@@ -51,8 +54,25 @@ def _run_assignment() -> int:
         loading = _start_loading(assignment, settings)
         from stemyard_separator.stages.runner import run_stage  # while the model loads
     except ImportError as error:
-        return _finish(_import_failed(assignment, error), settings)
+        return _finish(_import_failed(assignment.stage, error), settings)
     return _finish(run_stage(assignment, settings, loading), settings)
+
+
+def _run_worker(assignment: WorkerAssignment, settings: SeparatorSettings) -> int:
+    start_logging(worker=assignment.shape)
+    try:
+        from stemyard_separator.stages.model_loading import start_loading
+
+        engine = start_loading(assignment, settings)
+        from stemyard_separator.worker.worker import Worker  # while the model loads
+    except ImportError as error:
+        return _finish(_import_failed(WorkStage.SEPARATE, error), settings)
+    code = _finish(Worker(assignment, settings, engine).run(), settings)
+    if code:
+        # threads that may still use the engine must not outlive the interpreter's end
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 def _start_loading(assignment: Assignment, settings: SeparatorSettings) -> "Future[SeparationEngine] | None":
@@ -64,11 +84,11 @@ def _start_loading(assignment: Assignment, settings: SeparatorSettings) -> "Futu
     return start_loading(assignment, settings)
 
 
-def _import_failed(assignment: Assignment, error: ImportError) -> Outcome:
+def _import_failed(stage: WorkStage, error: ImportError) -> Outcome:
     """Return the Outcome of an image that lacks a library."""
     log_failure("stage failed", unexpected=True, code=FailureCode.INTERNAL)
-    message = f"The image is broken: {error}"
-    return Outcome(stage=assignment.stage, code=FailureCode.INTERNAL, message=message)
+    message = f"{FAILURES[FailureCode.INTERNAL].sentence} The separator's image lacks a library."
+    return Outcome(stage=stage, code=FailureCode.INTERNAL, message=message)
 
 
 def _assignment(settings: SeparatorSettings) -> Assignment:

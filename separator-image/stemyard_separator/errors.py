@@ -19,12 +19,14 @@ class StageError(Exception):
 
     Args:
         code: row of the failure table.
-        detail: more than the row's sentence: the specific cause and, if possible, what to change.
+        detail: more than the row's sentence, for people: what exactly is wrong and, if possible, what to change.
+        cause: what a library or the system said; it is only logged.
     """
 
-    def __init__(self, code: FailureCode, detail: str = "") -> None:
+    def __init__(self, code: FailureCode, detail: str = "", *, cause: str = "") -> None:
         self.code = code
         self.detail = redact(detail)
+        self.cause = redact(cause)
         super().__init__(self.message)
 
     @property
@@ -49,6 +51,13 @@ class ModelError(StageError):
 
 class PublishError(StageError):
     """The desk or the object store failed."""
+
+
+class LeaseLostError(StageError):
+    """The worker does not hold its song any more: it was cancelled, suspended, deleted, or leased to another."""
+
+    def __init__(self) -> None:
+        super().__init__(FailureCode.CANCELLED)
 
 
 class ConfigurationError(StageError):

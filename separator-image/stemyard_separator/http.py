@@ -15,6 +15,9 @@ import httpx
 _T = TypeVar("_T")
 _CHUNK_BYTES: Final = 1 << 18
 _CONNECT_SECONDS: Final = 10.0
+_FIRST_PAUSE: Final = 0.5
+_TRANSIENT_STATUSES: Final = (408, 425, 429)
+_NOT_IMPLEMENTED: Final = 501
 TRANSFER_SECONDS: Final = 60.0
 """Read and write timeout within a transfer."""
 
@@ -38,6 +41,11 @@ class HttpResponse:
         """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same request may succeed later."""
+        return is_transient(self.status)
+
 
 @dataclass(frozen=True, slots=True)
 class StreamedResponse:
@@ -55,15 +63,15 @@ class StreamedResponse:
 
 
 class HttpClient:
-    """Sends requests without following redirects or reading proxies from the environment.
+    """Sends requests without following redirects or, unless told, reading proxies from the environment.
 
     SSL_CERT_FILE may name a CA bundle, for stores with certificates of a private CA.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, trust_env: bool = False) -> None:
         bundle = os.environ.get("SSL_CERT_FILE")
         verify = ssl.create_default_context(cafile=bundle) if bundle else True
-        self._client = httpx.Client(trust_env=False, follow_redirects=False, verify=verify)
+        self._client = httpx.Client(trust_env=trust_env, follow_redirects=False, verify=verify)
 
     def post_json(self, url: str, body: str, token: str, timeout_seconds: float) -> HttpResponse:
         """POST a JSON text with a bearer token.
@@ -113,6 +121,11 @@ class HttpClient:
             response.close()
 
 
+def is_transient(status: int) -> bool:
+    """Return whether a request that was answered with this status may succeed later."""
+    return (status >= 500 and status != _NOT_IMPLEMENTED) or status in _TRANSIENT_STATUSES
+
+
 def _timeout() -> httpx.Timeout:
     return httpx.Timeout(TRANSFER_SECONDS, connect=_CONNECT_SECONDS)
 
@@ -131,11 +144,16 @@ def _http_errors() -> Iterator[None]:
         raise HttpError(type(error).__name__) from None
 
 
-def retry(call: Callable[[], _T], attempts: int, first_delay: float = 0.5) -> _T:
+def retry(call: Callable[[], _T], attempts: int, first_pause: float = _FIRST_PAUSE) -> _T:
     """Return `call()`; retry on `HttpError` with jittered exponential backoff and re-raise the last one."""
     for attempt in range(attempts - 1):
         try:
             return call()
         except HttpError:
-            time.sleep(first_delay * 2**attempt * random.uniform(0.5, 1.5))
+            time.sleep(backoff(attempt, first_pause=first_pause))
     return call()
+
+
+def backoff(failures: int, longest: float = 60.0, first_pause: float = _FIRST_PAUSE) -> float:
+    """Return the seconds to pause after so many earlier failures: doubled each time, at most `longest`, jittered."""
+    return min(longest, first_pause * 2.0 ** min(failures, 30)) * random.uniform(0.5, 1.5)

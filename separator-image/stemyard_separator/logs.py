@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Final
 
@@ -9,6 +10,8 @@ from stemyard_contract.runtime import JsonLines
 from stemyard_separator.errors import redact
 
 _LOGGER: Final = logging.getLogger("stemyard_separator")
+
+_thread: Final = threading.local()
 
 
 class _RedactedLines(JsonLines):
@@ -19,7 +22,7 @@ class _RedactedLines(JsonLines):
         self._context = context
 
     def format(self, record: logging.LogRecord) -> str:
-        vars(record).update(self._context)
+        vars(record).update({**self._context, **getattr(_thread, "context", {})})
         return redact(super().format(record))
 
 
@@ -30,6 +33,11 @@ def start_logging(**context: object) -> None:
     _LOGGER.handlers = [handler]
     _LOGGER.setLevel(logging.INFO)
     _LOGGER.propagate = False
+
+
+def log_with(**context: object) -> None:
+    """Add these fields to every line that this thread logs from now on."""
+    _thread.context = context
 
 
 def log(message: str, **fields: object) -> None:

@@ -12,6 +12,7 @@ from stemyard_contract.validation import split_commas
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PREFIX: Final = "STEMYARD_"
+_VERSION: Final = r"^[0-9]+(\.[0-9]+)+$"
 
 
 class SeparatorSettings(BaseModel):
@@ -24,6 +25,8 @@ class SeparatorSettings(BaseModel):
 
     assignment: str = ""
     """The Assignment, as JSON."""
+    worker: str = ""
+    """The WorkerAssignment, as JSON, instead of an Assignment."""
     pod_uid: str = ""
     """uid of the pod, from the downward API."""
     token_path: Path = Path(DESK_TOKEN_PATH)
@@ -40,6 +43,8 @@ class SeparatorSettings(BaseModel):
     """Device of engines with GPU support; `cuda` fails without a usable GPU, `auto` uses one if there is one."""
     compile: bool = False
     """Compile the networks with torch: faster on a GPU, but takes minutes and needs a C++ compiler."""
+    residual: bool = True
+    """Make `other` of demucs what all other stems leave, if all are requested, so that they sum to the mix."""
     fetch_allowed_cidrs: Annotated[tuple[Network, ...], BeforeValidator(split_commas)] = ()
     """Networks that direct links may lead to although they are not public, comma-separated. For tests."""
     link_deadline_seconds: Annotated[float, Field(gt=0)] = 600
@@ -60,6 +65,12 @@ class SeparatorSettings(BaseModel):
     """Minimum seconds to wait before a download."""
     youtube_download_delay_max: Annotated[float, Field(ge=0)] = 0
     """Maximum of the randomly chosen delay in seconds; 0 means always the minimum."""
+    youtube_overlay: Path | None = None
+    """A folder with a newer `yt_dlp` and the matching `yt_dlp_ejs`, used instead of the installed ones."""
+    youtube_overlay_least: Annotated[str, Field(pattern=_VERSION)] | None = None
+    """Oldest version of yt-dlp accepted there; by default the installed one."""
+    youtube_overlay_greatest: Annotated[str, Field(pattern=_VERSION)] | None = None
+    """Newest version accepted there; by default a year newer than the installed one."""
     extractors: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = ()
     """Exact names of further yt-dlp extractors whose links are accepted (`soundcloud`), comma-separated."""
 

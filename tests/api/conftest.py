@@ -1,4 +1,4 @@
-"""The app in this process, with every outside system out of reach: what it refuses, it refuses on its own."""
+"""The app in this process, with all backends unreachable."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,17 +13,23 @@ from stemyard_api.app import create_app
 from tests.api.settings_for_tests import KEY, settings
 
 
-@pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A URL at which nobody listens, also named by KUBECONFIG."""
+def kubeconfig_to_nowhere(folder: Path) -> tuple[str, Path]:
+    """Return a URL without a server, and a kubeconfig that names it."""
     url = f"http://127.0.0.1:{free_port()}"
     named = [{"name": "nowhere", "cluster": {"server": url}}]
     context = [{"name": "nowhere", "context": {"cluster": "nowhere", "user": "nobody"}}]
     users = [{"name": "nobody", "user": {"token": "none"}}]
-    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig = folder / "kubeconfig"
     kubeconfig.write_text(
         yaml.safe_dump({"clusters": named, "contexts": context, "users": users, "current-context": "nowhere"})
     )
+    return url, kubeconfig
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A URL without a server, also named by KUBECONFIG."""
+    url, kubeconfig = kubeconfig_to_nowhere(tmp_path)
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     return url
 

@@ -1,4 +1,4 @@
-"""Settings that say everything themselves, whatever the environment holds."""
+"""Settings of tests, independent of the environment."""
 
 from typing import Any
 

@@ -1,6 +1,7 @@
-"""The app alone: who gets in, what is refused and how, and what it says when nothing behind it answers."""
+"""The app alone: authentication, refusals, and its responses without backends."""
 
 import asyncio
+import gzip
 import json
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 from stemyard_contract.event_types import EventType
 from tests.api.settings_for_tests import KEY
 
+ACCEPT = {"Accept": "text/html, application/json"}
 TRACK = "7a1e0f0e-8d0c-5b9f-9a55-0d7c6f1b2a34"
 
 
@@ -32,12 +34,13 @@ def check_problem(response: httpx.Response, status: int, code: str) -> dict[str,
     [
         ("POST", "/separate-audio"),
         ("POST", "/uploads"),
+        ("POST", f"/uploads/{TRACK}/complete"),
         ("GET", f"/job/{TRACK}"),
         ("GET", "/queue/info"),
         ("GET", "/nothing"),
     ],
 )
-async def test_nobody_enters_without_a_key(
+async def test_requests_without_a_valid_key_are_401(
     anonymous: httpx.AsyncClient, method: str, path: str, headers: dict[str, str]
 ) -> None:
     response = await anonymous.request(method, path, headers=headers, content=b"not json")
@@ -45,12 +48,12 @@ async def test_nobody_enters_without_a_key(
     assert response.headers["www-authenticate"].startswith("Bearer")
 
 
-async def test_the_bearer_header_opens_too(anonymous: httpx.AsyncClient) -> None:
+async def test_the_bearer_header_is_accepted(anonymous: httpx.AsyncClient) -> None:
     response = await anonymous.get("/nothing", headers={"Authorization": f"Bearer {KEY}"})
     check_problem(response, 404, "NOT_FOUND")
 
 
-@pytest.mark.parametrize("path", ["/health", "/livez", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/health", "/livez", "/openapi.json", "/docs"])
 async def test_some_paths_need_no_key(anonymous: httpx.AsyncClient, path: str) -> None:
     assert (await anonymous.get(path)).status_code == 200
 
@@ -89,13 +92,13 @@ async def test_bad_input_is_422_with_its_field(client: httpx.AsyncClient, body: 
         (b"[" * 100_000, "application/json"),
     ],
 )
-async def test_what_is_not_json_is_refused(client: httpx.AsyncClient, content: bytes, content_type: str) -> None:
+async def test_a_body_that_is_not_json_is_refused(client: httpx.AsyncClient, content: bytes, content_type: str) -> None:
     response = await client.post("/separate-audio", content=content, headers={"Content-Type": content_type})
     check_problem(response, 422, "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize("depth", [400, 600, 900, 960, 990, 2000])
-async def test_metadata_of_any_depth_is_no_500(client: httpx.AsyncClient, depth: int) -> None:
+async def test_deeply_nested_metadata_is_not_a_500(client: httpx.AsyncClient, depth: int) -> None:
     content = b'{"search_query": "a", "metadata": {"a": %s%s}}' % (b"[" * depth, b"]" * depth)
     response = await client.post("/separate-audio", content=content, headers={"Content-Type": "application/json"})
     # with nothing behind it, an accepted request is 503
@@ -134,7 +137,7 @@ async def test_another_keys_upload_is_404(client: httpx.AsyncClient) -> None:
     check_problem(response, 404, "UPLOAD_NOT_FOUND")
 
 
-async def test_a_long_body_is_413_announced_or_not(client: httpx.AsyncClient) -> None:
+async def test_a_long_body_is_413_with_or_without_content_length(client: httpx.AsyncClient) -> None:
     check_problem(await client.post("/separate-audio", content=b"x" * 1_048_577), 413, "REQUEST_TOO_LARGE")
 
     async def chunks() -> Any:
@@ -152,15 +155,15 @@ async def test_unknown_addresses_and_methods_are_problems(client: httpx.AsyncCli
     assert response.headers["allow"] == "POST"
     response = await client.put(f"/job/{TRACK}")
     check_problem(response, 405, "METHOD_NOT_ALLOWED")
-    assert response.headers["allow"] == "DELETE, GET"
+    assert response.headers["allow"] == "DELETE, GET, HEAD"
 
 
 @pytest.mark.parametrize("track", ["x", "..%2f..%2fsecrets", "a" * 200, "UPPER.case", "stemyard.", ".x"])
-async def test_what_cannot_be_a_track_id_is_404(client: httpx.AsyncClient, track: str) -> None:
+async def test_an_invalid_track_id_is_404(client: httpx.AsyncClient, track: str) -> None:
     assert (await client.get(f"/job/{track}")).status_code == 404
 
 
-async def test_with_nothing_behind_it_every_read_and_write_is_503(client: httpx.AsyncClient) -> None:
+async def test_without_backends_reads_and_writes_are_503(client: httpx.AsyncClient) -> None:
     for response in (
         await client.get(f"/job/{TRACK}"),
         await client.get("/queue/info"),
@@ -171,7 +174,7 @@ async def test_with_nothing_behind_it_every_read_and_write_is_503(client: httpx.
         assert int(response.headers["retry-after"]) > 0
 
 
-async def test_health_is_200_and_truthful_with_nothing_behind_it(anonymous: httpx.AsyncClient) -> None:
+async def test_health_is_200_and_correct_without_backends(anonymous: httpx.AsyncClient) -> None:
     response = await anonymous.get("/health")
     answer = response.json()
     assert (response.status_code, answer["status"]) == (200, "degraded")
@@ -187,7 +190,7 @@ async def test_health_is_200_and_truthful_with_nothing_behind_it(anonymous: http
     assert (await anonymous.get("/readyz")).status_code == 503
 
 
-async def test_request_ids_come_back_when_they_are_decent(anonymous: httpx.AsyncClient) -> None:
+async def test_valid_request_ids_are_returned(anonymous: httpx.AsyncClient) -> None:
     kept = await anonymous.get("/livez", headers={"X-Request-Id": "client-7"})
     assert kept.headers["x-request-id"] == "client-7"
     for indecent in ("a b", "x" * 65, '"'):
@@ -195,7 +198,7 @@ async def test_request_ids_come_back_when_they_are_decent(anonymous: httpx.Async
         assert made.headers["x-request-id"] not in {indecent, ""}
 
 
-async def test_every_answer_has_security_headers(client: httpx.AsyncClient, anonymous: httpx.AsyncClient) -> None:
+async def test_every_response_has_security_headers(client: httpx.AsyncClient, anonymous: httpx.AsyncClient) -> None:
     for response in (await client.get("/nothing"), await anonymous.get("/health"), await anonymous.post("/uploads")):
         assert response.headers["x-content-type-options"] == "nosniff"
         assert response.headers["x-frame-options"] == "DENY"
@@ -206,7 +209,7 @@ async def test_every_answer_has_security_headers(client: httpx.AsyncClient, anon
     assert secure.headers["strict-transport-security"].startswith("max-age=")
 
 
-async def test_cors_is_off(client: httpx.AsyncClient) -> None:
+async def test_cors_is_disabled_by_default(client: httpx.AsyncClient) -> None:
     asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
     for response in (
         await client.options("/separate-audio", headers=asked),
@@ -219,18 +222,12 @@ async def test_cors_is_off(client: httpx.AsyncClient) -> None:
     "content",
     [b'{"search_query": NaN}', b'{"search_query": "a", "metadata": {"a": Infinity}}', b'{"bitrate": -Infinity}'],
 )
-async def test_what_json_does_not_know_is_refused(client: httpx.AsyncClient, content: bytes) -> None:
+async def test_values_outside_json_are_refused(client: httpx.AsyncClient, content: bytes) -> None:
     response = await client.post("/separate-audio", content=content, headers={"Content-Type": "application/json"})
     check_problem(response, 422, "INVALID_REQUEST")
 
 
-async def test_of_two_fields_with_one_name_the_last_counts(client: httpx.AsyncClient) -> None:
-    content = b'{"search_query": "a", "search_query": ""}'
-    response = await client.post("/separate-audio", content=content, headers={"Content-Type": "application/json"})
-    assert check_problem(response, 422, "INVALID_REQUEST")["errors"][0]["field"] == "search_query"
-
-
-async def test_what_nobody_expected_is_a_500_that_tells_nothing(
+async def test_an_unexpected_error_is_a_500_without_details(
     app: FastAPI, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     app.state.services = None
@@ -242,7 +239,7 @@ async def test_what_nobody_expected_is_a_500_that_tells_nothing(
     assert [vars(record)["request_id"] for record in logged] == [document["request_id"]]
 
 
-async def test_access_logs_hold_neither_keys_nor_query_strings(
+async def test_access_logs_contain_neither_keys_nor_query_strings(
     client: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = [f"/job/{TRACK}x", '/quo"te\\', "/\x1bé\n"]
@@ -271,15 +268,27 @@ async def test_openapi_names_every_endpoint_with_examples(anonymous: httpx.Async
         "/job/{track_id}/candidates",
         "/job/{track_id}/cancel",
         "/job/{track_id}/retry",
+        "/job/{track_id}/share",
+        "/job/{track_id}/stems.zip",
+        "/share/{token}",
+        "/share/{token}/stems.zip",
         "/job/{track_id}/webhooks",
         "/job/{track_id}/webhooks/redeliver",
         "/jobs",
         "/queue/info",
         "/uploads",
+        "/uploads/multipart",
+        "/uploads/{upload_id}",
+        "/uploads/{upload_id}/parts",
+        "/uploads/{upload_id}/complete",
         "/capabilities",
         "/usage",
         "/webhooks/dead-letters",
         "/webhooks/test",
+        "/webhooks",
+        "/webhooks/{webhook_id}",
+        "/webhooks/{webhook_id}/rotate-secret",
+        "/webhooks/{webhook_id}/test",
         "/keys/{key_id}/data",
         "/health",
     }
@@ -296,3 +305,49 @@ async def test_openapi_names_every_endpoint_with_examples(anonymous: httpx.Async
     assert set(post["responses"]["202"]["headers"]) >= {"Location", "Cache-Status", "RateLimit", "X-Request-Id"}
     references = json.dumps(document).split('"$ref": "#/components/schemas/')[1:]
     assert {reference.partition('"')[0] for reference in references} <= set(document["components"]["schemas"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"search_query": "a", "search_query": "b"}',
+        b'{"search_query": "a", "metadata": {"a": 1, "a": 2}}',
+    ],
+)
+async def test_repeated_names_are_refused(client: httpx.AsyncClient, content: bytes) -> None:
+    for path, body in (
+        ("/separate-audio", content),
+        ("/batch", b'{"requests": [%s]}' % content),
+        ("/uploads", b'{"filename": "a", "filename": "a", "size": 1}'),
+        ("/webhooks/test", b'{"url": "https://a.example", "url": "https://b.example"}'),
+    ):
+        response = await client.post(path, content=body, headers={"Content-Type": "application/json"})
+        document = check_problem(response, 422, "INVALID_REQUEST")
+        assert "every name once" in document["error"]
+
+
+@pytest.mark.parametrize("path", ["/separate-audio", "/batch", "/uploads", "/webhooks/test"])
+async def test_encoded_bodies_are_415(client: httpx.AsyncClient, path: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    response = await client.post(path, content=gzip.compress(b'{"search_query": "a"}'), headers=headers)
+    check_problem(response, 415, "UNSUPPORTED_ENCODING")
+    assert response.headers["accept-encoding"] == "identity"
+
+
+async def test_head_is_get_without_the_body(client: httpx.AsyncClient, app: FastAPI) -> None:
+    paths = [path for path, methods in app.openapi()["paths"].items() if "get" in methods]
+    assert len(paths) > 10
+    for path in ["/livez", "/readyz", "/openapi.json", "/docs", "/", "/nothing", *paths]:
+        url = path.replace("{track_id}", TRACK)
+        got, head = await client.get(url, headers=ACCEPT), await client.head(url, headers=ACCEPT)
+        assert (head.status_code, head.content) == (got.status_code, b""), url
+        assert head.headers["content-type"] == got.headers["content-type"], url
+    refused = await client.head("/separate-audio")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(("path", "allowed"), [("/webhooks/test", "POST"), ("/webhooks/dead-letters", "GET, HEAD")])
+async def test_a_path_is_no_id_of_a_webhook(client: httpx.AsyncClient, path: str, allowed: str) -> None:
+    for method in ("PATCH", "DELETE"):
+        refused = await client.request(method, path)
+        assert (refused.status_code, refused.headers["allow"]) == (405, allowed)

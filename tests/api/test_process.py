@@ -1,8 +1,9 @@
-"""The process: it refuses to start in a sentence, answers on its port, and ends when told to."""
+"""The process: its start-up errors, its port, and its end on SIGTERM."""
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.api_world import eventually
 from tests.support.servers import api_process
 
 ENVIRONMENT = {"STEMYARD_INSTALL_ID": "main", "STEMYARD_NAMESPACE": "stemyard"}
@@ -32,7 +34,7 @@ def test_it_refuses_to_start_without_a_key(tmp_path: Path) -> None:
 
 
 def test_it_refuses_to_start_without_a_key_of_a_secret(tmp_path: Path) -> None:
-    """Its last line, which the kubelet makes the termination message, says which."""
+    """The last line, which becomes the termination message, names the key."""
     listed = {
         "STEMYARD_SECRET_VARIABLES": "API_SECRET_KEY=api-key,R2_ACCESS_KEY_ID=bucket",
         "API_SECRET_KEY": "hunter2",
@@ -51,7 +53,7 @@ def test_it_refuses_to_start_without_a_cluster(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("insecure", [False, True])
-def test_it_answers_on_its_port_and_ends_on_sigterm(nowhere: str, tmp_path: Path, insecure: bool) -> None:
+def test_it_serves_its_port_and_ends_on_sigterm(nowhere: str, tmp_path: Path, insecure: bool) -> None:
     key = {"STEMYARD_INSECURE_DEV": "true"} if insecure else {}
     with api_process(tmp_path, {**ENVIRONMENT, **key}, "" if insecure else "hunter2") as api:
         response = httpx.get(f"{api.url}/nothing?token=hunter2", headers={"X-API-Key": "hunter2"})
@@ -66,3 +68,17 @@ def test_it_answers_on_its_port_and_ends_on_sigterm(nowhere: str, tmp_path: Path
         ("/nothing", 404 if insecure else 401),
     ]
     assert not any("hunter2" in json.dumps(line) for line in lines)
+
+
+def test_metrics_and_probes_have_a_port_of_their_own(nowhere: str, tmp_path: Path) -> None:
+    with api_process(tmp_path, {**ENVIRONMENT, "MAX_CONNECTIONS": "1"}, "hunter2") as api:
+        with socket.create_connection(("127.0.0.1", api.server.port)):
+            for method in ("GET", "HEAD"):
+                answers = [
+                    httpx.request(method, f"{api.health_url}{path}") for path in ("/metrics", "/livez", "/readyz")
+                ]
+                assert [answer.status_code for answer in answers] == [200, 200, 503]
+            assert httpx.get(f"{api.health_url}/health").status_code == 404
+        for headers, status in (({}, 401), ({"X-API-Key": "hunter2"}, 404)):
+            eventually(lambda: httpx.get(f"{api.url}/livez").status_code == 200)
+            assert httpx.get(f"{api.url}/metrics", headers=headers).status_code == status

@@ -1,22 +1,27 @@
-"""Head and body of an answer leave together, and nothing else of HTTP/1.1 is another."""
+"""Head and body of a response are sent together, upgrades are ignored, and HTTP/1.1 is otherwise unchanged."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from stemyard_api.connections import ConnectionLimits, Connections
 from stemyard_api.protocol import CoalescingTransport, Protocol
 
 
 class Recorded:
-    """A transport that keeps every write."""
+    """A transport that records every write."""
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
+
+    def is_closing(self) -> bool:
+        return False
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
@@ -34,7 +39,7 @@ def joined(recorded: Recorded) -> CoalescingTransport:
     return CoalescingTransport(cast(asyncio.Transport, recorded), asyncio.get_running_loop())
 
 
-async def test_head_and_body_leave_together(recorded: Recorded) -> None:
+async def test_head_and_body_are_sent_together(recorded: Recorded) -> None:
     transport = joined(recorded)
     for body in (b"one", b"two"):
         transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -43,7 +48,7 @@ async def test_head_and_body_leave_together(recorded: Recorded) -> None:
     assert recorded.writes == [b"HTTP/1.1 200 OK\r\n\r\none", b"HTTP/1.1 200 OK\r\n\r\ntwo"]
 
 
-async def test_a_head_without_a_body_waits_for_nothing(recorded: Recorded) -> None:
+async def test_a_head_without_a_body_is_sent_at_once(recorded: Recorded) -> None:
     transport = joined(recorded)
     transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
     assert recorded.writes == []
@@ -62,21 +67,27 @@ async def test_closing_loses_nothing(recorded: Recorded) -> None:
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """Say what was asked; after a pause, where that is what was asked for."""
-    asked = (await receive())["body"] or scope["path"].encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(asked))]})
+    """Respond with the request's body, else its path; `/slow` sends the body after a pause."""
+    parts = [message := await receive()]
+    while message["more_body"]:
+        parts.append(message := await receive())
+    body = b"".join(part["body"] for part in parts) or scope["path"].encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     if scope["path"] == "/slow":
         await RELEASED.wait()
-    await send({"type": "http.response.body", "body": asked})
+    await send({"type": "http.response.body", "body": body})
 
 
 RELEASED = asyncio.Event()
 
 
 @asynccontextmanager
-async def connection() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to uvicorn, serving as the API does."""
-    config = uvicorn.Config(answer, http=Protocol, log_config=None, access_log=False, server_header=False)
+async def serving(
+    limits: ConnectionLimits | None = None, app: Any = answer
+) -> AsyncIterator[tuple[int, set[Protocol]]]:
+    """The port of uvicorn, serving as the API does, and its open connections."""
+    made = cast(Any, partial(Protocol, Connections(limits or ConnectionLimits())))
+    config = uvicorn.Config(app, http=made, ws="none", log_config=None, access_log=False, server_header=False)
     config.load()
     state = uvicorn.server.ServerState()
 
@@ -84,13 +95,22 @@ async def connection() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.Stre
         return cast(Any, config.http_protocol_class)(config=config, server_state=state, app_state={})  # type: ignore[no-any-return] # its type is not told
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     try:
-        yield reader, writer
+        yield server.sockets[0].getsockname()[1], cast(set[Protocol], state.connections)
     finally:
-        writer.close()
         server.close()
         await server.wait_closed()
+
+
+@asynccontextmanager
+async def connection() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to it."""
+    async with serving() as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
 
 
 async def told(reader: asyncio.StreamReader, length: int) -> tuple[bytes, bytes]:
@@ -98,7 +118,7 @@ async def told(reader: asyncio.StreamReader, length: int) -> tuple[bytes, bytes]
     return head.split(b"\r\n")[0], await asyncio.wait_for(reader.readexactly(length), 5)
 
 
-async def test_requests_that_come_together_are_answered_in_turn() -> None:
+async def test_pipelined_requests_are_answered_in_order() -> None:
     async with connection() as (reader, writer):
         writer.write(b"GET /one HTTP/1.1\r\nHost: a\r\n\r\nGET /two HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert await told(reader, 4) == (b"HTTP/1.1 200 OK", b"/one")
@@ -106,7 +126,7 @@ async def test_requests_that_come_together_are_answered_in_turn() -> None:
         assert await asyncio.wait_for(reader.read(), 5) == b""
 
 
-async def test_the_head_of_a_slow_answer_comes_at_once() -> None:
+async def test_the_head_of_a_slow_response_is_sent_at_once() -> None:
     RELEASED.clear()
     async with connection() as (reader, writer):
         writer.write(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -115,9 +135,42 @@ async def test_the_head_of_a_slow_answer_comes_at_once() -> None:
         assert await asyncio.wait_for(reader.readexactly(5), 5) == b"/slow"
 
 
-async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked() -> None:
+async def test_expect_100_continue_is_answered() -> None:
     async with connection() as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
         assert await told(reader, 0) == (b"HTTP/1.1 100 Continue", b"")
         writer.write(b"body")
         assert await told(reader, 4) == (b"HTTP/1.1 200 OK", b"body")
+
+
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+WEBSOCKET = b"Connection: keep-alive, upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: bm9uY2U=\r\n"
+LENGTH = b"Content-Length: 4\r\n\r\nbody"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+@pytest.mark.parametrize("body", [LENGTH, CHUNKED])
+@pytest.mark.parametrize("offer", [H2C, WEBSOCKET])
+async def test_an_offered_upgrade_is_ignored(offer: bytes, body: bytes, step: int) -> None:
+    request = b"POST /up?a=b HTTP/1.1\r\nHost: a\r\n" + offer + body
+    sent = request + b"GET /next HTTP/1.1\r\nHost: a\r\n" + offer + b"\r\n"
+    async with connection() as (reader, writer):
+        for start in range(0, len(sent), step):
+            writer.write(sent[start : start + step])
+            await asyncio.sleep(0)
+        assert await told(reader, 4) == (b"HTTP/1.1 200 OK", b"body")
+        assert await told(reader, 5) == (b"HTTP/1.1 200 OK", b"/next")
+
+
+async def test_close_beside_an_upgrade_closes() -> None:
+    async with connection() as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: h2c\r\n" + LENGTH)
+        assert await told(reader, 4) == (b"HTTP/1.1 200 OK", b"body")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_tunnel_is_refused() -> None:
+    async with connection() as (reader, writer):
+        writer.write(b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await told(reader, 0))[0] == b"HTTP/1.1 400 Bad Request"

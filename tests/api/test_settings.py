@@ -1,4 +1,4 @@
-"""The environment is checked once, and complaints name the variable, never its value."""
+"""The environment is validated once; errors name the variable, never its value."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_defaults_are_the_seeds() -> None:
+def test_defaults_are_the_original_services() -> None:
     loaded = load_settings()
     assert (loaded.port, loaded.max_file_size_mb, loaded.queue_name) == (5500, 50, "default")
     assert loaded.models == ("spleeter-2stems",)
@@ -51,13 +51,13 @@ def test_without_a_key_it_refuses_to_start(monkeypatch: pytest.MonkeyPatch, valu
         ("CORS_ALLOWED_ORIGINS", "app.example.com"),
     ],
 )
-def test_complaints_name_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_errors_name_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name):
         load_settings()
 
 
-def test_secrets_are_not_in_complaints(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_contain_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_SECRET_KEY", "hunter2")
     monkeypatch.setenv("PORT", "http")
     with pytest.raises(SettingsError) as caught:
@@ -79,7 +79,7 @@ def test_the_public_domain_may_lack_a_scheme(domain: str) -> None:
     assert settings(r2_public_domain=domain).r2_public_domain == "https://media.example.com"
 
 
-def test_the_store_is_cloudflares_unless_told_otherwise() -> None:
+def test_the_store_is_cloudflares_by_default() -> None:
     keys = {"r2_access_key_id": "a", "r2_secret_access_key": "s"}
     cloudflare = settings(cloudflare_account_id="abc123", **keys)
     assert cloudflare.storage_configured

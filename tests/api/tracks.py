@@ -1,4 +1,4 @@
-"""Tracks in every state, as the API server, the mirror and the desk tell of them."""
+"""Tracks in every state, as resources, mirror records and progress records."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -93,7 +93,7 @@ def _times(ended: datetime) -> dict[str, str]:
 
 
 def status_completed(run: int = 1, track: str = TRACK, ended: datetime = ENDED) -> dict[str, Any]:
-    """The status an operator writes when both stems are published."""
+    """The status that the operator writes when both stems are published."""
     stems = {
         stem: {"key": f"main/stems/{track}/tok/{stem}.mp3", "bytes": 9, "sha256": "0" * 64, "duration": 1.0}
         for stem in (Stem.VOCALS, Stem.INSTRUMENTAL)
@@ -115,7 +115,7 @@ def status_completed(run: int = 1, track: str = TRACK, ended: datetime = ENDED) 
 
 
 def status_failed(run: int = 1, *, cancelled: bool = False) -> dict[str, Any]:
-    """The status an operator writes when a run ends without a result."""
+    """The status that the operator writes when a run ends without a result."""
     reason = "Cancelled" if cancelled else "SourceNotFound"
     failure = {"code": "SOURCE_NOT_FOUND", "stage": "fetch", "message": "No recording matches.", "retryable": False}
     return {

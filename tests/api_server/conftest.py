@@ -1,25 +1,28 @@
-"""One real API server for this folder's tests: etcd and kube-apiserver, started once, with the CRD installed."""
+"""One real API server for this folder's tests: etcd and kube-apiserver, started once, with the CRDs installed."""
 
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 from localcluster.control_plane import ControlPlane
 from stemyard_operator.clients.kubernetes import KubernetesClient
+from tests.support.api_world import World as ApiWorld
 from tests.support.operator_world import World
 
 _LOG_CHARACTERS = 6000
 
-CRD_FILE = Path(__file__).parents[2] / "charts/stemyard/files/crds/separationjobs.yaml"
+CRD_FOLDER = Path(__file__).parents[2] / "charts/stemyard/files/crds"
+CRD_FILE = CRD_FOLDER / "separationjobs.yaml"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything below this folder needs an API server."""
+    """Mark everything below this folder as needing an API server."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.api_server)
@@ -27,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the servers of a test that failed have logged: a failure that comes once in a hundred tells no more."""
+    """Show the servers' logs of a failed test, because rare failures cannot be reproduced."""
     report = yield
     for found in getattr(item, "funcargs", {}).values():
         if report.failed and isinstance(found, World):
@@ -37,8 +40,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def install_crd(plane: ControlPlane, definition: dict[str, Any] | None = None) -> None:
-    """Create the CRD, as committed unless another is given, and wait until the API server serves it."""
-    crd = definition or yaml.safe_load(CRD_FILE.read_text())
+    """Create the committed CRDs, or the one that is given, and wait until the API server serves them."""
+    committed = [yaml.safe_load(file.read_text()) for file in CRD_FOLDER.iterdir()]
+    for crd in committed if definition is None else [definition]:
+        _install(plane, crd)
+
+
+def _install(plane: ControlPlane, crd: dict[str, Any]) -> None:
     plane.api.apply(f"{CRDS}/{crd['metadata']['name']}", crd)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -52,7 +60,7 @@ def install_crd(plane: ControlPlane, definition: dict[str, Any] | None = None) -
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane with the CRD; tests keep apart by namespaces of their own."""
+    """A control plane with the CRDs; each test uses its own namespace."""
     with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
         install_crd(plane)
         yield plane
@@ -68,8 +76,16 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> st
 
 @pytest.fixture
 async def cluster(running: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubernetesClient]:
-    """The operator's own connection, with its rights, in the world of the test's module."""
+    """A connection with the operator's rights, in the world of the test's module."""
     monkeypatch.setenv("KUBECONFIG", running.environment["KUBECONFIG"])
     found = await KubernetesClient.connect()
     yield found
     await found.close()
+
+
+@pytest.fixture
+def client(running: ApiWorld) -> Iterator[httpx.Client]:
+    """A client with a key of its own, of an API that has forgotten what it counted."""
+    running.forget()
+    with running.client("team-a") as opened:
+        yield opened

@@ -1,4 +1,4 @@
-"""The API before a real API server: one resource per song, whoever asks and however often."""
+"""The API with a real API server: one resource per song, for any number of requests and keys."""
 
 import asyncio
 import uuid
@@ -33,7 +33,7 @@ def client(running: World) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def song() -> dict[str, Any]:
-    """A request nobody made before."""
+    """A request for a new song."""
     return {"search_query": f"Song {uuid.uuid4()}"}
 
 
@@ -50,7 +50,7 @@ def state(client: httpx.Client, track: str) -> dict[str, Any]:
     return dict(response.json())
 
 
-def test_a_song_becomes_a_resource_with_its_claim(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
+def test_a_request_creates_a_resource_with_a_claim(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
     answer = ask(client, {**song, "metadata": {"order": 7}}, 202)
     assert answer["status"] == "processing"
     assert answer["metadata"] == {"order": 7}
@@ -65,7 +65,7 @@ def test_a_song_becomes_a_resource_with_its_claim(running: World, client: httpx.
 
 
 @pytest.mark.parametrize("count", [20, 200])
-async def test_many_at_once_through_two_processes_make_one(running: World, song: dict[str, Any], count: int) -> None:
+async def test_concurrent_requests_create_one_resource(running: World, song: dict[str, Any], count: int) -> None:
     before = len(running.plane.api.get(running.path())["items"])
     limits = httpx.Limits(max_connections=100)
     async with httpx.AsyncClient(headers={"X-API-Key": running.apis[0].key}, timeout=60.0, limits=limits) as client:
@@ -79,7 +79,7 @@ async def test_many_at_once_through_two_processes_make_one(running: World, song:
     assert resource["spec"]["claims"] == [{"key": "default"}]
 
 
-def test_a_completed_track_is_answered_at_once(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
+def test_a_completed_track_is_a_cache_hit(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
     track = ask(client, song, 202)["track_id"]
     running.report(track, published(track=track))
     hit = ask(client, song, 200)
@@ -90,7 +90,7 @@ def test_a_completed_track_is_answered_at_once(running: World, client: httpx.Cli
     assert found["expires_at"] == hit["expires_at"]
 
 
-def test_the_mirror_answers_hits_while_the_resource_is_not_looked_at(
+def test_hits_are_served_from_the_mirror_without_reading_the_resource(
     running: World, client: httpx.Client, song: dict[str, Any]
 ) -> None:
     track = ask(client, song, 202)["track_id"]
@@ -144,7 +144,7 @@ def test_a_failed_or_cancelled_track_runs_again_once(
     assert state(client, track)["status"] == "failed"
 
 
-async def test_many_reruns_at_once_are_one(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
+async def test_concurrent_reruns_start_one_run(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
     track = ask(client, song, 202)["track_id"]
     running.report(track, tracks.status_failed())
     async with httpx.AsyncClient(headers={"X-API-Key": running.apis[0].key}, timeout=60.0) as many:
@@ -154,7 +154,7 @@ async def test_many_reruns_at_once_are_one(running: World, client: httpx.Client,
     assert running.resource(track)["spec"]["run"] == 2
 
 
-def test_refresh_runs_again_and_the_old_result_is_no_answer(
+def test_refresh_starts_a_run_and_hides_the_old_result(
     running: World, client: httpx.Client, song: dict[str, Any]
 ) -> None:
     track = ask(client, song, 202)["track_id"]
@@ -180,9 +180,7 @@ def test_another_keys_claim_is_added_once(running: World, client: httpx.Client, 
     assert running.resource(track)["spec"]["claims"] == found
 
 
-def test_65_claims_are_too_many_and_the_caller_is_served(
-    running: World, client: httpx.Client, song: dict[str, Any]
-) -> None:
+def test_the_65th_key_is_served_without_its_claim(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
     track = ask(client, song, 202)["track_id"]
     claims = [{"key": f"key-{number}"} for number in range(64)]
     running.plane.api.merge(running.path(f"sep-{track}"), {"spec": {"claims": claims}})
@@ -190,7 +188,7 @@ def test_65_claims_are_too_many_and_the_caller_is_served(
     assert running.resource(track)["spec"]["claims"] == claims
 
 
-def test_a_name_with_another_meaning_is_a_conflict(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
+def test_a_name_with_other_content_is_a_conflict(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
     track = ask(client, song, 202)["track_id"]
     path = running.path(f"sep-{track}")
     running.plane.api.delete(path)
@@ -202,7 +200,7 @@ def test_a_name_with_another_meaning_is_a_conflict(running: World, client: httpx
     assert (response.status_code, response.json()["code"]) == (409, "NAME_CONFLICT")
 
 
-def test_a_track_being_deleted_is_in_the_way_for_a_moment(
+def test_a_track_being_deleted_is_503_until_it_is_gone(
     running: World, client: httpx.Client, song: dict[str, Any]
 ) -> None:
     track = ask(client, song, 202)["track_id"]
@@ -216,7 +214,7 @@ def test_a_track_being_deleted_is_in_the_way_for_a_moment(
     ask(client, song, 202)
 
 
-def test_a_track_that_was_deleted_is_made_anew(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
+def test_a_deleted_track_is_created_again(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
     track = ask(client, song, 202)["track_id"]
     resource = running.report(track, tracks.status_failed())
     running.plane.api.delete(running.path(f"sep-{track}"))
@@ -226,7 +224,7 @@ def test_a_track_that_was_deleted_is_made_anew(running: World, client: httpx.Cli
     assert state(client, track)["status"] == "processing"
 
 
-def test_a_resource_written_by_hand_has_a_track_id_too(running: World, client: httpx.Client) -> None:
+def test_a_resource_created_with_kubectl_has_a_track_id(running: World, client: httpx.Client) -> None:
     spec = {"source": {"searchQuery": "By hand"}}
     made = {"apiVersion": "stemyard.dev/v1alpha1", "kind": "SeparationJob", "metadata": {"name": "by-hand"}}
     running.plane.api.post(running.path(), {**made, "spec": spec})
@@ -249,7 +247,7 @@ def test_the_queue_is_in_order(running: World, client: httpx.Client) -> None:
     assert answer["job_ids"][:2] == ["track-0000", "track-0001"]
 
 
-def test_without_redis_everything_comes_from_the_resources(
+def test_without_redis_states_are_read_from_the_resources(
     running: World, client: httpx.Client, song: dict[str, Any]
 ) -> None:
     done, waiting = ask(client, song, 202)["track_id"], ask(client, {"search_query": f"W {uuid.uuid4()}"}, 202)
@@ -272,7 +270,7 @@ def test_without_redis_everything_comes_from_the_resources(
     eventually(lambda: bool(services(running.apis[0])["redis_operational"]))
 
 
-def test_without_the_api_server_the_mirror_still_answers(
+def test_without_the_api_server_states_are_read_from_the_mirror(
     running: World, client: httpx.Client, song: dict[str, Any], tmp_path: Path
 ) -> None:
     track = ask(client, song, 202)["track_id"]
@@ -299,14 +297,14 @@ def test_without_the_api_server_the_mirror_still_answers(
         assert not services(cut_off)["kubernetes_operational"]
 
 
-def test_health_names_what_answers(running: World) -> None:
+def test_health_reports_each_backend(running: World) -> None:
     eventually(lambda: all(services(running.apis[0]).values()))
     answer = httpx.get(f"{running.apis[0].url}/health").json()
     assert answer["status"] == "healthy"
     assert isinstance(answer["timestamp"], float)
 
 
-def test_the_rights_are_no_more_than_needed(running: World) -> None:
+def test_the_api_has_only_the_rights_it_needs(running: World) -> None:
     name = f"sep-{uuid.uuid4()}"
     user = f"system:serviceaccount:{running.namespace}:stemyard-api"
     verbs = {"get": True, "list": True, "create": True, "patch": True, "delete": True, "update": False, "watch": False}

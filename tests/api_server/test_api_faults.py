@@ -1,4 +1,4 @@
-"""The API while what is behind it fails under load: nothing is a 500, and nothing that was promised is lost."""
+"""The API while a backend fails under load: there is no 500, and no accepted request is lost."""
 
 import contextlib
 import signal
@@ -30,7 +30,7 @@ def running(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
 
 @dataclass(frozen=True)
 class Songs:
-    """One that is done, one that is worked on; both are in the mirror."""
+    """A completed track and a running one; both are in the mirror."""
 
     query: str
     done: str
@@ -71,7 +71,7 @@ def loaded(songs: Songs, *apis: Api) -> Iterator[Load]:
 
 
 def more(found: Load, name: str, status: int, count: int = 20) -> None:
-    """Wait until this was answered so, so many more times."""
+    """Wait until a request has had this status so many more times."""
     wanted = found.seen(name, status) + count
     eventually(lambda: found.seen(name, status) >= wanted, seconds=60)
 
@@ -82,7 +82,7 @@ def all_there(running: World, found: Load) -> None:
     assert found.accepted
 
 
-def test_redis_stops_and_comes_back(running: World, songs: Songs) -> None:
+def test_redis_stops_and_restarts(running: World, songs: Songs) -> None:
     with loaded(songs, *running.apis) as found:
         for name, status in (("done", 200), ("working", 200), ("cached", 200), ("new", 202)):
             more(found, name, status)
@@ -106,7 +106,7 @@ def test_redis_stops_and_comes_back(running: World, songs: Songs) -> None:
     all_there(running, found)
 
 
-def test_the_api_server_stops_and_comes_back(running: World, songs: Songs) -> None:
+def test_the_api_server_stops_and_restarts(running: World, songs: Songs) -> None:
     apiserver = next(daemon for daemon in running.plane.daemons() if daemon.name == "kube-apiserver")
     with loaded(songs, *running.apis) as found:
         more(found, "new", 202)
@@ -128,7 +128,7 @@ def test_the_api_server_stops_and_comes_back(running: World, songs: Songs) -> No
     all_there(running, found)
 
 
-def test_cloudflare_kv_fails_and_works_again(running: World, songs: Songs, tmp_path: Path) -> None:
+def test_cloudflare_kv_fails_and_recovers(running: World, songs: Songs, tmp_path: Path) -> None:
     kv = KvServer(failing=True)
     environment = {name: value for name, value in running.apis[0].server.environment.items() if name != "REDIS_URL"}
     del environment["PORT"]
@@ -193,7 +193,7 @@ def test_sigterm_drains(running: World, songs: Songs, tmp_path: Path) -> None:
         ]
         for thread in threads:
             thread.start()
-        eventually(lambda: "stemyard_api_event_streams 1.0" in httpx.get(f"{api.url}/metrics").text)
+        eventually(lambda: "stemyard_api_event_streams 1.0" in httpx.get(f"{api.health_url}/metrics").text)
         more(found, "done", 200)
         started = time.monotonic()
         assert api.server.stop(signal.SIGTERM) in {0, -signal.SIGTERM}

@@ -1,4 +1,4 @@
-"""Idempotency-Key and Cache-Status before a real API server and Valkey."""
+"""Idempotency-Key and Cache-Status with a real API server and Valkey."""
 
 import asyncio
 import uuid
@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from localcluster.control_plane import ControlPlane
+from stemyard_api.services.stored_sources import mint_upload_id
 from tests.api import tracks
-from tests.support.api_world import World, published, world
+from tests.support.api_world import INSTALL, World, published, world
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +35,7 @@ def ask(client: httpx.Client, song: dict[str, Any], key: str | None = None) -> h
     return client.post("/separate-audio", json=song, headers={} if key is None else {"Idempotency-Key": key})
 
 
-def test_a_repeat_starts_nothing_and_tells_how_it_stands(
-    running: World, client: httpx.Client, song: dict[str, Any]
-) -> None:
+def test_a_repeated_request_returns_the_state(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
     refresh, key = {**song, "cache": "refresh"}, str(uuid.uuid4())
     running.report(track := ask(client, song).json()["track_id"], published(track))
     first = ask(client, refresh, key)
@@ -51,9 +50,7 @@ def test_a_repeat_starts_nothing_and_tells_how_it_stands(
     assert running.resource(track)["spec"]["run"] == 2
 
 
-def test_a_repeat_of_what_failed_does_not_run_it_again(
-    running: World, client: httpx.Client, song: dict[str, Any]
-) -> None:
+def test_repeating_a_failed_request_starts_no_run(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
     track = ask(client, song, "k-failed").json()["track_id"]
     running.report(track, tracks.status_failed())
     again = ask(client, song, "k-failed")
@@ -73,14 +70,37 @@ def test_another_request_under_the_same_key_is_422(running: World, client: httpx
         assert ask(other, {"search_query": f"Other {key}"}, key).status_code == 202
 
 
+@pytest.mark.parametrize(
+    ("refused", "code"),
+    [
+        ({"search_query": "a", "url": "https://example.com/a"}, "INVALID_REQUEST"),
+        ({"search_query": "a", "model": "none"}, "MODEL_NOT_ENABLED"),
+        ({"search_query": "a", "priority": 1}, "FORBIDDEN"),
+        ({"upload_id": mint_upload_id(INSTALL, "team-a")}, "UPLOAD_MISSING"),
+    ],
+)
+def test_a_refused_request_leaves_its_key_free(
+    running: World, client: httpx.Client, song: dict[str, Any], refused: dict[str, Any], code: str
+) -> None:
+    key = str(uuid.uuid4())
+    first = ask(client, refused, key)
+    assert (first.status_code // 100, first.json()["code"]) == (4, code)
+    accepted = ask(client, song, key)
+    assert (accepted.status_code, "idempotency-replayed" in accepted.headers) == (202, False)
+    assert ask(client, song, key).headers["idempotency-replayed"] == "true"
+    assert ask(client, refused, key).status_code in {first.status_code, 422}
+    # one that is refused later does not take the key from the track
+    assert ask(client, song, key).json()["track_id"] == accepted.json()["track_id"]
+
+
 @pytest.mark.parametrize("key", ["x" * 256, "a\tb", "ä"])
-def test_an_indecent_key_is_422(client: httpx.Client, song: dict[str, Any], key: str) -> None:
+def test_an_invalid_idempotency_key_is_422(client: httpx.Client, song: dict[str, Any], key: str) -> None:
     response = client.post("/separate-audio", json=song, headers={b"Idempotency-Key": key.encode()})
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "Idempotency-Key"
 
 
-async def test_two_requests_race_for_one_key(running: World) -> None:
+async def test_concurrent_requests_with_one_idempotency_key_start_one_run(running: World) -> None:
     headers = {"X-API-Key": "team-a-key", "Idempotency-Key": str(uuid.uuid4())}
     songs = [{"search_query": f"Race {uuid.uuid4()}"} for _ in range(2)]
     async with httpx.AsyncClient(headers=headers, timeout=30.0) as many:
@@ -91,7 +111,9 @@ async def test_two_requests_race_for_one_key(running: World) -> None:
     assert len({answer.json()["track_id"] for answer in answers if answer.status_code == 202}) == 1
 
 
-def test_a_deleted_track_is_made_anew_under_its_key(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
+def test_a_deleted_track_is_created_again_under_its_key(
+    running: World, client: httpx.Client, song: dict[str, Any]
+) -> None:
     track = ask(client, song, "k-deleted").json()["track_id"]
     assert client.delete(f"/job/{track}").status_code == 200
     again = ask(client, song, "k-deleted")
@@ -99,7 +121,7 @@ def test_a_deleted_track_is_made_anew_under_its_key(running: World, client: http
     assert running.resource(track)["spec"]["claims"] == [{"key": "team-a"}]
 
 
-def test_without_redis_the_same_track_answers(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
+def test_without_redis_the_same_track_is_returned(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
     running.valkey.stop()
     try:
         first, second = ask(client, song, "k-down"), ask(client, song, "k-down")
@@ -109,7 +131,7 @@ def test_without_redis_the_same_track_answers(running: World, client: httpx.Clie
         running.valkey.start()
 
 
-def test_cache_status_tells_what_the_cache_did(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
+def test_cache_status_reports_the_cache_result(running: World, client: httpx.Client, song: dict[str, Any]) -> None:
     def status(body: dict[str, Any]) -> str:
         return str(ask(client, body).headers["cache-status"])
 

@@ -1,4 +1,4 @@
-"""Lists, waiting, candidates, batches and usage before a real API server and Valkey."""
+"""Lists, waiting, candidates, batches and usage with a real API server and Valkey."""
 
 import threading
 import uuid
@@ -20,13 +20,6 @@ def running(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
         yield found
 
 
-@pytest.fixture
-def client(running: World) -> Iterator[httpx.Client]:
-    running.forget()
-    with running.client("team-a") as opened:
-        yield opened
-
-
 def hold(running: World, records: list[MirrorRecord]) -> None:
     with running.redis() as mirror:
         for record in records:
@@ -46,7 +39,7 @@ def pages(client: httpx.Client, query: str) -> list[list[str]]:
         cursor = f"&cursor={answer['next_cursor']}"
 
 
-def test_a_list_is_walked_page_by_page_without_gaps_or_repeats(running: World, client: httpx.Client) -> None:
+def test_pages_of_a_list_have_no_gaps_or_duplicates(running: World, client: httpx.Client) -> None:
     # 450 of one second are more than one reading of the mirror gives
     records = [
         tracks.record(
@@ -101,7 +94,7 @@ def ask(client: httpx.Client) -> str:
     return str(response.json()["track_id"])
 
 
-def test_wait_answers_at_the_end_or_after_its_time(running: World, client: httpx.Client) -> None:
+def test_wait_returns_at_the_end_or_after_its_timeout(running: World, client: httpx.Client) -> None:
     track = ask(client)
     assert client.get(f"/job/{track}/wait?timeout=0.2").json()["status"] == "processing"
     report = threading.Timer(0.5, lambda: running.report(track, published(track)))
@@ -114,7 +107,7 @@ def test_wait_answers_at_the_end_or_after_its_time(running: World, client: httpx
     assert client.get(f"/job/{uuid.uuid4()}/wait").status_code == 404
 
 
-def test_candidates_are_what_fetch_recorded(running: World, client: httpx.Client) -> None:
+def test_candidates_are_those_that_fetch_recorded(running: World, client: httpx.Client) -> None:
     track = ask(client)
     assert client.get(f"/job/{track}/candidates").json()["candidates"] == []
     found = [
@@ -130,7 +123,7 @@ def test_candidates_are_what_fetch_recorded(running: World, client: httpx.Client
     assert answer["candidates"][1]["duration"] is None
 
 
-def test_a_batch_answers_each_as_if_alone(running: World, client: httpx.Client) -> None:
+def test_a_batch_answers_each_request_as_if_sent_alone(running: World, client: httpx.Client) -> None:
     song = {"search_query": f"Song {uuid.uuid4()}"}
     track = ask(client)
     running.report(track, published(track))

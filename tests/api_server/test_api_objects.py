@@ -1,4 +1,4 @@
-"""Objects of the bucket as sources, end to end: looked up in a real S3 server before anything is started."""
+"""Objects of the bucket as sources, end to end: checked in a real S3 server before a run starts."""
 
 from collections.abc import Iterator
 
@@ -51,7 +51,7 @@ def test_an_object_becomes_a_separation(running: World, client: httpx.Client) ->
     assert listed["query"] == "object incoming/2024/söng 1.mp3"
 
 
-def test_an_object_that_is_not_there(client: httpx.Client) -> None:
+def test_a_missing_object_is_refused(client: httpx.Client) -> None:
     assert refusal(client.post("/separate-audio", json={"object": "incoming/none.mp3"})) == (404, "OBJECT_NOT_FOUND")
     assert refusal(client.post("/separate-audio", json={"object": "elsewhere/a.mp3"})) == (403, "SOURCE_DISABLED")
 
@@ -67,7 +67,7 @@ def test_an_object_may_have_as_many_bytes_as_an_upload(
     assert response.json().get("code") in {None, "SOURCE_TOO_LARGE"}
 
 
-def test_objects_of_another_installation_are_out_of_reach(running: World, client: httpx.Client) -> None:
+def test_objects_of_another_installation_are_refused(running: World, client: httpx.Client) -> None:
     store(running, "neighbour/owner.json")
     store(running, "neighbour/uploads/default/id/source")
     response = client.post("/separate-audio", json={"object": "neighbour/uploads/default/id/source"})

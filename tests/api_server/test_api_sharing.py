@@ -1,4 +1,4 @@
-"""Several keys before a real API server: what each may see, withdraw and erase, shared or apart."""
+"""Several keys with a real API server: what each may see, withdraw and erase, in shared and per-key mode."""
 
 import uuid
 from collections.abc import Iterator
@@ -8,10 +8,12 @@ import httpx
 import pytest
 
 from localcluster.control_plane import ControlPlane
+from stemyard_contract.event_types import EventType
 from stemyard_contract.identity import cache_key
+from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.separationjob import Output, Source, Stem
 from tests.api import tracks
-from tests.support.api_world import World, published, world
+from tests.support.api_world import TENANT_NAMESPACE, World, eventually, published, services, world
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def test_two_keys_share_one_separation_until_both_withdraw(shared: World, song: 
         assert called(second, "POST", f"/job/{track}/cancel", 202)["cancelled"] is True
 
 
-def test_the_most_urgent_request_counts(shared: World, song: dict[str, Any]) -> None:
+def test_the_highest_priority_of_all_requests_applies(shared: World, song: dict[str, Any]) -> None:
     with shared.client("team-a") as client, shared.client("boss", 1) as boss:
         track = ask(client, song)
         shared.mirror(shared.resource(track))
@@ -138,7 +140,7 @@ def test_delete_gives_up_a_claim_and_the_last_deletes(shared: World, song: dict[
         assert called(first, "GET", f"/job/{track}")["status"] == "processing"
 
 
-def test_an_admin_ends_what_others_claim(shared: World, song: dict[str, Any]) -> None:
+def test_an_admin_can_end_tracks_of_other_keys(shared: World, song: dict[str, Any]) -> None:
     with shared.client("team-a") as client, shared.client("boss") as boss:
         track = ask(client, song)
         assert called(boss, "POST", f"/job/{track}/cancel", 202)["claim_removed"] is False
@@ -148,7 +150,7 @@ def test_an_admin_ends_what_others_claim(shared: World, song: dict[str, Any]) ->
         assert not there(shared, track)
 
 
-def test_retry_starts_one_run_of_what_failed(shared: World, song: dict[str, Any]) -> None:
+def test_retry_starts_one_run_of_a_failed_track(shared: World, song: dict[str, Any]) -> None:
     with shared.client("team-a") as client, shared.client("team-b", 1) as other:
         track = ask(client, song)
         assert called(client, "POST", f"/job/{track}/retry", 202)["run"] == 1
@@ -162,19 +164,79 @@ def test_retry_starts_one_run_of_what_failed(shared: World, song: dict[str, Any]
         called(client, "POST", f"/job/{uuid.uuid4()}/retry", 404)
 
 
-def test_what_was_written_by_hand_is_the_admins_to_end(shared: World) -> None:
+def write_by_hand(running: World) -> dict[str, Any]:
+    """Create a SeparationJob as a kubectl user does, in the API's namespace."""
     name = f"by-hand-{uuid.uuid4().hex[:8]}"
     made = {"apiVersion": "stemyard.dev/v1alpha1", "kind": "SeparationJob", "metadata": {"name": name}}
-    shared.plane.api.post(shared.path(), {**made, "spec": {"source": {"searchQuery": "By hand"}}})
-    track = f"{shared.namespace}.{name}"
-    with shared.client("team-a") as client, shared.client("boss") as boss:
-        assert called(client, "GET", f"/job/{track}")["status"] == "processing"
-        for method, path in (("POST", "cancel"), ("POST", "retry"), ("DELETE", "")):
-            called(client, method, f"/job/{track}/{path}".rstrip("/"), 403)
+    return running.plane.api.post(running.path(), {**made, "spec": {"source": {"searchQuery": "By hand"}}})
+
+
+READS = (
+    ("GET", ""),
+    ("GET", "/wait?timeout=0"),
+    ("GET", "/events"),
+    ("GET", "/candidates"),
+    ("GET", "/webhooks"),
+)
+WRITES = (("POST", "/cancel"), ("POST", "/retry"), ("DELETE", ""))
+
+
+def test_what_was_written_by_hand_is_the_admins_to_end(shared: World) -> None:
+    track = f"{shared.namespace}.{write_by_hand(shared)['metadata']['name']}"
+    with shared.client("tenant") as tenant, shared.client("boss") as boss:
+        assert called(tenant, "GET", f"/job/{track}")["status"] == "processing"
+        for method, path in WRITES:
+            called(tenant, method, f"/job/{track}{path}", 403)
         assert called(boss, "DELETE", f"/job/{track}")["deleted"] is True
 
 
-def test_keys_apart_have_their_own_separation_and_see_no_other(apart: World, song: dict[str, Any]) -> None:
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_tracks_of_kubectl_users_are_hidden_from_other_keys(shared: World, mirrored: bool, elsewhere: bool) -> None:
+    resource = write_by_hand(shared)
+    status = published("by-hand")
+    resource = shared.plane.api.merge(f"{shared.path(resource['metadata']['name'])}/status", {"status": status})
+    if elsewhere:
+        # a tenant who claims the track for somebody's key
+        claims = {"claims": [{"key": "team-a", "metadata": '{"forged":1}'}]}
+        metadata = {**resource["metadata"], "namespace": TENANT_NAMESPACE}
+        resource = {**resource, "metadata": metadata, "spec": {**resource["spec"], **claims}}
+    if mirrored:
+        shared.mirror(resource)
+    track = f"{resource['metadata']['namespace']}.{resource['metadata']['name']}"
+    with shared.client("team-a") as client, shared.client("tenant") as tenant, shared.client("boss") as boss:
+        known = mirrored or not elsewhere
+        for reader in (tenant, boss, tenant):
+            found = called(reader, "GET", f"/job/{track}", 200 if known else 404)
+            assert ("vocals_url" in found.get("result", {})) is known
+        for method, path in (*READS, *WRITES, ("POST", "/webhooks/redeliver")):
+            for _ in range(2):  # the second from the cache, if there were one
+                called(client, method, f"/job/{track}{path}", 404)
+        answer = client.post("/webhooks/test", json={"track_id": track})
+        assert answer.status_code == 404, answer.text
+        if mirrored:
+            assert (track in listed(tenant), track in listed(client)) == (True, False)
+            assert track in listed(boss, "?all=true")
+        if elsewhere:
+            called(tenant, "GET", f"/job/{track}/candidates", 403)
+        else:
+            called(tenant, "GET", f"/job/{track}/candidates")
+
+
+def test_without_redis_the_list_hides_them_too(shared: World) -> None:
+    track = f"{shared.namespace}.{write_by_hand(shared)['metadata']['name']}"
+    shared.valkey.stop()
+    try:
+        with shared.client("team-a") as client, shared.client("tenant") as tenant:
+            assert (track in listed(tenant), track in listed(client)) == (True, False)
+            called(client, "GET", f"/job/{track}", 404)
+            assert called(tenant, "GET", f"/job/{track}")["status"] == "processing"
+    finally:
+        shared.valkey.start()
+        eventually(lambda: bool(services(shared.apis[0])["redis_operational"]))
+
+
+def test_per_key_mode_gives_each_key_its_own_separation(apart: World, song: dict[str, Any]) -> None:
     with apart.client("team-a") as first, apart.client("team-b", 1) as second, apart.client("boss") as boss:
         mine, theirs = ask(first, song), ask(second, song)
         assert mine != theirs
@@ -200,7 +262,7 @@ def test_keys_apart_have_their_own_separation_and_see_no_other(apart: World, son
         assert there(apart, theirs)
 
 
-def test_apart_a_hit_is_answered_from_the_mirror_alone(apart: World, song: dict[str, Any]) -> None:
+def test_per_key_mode_serves_hits_from_the_mirror_alone(apart: World, song: dict[str, Any]) -> None:
     with apart.client("team-a") as client:
         track = ask(client, song)
         content = cache_key(Source(**song), "spleeter-2stems", [Stem.VOCALS, Stem.INSTRUMENTAL], Output())
@@ -209,7 +271,7 @@ def test_apart_a_hit_is_answered_from_the_mirror_alone(apart: World, song: dict[
         assert ask(client, song, 200) == track
 
 
-def test_apart_a_cancelled_track_is_still_its_keys_to_see(apart: World, song: dict[str, Any]) -> None:
+def test_per_key_mode_shows_a_cancelled_track_to_its_key(apart: World, song: dict[str, Any]) -> None:
     with apart.client("team-a") as client:
         track = ask(client, song)
         called(client, "POST", f"/job/{track}/cancel", 202)
@@ -218,7 +280,7 @@ def test_apart_a_cancelled_track_is_still_its_keys_to_see(apart: World, song: di
         assert called(client, "POST", f"/job/{track}/retry", 202)["run"] == 2
 
 
-def test_scopes_are_kept(shared: World) -> None:
+def test_scopes_are_enforced(shared: World) -> None:
     with shared.client("reader") as reader, shared.client("team-a") as team, shared.client("boss") as boss:
         for method, path in (
             ("POST", "/separate-audio"),
@@ -238,6 +300,11 @@ def test_scopes_are_kept(shared: World) -> None:
         called(reader, "GET", f"/job/{uuid.uuid4()}", 404)
 
 
+def attempt(key: str | None) -> AttemptRecord:
+    url = f"https://{key}.example.com/hook"
+    return AttemptRecord(id=str(uuid.uuid4()), url=url, event=EventType.COMPLETED, at=1.0, seconds=0.1, key=key)
+
+
 def test_erasing_a_key_takes_its_claims_tracks_and_uploads(shared: World) -> None:
     with shared.client("team-a") as first, shared.client("team-b", 1) as second:
         called(first, "DELETE", "/keys/team-a/data")
@@ -248,10 +315,22 @@ def test_erasing_a_key_takes_its_claims_tracks_and_uploads(shared: World) -> Non
         assert httpx.put(slot["url"], content=b"abc", headers=slot["headers"]).status_code == 200
         kept = second.post("/uploads", json={"filename": "a.mp3", "size": 3}).json()
         assert httpx.put(kept["url"], content=b"abc", headers=kept["headers"]).status_code == 200
+        with shared.redis() as cache:
+            for key in ("team-a", "team-b", None, "team-a"):
+                cache.xadd(shared.keys.attempts(both), {"attempt": attempt(key).dump()})
         erased = called(first, "DELETE", "/keys/team-a/data")
-        assert erased == {"key_id": "team-a", "claims_removed": 2, "tracks_deleted": 1, "uploads_deleted": 1}
+        assert erased == {
+            "key_id": "team-a",
+            "claims_removed": 2,
+            "tracks_deleted": 1,
+            "uploads_deleted": 1,
+            "webhooks_deleted": 0,
+        }
         assert not there(shared, alone)
         assert claims(shared, both) == ["team-b"]
+        with shared.redis() as cache:
+            left = cache.xrange(shared.keys.attempts(both))
+        assert [AttemptRecord.model_validate_json(one[b"attempt"]).key for _, one in left] == ["team-b", None]
         assert first.post("/separate-audio", json={"upload_id": slot["upload_id"]}).status_code == 409
         assert second.post("/separate-audio", json={"upload_id": kept["upload_id"]}).status_code == 202
         assert called(first, "DELETE", "/keys/team-a/data")["tracks_deleted"] == 0

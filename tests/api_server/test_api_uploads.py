@@ -1,5 +1,6 @@
-"""Uploads and links end to end: bytes go straight to a real S3 server, only as announced and only once."""
+"""Uploads and links end to end: files go directly to a real S3 server, only as signed and only once."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -43,17 +44,19 @@ def stored(running: World, upload_id: str) -> bytes:
     found = client.get_object(Bucket=running.store.bucket, Key=upload_key(INSTALL, "default", upload_id))
     content = found["Body"].read()
     client.close()
+    assert (found["ContentType"], found["ContentDisposition"]) == ("audio/mpeg", "attachment"), "never a page"
     return content
 
 
 def test_the_link_signs_length_type_and_absence(client: httpx.Client) -> None:
     slot = slot_for(client)
     query = parse_qs(urlsplit(slot["url"]).query)
-    assert query["X-Amz-SignedHeaders"] == ["content-length;content-type;host;if-none-match"]
+    assert query["X-Amz-SignedHeaders"] == ["content-disposition;content-length;content-type;host;if-none-match"]
     assert query["X-Amz-Expires"] == ["900"]
     assert slot["headers"] == {
         "Content-Length": str(len(BYTES)),
         "Content-Type": "audio/mpeg",
+        "Content-Disposition": "attachment",
         "If-None-Match": "*",
     }
 
@@ -67,18 +70,49 @@ def test_an_upload_becomes_a_separation(running: World, client: httpx.Client) ->
     response = client.post("/separate-audio", json={"upload_id": slot["upload_id"]})
     assert response.status_code == 202, response.text
     spec = running.resource(response.json()["track_id"])["spec"]
-    assert spec["source"] == {"upload": {"id": slot["upload_id"], "owner": "default"}}
+    assert spec["source"] == {"upload": {"id": slot["upload_id"], "owner": "default", "name": "song"}}
+    assert client.get(f"/job/{response.json()['track_id']}").json()["query"] == "song"
+    again = client.post("/separate-audio", json={"upload_id": slot["upload_id"].upper()})
+    assert (again.status_code, again.json()["track_id"]) == (202, response.json()["track_id"])
+
+
+def test_an_upload_in_parts_becomes_a_separation(running: World, client: httpx.Client) -> None:
+    described = {"filename": "song.mp3", "size": len(BYTES), "content_type": "audio/mpeg"}
+    upload_id = client.post("/uploads/multipart", json=described).json()["upload_id"]
+    parts = {"parts": [{"number": 1, "sha256": hashlib.sha256(BYTES).hexdigest()}]}
+    [link] = client.post(f"/uploads/{upload_id}/parts", json=parts).json()["parts"]
+    assert httpx.put(link["url"], content=BYTES, headers=link["headers"]).status_code == 200
+    response = client.post("/separate-audio", json={"upload_id": upload_id})
+    assert (response.status_code, response.json()["code"]) == (409, "UPLOAD_MISSING"), "not complete yet"
+    assert client.post(f"/uploads/{upload_id}/complete").status_code == 200
+    assert stored(running, upload_id) == BYTES
+    response = client.post("/separate-audio", json={"upload_id": upload_id})
+    assert response.status_code == 202, response.text
+    spec = running.resource(response.json()["track_id"])["spec"]
+    assert spec["source"] == {"upload": {"id": upload_id, "owner": "default", "name": "song"}}
+
+
+def test_erasing_a_key_drops_its_uploads_in_parts(running: World) -> None:
+    with running.client("team-a") as client:
+        described = {"filename": "song.mp3", "size": len(BYTES)}
+        upload_id = client.post("/uploads/multipart", json=described).json()["upload_id"]
+        parts = {"parts": [{"number": 1, "sha256": hashlib.sha256(BYTES).hexdigest()}]}
+        [link] = client.post(f"/uploads/{upload_id}/parts", json=parts).json()["parts"]
+        assert httpx.put(link["url"], content=BYTES, headers=link["headers"]).status_code == 200
+        assert client.delete("/keys/team-a/data").status_code == 200
+        assert client.get(f"/uploads/{upload_id}").status_code == 404
+        assert httpx.put(link["url"], content=BYTES, headers=link["headers"]).status_code == 404
 
 
 @pytest.mark.parametrize("content", [BYTES + b"!", BYTES[:-1]])
-def test_another_length_is_refused(running: World, client: httpx.Client, content: bytes) -> None:
+def test_an_upload_of_another_length_is_refused(running: World, client: httpx.Client, content: bytes) -> None:
     slot = slot_for(client)
     assert put(slot, content).status_code == 403
     response = client.post("/separate-audio", json={"upload_id": slot["upload_id"]})
     assert response.json()["code"] == "UPLOAD_MISSING"
 
 
-def test_another_type_is_refused(client: httpx.Client) -> None:
+def test_an_upload_of_another_type_is_refused(client: httpx.Client) -> None:
     assert put(slot_for(client), content_type="text/html").status_code == 403
 
 
@@ -89,13 +123,14 @@ def test_a_second_put_is_refused(running: World, client: httpx.Client) -> None:
     assert stored(running, slot["upload_id"]) == BYTES
 
 
-def test_without_the_signed_condition_it_is_refused(client: httpx.Client) -> None:
+@pytest.mark.parametrize("absent", ["If-None-Match", "Content-Disposition"])
+def test_an_upload_without_a_signed_header_is_refused(client: httpx.Client, absent: str) -> None:
     slot = slot_for(client)
-    headers = {key: value for key, value in slot["headers"].items() if key != "If-None-Match"}
+    headers = {key: value for key, value in slot["headers"].items() if key != absent}
     assert httpx.put(slot["url"], content=BYTES, headers=headers).status_code == 403
 
 
-def test_a_completed_upload_is_a_hit_though_its_bytes_are_gone(running: World, client: httpx.Client) -> None:
+def test_a_completed_upload_is_a_hit_after_its_file_was_deleted(running: World, client: httpx.Client) -> None:
     slot = slot_for(client)
     put(slot)
     body = {"upload_id": slot["upload_id"]}
@@ -109,7 +144,7 @@ def test_a_completed_upload_is_a_hit_though_its_bytes_are_gone(running: World, c
     assert (refreshed.status_code, refreshed.json()["code"]) == (409, "SOURCE_GONE")
 
 
-def test_signed_links_download_under_a_decent_name(running: World, client: httpx.Client) -> None:
+def test_signed_links_set_a_readable_file_name(running: World, client: httpx.Client) -> None:
     body = {"search_query": "A song with links"}
     track = client.post("/separate-audio", json=body).json()["track_id"]
     status = published(track=track)

@@ -1,4 +1,4 @@
-"""What the operator and the API ask of the API server, by its own audit log: all they may, and nothing when idle."""
+"""Calls of operator and API in the API server's audit log: every granted right is used, and none when idle."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +42,7 @@ def world(plane: ControlPlane, tmp_path: Path) -> Iterator[World]:
 
 
 def granted(component: str) -> set[Right]:
-    """Every right that the chart gives a component, wherever."""
+    """Every right that the chart grants a component."""
     roles = [*of_kind(case("default"), "Role"), *of_kind(case("default"), "ClusterRole")]
     own = [role for role in roles if role["metadata"]["labels"]["app.kubernetes.io/component"] == component]
     return {
@@ -56,7 +56,7 @@ def granted(component: str) -> set[Right]:
 
 
 def renewed(lease: dict[str, Any]) -> bool:
-    """Whether a Lease was written again since it was taken; a quick machine is done before that."""
+    """Whether a Lease was renewed since it was acquired; on a fast machine the test may end before that."""
     taken, last = (datetime.fromisoformat(lease["spec"][name]) for name in ("acquireTime", "renewTime"))
     return (last - taken).total_seconds() > 1
 
@@ -67,6 +67,7 @@ def test_every_right_of_the_operator_is_used_and_none_is_missing(world: World, a
         for name in ("kept", "cancelled"):
             world.create(name)
         world.create("brief", ttlSecondsAfterFinished=0)
+        world.create("tested", webhookTest=True, claims=[{"key": "team-a", "webhook": "https://example.com/hook"}])
         job = world.wait_job(FETCH, name="kept")
         pod = world.run(job)
         progress = {"stage": "fetch", "sequence": 1, "fraction": 0.5, "step": "download"}
@@ -81,6 +82,7 @@ def test_every_right_of_the_operator_is_used_and_none_is_missing(world: World, a
             world.succeed(job, world.run(job))
         listed = world.path("separationjobs")
         eventually(lambda: "brief" not in {one["metadata"]["name"] for one in world.plane.api.get(listed)["items"]})
+        eventually(lambda: world.phase("tested") == "Completed")
         lease = f"/apis/coordination.k8s.io/v1/namespaces/{world.namespace}/leases"
         eventually(lambda: any(renewed(one) for one in world.plane.api.get(lease)["items"]))
     calls = [call for call in audit.new() if call.account == operator_world.ACCOUNT]
@@ -101,12 +103,15 @@ def test_every_right_of_the_api_is_used_and_none_is_missing(world: World, audit:
         world.valkey.start()
         assert client.post(f"/job/{track}/cancel").status_code < 300
         assert client.delete(f"/job/{track}").status_code < 300
+        hook = client.post("/webhooks", json={"url": "https://example.com/hook"}).json()["id"]
+        assert client.patch(f"/webhooks/{hook}", json={"enabled": False}).status_code == 200
+        assert client.delete(f"/webhooks/{hook}").status_code == 200
     calls = [call for call in audit.new() if call.account == api_world.ACCOUNT]
     assert {call.right for call in calls} == granted("api")
     assert [call for call in calls if call.code == 403] == []
 
 
-def test_a_thousand_completed_ones_cause_no_write(world: World, audit: Audit) -> None:
+def test_a_thousand_completed_separations_cause_no_write(world: World, audit: Audit) -> None:
     with world.operating():
         world.create()
         world.separate()

@@ -1,4 +1,4 @@
-"""The chart at a real API server: every object admitted, secrets made once, all by Helm itself."""
+"""The chart at a real API server, installed by Helm: every object is admitted, secrets are generated once."""
 
 import contextlib
 import gzip
@@ -41,18 +41,18 @@ SEPARATION = {
     "metadata": {"name": "song"},
     "spec": {"source": {"searchQuery": "a song"}},
 }
-DEFINITION = "separationjobs.stemyard.dev"
+DEFINITIONS = ("separationjobs.stemyard.dev", "keywebhooks.stemyard.dev")
 KINDS = (
     "all,secret,configmap,serviceaccount,role,rolebinding,networkpolicy,persistentvolumeclaim,"
     "clusterrole,clusterrolebinding,ingress,horizontalpodautoscaler,poddisruptionbudget,httproute,servicemonitor,podmonitor,priorityclass"
 )
 PREVIOUS = Path(__file__).parents[1] / "fixtures/previous-chart.tgz"
-"""The chart before this one, refreshed at each release."""
+"""The previous release of the chart."""
 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane without the definition: the chart brings it."""
+    """A control plane without the CRD, which the chart installs."""
     with ControlPlane(tmp_path_factory.mktemp("bare-control-plane")) as plane, pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(plane.kubeconfig))
         optional_apis.install(plane)
@@ -63,16 +63,16 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def place(plane: ControlPlane) -> Iterator[str]:
-    """A namespace of its own; what a test installed there is gone afterwards, the definition too."""
+    """A namespace for one test; afterwards everything installed is removed, including the CRDs."""
     name = f"chart-{os.urandom(4).hex()}"
     yield name
     uninstall(Release("tunes", name))
-    command = kubectl(plane.kubeconfig, "delete", "crd", DEFINITION, "--ignore-not-found", "--wait=true")
+    command = kubectl(plane.kubeconfig, "delete", "crd", *DEFINITIONS, "--ignore-not-found", "--wait=true")
     subprocess.run(command, timeout=60, check=True)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_api_server_takes_every_object(plane: ControlPlane, name: str) -> None:
+def test_the_api_server_accepts_every_object(plane: ControlPlane, name: str) -> None:
     namespace = f"dry-{os.urandom(4).hex()}"
     watched = [f"{namespace}-a", f"{namespace}-b"]
     for one in (namespace, *watched):
@@ -83,7 +83,7 @@ def test_the_api_server_takes_every_object(plane: ControlPlane, name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["demo", "kept", "external", "everything"])
-def test_its_pods_are_admitted_where_restricted_is_enforced(plane: ControlPlane, name: str) -> None:
+def test_pods_are_admitted_under_the_restricted_level(plane: ControlPlane, name: str) -> None:
     namespace = f"pods-{os.urandom(4).hex()}"
     restricted_namespace(plane, namespace)
     objects = documents(Release("tunes", namespace, values=CASES[name]))
@@ -96,7 +96,7 @@ def test_its_pods_are_admitted_where_restricted_is_enforced(plane: ControlPlane,
     assert len(dry_run(plane, namespace, placed).splitlines()) == len(placed)
 
 
-def test_the_level_is_really_enforced(plane: ControlPlane) -> None:
+def test_the_restricted_level_is_enforced(plane: ControlPlane) -> None:
     namespace = f"pods-{os.urandom(4).hex()}"
     restricted_namespace(plane, namespace)
     careless = {"containers": [{"name": "c", "image": "i"}]}
@@ -105,12 +105,12 @@ def test_the_level_is_really_enforced(plane: ControlPlane) -> None:
         dry_run(plane, namespace, [pod])
 
 
-def test_the_namespace_is_made_and_restricted(plane: ControlPlane, place: str) -> None:
+def test_the_namespace_is_created_with_the_restricted_level(plane: ControlPlane, place: str) -> None:
     install_case("demo", place)
     assert RESTRICTED.items() <= plane.api.get(f"/api/v1/namespaces/{place}")["metadata"]["labels"].items()
 
 
-def test_what_is_made_once_stays_on_upgrade_and_the_id_for_good(plane: ControlPlane, place: str) -> None:
+def test_generated_secrets_survive_an_upgrade_and_the_id_is_permanent(plane: ControlPlane, place: str) -> None:
     release = install_case("demo", place)
     deployment = f"/apis/apps/v1/namespaces/{place}/deployments/tunes-api"
     secrets, [install_id] = data(plane, place, *GENERATED), data(plane, place, INSTALL_ID)
@@ -127,6 +127,28 @@ def test_what_is_made_once_stays_on_upgrade_and_the_id_for_good(plane: ControlPl
     install_case("demo", place)
     assert data(plane, place, INSTALL_ID) == [install_id]
     assert data(plane, place, *GENERATED) != secrets
+
+
+def test_an_upgrade_restarts_what_reads_a_secret_that_has_changed(plane: ControlPlane, place: str) -> None:
+    restricted_namespace(plane, place)
+    secrets = f"/api/v1/namespaces/{place}/secrets"
+    for name in ("api-key", "bucket", "redis"):
+        plane.api.post(secrets, {"metadata": {"name": name}, "stringData": {"key": "first"}})
+
+    def templates() -> dict[str, Object]:
+        install_case("external", place)
+        deployments = f"/apis/apps/v1/namespaces/{place}/deployments"
+        return {part: plane.api.get(f"{deployments}/tunes-{part}")["spec"]["template"] for part in ("api", "operator")}
+
+    first = templates()
+    assert "first" not in first["api"]["metadata"]["annotations"]["stemyard.dev/secrets"]
+    assert templates() == first
+    plane.api.merge(f"{secrets}/api-key", {"stringData": {"key": "second"}})
+    rotated = templates()
+    assert (rotated["api"] == first["api"], rotated["operator"] == first["operator"]) == (False, False)
+    plane.api.merge(f"{secrets}/bucket", {"stringData": {"key": "second"}})
+    again = templates()
+    assert (again["api"] == rotated["api"], again["operator"] == rotated["operator"]) == (False, False)
 
 
 def test_another_id_for_the_same_release_is_refused(plane: ControlPlane, place: str) -> None:
@@ -152,7 +174,7 @@ def test_a_second_release_for_the_same_namespace_is_refused(plane: ControlPlane,
         uninstall(second)
 
 
-def test_values_that_are_no_longer_given_fall_back(plane: ControlPlane, place: str) -> None:
+def test_values_that_are_no_longer_set_return_to_defaults(plane: ControlPlane, place: str) -> None:
     release = install_case("default", place, {"operator": {"replicas": 2}})
     assert Helm().user_values(release) == dict(release.values)
     install_case("default", place)
@@ -174,7 +196,7 @@ def test_uninstalling_keeps_separations_and_the_id_and_nothing_else(plane: Contr
     assert left.stdout.split() == ["configmap/tunes-install"]
 
 
-def test_two_watched_namespaces_get_what_they_need_and_keep_nothing_of_it(plane: ControlPlane, place: str) -> None:
+def test_watched_namespaces_get_their_objects_and_lose_them_on_uninstall(plane: ControlPlane, place: str) -> None:
     watched = [f"{place}-a", f"{place}-b"]
     for one in watched:
         restricted_namespace(plane, one)
@@ -208,7 +230,7 @@ def previous(tmp_path: Path) -> Path:
 
 
 def first_separation(plane: ControlPlane, place: str) -> Object:
-    """Create one as soon as the API server serves the kind, a moment after it took the definition."""
+    """Create a SeparationJob once the API server serves the CRD."""
     made: list[Object] = []
 
     def created() -> bool:
@@ -221,7 +243,7 @@ def first_separation(plane: ControlPlane, place: str) -> Object:
 
 
 @pytest.mark.parametrize("name", ["demo", "kept", "external"])
-def test_an_upgrade_from_the_previous_chart_keeps_what_is_there_and_can_be_taken_back(
+def test_an_upgrade_from_the_previous_chart_keeps_data_and_can_be_rolled_back(
     plane: ControlPlane, place: str, previous: Path, name: str
 ) -> None:
     values = only_known(merge(CASES[name], WITHOUT_CLAIMS), previous)
@@ -247,11 +269,11 @@ def test_an_upgrade_from_the_previous_chart_keeps_what_is_there_and_can_be_taken
 
 
 STAYING = {"API_SECRET_KEY", "VALKEY_PASSWORD", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"}
-"""Keys of Secrets that are credentials; others are made from them."""
+"""Keys of Secrets that are credentials; others are derived from them."""
 
 
 def only_known(values: Object, chart: Path) -> Object:
-    """The values that a chart knows, of those that a later one has."""
+    """Return those values that an older chart supports."""
     return _known(values, yaml.safe_load((chart / "values.yaml").read_text()))
 
 
@@ -263,7 +285,7 @@ def _known(values: Object, defaults: Object) -> Object:
     }
 
 
-def test_the_notes_say_what_to_type(plane: ControlPlane, place: str) -> None:
+def test_the_notes_contain_the_commands(plane: ControlPlane, place: str) -> None:
     release = install_case("demo", place)
     notes = Helm().notes(release)
     for part in (
@@ -296,7 +318,7 @@ def test_the_notes_read_address_and_key(plane: ControlPlane, place: str) -> None
     assert len(key) == 40
 
 
-def test_an_impossible_installation_leaves_nothing(plane: ControlPlane, place: str) -> None:
+def test_a_refused_installation_leaves_no_objects(plane: ControlPlane, place: str) -> None:
     release = Release("tunes", place)
     with pytest.raises(InstallError, match="nowhere to keep stems"):
         install(release, print, timeout=30, wait=False)
@@ -306,7 +328,7 @@ def test_an_impossible_installation_leaves_nothing(plane: ControlPlane, place: s
 
 
 @pytest.mark.parametrize("revisions", [1, 2])
-def test_an_installation_that_was_killed_is_taken_up_again(plane: ControlPlane, place: str, revisions: int) -> None:
+def test_an_interrupted_installation_is_resumed(plane: ControlPlane, place: str, revisions: int) -> None:
     for replicas in range(1, revisions + 1):
         install_case("default", place, {"operator": {"replicas": replicas}})
     [install_id] = data(plane, place, INSTALL_ID)
@@ -322,7 +344,7 @@ def test_an_installation_that_was_killed_is_taken_up_again(plane: ControlPlane, 
 
 
 def interrupted(plane: ControlPlane, place: str, revision: int, state: str) -> None:
-    """Leave the newest revision as a Helm does that was killed while it worked."""
+    """Leave the newest revision in the state of an interrupted Helm."""
     path = f"/api/v1/namespaces/{place}/secrets/sh.helm.release.v1.tunes.v{revision}"
     stored = json.loads(gzip.decompress(b64decode(b64decode(plane.api.get(path)["data"]["release"]))))
     stored["info"]["status"] = state
@@ -330,7 +352,7 @@ def interrupted(plane: ControlPlane, place: str, revision: int, state: str) -> N
     plane.api.merge(path, {"data": {"release": packed}, "metadata": {"labels": {"status": state}}})
 
 
-def test_what_is_waited_for_is_said(plane: ControlPlane, place: str) -> None:
+def test_a_timeout_names_what_the_installation_waits_for(plane: ControlPlane, place: str) -> None:
     said: list[str] = []
     release = Release("tunes", place, values=merge(CASES["default"], WITHOUT_CLAIMS))
     with pytest.raises(InstallError, match="waiting for tunes-api: no pod yet"):

@@ -1,4 +1,4 @@
-"""The parts run with what the chart gives them: their variables, files and service accounts, at a real API server."""
+"""The parts run with the chart's variables, files and service accounts, at a real API server."""
 
 import signal
 import sys
@@ -30,7 +30,7 @@ SEPARATION = {
 
 @pytest.fixture
 def installed(control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Object]]:
-    """The demo's objects as the API server holds them."""
+    """The demo's objects as stored by the API server."""
     monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
     release = install_case("demo", namespace, {"crds": {"enabled": False}})
     yield stored(control_plane, namespace)
@@ -47,12 +47,13 @@ def stored(plane: ControlPlane, namespace: str) -> list[Object]:
     return [{**one, "kind": kind} for kind, path in lists.items() for one in plane.api.get(path)["items"]]
 
 
-def test_each_account_may_do_this_and_nothing_else(
+def test_each_service_account_has_exactly_these_rights(
     control_plane: ControlPlane, namespace: str, installed: list[Object]
 ) -> None:
     operator = {
         *(("stemyard.dev/separationjobs", "", verb) for verb in ("get", "list", "watch", "delete")),
         ("stemyard.dev/separationjobs/status", "", "patch"),
+        *(("stemyard.dev/keywebhooks", "", verb) for verb in ("get", "list", "watch")),
         *(("batch/jobs", "", verb) for verb in ("get", "list", "watch", "create", "delete")),
         *(("/pods", "", verb) for verb in ("get", "list")),
         ("/events", "", "create"),
@@ -60,7 +61,10 @@ def test_each_account_may_do_this_and_nothing_else(
         *(("coordination.k8s.io/leases", "tunes-operator", verb) for verb in ("get", "update")),
     }
     desk = {("authentication.k8s.io/tokenreviews", "", "create")}
-    api = {("stemyard.dev/separationjobs", "", verb) for verb in ("get", "list", "create", "patch", "delete")}
+    kinds = ("separationjobs", "keywebhooks")
+    api = {
+        (f"stemyard.dev/{kind}", "", verb) for kind in kinds for verb in ("get", "list", "create", "patch", "delete")
+    }
     assert rights(control_plane, namespace, "tunes-operator", namespace) == operator | desk
     assert rights(control_plane, namespace, "tunes-operator", "kube-system") == desk
     assert rights(control_plane, namespace, "tunes-api", namespace) == api
@@ -70,7 +74,7 @@ def test_each_account_may_do_this_and_nothing_else(
 
 @pytest.fixture
 def services(installed: list[Object], tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The bundled Valkey and store, run as the chart says; where they are in place of the cluster's addresses."""
+    """The bundled Valkey and store, run by the chart's commands; returns their local addresses."""
     secret = decoded(find(installed, "Secret", "tunes-redis"))
     redis_port, store_port = free_port(), free_port()
     configuration = tmp_path / "valkey.conf"
@@ -103,13 +107,13 @@ def decoded(secret: Object) -> dict[str, str]:
 
 
 def variables(objects: list[Object], name: str) -> dict[str, str]:
-    """A container's variables, with the Secrets' values as the API server holds them."""
+    """Return a container's variables, with the values of the stored Secrets."""
     readable = [{**one, "stringData": decoded(one)} if one["kind"] == "Secret" else one for one in objects]
     return environment(readable, name)
 
 
 def part(name: str, objects: list[Object], more: Mapping[str, str], folder: Path) -> Server:
-    """One part as its own process, with the container's variables; `more` are of this machine."""
+    """Run one part as a process with the container's variables; `more` are local overrides."""
     port = int(more["PORT" if name == "api" else "HEALTH_PORT"])
     settings = {**variables(objects, name), **more}
     return Server(name, [sys.executable, "-m", f"stemyard_{name}"], port, folder, settings)
@@ -135,7 +139,7 @@ def test_the_api_serves_with_its_account_and_settings(
 ) -> None:
     kubeconfig = str(kubeconfig_of(control_plane, namespace, "tunes-api"))
     port = free_port()
-    more = {**services, "KUBECONFIG": kubeconfig, "PORT": str(port)}
+    more = {**services, "KUBECONFIG": kubeconfig, "PORT": str(port), "HEALTH_PORT": str(free_port())}
     with part("api", installed, more, tmp_path).running() as server:
         address = f"http://127.0.0.1:{port}"
         for path in probes(installed, "api"):

@@ -1,4 +1,4 @@
-"""Whatever the OpenAPI document allows and forbids is asked of the live service: schemathesis, with every check on.
+"""Schemathesis sends requests that the OpenAPI document allows and forbids to the live service, with all checks.
 
 FUZZ_SECONDS says for how long. A test asks the same every time; `make fuzz-api` asks something new for ten minutes.
 """
@@ -26,7 +26,7 @@ MODELS = "spleeter-2stems,htdemucs,htdemucs_ft,htdemucs_6s"
 
 @pytest.fixture
 def api(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Api]:
-    """API and operator, everything that a deployment can allow allowed."""
+    """API and operator of a deployment that allows everything."""
     with operator_world.world(control_plane, tmp_path) as world:
         world.environment |= {"ENABLED_MODELS": MODELS, "OBJECT_SOURCE_PREFIXES": "incoming", "MAX_ACTIVE": "50"}
         world.environment |= {"MAX_ACTIVE_FETCH": "50"}
@@ -38,7 +38,7 @@ def api(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Api]:
 
 
 @pytest.mark.timeout(SECONDS + 300)
-def test_the_document_is_true(api: Api, tmp_path: Path) -> None:
+def test_the_api_conforms_to_its_openapi_document(api: Api, tmp_path: Path) -> None:
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.support.fuzz_hooks", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", f"{api.url}/openapi.json"]
     options = {"header": f"X-API-Key: {api.key}", "checks": "all", "max-time": str(SECONDS)}

@@ -1,4 +1,4 @@
-"""The watch of Jobs, at a real API server behind a bad network: it goes on from where it was, and misses nothing."""
+"""The watch of Jobs at a real API server behind an unreliable network: it resumes and misses nothing."""
 
 import asyncio
 import contextlib
@@ -16,11 +16,12 @@ from stemyard_operator.health import Health
 from stemyard_operator.informer import job_watch
 from stemyard_operator.informer.event_handlers import EventHandlers
 from stemyard_operator.informer.job_watch import JOB_SELECTOR, JobWatch
-from tests.support.faulty_proxy import GONE, Asked, Fault, Proxy
+from stemyard_operator.namespaces import Namespaces
+from tests.support.faulty_proxy import GONE, Fault, ProxiedRequest, Proxy
 
 
-class Told:
-    """What the watch tells of, in the intake's place."""
+class Recorded:
+    """Records the watch's events in place of the event handlers."""
 
     def __init__(self) -> None:
         self.jobs: list[str] = []
@@ -36,7 +37,7 @@ class Told:
 
 
 class Jobs:
-    """Jobs of a namespace that nobody runs."""
+    """Jobs of a namespace without a kubelet."""
 
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         self._plane = plane
@@ -71,14 +72,17 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def told(proxy: Proxy, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Told]:
-    """What a running watch tells of, pausing shortly where it fails."""
+async def recorded(
+    proxy: Proxy, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Recorded]:
+    """Records a running watch, which pauses briefly after failures."""
     monkeypatch.setenv("KUBECONFIG", str(proxy.kubeconfig(tmp_path)))
     monkeypatch.setattr(job_watch, "_PAUSE_BASE", 0.01)
-    cluster, told = await KubernetesClient.connect(), Told()
-    watch = asyncio.create_task(JobWatch(cluster, cast("EventHandlers", told), Health(60), namespace).run())
+    cluster, recorded = await KubernetesClient.connect(), Recorded()
+    health = Health(60, Namespaces([namespace]))
+    watch = asyncio.create_task(JobWatch(cluster, cast("EventHandlers", recorded), health, namespace).run())
     try:
-        yield told
+        yield recorded
     finally:
         watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -93,82 +97,80 @@ async def until(true: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def remembering(proxy: Proxy) -> list[str]:
-    """Return the versions that watches go on from, as they are asked for from now on."""
-    asked: list[str] = []
+    """Return a list that records the resourceVersions of new watches."""
+    versions: list[str] = []
 
-    def plan(one: Asked) -> Fault | None:
+    def plan(one: ProxiedRequest) -> Fault | None:
         if one.watch:
-            asked.append(one.version)
+            versions.append(one.version)
         return None
 
     proxy.plan = plan
-    return asked
+    return versions
 
 
-async def test_it_begins_with_all_that_is_there_and_tells_of_ours_only(jobs: Jobs, told: Told) -> None:
+async def test_a_watch_starts_with_all_labelled_jobs(jobs: Jobs, recorded: Recorded) -> None:
     jobs.create("first")
     jobs.create("foreign", ours=False)
     uid = jobs.create("second")
-    await until(lambda: {*told.jobs} == {"first", "second"})
+    await until(lambda: {*recorded.jobs} == {"first", "second"})
     jobs.delete("second")
-    await until(lambda: told.gone == [uid])
-    assert {*told.jobs} == {"first", "second"}
+    await until(lambda: recorded.gone == [uid])
+    assert {*recorded.jobs} == {"first", "second"}
 
 
-async def test_after_a_break_it_goes_on_from_where_it_was(jobs: Jobs, told: Told, proxy: Proxy) -> None:
+async def test_a_broken_watch_resumes_at_its_version(jobs: Jobs, recorded: Recorded, proxy: Proxy) -> None:
     jobs.create("before")
-    await until(lambda: told.jobs == ["before"])
-    asked = remembering(proxy)
-    proxy.sieve = lambda _: b"\n" if not asked else None  # the connection ends in the middle of this event
+    await until(lambda: recorded.jobs == ["before"])
+    versions = remembering(proxy)
+    proxy.sieve = lambda _: b"\n" if not versions else None  # the connection ends in the middle of this event
     jobs.create("during")
-    await until(lambda: "during" in told.jobs)
+    await until(lambda: "during" in recorded.jobs)
     jobs.create("after")
-    await until(lambda: "after" in told.jobs)
-    assert told.jobs == ["before", "during", "after"]
-    assert all(asked)
+    await until(lambda: "after" in recorded.jobs)
+    assert recorded.jobs == ["before", "during", "after"]
+    assert all(versions)
 
 
-async def test_where_its_version_is_too_old_it_begins_with_all_that_is_there(
-    jobs: Jobs, told: Told, proxy: Proxy
-) -> None:
+async def test_an_expired_watch_starts_with_all_jobs(jobs: Jobs, recorded: Recorded, proxy: Proxy) -> None:
     jobs.create("before")
-    await until(lambda: told.jobs == ["before"])
-    asked = remembering(proxy)
-    proxy.sieve = lambda _: GONE if not asked else None
+    await until(lambda: recorded.jobs == ["before"])
+    versions = remembering(proxy)
+    proxy.sieve = lambda _: GONE if not versions else None
     jobs.create("during")
-    await until(lambda: "during" in told.jobs)
-    assert asked[0] == ""
-    assert told.jobs.count("before") == 2
+    await until(lambda: "during" in recorded.jobs)
+    assert versions[0] == ""
+    assert recorded.jobs.count("before") == 2
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_connection_on_which_nothing_comes_any_more_is_given_up(jobs: Jobs, told: Told, proxy: Proxy) -> None:
+async def test_a_silent_connection_is_closed(jobs: Jobs, recorded: Recorded, proxy: Proxy) -> None:
     jobs.create("before")
-    await until(lambda: told.jobs == ["before"])
+    await until(lambda: recorded.jobs == ["before"])
     proxy.mute = True
     jobs.create("during")
-    await until(lambda: "during" in told.jobs)
+    await until(lambda: "during" in recorded.jobs)
 
 
-async def test_an_object_longer_than_a_buffer_and_one_that_breaks_the_intake(jobs: Jobs, told: Told) -> None:
+async def test_a_long_object_and_a_failing_handler(jobs: Jobs, recorded: Recorded) -> None:
     jobs.create("long", remark="x" * 200_000)
     jobs.create("broken")
     jobs.create("next")
-    await until(lambda: told.jobs == ["long", "next"])
+    await until(lambda: recorded.jobs == ["long", "next"])
 
 
 @pytest.mark.parametrize("fault", [Fault(status=503), Fault(status=403), Fault(status=410), Fault(cut=True)], ids=str)
-async def test_an_api_server_that_turns_it_away_is_asked_less_and_less_often(
-    jobs: Jobs, told: Told, proxy: Proxy, fault: Fault
+async def test_watches_back_off_while_the_api_server_refuses_them(
+    jobs: Jobs, recorded: Recorded, proxy: Proxy, fault: Fault
 ) -> None:
     jobs.create("before")
-    await until(lambda: told.jobs == ["before"])
+    await until(lambda: recorded.jobs == ["before"])
     count = 0
 
-    def plan(asked: Asked) -> Fault | None:
+    def plan(request: ProxiedRequest) -> Fault | None:
         nonlocal count
-        count += asked.watch
-        return fault if asked.watch else None
+        count += request.watch
+        return fault if request.watch else None
 
     proxy.plan = plan
     proxy.sieve = lambda _: b"\n" if not count else None
@@ -177,14 +179,14 @@ async def test_an_api_server_that_turns_it_away_is_asked_less_and_less_often(
     await asyncio.sleep(1)
     assert count <= 12  # a hundred, were the pauses always the same
     proxy.plan = lambda _: None
-    await until(lambda: "during" in told.jobs)
+    await until(lambda: "during" in recorded.jobs)
 
 
 @pytest.mark.parametrize("words", ["<h1>Welcome</h1>", "[]", '{"type": "MODIFIED", "object": {}}'])
-async def test_words_that_are_no_event_begin_it_again(jobs: Jobs, told: Told, proxy: Proxy, words: str) -> None:
+async def test_an_invalid_event_restarts_the_watch(jobs: Jobs, recorded: Recorded, proxy: Proxy, words: str) -> None:
     jobs.create("before")
-    await until(lambda: told.jobs == ["before"])
-    asked = remembering(proxy)
-    proxy.sieve = lambda _: words.encode() + b"\n" if not asked else None
+    await until(lambda: recorded.jobs == ["before"])
+    versions = remembering(proxy)
+    proxy.sieve = lambda _: words.encode() + b"\n" if not versions else None
     jobs.create("during")
-    await until(lambda: "during" in told.jobs)
+    await until(lambda: "during" in recorded.jobs)

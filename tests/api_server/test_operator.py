@@ -1,4 +1,4 @@
-"""The operator as a real process: from a SeparationJob to published stems, whatever happens to it on the way."""
+"""The operator as a real process: from a SeparationJob to published stems, through failures and restarts."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def test_a_song_is_separated(running: World) -> None:
         assert int(found.resource_version) > 0
 
 
-def test_a_rebuilt_redis_is_told_everything(running: World) -> None:
+def test_an_emptied_redis_is_filled_again(running: World) -> None:
     with running.operating(RESYNC_SECONDS="1"):
         running.create()
         eventually(lambda: record(running))
@@ -90,7 +90,7 @@ def test_a_dead_redis_delays_nothing_else(running: World) -> None:
         assert found.finished
 
 
-def test_a_failure_is_retried_and_told(running: World) -> None:
+def test_a_failure_is_retried_and_reported(running: World) -> None:
     with running.operating():
         running.create(retryPolicy={"limit": 1})
         for attempt in (1, 2):
@@ -112,7 +112,7 @@ def test_without_an_outcome_the_mark_is_found_by_listing(running: World) -> None
         eventually(lambda: running.phase() == "Completed")
 
 
-def test_cancel_waits_for_the_job_to_go(running: World) -> None:
+def test_cancel_waits_until_the_job_is_deleted(running: World) -> None:
     with running.operating():
         running.create()
         job = running.wait_job(FETCH)
@@ -149,8 +149,8 @@ def test_suspend_and_resume(running: World) -> None:
         assert events(running) == ["Completed", "Fetching", "Separating", "Suspended"]
 
 
-def test_a_job_that_nobody_owns_any_more_is_removed(running: World) -> None:
-    """As `kubectl delete --cascade=orphan` leaves it; a Job of somebody else with such a name is left alone."""
+def test_an_orphaned_job_is_deleted(running: World) -> None:
+    """As after `kubectl delete --cascade=orphan`; a foreign Job with such a name is left alone."""
     pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]}
     labels = {"app.kubernetes.io/managed-by": "stemyard-operator"}
     for name, more in (("song-0123abcd-s1-1", {"stemyard.dev/separationjob": "song"}), ("other-0123abcd-s1-1", {})):
@@ -161,7 +161,25 @@ def test_a_job_that_nobody_owns_any_more_is_removed(running: World) -> None:
         assert "deletionTimestamp" not in running.jobs()["other-0123abcd-s1-1"]["metadata"]
 
 
-def test_run_again_replaces_the_stems(running: World) -> None:
+@pytest.mark.parametrize("value", [None, "Helm"])
+def test_a_job_whose_label_somebody_takes_away_is_followed_to_its_end(running: World, value: str | None) -> None:
+    with running.operating(RESYNC_SECONDS="3") as operator:
+        running.create()
+        for stage in WorkStage:
+            job = running.wait_job(stage)
+            pod = running.run(job)
+            labels = {"metadata": {"labels": {"app.kubernetes.io/managed-by": value}}}
+            running.plane.api.merge(running.path("jobs", job["metadata"]["name"]), labels)
+            time.sleep(4)
+            running.succeed(job, pod)
+        eventually(lambda: running.phase() == "Completed")
+        status = running.separation().status
+        assert status.attempts is not None
+        assert (status.attempts.fetch, status.attempts.separate, status.attempts.failed) == (1, 1, 0)
+        assert "no decision about" not in operator.server.log.read_text()
+
+
+def test_another_run_replaces_the_stems(running: World) -> None:
     with running.operating():
         running.create()
         running.separate()
@@ -175,7 +193,7 @@ def test_run_again_replaces_the_stems(running: World) -> None:
         assert not set(before) & set(running.objects("stems/"))
 
 
-def test_after_its_time_it_goes_with_all_it_left(running: World) -> None:
+def test_an_expired_separation_is_deleted_with_its_objects(running: World) -> None:
     with running.operating():
         running.create(ttlSecondsAfterFinished=0)
         for stage in WorkStage:
@@ -186,7 +204,7 @@ def test_after_its_time_it_goes_with_all_it_left(running: World) -> None:
         eventually(lambda: record(running) is None)
 
 
-def test_a_job_of_somebody_else_is_a_name_conflict(running: World) -> None:
+def test_a_foreign_job_of_the_same_name_is_a_conflict(running: World) -> None:
     separation = running.create()
     name = job_name("song", separation.uid, FETCH, 1, 1)
     pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]}
@@ -199,7 +217,7 @@ def test_a_job_of_somebody_else_is_a_name_conflict(running: World) -> None:
         assert failure.code == "NAME_CONFLICT"
 
 
-def test_a_job_that_is_just_going_is_waited_for(running: World) -> None:
+def test_a_job_being_deleted_is_awaited(running: World) -> None:
     separation = running.create()
     name = job_name("song", separation.uid, FETCH, 1, 1)
     owner = {"apiVersion": "stemyard.dev/v1alpha1", "kind": "SeparationJob", "controller": True}
@@ -218,7 +236,7 @@ def test_a_job_that_is_just_going_is_waited_for(running: World) -> None:
         assert running.jobs()[name]["metadata"]["uid"] != old["metadata"]["uid"]
 
 
-def test_only_so_many_are_separated_at_once_the_oldest_first(running: World) -> None:
+def test_concurrency_is_limited_and_the_oldest_start_first(running: World) -> None:
     with running.operating(MAX_ACTIVE="1"):
         names = ["first", "second", "third"]
         for name in names:
@@ -237,7 +255,7 @@ def test_only_so_many_are_separated_at_once_the_oldest_first(running: World) -> 
         running.wait_job(SEPARATE, name="second")
 
 
-def test_the_writes_of_a_separation_are_counted(running: World) -> None:
+def test_a_separation_takes_three_status_writes(running: World) -> None:
     """Fetching, Separating, and the final one: nothing else is written to the resource."""
     with running.operating() as operator:
         running.create()
@@ -255,7 +273,7 @@ def test_the_writes_of_a_separation_are_counted(running: World) -> None:
         assert [line["stage"] for line in transitions] == ["fetch", "separate", "separate"]
 
 
-def test_metrics_tell_of_a_separation(running: World) -> None:
+def test_metrics_count_a_separation(running: World) -> None:
     with running.operating() as operator:
         running.create()
         running.separate()
@@ -273,7 +291,7 @@ def test_metrics_tell_of_a_separation(running: World) -> None:
 
 
 def test_the_mirror_is_rebuilt_by_one_command(running: World) -> None:
-    """Records of what is gone go, also those that no list names; what is there is written again."""
+    """Records of deleted resources are removed, even unlisted ones; records of existing ones are rewritten."""
     with running.operating():
         running.create()
         running.separate()
@@ -300,7 +318,7 @@ def test_the_mirror_is_rebuilt_by_one_command(running: World) -> None:
         running.valkey.start()
 
 
-def test_after_a_failover_states_are_right_and_counts_begin_anew(running: World) -> None:
+def test_after_a_failover_states_are_correct_and_counters_restart(running: World) -> None:
     with running.operating(POD_NAME="first") as first:
         running.create()
         running.separate()
@@ -313,7 +331,7 @@ def test_after_a_failover_states_are_right_and_counts_begin_anew(running: World)
             assert scraped["stemyard_separations_ended_total", ("Completed",)] == 0
 
 
-def test_a_second_pod_of_a_job_is_a_disruption(running: World) -> None:
+def test_a_second_pod_of_a_job_counts_as_a_disruption(running: World) -> None:
     with running.operating():
         running.create()
         job = running.wait_job(FETCH)
@@ -333,7 +351,7 @@ def test_a_second_pod_of_a_job_is_a_disruption(running: World) -> None:
         assert attempts.fetch == 1
 
 
-def test_a_pod_that_was_replaced_while_nobody_led_is_a_disruption(running: World) -> None:
+def test_a_pod_replaced_while_there_was_no_leader_counts_as_a_disruption(running: World) -> None:
     with running.operating(POD_NAME="first") as operator:
         running.create()
         job = running.wait_job(FETCH)
@@ -354,7 +372,7 @@ def test_a_pod_that_was_replaced_while_nobody_led_is_a_disruption(running: World
     assert status.pod == second["metadata"]["name"]
 
 
-def test_progress_told_to_a_standby_reaches_the_resource(running: World) -> None:
+def test_progress_reported_to_a_standby_reaches_the_resource(running: World) -> None:
     with running.operating(POD_NAME="leader"), running.operating(POD_NAME="standby") as standby:
         running.create()
         job = running.wait_job(FETCH)
@@ -367,7 +385,7 @@ def test_progress_told_to_a_standby_reaches_the_resource(running: World) -> None
         eventually(lambda: running.separation().status.progress == 7, 45)
 
 
-def test_what_cannot_be_used_ends_the_process_with_a_sentence(running: World) -> None:
+def test_invalid_configuration_ends_the_process_with_a_clear_error(running: World) -> None:
     operator = running.operator(PROFILES_FILE="/nowhere.yaml")
     with pytest.raises(RuntimeError, match=r"PROFILES_FILE /nowhere\.yaml"):
         operator.start()

@@ -1,5 +1,6 @@
-"""Between the operator and a real API server is a network: whatever it does, separations end once and well."""
+"""An unreliable network between the operator and a real API server: every separation still completes once."""
 
+import json
 import random
 import signal
 import sys
@@ -14,11 +15,12 @@ import pytest
 
 from localcluster.control_plane import ControlPlane
 from stemyard_contract.handover import WorkStage
-from stemyard_contract.separationjob import KIND
+from stemyard_contract.separationjob import GROUP, KIND, PLURAL
 from stemyard_operator.model.job import job_of
+from tests.api_server.test_operator_desk import links, problem, put
 from tests.api_server.test_operator_faults import done_once, leaders
 from tests.support import operator_world
-from tests.support.faulty_proxy import GONE, Asked, Fault, Proxy, clean, when
+from tests.support.faulty_proxy import GONE, Fault, ProxiedRequest, Proxy, clean, when
 from tests.support.operator_world import ACCOUNT, Operator, World, eventually
 
 FETCH, SEPARATE = WorkStage
@@ -56,6 +58,16 @@ MIXED = [
     Fault(delay=0.5),
 ]
 
+ABSENT = json.dumps(
+    {
+        "kind": "Status",
+        "status": "Failure",
+        "code": 404,
+        "reason": "NotFound",
+        "message": "not found",
+        "details": {"name": "song", "group": GROUP, "kind": PLURAL},
+    }
+).encode()
 
 WRONG_CLOCK = """
 from datetime import UTC, datetime, timedelta
@@ -90,7 +102,7 @@ def proxy_of(world: World) -> Proxy:
 
 
 def play(world: World, operator: Operator, names: list[str], seconds: float = 90) -> None:
-    """Take the kubelet's part until all have ended, and the Deployment's: start the operator anew when it ends."""
+    """Act as the kubelet until all have ended, and as the Deployment, which restarts the operator."""
     deadline = time.monotonic() + seconds
     while any(world.phase(name) != "Completed" for name in names):
         assert time.monotonic() < deadline, operator.server.log.read_text()[-3000:]
@@ -106,20 +118,39 @@ def play(world: World, operator: Operator, names: list[str], seconds: float = 90
 def test_one_fault_at_each_kind_of_call(world: World, proxy: Proxy) -> None:
     with world.operating(POD_NAME="operator-0", RESYNC_SECONDS="2") as operator:
         for number, (pattern, fault) in enumerate(ONE_BY_ONE):
-            before, proxy.plan = proxy.befallen, when(pattern, fault)
+            before, proxy.plan = proxy.faults_applied, when(pattern, fault)
             world.create(f"song-{number}")
             play(world, operator, [f"song-{number}"])
-            eventually(lambda b=before: proxy.befallen > b)  # type: ignore[misc]
+            eventually(lambda b=before: proxy.faults_applied > b)  # type: ignore[misc]
             proxy.plan = clean
             done_once(world, f"song-{number}")
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_api_server_is_asked_again_only_when_it_allows_that(world: World, proxy: Proxy, status: int) -> None:
+    asked: list[float] = []
+    refuse = when(JOB_POST, Fault(status=status, retry_after=4))
+
+    def plan(request: ProxiedRequest) -> Fault | None:
+        if request.method == "POST" and request.path.endswith("/jobs"):
+            asked.append(time.monotonic())
+        return refuse(request)
+
+    proxy.plan = plan
+    with world.operating(RESYNC_SECONDS="1"):
+        world.create()
+        eventually(lambda: asked)
+        world.plane.api.merge(world.path("separationjobs", "song"), {"spec": {"priority": 1}})
+        world.wait_job(FETCH)
+    assert asked[1] - asked[0] >= 4
+
+
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_third_of_all_calls_go_wrong(world: World, proxy: Proxy, seed: int) -> None:
+def test_separations_complete_while_a_third_of_all_calls_fail(world: World, proxy: Proxy, seed: int) -> None:
     chance = random.Random(seed)
 
-    def plan(asked: Asked) -> Fault | None:
-        return chance.choice(MIXED) if not asked.watch and chance.random() < 0.33 else None
+    def plan(request: ProxiedRequest) -> Fault | None:
+        return chance.choice(MIXED) if not request.watch and chance.random() < 0.33 else None
 
     names = [f"song-{number}" for number in range(6)]
     for name in names:
@@ -132,12 +163,12 @@ def test_a_third_of_all_calls_go_wrong(world: World, proxy: Proxy, seed: int) ->
     finally:
         if operator.alive():
             operator.kill()
-    assert proxy.befallen > 30
+    assert proxy.faults_applied > 30
     for name in names:
         done_once(world, name)
 
 
-def test_events_that_get_lost_are_made_up_for_by_the_resync(world: World, proxy: Proxy) -> None:
+def test_lost_events_are_recovered_by_the_resync(world: World, proxy: Proxy) -> None:
     proxy.sieve = lambda _: b""
     with world.operating(POD_NAME="operator-0", RESYNC_SECONDS="2") as operator:
         world.create()
@@ -145,7 +176,7 @@ def test_events_that_get_lost_are_made_up_for_by_the_resync(world: World, proxy:
     done_once(world)
 
 
-def test_a_cancellation_that_was_not_heard_of_is_found_before_the_next_job_is_made(world: World, proxy: Proxy) -> None:
+def test_a_cancellation_whose_event_was_lost_is_noticed_before_the_next_job(world: World, proxy: Proxy) -> None:
     def sieve(event: dict[str, Any]) -> bytes | None:
         return b"" if event["object"]["kind"] == KIND else None
 
@@ -161,7 +192,7 @@ def test_a_cancellation_that_was_not_heard_of_is_found_before_the_next_job_is_ma
     assert [name.rpartition("-")[0][-2:] for name in world.jobs()] == ["f1"]
 
 
-def test_watches_that_are_too_old_begin_again(world: World, proxy: Proxy) -> None:
+def test_expired_watches_restart(world: World, proxy: Proxy) -> None:
     expired: list[str] = []
 
     def sieve(event: dict[str, Any]) -> bytes | None:
@@ -182,8 +213,8 @@ def test_watches_that_are_too_old_begin_again(world: World, proxy: Proxy) -> Non
         done_once(world, name)
 
 
-def test_an_api_server_that_freezes_ends_the_leader_and_nothing_is_lost(world: World, proxy: Proxy) -> None:
-    """Connections stay open and nothing comes over them; half a minute stands for the minutes that this may take."""
+def test_a_frozen_api_server_ends_the_leader_without_losses(world: World, proxy: Proxy) -> None:
+    """Connections stay open but carry nothing, here for half a minute instead of minutes."""
     with world.operating(POD_NAME="operator-0") as operator:
         world.create("before")
         job = world.wait_job(FETCH, name="before")
@@ -206,16 +237,16 @@ def test_an_api_server_that_freezes_ends_the_leader_and_nothing_is_lost(world: W
         done_once(world, name)
 
 
-def test_a_late_write_of_a_leader_that_was_paused_changes_nothing(world: World, proxy: Proxy) -> None:
-    """Its write is under way when it is stopped, and arrives when another has long led."""
+def test_a_late_write_of_a_paused_leader_changes_nothing(world: World, proxy: Proxy) -> None:
+    """The write is under way when the process is stopped, and arrives while another replica leads."""
     with world.operating(POD_NAME="first") as first:
         eventually(lambda: leaders(world) == "first")
         direct = {"KUBECONFIG": str(world.plane.kubeconfig_of_account(world.namespace, ACCOUNT))}
         with world.operating(POD_NAME="second", **direct) as second:
             held = threading.Event()
 
-            def plan(asked: Asked) -> Fault | None:
-                if asked.method == "PATCH" and not held.is_set():
+            def plan(request: ProxiedRequest) -> Fault | None:
+                if request.method == "PATCH" and not held.is_set():
                     held.set()
                     return Fault(delay=25)
                 return None
@@ -244,9 +275,33 @@ def test_a_late_write_of_a_leader_that_was_paused_changes_nothing(world: World, 
     done_once(world)
 
 
+def silence(operator: Operator) -> float:
+    """Return the seconds since the last event of a watch."""
+    return operator.metrics()["stemyard_watch_age_seconds", ()]
+
+
+def test_a_standby_that_lags_reads_before_it_refuses_a_link(world: World, proxy: Proxy) -> None:
+    direct = {"KUBECONFIG": str(world.plane.kubeconfig_of_account(world.namespace, ACCOUNT))}
+    with world.operating(POD_NAME="leader", **direct):
+        world.create()
+        world.separate()
+        with world.operating(POD_NAME="standby") as standby:
+            # its list and its watch are behind it, so that it sees nothing of what follows
+            eventually(lambda: silence(standby) > 1)
+            world.plane.api.merge(world.path("separationjobs", "song"), {"spec": {"priority": 1}})
+            eventually(lambda: silence(standby) < 1)
+            proxy.sieve = lambda _: b""
+            world.plane.api.merge(world.path("separationjobs", "song"), {"spec": {"run": 2}})
+            token = world.token(world.run(world.wait_job(FETCH, run=2)))
+            answer = links(standby, token, put("audio.flac"))
+            assert answer.status_code == 200, answer.text
+            world.plane.api.merge(world.path("separationjobs", "song"), {"spec": {"cancel": True}})
+            assert problem(links(standby, token, put("audio.flac"))) == (403, "LINK_REFUSED")
+
+
 @pytest.mark.parametrize("hours", [-2, 2])
-def test_a_clock_that_is_hours_wrong_changes_nothing(world: World, hours: int) -> None:
-    """A pod that does not start at once is not taken for one that never will."""
+def test_a_clock_that_is_off_by_hours_changes_nothing(world: World, hours: int) -> None:
+    """A pod that has not started yet is not considered stuck."""
     operator = world.operator(POD_NAME="operator-0")
     operator.server.command = [sys.executable, "-c", WRONG_CLOCK.format(hours=hours)]
     try:
@@ -256,7 +311,7 @@ def test_a_clock_that_is_hours_wrong_changes_nothing(world: World, hours: int) -
         pod = world.pod(job)
         eventually(lambda: "Fetched" in {one.type for one in world.separation().status.conditions})
         time.sleep(7)
-        assert world.phase() == "Fetching"
+        assert world.phase() == "Pending"
         world.succeed(job, pod)
         play(world, operator, ["song"])
     finally:
@@ -267,7 +322,7 @@ def test_a_clock_that_is_hours_wrong_changes_nothing(world: World, hours: int) -
     done_once(world)
 
 
-def test_a_store_and_a_mirror_that_go_away_for_a_while(world: World) -> None:
+def test_separations_complete_after_an_outage_of_store_and_mirror(world: World) -> None:
     with world.operating(POD_NAME="operator-0") as operator:
         world.create()
         job = world.wait_job(FETCH)
@@ -287,3 +342,20 @@ def test_a_store_and_a_mirror_that_go_away_for_a_while(world: World) -> None:
         eventually(lambda: client.zcard(world.keys.tracks) == 2, 30)
     for name in ("song", "during"):
         done_once(world, name)
+
+
+@pytest.mark.parametrize("body", [b"404 page not found", ABSENT], ids=["of a proxy", "of an API server"])
+def test_a_404_for_a_separation_that_exists_deletes_nothing(world: World, proxy: Proxy, body: bytes) -> None:
+    with world.operating(POD_NAME="operator-0", RESYNC_SECONDS="2") as operator:
+        world.create()
+        play(world, operator, ["song"])
+        stems = world.objects("stems/")
+        before, proxy.plan = proxy.faults_applied, when(STATUS, Fault(status=404, body=body))
+        world.plane.api.merge(world.path("separationjobs", "song"), {"spec": {"run": 2}})
+        eventually(lambda: proxy.faults_applied > before)
+        eventually(lambda: world.phase() == "Fetching")
+        assert world.objects("stems/") == stems
+        play(world, operator, ["song"])
+        assert len(world.objects("stems/")) == 3
+        world.plane.api.delete(world.path("separationjobs", "song"))
+        eventually(lambda: world.objects("stems/") == [])

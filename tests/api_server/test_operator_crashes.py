@@ -1,4 +1,4 @@
-"""The operator is killed at every call it awaits in the life of a separation, and the end is always the same.
+"""The operator is killed at every awaited call during a separation, and the outcome is always the same.
 
 All points together take some twenty minutes: `make chaos`. Without that a seeded few are tried.
 """
@@ -21,7 +21,7 @@ from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import MirrorRecord
 from stemyard_operator.model.job import Job, job_of
 from tests.support import operator_world
-from tests.support.crash_points import KILLED, Life, Nursery
+from tests.support.crash_points import KILLED, ForkServer, OperatorProcess
 from tests.support.operator_world import World
 from tests.support.webhook_receiver import Receiver, first, status
 
@@ -35,18 +35,18 @@ LIMIT_SECONDS = 60
 class Play:
     """The world around one separation: two runs, the first with a failed fetch and a separate Job short of memory."""
 
-    def __init__(self, world: World, nursery: Nursery, receiver: Receiver, folder: Path) -> None:
-        self.world, self.nursery, self.receiver, self.folder = world, nursery, receiver, folder
+    def __init__(self, world: World, fork_server: ForkServer, receiver: Receiver, folder: Path) -> None:
+        self.world, self.fork_server, self.receiver, self.folder = world, fork_server, receiver, folder
         self.codes: list[int] = []
         self.uids: dict[str, set[str]] = {}
-        self.life: Life | None = None
+        self.operator: OperatorProcess | None = None
         self.pods: dict[str, dict[str, Any]] = {}
         self.ready_at: dict[str, float] = {}
 
     def run(self, point: str = "") -> dict[str, Any]:
-        """Play it through with an operator that is killed at a point; return what is there in the end."""
+        """Run the scenario with an operator that is killed at a point; return the final state."""
         self.world.create(webhooks=[{"url": self.receiver.url("/named")}], retryPolicy={"limit": 2})
-        self.life = self.nursery.live(self.world.environment, self.folder, point)
+        self.operator = self.fork_server.start(self.world.environment, self.folder, point)
         try:
             for run in (1, 2):
                 self._until_told(run)
@@ -54,7 +54,7 @@ class Play:
                     self.world.plane.api.merge(self.world.path("separationjobs", "song"), {"spec": {"run": 2}})
             return self._found()
         finally:
-            self.life.kill()
+            self.operator.kill()
             self._clear()
 
     @property
@@ -66,10 +66,10 @@ class Play:
         deadline = time.monotonic() + LIMIT_SECONDS
         while not self._over(run):
             assert time.monotonic() < deadline, (self.folder / "operator.log").read_text()[-4000:]
-            assert self.life is not None
-            if self.life.ended():
-                self.codes.append(self.life.code or 0)
-                self.life = self.nursery.live(self.world.environment, self.folder)
+            assert self.operator is not None
+            if self.operator.ended():
+                self.codes.append(self.operator.code or 0)
+                self.operator = self.fork_server.start(self.world.environment, self.folder)
             for raw in self.world.jobs().values():
                 self._act(raw)
             time.sleep(0.02)
@@ -86,7 +86,7 @@ class Play:
         return record is not None and record.resource_version == self.world.separation().resource_version
 
     def _act(self, raw: dict[str, Any]) -> None:
-        """Take the Job controller's and the kubelet's part: start what has no pod, end what has run for a moment."""
+        """Act as the Job controller and the kubelet: start Jobs without a pod, end those that have run briefly."""
         job, uid = job_of(raw), raw["metadata"]["uid"]
         assert job is not None
         self.uids.setdefault(re.sub(r"-[0-9a-f]{8}-", "-", job.name), set()).add(uid)
@@ -108,7 +108,7 @@ class Play:
             self.world.succeed(raw, pod)
 
     def _found(self) -> dict[str, Any]:
-        """What is there in the end, without what may differ: times, uids, pods, and how often a webhook was tried."""
+        """Return the final state without times, uids, pods and numbers of webhook attempts, which may differ."""
         separation = self.world.separation()
         told = separation.status.model_dump(mode="json", exclude_none=True)
         for name in ("started_at", "finished_at", "duration", "queued_at", "pod"):
@@ -155,9 +155,9 @@ def _plain(found: Any, uid: str) -> Any:
 
 @pytest.fixture(scope="module")
 def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Everything but the operator, and a way to play one life."""
+    """Everything but the operator, and a function that runs the scenario."""
     folder = tmp_path_factory.mktemp("crashes")
-    with Receiver() as receiver, Nursery.open() as nursery, operator_world.world(control_plane, folder) as world:
+    with Receiver() as receiver, ForkServer.open() as fork_server, operator_world.world(control_plane, folder) as world:
         receiver.behaviours["/own"] = first(1, status(500))
         world.environment |= {
             "POD_NAME": "operator-0",
@@ -174,7 +174,7 @@ def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
             with contextlib.suppress(FileNotFoundError):
                 (folder / "trace").unlink()
             (folder / "operator.log").write_bytes(b"")
-            one = Play(world, nursery, receiver, folder)
+            one = Play(world, fork_server, receiver, folder)
             return one, one.run(point)
 
         play.trace = folder / "trace"  # type: ignore[attr-defined]
@@ -182,12 +182,12 @@ def stage(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
 
 
 def points(trace: Path) -> list[str]:
-    """Every point of a life, once."""
+    """Every point of the scenario, once."""
     reached = dict.fromkeys(trace.read_text().splitlines())
     return [point for point in reached if "leases" not in point]
 
 
-def test_a_crash_at_any_awaited_call_ends_as_if_there_was_none(stage: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_crash_at_any_call_does_not_change_the_outcome(stage: Any, capsys: pytest.CaptureFixture[str]) -> None:
     whole, expected = stage()
     known = points(stage.trace)
     assert whole.codes == []

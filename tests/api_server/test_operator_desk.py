@@ -1,4 +1,4 @@
-"""The desk before a real API server and a real store: who gets which link, and who gets none."""
+"""The desk with a real API server and a real store: which pods get which links."""
 
 import time
 from collections.abc import Iterator
@@ -79,7 +79,7 @@ def head_of(running: World, key: str) -> dict[str, Any]:
         client.close()
 
 
-def test_fetch_puts_its_audio_and_nothing_else(running: World, operator: Operator, name: str) -> None:
+def test_fetch_gets_put_links_for_its_own_files_only(running: World, operator: Operator, name: str) -> None:
     _, pod = fetching(running, name)
     token = running.token(pod)
     answer = links(operator, token, put("audio.flac"), put("source.json", 10, "application/json"))
@@ -97,7 +97,7 @@ def test_fetch_puts_its_audio_and_nothing_else(running: World, operator: Operato
 @pytest.mark.parametrize(
     ("content", "kind"), [(SONG + b"x", "audio/flac"), (SONG[:-1], "audio/flac"), (SONG, "text/html")]
 )
-def test_a_put_link_holds_for_one_length_and_type(
+def test_a_put_link_is_valid_for_one_length_and_type(
     running: World, operator: Operator, name: str, content: bytes, kind: str
 ) -> None:
     _, pod = fetching(running, name)
@@ -105,6 +105,27 @@ def test_a_put_link_holds_for_one_length_and_type(
     refused = httpx.put(link["url"], content=content, headers={"Content-Type": kind})
     assert refused.status_code == 403, refused.text
     assert link["key"] not in running.objects("work/")
+
+
+@pytest.mark.parametrize("asked", ["text/html", "image/svg+xml", None])
+def test_the_desk_sets_the_type_of_every_file(running: World, operator: Operator, name: str, asked: str | None) -> None:
+    _, pod = fetching(running, name)
+    files = [{**put(file), "contentType": asked} for file in ("audio.flac", "source.json")]
+    answer = links(operator, running.token(pod), *files).json()["links"]
+    assert [link["headers"]["Content-Type"] for link in answer] == ["audio/flac", "application/json"]
+    headers = {**answer[0]["headers"], "Content-Type": asked or "text/html"}
+    assert httpx.put(answer[0]["url"], content=SONG, headers=headers).status_code == 403
+
+
+def test_a_separate_pod_stores_no_page(running: World, operator: Operator, name: str) -> None:
+    _, pod = separating(running, name)
+    asked = [put(file, kind="text/html") for file in ("vocals.mp3", "vocals.peaks.json", "manifest.json")]
+    answer = links(operator, running.token(pod), *asked).json()["links"]
+    assert [link["headers"]["Content-Type"] for link in answer] == [
+        "audio/mpeg",
+        "application/json",
+        "application/json",
+    ]
 
 
 def test_fetch_reads_the_upload(running: World, operator: Operator, name: str) -> None:
@@ -116,7 +137,7 @@ def test_fetch_reads_the_upload(running: World, operator: Operator, name: str) -
     assert httpx.get(link["url"]).content == SONG
 
 
-def test_fetch_reads_an_object_and_it_stays(running: World, operator: Operator, name: str) -> None:
+def test_fetch_reads_an_object_without_deleting_it(running: World, operator: Operator, name: str) -> None:
     client = running.store.client()
     client.put_object(Bucket="stemyard", Key="incoming/söng 1.mp3", Body=SONG)
     job, pod = fetching(running, name, source={"object": {"key": "incoming/söng 1.mp3"}})
@@ -154,14 +175,14 @@ def test_separate_reads_the_source_and_puts_stems(running: World, operator: Oper
     written = httpx.put(given[2]["url"], content=SONG, headers=given[2]["headers"])
     assert written.status_code == 200, written.text
     stored = head_of(running, given[2]["key"])
-    assert stored["ContentType"] == "audio/flac"
+    assert stored["ContentType"] == "audio/mpeg", "the desk sets the type"
     assert "(Vocals).mp3" in stored["ContentDisposition"]
     assert "Content-Disposition" not in given[4]["headers"]
     for file in (put("audio.flac"), put("vocals.wav"), put("source.json"), get("input"), get("manifest.json")):
         assert problem(links(operator, token, file)) == (403, "LINK_REFUSED")
 
 
-def test_too_large_a_file_gets_no_link(running: World, operator: Operator, name: str) -> None:
+def test_a_file_above_the_size_limit_gets_no_link(running: World, operator: Operator, name: str) -> None:
     _, pod = fetching(running, name)
     assert problem(links(operator, running.token(pod), put("audio.flac", 60_000_000))) == (413, "REQUEST_TOO_LARGE")
 
@@ -174,12 +195,12 @@ def test_two_pods_never_share_a_key(running: World, operator: Operator, name: st
 
 
 @pytest.mark.parametrize("token", ["", "garbage", "a.b.c", "x" * 8_000])
-def test_who_has_no_token_is_nobody(operator: Operator, token: str) -> None:
+def test_a_missing_or_invalid_token_is_401(operator: Operator, token: str) -> None:
     assert problem(links(operator, token, put("audio.flac"))) == (401, "UNAUTHENTICATED")
     assert problem(call(operator, DESK_PROGRESS_PATH, token, {})) == (401, "UNAUTHENTICATED")
 
 
-def test_a_token_for_others_is_no_token(running: World, operator: Operator, name: str) -> None:
+def test_a_token_of_another_audience_or_account_is_refused(running: World, operator: Operator, name: str) -> None:
     _, pod = fetching(running, name)
     token = running.token(pod, audience="https://kubernetes.default.svc")
     assert problem(links(operator, token, put("audio.flac"))) == (401, "UNAUTHENTICATED")
@@ -187,7 +208,7 @@ def test_a_token_for_others_is_no_token(running: World, operator: Operator, name
     assert problem(links(operator, unbound, put("audio.flac"))) == (403, "LINK_REFUSED")
 
 
-def test_a_pod_of_another_namespace_gets_nothing(running: World, operator: Operator, name: str) -> None:
+def test_a_pod_of_another_namespace_is_refused(running: World, operator: Operator, name: str) -> None:
     elsewhere = World(running.plane, f"{running.namespace}-x", running.valkey, running.store, running.folder)
     running.plane.api.post("/api/v1/namespaces", {"metadata": {"name": elsewhere.namespace}})
     running.plane.api.post(elsewhere.path("serviceaccounts"), {"metadata": {"name": SEPARATOR}})
@@ -196,8 +217,8 @@ def test_a_pod_of_another_namespace_gets_nothing(running: World, operator: Opera
     assert problem(links(operator, elsewhere.token(pod), put("audio.flac"))) == (403, "LINK_REFUSED")
 
 
-def test_labels_grant_nothing(running: World, operator: Operator, name: str) -> None:
-    """A pod and a Job with all our labels, but without the owner that the API server vouches for."""
+def test_labels_alone_grant_no_access(running: World, operator: Operator, name: str) -> None:
+    """A pod and a Job with all the operator's labels, but without its ownerReference."""
     job, pod = fetching(running, name)
     bare = {"generateName": "fake-", "labels": pod["metadata"]["labels"]}
     made = running.plane.api.post(running.path("pods"), {"metadata": bare, "spec": job["spec"]["template"]["spec"]})
@@ -210,14 +231,14 @@ def test_labels_grant_nothing(running: World, operator: Operator, name: str) -> 
     assert problem(links(operator, running.token(running.pod(fake)), put("audio.flac"))) == (403, "LINK_REFUSED")
 
 
-def test_a_pod_that_claims_a_job_it_is_not_of_gets_nothing(running: World, operator: Operator, name: str) -> None:
+def test_a_pod_with_a_wrong_owner_uid_is_refused(running: World, operator: Operator, name: str) -> None:
     job, _ = fetching(running, name)
     stranger = running.pod({**job, "metadata": {**job["metadata"], "uid": "00000000-0000-4000-8000-000000000000"}})
     assert problem(links(operator, running.token(stranger), put("audio.flac"))) == (403, "LINK_REFUSED")
 
 
 @pytest.mark.parametrize("change", [{"cancel": True}, {"run": 2}])
-def test_who_is_cancelled_or_overtaken_gets_no_link(
+def test_a_cancelled_or_superseded_run_gets_no_link(
     running: World, operator: Operator, name: str, change: dict[str, Any]
 ) -> None:
     _, pod = fetching(running, name)
@@ -228,7 +249,7 @@ def test_who_is_cancelled_or_overtaken_gets_no_link(
     assert problem(links(operator, token, put("audio.flac"))) == (403, "LINK_REFUSED")
 
 
-def test_who_is_done_gets_no_link(running: World, operator: Operator, name: str) -> None:
+def test_a_finished_job_gets_no_link(running: World, operator: Operator, name: str) -> None:
     job, pod = separating(running, name)
     token = running.token(pod)
     assert links(operator, token, put("vocals.mp3")).status_code == 200
@@ -237,7 +258,7 @@ def test_who_is_done_gets_no_link(running: World, operator: Operator, name: str)
     eventually(lambda: links(operator, token, put("vocals.mp3")).status_code == 403)
 
 
-def test_a_new_resource_of_the_same_name_is_another(running: World, operator: Operator, name: str) -> None:
+def test_a_recreated_resource_refuses_the_old_pod(running: World, operator: Operator, name: str) -> None:
     _, pod = fetching(running, name)
     token = running.token(pod)
     running.plane.api.delete(running.path("separationjobs", name))
@@ -256,7 +277,7 @@ def test_a_new_resource_of_the_same_name_is_another(running: World, operator: Op
         "text",
     ],
 )
-def test_bad_requests_are_named(running: World, operator: Operator, name: str, body: Any) -> None:
+def test_invalid_requests_get_a_named_error(running: World, operator: Operator, name: str, body: Any) -> None:
     _, pod = fetching(running, name)
     assert problem(call(operator, DESK_LINKS_PATH, running.token(pod), body)) == (422, "INVALID_REQUEST")
 
@@ -273,9 +294,11 @@ def test_progress_reaches_redis_and_never_goes_back(running: World, operator: Op
     _, pod = separating(running, name)
     token = running.token(pod)
 
-    def report(sequence: int, fraction: float, stage: str = "separate") -> int:
-        body = {"stage": stage, "sequence": sequence, "fraction": fraction, "step": "separate"}
-        return call(operator, DESK_PROGRESS_PATH, token, body).status_code
+    def report(sequence: int, fraction: float, stage: str = "separate", **timed: float) -> int:
+        body = {"stage": stage, "sequence": sequence, "fraction": fraction, "step": "separate", **timed}
+        while (status := call(operator, DESK_PROGRESS_PATH, token, body).status_code) == 429:
+            time.sleep(0.2)
+        return status
 
     def stored() -> ProgressRecord:
         with running.redis() as client:
@@ -284,6 +307,9 @@ def test_progress_reaches_redis_and_never_goes_back(running: World, operator: Op
 
     assert [report(1, 0.1), report(3, 0.5), report(2, 0.3)] == [204, 204, 204]
     assert (stored().sequence, stored().progress) == (3, 54.5)
-    assert report(4, 0.6, stage="fetch") == 422
-    assert report(4, 7.0) == 422
+    assert stored().step_seconds is None, "an older separator does not time its steps"
+    assert report(4, 0.6, stepFraction=0.1, stepSeconds=2.5) == 204
+    assert (stored().step_progress, stored().step_seconds) == (18.9, 2.5)
+    assert report(5, 0.6, stage="fetch") == 422
+    assert report(5, 7.0) == 422
     assert stored().attempt == 1

@@ -1,4 +1,4 @@
-"""Two SeparationJobs of one recording cost one separation, whatever becomes of the first."""
+"""Two SeparationJobs of one recording take one separation, whatever happens to the first."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from stemyard_operator.clients.leader_election import LEASE_SECONDS
 from tests.support.operator_world import World, eventually, world
 
 FETCH, SEPARATE = WorkStage
+RECORDING = "the song"
 LONGER_THAN_A_LEASE = LEASE_SECONDS + 1
 
 
@@ -23,18 +24,18 @@ def running(control_plane: ControlPlane, tmp_path: Path) -> Iterator[World]:
 
 def fetch(running: World, name: str) -> None:
     job = running.wait_job(FETCH, name=name)
-    running.succeed(job, running.run(job), recording="the song")
+    running.succeed(job, running.run(job), recording=RECORDING)
 
 
 def complete(running: World, name: str) -> None:
     running.create(name)
     fetch(running, name)
     job = running.wait_job(SEPARATE, name=name)
-    running.succeed(job, running.run(job))
+    running.succeed(job, running.run(job), recording=RECORDING)
     eventually(lambda: running.phase(name) == "Completed")
 
 
-def test_the_second_is_copied_from_the_first(running: World) -> None:
+def test_a_duplicate_is_copied(running: World) -> None:
     with running.operating():
         complete(running, "first")
         running.create("second", source={"url": "https://example.com/the-same-song.mp3"})
@@ -59,8 +60,8 @@ def led_seconds(running: World) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(lease["spec"]["acquireTime"])).total_seconds()
 
 
-def test_a_leader_of_some_standing_copies_like_a_new_one(running: World) -> None:
-    """What may have been missed before this leader led is no reason for anything it does later."""
+def test_a_long_running_leader_copies_duplicates_too(running: World) -> None:
+    """Events missed before this leader's election must not affect later decisions."""
     with running.operating():
         complete(running, "first")
         eventually(lambda: led_seconds(running) > LONGER_THAN_A_LEASE)
@@ -71,7 +72,7 @@ def test_a_leader_of_some_standing_copies_like_a_new_one(running: World) -> None
         assert len([name for name in running.jobs() if "-s1-" in name]) == 1
 
 
-def test_the_second_waits_and_goes_on_alone_when_the_first_is_deleted(running: World) -> None:
+def test_a_waiting_duplicate_continues_when_the_first_is_deleted(running: World) -> None:
     with running.operating(MAX_ACTIVE="5"):
         running.create("first")
         fetch(running, "first")
@@ -83,11 +84,11 @@ def test_the_second_waits_and_goes_on_alone_when_the_first_is_deleted(running: W
         assert len([name for name in running.jobs() if "-s1-" in name]) == 1
         running.plane.api.delete(running.path("separationjobs", "first"))
         job = running.wait_job(SEPARATE, name="second")
-        running.succeed(job, running.run(job))
+        running.succeed(job, running.run(job), recording=RECORDING)
         eventually(lambda: running.phase("second") == "Completed")
 
 
-def test_the_second_waits_and_is_copied_even_if_the_operator_is_killed(running: World) -> None:
+def test_a_waiting_duplicate_is_copied_after_an_operator_restart(running: World) -> None:
     with running.operating(MAX_ACTIVE="5", POD_NAME="operator-0") as operator:
         running.create("first")
         fetch(running, "first")
@@ -98,7 +99,7 @@ def test_the_second_waits_and_is_copied_even_if_the_operator_is_killed(running: 
         fetch(running, "second")
         eventually(lambda: running.separation("second").status.reason == "Duplicate")
         operator.kill()
-        running.succeed(job, pod)
+        running.succeed(job, pod, recording=RECORDING)
     with running.operating(MAX_ACTIVE="5", POD_NAME="operator-0"):
         eventually(lambda: running.phase("second") == "Completed")
         assert len([name for name in running.jobs() if "-s1-" in name]) == 1

@@ -1,4 +1,4 @@
-"""The operator is killed, loses its lease, or writes what is out of date: nothing is lost, nothing happens twice."""
+"""The operator is killed, loses its lease, or writes outdated state: nothing is lost or done twice."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ def running(control_plane: ControlPlane, tmp_path: Path) -> Iterator[World]:
 
 
 def done_once(running: World, name: str = "song") -> None:
-    """Two Jobs were made, the stems are there once, and the source is gone."""
+    """Check that two Jobs were created, the stems exist once, and the source audio is deleted."""
     stages = sorted(job.rpartition("-")[0][-2:] + job[-2:] for job in running.jobs() if job.startswith(f"{name}-"))
     assert stages == ["f1-1", "s1-1"]
     track = f"{running.namespace}.{name}"
@@ -37,7 +37,7 @@ def done_once(running: World, name: str = "song") -> None:
     assert running.objects(f"work/{track}/") == []
 
 
-def test_killed_between_the_two_jobs(running: World) -> None:
+def test_the_operator_is_killed_between_the_two_jobs(running: World) -> None:
     with running.operating(POD_NAME="operator-0") as operator:
         running.create()
         job = running.wait_job(FETCH)
@@ -51,8 +51,8 @@ def test_killed_between_the_two_jobs(running: World) -> None:
     done_once(running)
 
 
-def test_killed_again_and_again(running: World) -> None:
-    """Several songs; the operator lives for a random fraction of a second to a few seconds at a time."""
+def test_the_operator_is_killed_repeatedly(running: World) -> None:
+    """Several songs; each operator process runs from a fraction of a second to a few seconds."""
     chance = random.Random(20261122)
     names = [f"song-{number}" for number in range(8)]
     operator = running.operator(POD_NAME="operator-0", MAX_ACTIVE="3")
@@ -98,7 +98,7 @@ def leaders(running: World) -> str:
     return str(found["spec"]["holderIdentity"])
 
 
-def test_one_leads_and_another_takes_over(running: World) -> None:
+def test_a_standby_takes_over_from_a_killed_leader(running: World) -> None:
     with running.operating(POD_NAME="first") as first:
         eventually(lambda: leaders(running) == "first")
         with running.operating(POD_NAME="second") as second:
@@ -117,14 +117,32 @@ def test_one_leads_and_another_takes_over(running: World) -> None:
     done_once(running)
 
 
-def test_at_a_signal_the_lease_is_given_up(running: World) -> None:
+def test_a_standby_queues_nothing_and_takes_over_everything(running: World) -> None:
+    queue = {state: ("stemyard_reconcile_queue", (state,)) for state in ("due", "later")}
+    with running.operating(POD_NAME="first", RESYNC_SECONDS="1") as first:
+        eventually(lambda: leaders(running) == "first")
+        with running.operating(POD_NAME="second", RESYNC_SECONDS="1") as second:
+            names = [f"song-{number}" for number in range(5)]
+            for name in names:
+                running.create(name)
+            eventually(lambda: sum(first.metrics()[key] for key in queue.values()) > 0)
+            running.separate(names[0])
+            time.sleep(2.5)
+            found = second.metrics()
+            assert {state: found[key] for state, key in queue.items()} == {"due": 0, "later": 0}
+            first.server.stop(signal.SIGTERM)
+            for name in names[1:]:
+                running.separate(name)
+
+
+def test_a_signal_releases_the_lease(running: World) -> None:
     with running.operating(POD_NAME="first") as first, running.operating(POD_NAME="second"):
         eventually(lambda: leaders(running) == "first")
         assert first.server.stop(signal.SIGTERM) == 0
         eventually(lambda: leaders(running) == "second", 8)
 
 
-def test_who_loses_the_lease_ends(running: World) -> None:
+def test_an_operator_that_loses_its_lease_exits(running: World) -> None:
     with running.operating(POD_NAME="first") as first:
         eventually(lambda: leaders(running) == "first")
         lease = running.plane.api.get(leases_path(running.namespace, "stemyard-operator"))

@@ -28,7 +28,7 @@ def admitted(running: World) -> tuple[str, str]:
     return (found.reason, found.message) if found else ("", "")
 
 
-def test_kueues_word_is_the_reason_that_it_waits(running: World) -> None:
+def test_kueues_message_is_the_reason_of_waiting(running: World) -> None:
     kueue = Kueue(running.plane, running.namespace)
     kueue.install()
     eventually(kueue.is_served)
@@ -44,7 +44,7 @@ def test_kueues_word_is_the_reason_that_it_waits(running: World) -> None:
         assert running.phase() == "Queued"
         kueue.admit(job)
         eventually(lambda: admitted(running)[0] == "Admitted")
-        assert running.phase() == "Separating"
+        assert running.phase() == "Queued"
         running.run(job)
         eventually(lambda: admitted(running)[0] == "Scheduled")
         kueue.evict(job, "by a workload of higher priority")

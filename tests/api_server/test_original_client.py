@@ -70,7 +70,7 @@ def _serving(world: World, receiver: Receiver, folder: Path) -> Iterator[Origina
 
 
 class TestOriginalClient(OriginalClient):
-    """Everything, here."""
+    """The whole service, run locally."""
 
 
 def test_links_are_those_of_the_public_domain(service: OriginalService) -> None:

@@ -1,4 +1,4 @@
-"""The disaster drill: the cluster's memory is lost, the bucket is not, and one command brings the results back."""
+"""Disaster recovery: etcd is lost, the bucket is not, and one command restores the results."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def operator_world(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Worl
 
 
 def api_track(found: World) -> str:
-    """A SeparationJob as the API would have made it; return its track id."""
+    """Create a SeparationJob as the API does; return its track id."""
     probe = found.create("probe", source={"searchQuery": "a song"})
     track = track_id(spec_cache_key(probe.spec, "spleeter-2stems"))
     found.plane.api.delete(found.path("separationjobs", "probe"))
@@ -41,7 +41,7 @@ def api_track(found: World) -> str:
 
 
 def lose_everything_but_the_bucket(found: World) -> None:
-    """With no operator at work nobody hears of it, as when etcd is gone. Jobs stay: their owners are nobody now."""
+    """Delete all SeparationJobs without an operator running, as if etcd were lost. Jobs stay, without owners."""
     for one in found.plane.api.get(found.path("separationjobs"))["items"]:
         found.plane.api.delete(found.path("separationjobs", one["metadata"]["name"]))
     eventually(lambda: not found.plane.api.get(found.path("separationjobs"))["items"])
@@ -51,7 +51,7 @@ def lose_everything_but_the_bucket(found: World) -> None:
 
 
 def rebuild(found: World) -> str:
-    """Run the command with an administrator's rights, which the operator's account does not have; return its word."""
+    """Run the command with an administrator's rights, which the operator's account lacks; return its output."""
     environment = {**os.environ, **found.environment, "KUBECONFIG": str(found.plane.kubeconfig)}
     command = [sys.executable, "-m", "stemyard_operator", "rebuild"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -60,7 +60,7 @@ def rebuild(found: World) -> str:
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["before the operator", "beside the operator"])
-def test_results_are_served_again_and_nothing_is_separated_twice(operator_world: World, beside: bool) -> None:
+def test_restored_results_are_served_without_separating_again(operator_world: World, beside: bool) -> None:
     found = operator_world
     with found.operating():
         track = api_track(found)
@@ -103,7 +103,7 @@ def served_as_before(found: World, track: str) -> None:
             assert (again.status_code, again.json()["cached"], again.json()["track_id"]) == (200, True, track)
 
 
-def test_a_result_that_is_not_whole_is_not_brought_back(operator_world: World) -> None:
+def test_an_incomplete_result_is_not_restored(operator_world: World) -> None:
     found = operator_world
     with found.operating():
         found.create("song")

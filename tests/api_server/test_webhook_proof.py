@@ -1,4 +1,4 @@
-"""Every end arrives: bad consumers, Jobs with real Outcomes and marks, an operator that is killed all the time."""
+"""Every webhook arrives, despite bad consumers and a repeatedly killed operator; Outcomes and marks are real."""
 
 import os
 import threading
@@ -41,7 +41,7 @@ DOWN = "/down"
 
 @dataclass
 class Kubelet:
-    """Runs every Job to its end: a pod, real files in the store, a commit mark, an Outcome."""
+    """Completes every Job with a pod, real files in the store, a commit mark and an Outcome."""
 
     world: World
     failed: list[BaseException] = field(default_factory=list)
@@ -90,12 +90,15 @@ def world(control_plane: ControlPlane, tmp_path: Path) -> Iterator[World]:
 
 
 def outboxes(world: World) -> dict[str, tuple[str, list[WebhookStatus]]]:
-    """Phase and outbox of every SeparationJob, by one list."""
+    """Return phase and outbox of every SeparationJob."""
     listed = world.plane.api.get(world.path("separationjobs"))["items"]
-    return {one.name: (one.status.phase or "", one.status.webhooks) for one in map(separation_of, listed)}
+    return {
+        one.name: (one.status.phase or "", one.status.webhooks)
+        for one in (separation_of(found, world.namespace) for found in listed)
+    }
 
 
-def test_every_end_arrives_and_nothing_comes_twice_after_its_2xx_was_recorded(world: World) -> None:
+def test_every_webhook_arrives_and_none_is_repeated_after_its_2xx_was_recorded(world: World) -> None:
     with ExitStack() as stack:
         receiver, later = stack.enter_context(Receiver()), free_port()
         receiver.behaviours = dict(BEHAVIOURS)
@@ -167,12 +170,12 @@ def kill_until_settled(world: World, stack: ExitStack, later: int) -> tuple[dict
 
 
 def missed(world: World) -> bool:
-    """Whether an attempt at the consumer that is down was recorded."""
+    """Whether an attempt at the unavailable consumer was recorded."""
     return any(one.url.endswith(DOWN) and one.attempts for _, box in outboxes(world).values() for one in box)
 
 
 def check_schedule(times: list[float], kills: list[float]) -> None:
-    """Between two attempts lies at least the scheduled pause, unless a kill lost the record of the first."""
+    """Check the scheduled pause between two attempts, unless a kill lost the record of the first."""
     kept = 0
     for before, after in pairwise(times):
         if bisect(kills, before) == bisect(kills, after):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from charts.install import install
 from localcluster.control_plane import ControlPlane
 from localcluster.folders import here
 from localcluster.tools import path_of
-from tests.chart.rendered import CASES, RELEASE, Object
+from tests.chart.rendered import CASES, RELEASE, Object, with_fixed
 
 WITHOUT_CLAIMS: Object = {
     "store": {"persistence": {"enabled": False}},
@@ -41,7 +42,8 @@ def data(plane: ControlPlane, namespace: str, *names: tuple[str, str]) -> list[O
 
 
 def documents(release: Release) -> list[dict[str, Any]]:
-    return [one for one in yaml.safe_load_all(Helm().template(release)) if one]
+    fixed = replace(release, values=with_fixed(release.values))
+    return [one for one in yaml.safe_load_all(Helm().template(fixed)) if one]
 
 
 def dry_run(plane: ControlPlane, namespace: str, objects: Sequence[Object]) -> str:

@@ -23,6 +23,7 @@ _MODULES = {
         f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"
         for kind in ("podmonitors", "servicemonitors", "prometheusrules")
     ),
+    "github.com/cilium/cilium@v1.18.2": ("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml",),
 }
 
 

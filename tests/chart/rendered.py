@@ -8,6 +8,7 @@ from typing import Any, Final
 import yaml
 
 from charts.helm import CHART, Helm, Release, merge, read_values
+from stemyard_contract.webhook_secrets import MASTER_LENGTH
 
 Object = Mapping[str, Any]
 
@@ -38,7 +39,7 @@ CASES: Final[Mapping[str, Object]] = {
             "cloudflareKV": {"namespaceId": "kv", "existingSecret": "cloudflare"},
             "resultSharing": "per-key",
             "rateLimits": {"submitsPerMinute": 5},
-            "quotas": {"concurrent": 3, "minutesPerDay": 90},
+            "quotas": {"concurrent": 3, "minutesPerDay": 90, "uploadMbPerDay": 500, "streams": 20},
             "trustedProxies": ["10.0.0.0/8", "2001:db8::/32"],
             "corsAllowedOrigins": ["https://app.example.com", "http://localhost:3000"],
             "extraEnv": [{"name": "EXTRA", "value": "1"}],
@@ -67,6 +68,7 @@ CASES: Final[Mapping[str, Object]] = {
                 "cookiesSecret": "cookies",
                 "proxySecret": "proxy",
                 "poTokenUrl": "http://pot.songs.svc:4416",
+                "overlay": {"claim": "newer-ytdlp", "leastVersion": "2026.11.1", "greatestVersion": "2027.1.1"},
                 "pauses": {"betweenRequests": 0.75, "beforeDownload": 10, "beforeDownloadMax": 20},
             },
             "extractors": ["soundcloud", "Bandcamp"],
@@ -86,6 +88,13 @@ CASES: Final[Mapping[str, Object]] = {
             ],
             "keySecrets": {"team-a": {"secret": "s3cret-of-team-a", "previousSecret": "s3cret-of-before"}},
         },
+    },
+    "workload identity": {
+        "objectStore": {
+            "endpoint": "https://s3.eu-west-1.amazonaws.com",
+            "region": "eu-west-1",
+            "workloadIdentity": {"enabled": True, "roleArn": "arn:aws:iam::123456789012:role/stemyard"},
+        }
     },
     "air-gapped": {
         "store": {"enabled": True},
@@ -164,8 +173,30 @@ CASES: Final[Mapping[str, Object]] = {
 }
 
 
+CLUSTER_KINDS: Final = frozenset(
+    {
+        *("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "PriorityClass"),
+        *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+    }
+)
+"""Kinds of the chart that belong to no namespace."""
+
+
 def release(values: Object, name: str = RELEASE) -> Release:
-    return Release(name, NAMESPACE, values=values)
+    return Release(name, NAMESPACE, values=with_fixed(values))
+
+
+def with_fixed(values: Object) -> dict[str, Any]:
+    """Return the values with an id and keys where the chart would generate them, which needs a cluster."""
+    given = {part: values.get(part) or {} for part in ("install", "api", "valkey", "store", "objectStore")}
+    fixed: dict[str, Any] = {"install": {"id": "test-install"}}
+    if not any(given["api"].get(name) for name in ("existingSecret", "secretKey", "insecureDev")):
+        fixed["api"] = {"secretKey": "test-secret-key-0123"}
+    if given["valkey"].get("enabled", True) and not given["valkey"].get("existingSecret"):
+        fixed["valkey"] = {"password": "0123456789abcdef"}
+    if given["store"].get("enabled") and not given["objectStore"].get("existingSecret"):
+        fixed["objectStore"] = {"accessKeyId": "test-access", "secretAccessKey": "test-secret"}
+    return merge(fixed, values)
 
 
 def render(values: Object) -> list[Object]:
@@ -180,7 +211,7 @@ def case(name: str) -> list[Object]:
 
 
 def _placed(document: dict[str, Any]) -> Object:
-    if document["kind"] in {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "PriorityClass"}:
+    if document["kind"] in CLUSTER_KINDS:
         return document
     return {**document, "metadata": {"namespace": NAMESPACE, **document["metadata"]}}
 
@@ -231,8 +262,11 @@ def _value(objects: Sequence[Object], variable: Object) -> str:
 def _from_secret(objects: Sequence[Object], reference: Object) -> str:
     for secret in of_kind(objects, "Secret"):
         if secret["metadata"]["name"] == reference["name"]:
+            if reference.get("optional") and reference["key"] not in secret["stringData"]:
+                return ""
             return str(secret["stringData"][reference["key"]])
-    return f"from-{reference['name']}"
+    text = f"from-{reference['name']}"
+    return text.ljust(MASTER_LENGTH, ".") if reference["key"].startswith("WEBHOOK_MASTER_SECRET") else text
 
 
 def schema() -> Object:

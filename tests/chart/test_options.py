@@ -104,6 +104,22 @@ def test_the_certificate_authority_of_redis_reaches_both() -> None:
         assert environment(objects, name)["REDIS_CA_FILE"] == f"{mount['mountPath']}/ca.crt"
 
 
+def test_both_parts_get_the_master_secrets_of_registered_webhooks() -> None:
+    master, previous = "m" * 32, "p" * 32
+    objects = render(merge(CASES["default"], {"webhooks": {"masterSecret": master, "previousMasterSecret": previous}}))
+    for name in ("api", "operator"):
+        found = environment(objects, name)
+        assert (found["WEBHOOK_MASTER_SECRET"], found["WEBHOOK_MASTER_SECRET_PREVIOUS"]) == (master, previous)
+    objects = render(merge(CASES["default"], {"webhooks": {"maxPerKey": 0}}))
+    assert environment(objects, "api")["WEBHOOKS_PER_KEY"] == "0"
+
+
+def test_without_a_cluster_no_master_secret_is_made_up() -> None:
+    """Each rendering would have another, and every registered webhook another secret."""
+    for name in ("api", "operator"):
+        assert environment(case("default"), name)["WEBHOOK_MASTER_SECRET"] == ""
+
+
 def test_every_variable_from_a_secret_is_listed_for_its_part() -> None:
     objects = case("external")
     for name in ("api", "operator"):
@@ -111,7 +127,9 @@ def test_every_variable_from_a_secret_is_listed_for_its_part() -> None:
         taken = {
             f"{one['name']}={one['valueFrom']['secretKeyRef']['name']}"
             for one in variables
+            # without these both start: one is derived from the key of the bucket, or no webhook can be registered
             if "secretKeyRef" in one.get("valueFrom", {})
+            and not one["name"].startswith(("SHARE_SECRET", "WEBHOOK_MASTER_SECRET"))
         }
         assert taken == set(environment(objects, name)[SECRET_VARIABLES].split(","))
         assert all(
@@ -169,6 +187,14 @@ def test_other_models_are_another_job() -> None:
         [found] = of_kind(render(merge(merge(BUCKET, {"models": {"cache": {"enabled": True}}}), values)), "Job")
         return dict(found["spec"]["template"])
 
+    metadata = template({})["metadata"]
+    assert metadata["labels"]["sidecar.istio.io/inject"] == "false", "a sidecar would never let the Job end"
+    assert job({}) != str(
+        of_kind(
+            render(merge(BUCKET, {"models": {"cache": {"enabled": True}}, "separator": {"podLabels": {"a": "b"}}})),
+            "Job",
+        )[0]["metadata"]["name"]
+    )
     # A Job's template cannot be changed: nothing may be in it that its name does not tell of.
     assert template({"commonLabels": {"team": "audio"}}) == template({})
     more = {"enabled": ["spleeter-2stems", "htdemucs"]}
@@ -250,7 +276,9 @@ def test_every_variable_of_the_chart_is_kept_from_extra_env() -> None:
     known = yaml.safe_load(text)
     for part in ("api", "operator"):
         files = [*(CHART / "templates" / part).glob("*"), CHART / "templates/_settings.tpl"]
-        written = {name for file in files for name in re.findall(r"name: ([A-Z][A-Z0-9_]+)\b", file.read_text())}
+        written = {
+            name for file in files for name in re.findall(r"name: ([A-Z][A-Z0-9_]*[A-Z0-9])\b", file.read_text())
+        }
         rendered = {name for case_name in CASES for name in environment(case(case_name), part)}
         assert (written | rendered) - {"EXTRA"} <= known[part].keys() | known["shared"].keys()
     values = yaml.safe_load((CHART / "values.yaml").read_text())

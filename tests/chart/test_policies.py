@@ -66,6 +66,8 @@ BUNDLED = [
     (OPERATOR, DNS, 53, True),
     (STRANGER, API, 5500, True),
     (PUBLIC, API, 5500, True),
+    (STRANGER, API, 5501, True),
+    (PUBLIC, API, 5501, False),
     (STRANGER, OPERATOR, 8085, False),
     (STRANGER, OPERATOR, 8086, True),
     (PUBLIC, OPERATOR, 8086, False),
@@ -210,10 +212,14 @@ def test_metrics_are_for_whom_the_deployment_names() -> None:
     rules = policies(render({**CASES["default"], "networkPolicy": {"metricsFrom": prometheus}}))
     assert passes(rules, End(POD_ADDRESS, "monitoring", {"app": "prometheus"}), OPERATOR, 8086)
     assert not passes(rules, STRANGER, OPERATOR, 8086)
+    assert passes(rules, STRANGER, API, 5500)
+    assert not passes(rules, STRANGER, API, 5501)
     web = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "web"}}}]
     rules = policies(render({**CASES["default"], "networkPolicy": {"metricsFrom": prometheus, "apiFrom": web}}))
-    for namespace in ("monitoring", "web"):
-        assert passes(rules, End(POD_ADDRESS, namespace, {}), API, 5500)
+    for namespace, port in (("monitoring", 5501), ("web", 5500)):
+        other = 5500 if port == 5501 else 5501
+        assert passes(rules, End(POD_ADDRESS, namespace, {}), API, port)
+        assert not passes(rules, End(POD_ADDRESS, namespace, {}), API, other)
     assert passes(rules, part("test"), API, 5500)
     assert not passes(rules, STRANGER, API, 5500)
 

@@ -39,6 +39,10 @@ SECRETS = {
     "REDIS_URL",
     "ROOT_ACCESS_KEY",
     "ROOT_SECRET_KEY",
+    "SHARE_SECRET",
+    "SHARE_SECRET_PREVIOUS",
+    "WEBHOOK_MASTER_SECRET",
+    "WEBHOOK_MASTER_SECRET_PREVIOUS",
 }
 
 EXTRA = {"extra", f"{RELEASE}-text"}
@@ -119,12 +123,13 @@ def test_policies_of_separators_select_by_the_label_that_the_operator_sets() -> 
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_the_definition_is_the_generated_one(keep: bool) -> None:
+def test_the_definitions_are_the_generated_ones(keep: bool) -> None:
     objects = render({**CASES["default"], "crds": {"keep": keep}})
-    found = find(objects, "CustomResourceDefinition", "separationjobs.stemyard.dev")
-    annotations = found["metadata"].get("annotations", {})
-    assert annotations == ({"helm.sh/resource-policy": "keep"} if keep else {})
-    assert {**found, "metadata": {"name": found["metadata"]["name"]}} == crd.custom_resource_definition()
+    for definition in (crd.custom_resource_definition(), crd.key_webhooks_definition()):
+        found = find(objects, "CustomResourceDefinition", definition["metadata"]["name"])
+        annotations = found["metadata"].get("annotations", {})
+        assert annotations == ({"helm.sh/resource-policy": "keep"} if keep else {})
+        assert {**found, "metadata": {"name": found["metadata"]["name"]}} == definition
 
 
 def test_the_definition_can_be_left_out() -> None:

@@ -12,6 +12,9 @@ OPERATOR_RIGHTS = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
 ]
+REGISTRATION_RIGHTS = [
+    {"apiGroups": ["stemyard.dev"], "resources": ["keywebhooks"], "verbs": ["get", "list", "watch"]},
+]
 LEASE_RIGHTS = [
     {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
     {
@@ -26,7 +29,7 @@ LEASE_RIGHTS = [
 API_RIGHTS = [
     {
         "apiGroups": ["stemyard.dev"],
-        "resources": ["separationjobs"],
+        "resources": ["separationjobs", "keywebhooks"],
         "verbs": ["get", "list", "create", "patch", "delete"],
     }
 ]
@@ -52,7 +55,7 @@ def test_rights_are_exactly_what_the_parts_call() -> None:
     objects = case("two namespaces")
     rights = {(one["metadata"]["namespace"], one["metadata"]["name"]): one["rules"] for one in of_kind(objects, "Role")}
     assert rights == {
-        ("team-a", f"{RELEASE}-operator"): OPERATOR_RIGHTS,
+        ("team-a", f"{RELEASE}-operator"): [*OPERATOR_RIGHTS[:2], *REGISTRATION_RIGHTS, *OPERATOR_RIGHTS[2:]],
         ("team-b", f"{RELEASE}-operator"): OPERATOR_RIGHTS,
         (NAMESPACE, f"{RELEASE}-operator-lease"): LEASE_RIGHTS,
         ("team-a", f"{RELEASE}-api"): API_RIGHTS,

@@ -1,14 +1,16 @@
 """The parts accept what the chart sets: their own settings, read from the rendered environment."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stemyard_api.connections import ConnectionLimits
 from stemyard_api.settings import Settings as ApiSettings
 from stemyard_api.settings import load_settings as load_api_settings
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.runtime import SECRET_FILES, SECRET_VARIABLES
-from stemyard_operator.config.profiles import Profile, StageProfile
+from stemyard_operator.config.profiles import Profile, StageProfile, Worker
 from stemyard_operator.config.settings import Settings as OperatorSettings
 from stemyard_operator.config.settings import load_settings as load_operator_settings
 from stemyard_operator.config.webhook_secrets import WebhookSecrets, default_secrets
@@ -17,8 +19,7 @@ from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, contai
 
 NO_FIELD = {SECRET_FILES, SECRET_VARIABLES}
 """Read before the settings are."""
-NOT_READ_YET = {"API_NAMESPACE"}
-"""Given to the operator, which does not need it yet."""
+OF_BOTO3 = {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ENDPOINT_URL_STS"}
 
 every_case = pytest.mark.parametrize("name", CASES)
 
@@ -47,13 +48,13 @@ def operator_settings(objects: list[Object], folder: Path, monkeypatch: pytest.M
 def test_every_variable_of_the_api_is_known_to_it(name: str) -> None:
     known = {field.upper() for field in ApiSettings.model_fields}
     extra = {one["name"] for one in CASES[name].get("api", {}).get("extraEnv", [])}
-    assert environment(case(name), "api").keys() - extra <= known | NO_FIELD
+    assert environment(case(name), "api").keys() - extra <= known | NO_FIELD | OF_BOTO3
 
 
 @every_case
 def test_every_variable_of_the_operator_is_known_to_it(name: str) -> None:
     known = {field.upper() for field in OperatorSettings.model_fields}
-    assert environment(case(name), "operator").keys() - known <= NOT_READ_YET | NO_FIELD
+    assert environment(case(name), "operator").keys() - known <= NO_FIELD | OF_BOTO3
 
 
 @every_case
@@ -61,8 +62,10 @@ def test_the_api_starts_with_what_the_chart_sets(name: str, monkeypatch: pytest.
     settings = api_settings(case(name), monkeypatch)
     assert settings.storage_configured
     assert settings.redis_url is not None
-    [port] = container(case(name), "api")["ports"]
-    assert settings.port == port["containerPort"]
+    ports = {port["name"]: port["containerPort"] for port in container(case(name), "api")["ports"]}
+    assert ports == {"http": settings.port, "health": settings.health_port}
+    # the chart's defaults are the program's
+    assert replace(settings.connection_limits, proxies=()) == ConnectionLimits()
 
 
 @every_case
@@ -83,6 +86,7 @@ def test_limits_and_quotas_reach_the_api(monkeypatch: pytest.MonkeyPatch) -> Non
     assert settings.result_sharing == "per-key"
     assert (settings.rate_limit_submits_per_minute, settings.rate_limit_reads_per_minute) == (5, 3000)
     assert (settings.quota_concurrent, settings.quota_minutes_per_day) == (3, 90)
+    assert (settings.quota_upload_mb_per_day, settings.quota_streams) == (500, 20)
     assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "2001:db8::/32"]
     assert settings.cors_allowed_origins == ("https://app.example.com", "http://localhost:3000")
 
@@ -174,8 +178,10 @@ def test_the_schema_of_profiles_is_the_operators() -> None:
     profile = schema()["properties"]["profiles"]["additionalProperties"]["properties"]
     assert profile.keys() == {field.alias for field in Profile.model_fields.values()}
     stage = {field.alias for field in StageProfile.model_fields.values()}
-    assert profile["fetch"]["properties"].keys() == stage
+    assert profile["fetch"]["properties"].keys() == stage - {"worker"}
     assert profile["separate"]["properties"].keys() == stage
+    worker = {field.alias for field in Worker.model_fields.values()}
+    assert profile["separate"]["properties"]["worker"]["properties"].keys() == worker
 
 
 def test_what_is_said_of_sources_reaches_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +190,8 @@ def test_what_is_said_of_sources_reaches_the_operator(tmp_path: Path, monkeypatc
     assert settings.youtube_po_token_url == "http://pot.songs.svc:4416"
     assert settings.youtube_request_interval == 0.75
     assert (settings.youtube_download_delay, settings.youtube_download_delay_max) == (10, 20)
+    assert (settings.youtube_overlay_image, settings.youtube_overlay_claim) == ("", "newer-ytdlp")
+    assert (settings.youtube_overlay_least, settings.youtube_overlay_greatest) == ("2026.11.1", "2027.1.1")
     assert settings.youtube_extractors == ("soundcloud", "Bandcamp")
 
 
@@ -193,4 +201,4 @@ def test_nothing_said_of_sources_leaves_what_the_separator_does_by_itself(
     settings = operator_settings(case("default"), tmp_path, monkeypatch)
     assert settings.youtube_enabled
     assert source_environment(settings) == []
-    assert source_volumes(settings) == source_mounts(settings) == []
+    assert source_volumes(settings, "Always") == source_mounts(settings) == []

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from charts import generate
 from charts.described_values import AnnotationError, UndescribedValueError, Value, read_values
-from charts.generate import CHART, generated, with_table
-from charts.helm import HelmError, ValuesFileError, merge
+from charts.generate import CHART, generated, generated_files, with_table
+from charts.helm import Helm, HelmError, Release, ValuesFileError, merge
 from charts.helm import read_values as read_values_files
 from charts.values_schema import UnknownTypeError, values_schema
-from tests.chart.rendered import BUCKET, Object, environment, render, schema
+from tests.chart.rendered import BUCKET, NAMESPACE, RELEASE, Object, container, environment, render, schema, with_fixed
 
 GONE: Object = {"objectStore": {"cloudflareAccountId": None, "existingSecret": None}}
 
@@ -33,8 +34,8 @@ def nested(name: str, value: object) -> dict[str, Any]:
 
 
 def test_generated_files_are_current() -> None:
-    stale = [path.name for path, text in generated(CHART).items() if path.read_text() != text]
-    assert stale == []
+    stale = [path.name for path, text in generated_files().items() if path.read_text() != text]
+    assert stale == [], "run `make generate`"
 
 
 def test_the_check_of_generated_files_finds_a_stale_one(tmp_path: Path) -> None:
@@ -45,6 +46,17 @@ def test_the_check_of_generated_files_finds_a_stale_one(tmp_path: Path) -> None:
     texts = {path.name: text for path, text in generated(tmp_path).items()}
     assert '"newValue"' in texts["values.schema.json"]
     assert "| `newValue` | `1` | A new value. |" in texts["README.md"]
+
+
+def test_a_stale_file_is_named_with_the_command_that_rewrites_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = CHART / "files/crds/separationjobs.yaml"
+    stale = {**generated_files(), path: path.read_text() + "# changed\n"}
+    monkeypatch.setattr(generate, "generated_files", lambda: stale)
+    monkeypatch.setattr(sys, "argv", ["generate", "--check"])
+    assert generate.main() == 1
+    assert capsys.readouterr().err == "charts/stemyard/files/crds/separationjobs.yaml is stale: run `make generate`\n"
 
 
 def test_make_check_can_ask_whether_generated_files_are_current() -> None:
@@ -113,6 +125,15 @@ def test_a_readme_without_its_marks_is_refused() -> None:
         ("profiles.default.separate.resources.limit", {"memory": "1Gi"}),
         ("profiles.default.queueNames", "team"),
         ("profiles.default.separate.resourceClaims", [{"name": "gpu"}]),
+        ("profiles.default.dnsPolicy", "Default"),
+        ("profiles.default.hostAliases", [{"ip": "10.0.0.7"}]),
+        ("profiles.default.extraVolumeMounts", [{"name": "x", "mountPath": "/x", "readOnly": False}]),
+        ("profiles.default.hostNetwork", True),
+        ("profiles.default.maxActive", 0),
+        ("profiles.default.fetch.worker", {}),
+        ("profiles.default.separate.worker", {"songs": 0}),
+        ("profiles.default.separate.worker", {"idle": 20}),
+        ("unscheduled.timeoutSeconds", -1),
         ("maxActive", 0),
         ("maxActive", "two"),
         ("images.pullPolicy", "Sometimes"),
@@ -160,13 +181,27 @@ def test_a_readme_without_its_marks_is_refused() -> None:
         ("sweep.force", "tomorrow"),
         ("kueue.apiVersion", "latest"),
         ("fetch.spacingSeconds", -1),
+        ("sweep.force", "2026-13-01"),
+        ("commonLabels", {"two words": "x"}),
+        ("commonLabels", {"team": "two words"}),
+        ("api.podLabels", {"team": "x" * 64}),
+        ("api.podAnnotations", {"Not/a/name": "x"}),
+        ("api.ingress.annotations", {"two words": "x"}),
+        ("operator.nodeSelector", {"zone": "a b"}),
+        ("profiles.default.labels", {"team": "a/b"}),
+        ("profiles.default.fetch.nodeSelector", {"-zone": "a"}),
+        ("api.podDisruptionBudget.maxUnavailable", "120%"),
+        ("valkey", None),
+        ("api.service", None),
+        ("profiles", None),
     ],
 )
 def test_the_schema_refuses(name: str, value: object) -> None:
     with pytest.raises(HelmError) as refused:
         render(merge(BUCKET, nested(name, value)))
-    parent = name.rpartition(".")[0].replace(".", "/")
-    assert name.rpartition(".")[2] in str(refused.value) or parent in str(refused.value)
+    parent, _, last = name.rpartition(".")
+    named = [last, parent.replace(".", "/") or last, *(value if isinstance(value, dict) else ())]
+    assert any(part in str(refused.value) for part in named)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +225,16 @@ def test_the_schema_refuses(name: str, value: object) -> None:
         ({"api": {"secretKey": "0123456789abcdef", "existingSecret": "k"}}, "api.secretKey and api.existingSecret"),
         ({"api": {"cloudflareKV": {"namespaceId": "n"}}}, "api.cloudflareKV.existingSecret is empty"),
         ({"webhooks": {"previousSecret": "0123456789abcdef"}}, "set webhooks.secret"),
+        ({"webhooks": {"secret": "whsec_" + "A" * 15}}, "webhooks.secret begins with whsec_"),
+        ({"webhooks": {"secret": "whsec_" + "A" * 13 + "B=="}}, "webhooks.secret begins with whsec_"),
+        (
+            {"webhooks": {"keySecrets": {"a": {"secret": "0123456789abcdef", "previousSecret": "whsec_" + "%" * 16}}}},
+            "webhooks.keySecrets.a.previousSecret begins with whsec_",
+        ),
+        (
+            {"webhooks": {"endpoints": [{"name": "a", "url": "https://a.example", "secret": "whsec_" + "A" * 11}]}},
+            "webhooks.endpoints[0].secret begins with whsec_",
+        ),
         (
             {"webhooks": {"existingSecret": "hooks", "keySecrets": {"a": {"secret": "0123456789abcdef"}}}},
             "clear webhooks.endpoints",
@@ -232,7 +277,7 @@ def test_the_schema_refuses(name: str, value: object) -> None:
             "models.claim and models.image and models.cache.enabled are mutually exclusive",
         ),
         ({"models": {"default": "htdemucs"}}, "names htdemucs, but no released image contains its weights"),
-        ({"rebuild": {"enabled": True}}, "install.id is empty"),
+        ({"rebuild": {"enabled": True}, "install": {"id": ""}}, "install.id is empty"),
         (
             {"webhooks": {"endpoints": [{"name": "crm", "url": f"https://{host}.example.com"} for host in "ab"]}},
             'webhooks.endpoints has two entries named "crm"',
@@ -241,7 +286,35 @@ def test_the_schema_refuses(name: str, value: object) -> None:
             {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
             "would scrape every pod twice; keep one",
         ),
+        (
+            {"profiles": {"default": {"labels": {"stemyard.dev/run": "2"}}}},
+            "profiles.default.fetch gets stemyard.dev/run in labels",
+        ),
+        (
+            {"profiles": {"gpu": {"separate": {"annotations": {"kueue.x-k8s.io/queue-name": "x"}}}}},
+            "profiles.gpu.separate gets kueue.x-k8s.io/queue-name in annotations",
+        ),
+        ({"profiles": {"default": {"dnsPolicy": "None"}}}, "has dnsPolicy None, but no dnsConfig.nameservers"),
+        (
+            {"profiles": {"default": {"extraVolumes": [{"name": "x", "hostPath": {"path": "/"}}]}}},
+            'the extra volume "x" must have one of configMap',
+        ),
+        (
+            {"fetch": {"extraVolumes": [{"name": "x", "configMap": "x", "mountPath": "/x"}]}}
+            | {"profiles": {"default": {"extraVolumes": [{"name": "x", "configMap": {"name": "y"}}]}}},
+            'profiles.default.fetch gets two volumes named "x"',
+        ),
+        (
+            {"profiles": {"default": {"extraVolumeMounts": [{"name": "x", "mountPath": "/x"}]}}},
+            'profiles.default.fetch mounts "x", but there is no volume',
+        ),
+        (
+            {"unscheduled": {"backoffBaseSeconds": 4000}},
+            "unscheduled.backoffBaseSeconds 4000 is more than unscheduled.backoffMaxSeconds 3600",
+        ),
+        ({"profiles": {"gpu": {"maxActive": 2}}}, "profiles.gpu.maxActive 2 is more than maxActive 1"),
         ({"maxActivePerNamespace": 2}, "maxActivePerNamespace 2 is more than maxActive 1"),
+        ({"maxActiveFetchPerNamespace": 5}, "maxActiveFetchPerNamespace 5 is more than maxActiveFetch 4"),
         ({"operator": {"retry": {"baseSeconds": 400}}}, "operator.retry.baseSeconds 400 is more than"),
         (
             {"operator": {"podDisruptionBudget": {"maxUnavailable": 0}}},
@@ -270,6 +343,10 @@ def test_the_schema_refuses(name: str, value: object) -> None:
             {"fetch": {"extraVolumes": [{"name": "work", "configMap": "c", "mountPath": "/c"}]}},
             'fetch.extraVolumes has a volume named "work"',
         ),
+        (
+            {"admissionPolicies": {"namespaces": {"team": {"queues": ["songs"]}}}},
+            "admissionPolicies.namespaces.team limits queues of Kueue, but kueue.enabled=false",
+        ),
         ({"profiles": {"gpu": {"queueName": "team"}}}, "profiles.gpu names a Kueue queue, but kueue.enabled=false"),
         (
             {"profiles": {"gpu": {"fetch": {"gpu": {"resource": "nvidia.com/gpu"}}}}},
@@ -288,6 +365,22 @@ def test_the_schema_refuses(name: str, value: object) -> None:
         (
             {"sources": {"youtube": {"enabled": False, "cookiesSecret": "c"}}},
             "sources.youtube.cookiesSecret is set, but sources.youtube.enabled=false",
+        ),
+        (
+            {"sources": {"youtube": {"overlay": {"image": "ytdlp:2", "claim": "ytdlp"}}}},
+            "sources.youtube.overlay.image and sources.youtube.overlay.claim are mutually exclusive",
+        ),
+        (
+            {"sources": {"youtube": {"enabled": False, "overlay": {"claim": "ytdlp"}}}},
+            "sources.youtube.overlay.claim is set, but sources.youtube.enabled=false",
+        ),
+        (
+            {"sources": {"youtube": {"overlay": {"leastVersion": "2026.11.1"}}}},
+            "sources.youtube.overlay has a version, but neither image nor claim",
+        ),
+        (
+            {"fetch": {"extraVolumes": [{"name": "ytdlp", "configMap": "c", "mountPath": "/c"}]}},
+            'fetch.extraVolumes has a volume named "ytdlp"',
         ),
         (
             {"sources": {"youtube": {"pauses": {"beforeDownload": 10, "beforeDownloadMax": 5}}}},
@@ -338,12 +431,44 @@ def test_the_schema_refuses(name: str, value: object) -> None:
         ),
         ({"api": {"extraEnv": [{"name": "A", "value": "1"}] * 2}}, "api.extraEnv sets A twice; keep one"),
         ({"models": {"enabled": ["htdemucs"]}}, 'models.default "spleeter-2stems" is not in models.enabled'),
+        ({"sweep": {"force": "2026-02-30"}}, 'sweep.force "2026-02-30" is not a date'),
+        (
+            {"api": {"insecureDev": True, "ingress": {"enabled": True, "hosts": ["songs.example.com"]}}},
+            "api.insecureDev=true lets anyone in without a key, but api.ingress",
+        ),
+        (
+            {"api": {"insecureDev": True, "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}]}}},
+            "api.insecureDev=true lets anyone in without a key, but api.ingress",
+        ),
+        (
+            {"api": {"insecureDev": True, "service": {"type": "LoadBalancer"}}},
+            "api.insecureDev=true lets anyone in without a key, but api.ingress",
+        ),
+        (
+            {"api": {"insecureDev": True, "corsAllowedOrigins": ["*"]}},
+            "so every web page could use the API; name the origins",
+        ),
+        (
+            {"valkey": {"maxMemory": "128mb", "resources": {"limits": {"memory": 67108864}}}},
+            "valkey.maxMemory 128mb is more than valkey.resources.limits.memory 67108864, so",
+        ),
+        (
+            {"profiles": {"default": {"fetch": {"resources": {"limits": {"memory": 536870912}}, "maxMemory": "1Mi"}}}},
+            "profiles.default.fetch.maxMemory 1Mi is less than the memory limit 536870912 that",
+        ),
     ],
 )
 def test_a_contradiction_is_refused_with_a_sentence(values: Object, sentence: str) -> None:
     with pytest.raises(HelmError) as refused:
         render(merge(BUCKET, values))
     assert sentence in str(refused.value)
+    assert "stemyard/templates/values/refused.yaml" in str(refused.value)
+
+
+def test_memory_in_bytes_is_compared_as_written() -> None:
+    values = {"valkey": {"maxMemory": "100mb", "resources": {"limits": {"memory": 134217728}}}}
+    limits = container(render(with_fixed(merge(BUCKET, values))), "valkey")["resources"]["limits"]
+    assert int(limits["memory"]) == 134217728
 
 
 @pytest.mark.parametrize(
@@ -391,6 +516,35 @@ def test_numbers_of_seven_digits_stay_whole() -> None:
     assert environment(objects, "api")["QUOTA_MINUTES_PER_DAY"] == "2000000"
     assert environment(objects, "operator")["RETRY_MAX_SECONDS"] == "1000000"
     assert environment(objects, "operator")["MAX_DURATION_SECONDS"] == "10000000"
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        (BUCKET, "install.id, api.existingSecret, valkey.existingSecret"),
+        ({**BUCKET, "install": {"id": "songs"}}, "api.existingSecret, valkey.existingSecret"),
+        (
+            {"store": {"enabled": True}, "api": {"insecureDev": True}, "valkey": {"existingSecret": "redis"}},
+            "install.id, objectStore.existingSecret",
+        ),
+        (
+            {
+                **BUCKET,
+                "api": {"secretKey": "a-key-0123456789abc"},
+                "valkey": {"enabled": False},
+                "redis": {"existingSecret": "redis"},
+            },
+            "install.id",
+        ),
+    ],
+)
+def test_without_a_cluster_nothing_is_generated(values: Object, named: str) -> None:
+    """Each rendering would have another id and other keys."""
+    with pytest.raises(HelmError, match=rf"without a cluster.*; set {named}, or render"):
+        Helm().template(Release(RELEASE, NAMESPACE, values=values))
+    fixed = Release(RELEASE, NAMESPACE, values=with_fixed(values))
+    assert Helm().template(fixed) == Helm().template(fixed)
+    assert Helm().lint(Release(RELEASE, NAMESPACE, values=values)) == []
 
 
 def test_given_secrets_are_used_as_they_are() -> None:

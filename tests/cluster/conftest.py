@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from demo.separation import Service
+from demo.service import Service
 from demo.system import Installation, bring_up, take_down
 from demo.system import System as Running
 from localcluster import cli

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from demo.separation import Service
+from demo.service import Service
 
 _PAUSE_SECONDS = 0.05
 _RETRY_SECONDS = 1.0

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from demo.separation import follow, submit
 from tests.cluster.conftest import RESTARTED, System, settled
 from tests.cluster.load import Load, loaded
+from tests.cluster.separations import follow, submit
 
 
 def pods(system: System, selector: str) -> list[dict[str, Any]]:

@@ -9,14 +9,14 @@ import httpx
 
 from charts.helm import merge
 from charts.install import install
-from demo.separation import separate, submit
 from tests.cluster.conftest import System, settled
+from tests.cluster.separations import separate, submit
 from tests.cluster.test_faults import jobs_of, until
 from tests.cluster.test_release import release_of
 
 
 def read(system: System, track_id: str) -> dict[str, Any]:
-    with system.service.client() as client:
+    with system.service.http() as client:
         return dict(client.get(f"/job/{track_id}").raise_for_status().json())
 
 
@@ -38,7 +38,7 @@ def lose_the_memory_of(system: System, name: str) -> None:
 
 def test_what_the_bucket_holds_is_served_again(system: System) -> None:
     request = {"url": system.take("disaster")}
-    before = separate(system.service, request, show=print)
+    before = separate(system.service, request)
     track_id = str(before["track_id"])
     name = f"sep-{track_id}"
     uid = system.resource_of(track_id)["metadata"]["uid"]

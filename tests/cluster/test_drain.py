@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from demo.separation import follow, submit
 from tests.cluster.conftest import PARTS, System, settled
 from tests.cluster.load import loaded
+from tests.cluster.separations import follow, submit
 from tests.cluster.test_availability import assert_nothing_lost, completed, known_track, pods
 from tests.cluster.test_faults import jobs_of
 

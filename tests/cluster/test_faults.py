@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from demo.separation import follow, submit
 from localcluster import cli
 from localcluster.folders import here
 from localcluster.local_provider import LocalProvider
 from tests.cluster.conftest import System
+from tests.cluster.separations import follow, submit
 
 
 def jobs_of(system: System, track_id: str) -> list[str]:

@@ -9,8 +9,8 @@ import pytest
 
 from charts.helm import merge
 from charts.install import install
-from demo.separation import separate
 from tests.cluster.conftest import MEDIA_PORT, System
+from tests.cluster.separations import separate
 from tests.cluster.test_release import release_of
 
 CACHE = {
@@ -48,7 +48,7 @@ def test_the_cache_is_filled_and_separations_take_their_weights_from_it(cached: 
     said = cached.kubectl("logs", f"job/{name}", "--all-containers")
     assert "spleeter-2stems: taken from /models" in said
     assert said.count(" ok, ") == 2, said
-    state = separate(cached.service, {"url": cached.take("cached-weights")}, show=print)
+    state = separate(cached.service, {"url": cached.take("cached-weights")})
     selector = f"stemyard.dev/track-id={state['track_id']},stemyard.dev/stage=separate"
     [pod] = items(cached, "pods", selector)
     [volume] = [one for one in pod["spec"]["volumes"] if one["name"] == "models"]

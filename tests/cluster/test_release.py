@@ -11,11 +11,11 @@ import pytest
 
 from charts.helm import Helm, Release, merge
 from charts.install import install
-from demo.separation import follow, submit
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import parse_outcome
 from tests.api_server.test_chart import PREVIOUS, only_known
 from tests.cluster.conftest import System
+from tests.cluster.separations import follow, submit
 from tests.cluster.test_faults import jobs_of, until
 
 

@@ -7,8 +7,8 @@ import httpx
 import numpy as np
 import pytest
 
-from demo.separation import separate, submit, upload
 from tests.cluster.conftest import System
+from tests.cluster.separations import separate, submit, upload
 from tests.support.audio import CLIP, Audio, golden_stems, read, si_sdr, write_float_wav
 
 pytestmark = pytest.mark.cluster
@@ -31,7 +31,7 @@ CLIP_BITRATE = 256
 
 @pytest.fixture(scope="module")
 def clip_job(system: System) -> dict[str, object]:
-    return separate(system.service, {"upload_id": upload(system.service, CLIP), "bitrate": CLIP_BITRATE}, show=print)
+    return separate(system.service, {"upload_id": upload(system.service, CLIP), "bitrate": CLIP_BITRATE})
 
 
 def test_the_clip_becomes_two_stems_of_its_length(clip_job: dict[str, object], tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_one_job_a_stage_was_made(system: System, clip_job: dict[str, object]) -
 
 def test_the_same_recording_is_separated_once(system: System, clip_job: dict[str, object]) -> None:
     request = {"url": f"{system.media_url}/clip.mp3", "bitrate": CLIP_BITRATE}
-    other = separate(system.service, request, show=print)
+    other = separate(system.service, request)
     assert other["track_id"] != clip_job["track_id"]
     status = system.resource_of(str(other["track_id"]))["status"]
     assert status["result"]["copiedFrom"] == f"sep-{clip_job['track_id']}"
@@ -80,7 +80,7 @@ def test_the_same_recording_is_separated_once(system: System, clip_job: dict[str
 def test_kubectl_prints_the_columns(system: System, clip_job: dict[str, object]) -> None:
     header, *rows = system.kubectl("get", "sepjob", "-o", "wide").splitlines()
     assert header.split() == [
-        "NAME", "PHASE", "PROGRESS", "TITLE", "MODEL", "AGE", "JOB", "REASON", "DURATION", "FETCHES", "ATTEMPTS",
+        "NAME", "PHASE", "PROGRESS", "REASON", "TITLE", "MODEL", "AGE", "JOB", "DURATION", "FETCHES", "ATTEMPTS",
         "PRIORITY",
     ]  # fmt: skip
     row = next(row for row in rows if str(clip_job["track_id"]) in row)
@@ -91,7 +91,7 @@ def test_kubectl_prints_the_columns(system: System, clip_job: dict[str, object])
 def test_both_stems_of_a_known_mix_come_out(system: System, tmp_path: Path) -> None:
     vocals, instrumental = golden_stems()
     mix = write_float_wav(tmp_path / "mix.wav", vocals + instrumental)
-    state = separate(system.service, {"upload_id": upload(system.service, mix)}, show=print)
+    state = separate(system.service, {"upload_id": upload(system.service, mix)})
     for stem, reference in (("vocals", vocals), ("instrumental", instrumental)):
         estimate = downloaded(state, stem, tmp_path)
         assert estimate.shape == reference.shape

@@ -24,6 +24,9 @@ REFUSED_URLS = [
     ("https://example.com:22/", "port 22"),
     ("https://user:secret@example.com/", "user name"),
     ("https://:443/", "no host"),
+    ("https://a..b.example.com/", "empty label"),
+    ("https://.example.com/", "empty label"),
+    (f"https://{'a' * 64}.example.com/", "63 characters"),
     ("https://example.com:99999/", "no http or https URL"),
     ("https://[::1/", "no http or https URL"),
     ("gopher://example.com/", "no http or https URL"),
@@ -114,6 +117,8 @@ def test_urls_that_pass() -> None:
     assert destination("https://Example.com/a?b", STRICT, trusted=False) == Destination("https", "example.com", 443)
     assert destination("http://example.com", OPEN, trusted=False).port == 80
     assert destination("https://example.com:8443", OPEN, trusted=False).port == 8443
+    assert destination("https://b\u00fccher.example.com./", STRICT, trusted=False).host == "b\u00fccher.example.com."
+    assert destination("https://[2606:4700::1111]/", STRICT, trusted=False).host == "2606:4700::1111"
     assert destination("http://10.0.0.7:9000/x", STRICT, trusted=True) == Destination("http", "10.0.0.7", 9000)
 
 

@@ -4,7 +4,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from stemyard_contract.download_name import disposition
+from stemyard_contract.download_name import disposition, uploaded_name
 from stemyard_contract.separationjob import Stem
 
 TRACK = "0f9f9a8e-8c5e-5a0e-9a53-3f0d7f6a2a11"
@@ -33,3 +33,23 @@ def test_stems_are_saved_under_a_safe_name(title: str | None, plain: str, full: 
 def test_a_song_without_an_artist(title: str, name: str) -> None:
     header = disposition(title, None, TRACK, Stem.VOCALS, "mp3")
     assert header.startswith(f'attachment; filename="{name}"; ')
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [
+        ("song.mp3", "song"),
+        ("My  Song (live).FLAC", "My Song (live)"),
+        ("C:\\Music\\song.wav", "song"),
+        ("../../etc/passwd", "passwd"),
+        ("no ending", "no ending"),
+        ("12. Track.one.m4a", "12. Track.one"),
+        ("S\u00f6ng\u202e\x00\n.mp3", "S\u00f6ng"),
+        ("x" * 255, "x" * 200),
+        (".mp3", None),
+        ("...", None),
+        ("/", None),
+    ],
+)
+def test_a_recording_is_called_by_its_file(filename: str, name: str | None) -> None:
+    assert uploaded_name(filename) == name

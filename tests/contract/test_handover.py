@@ -11,11 +11,13 @@ from stemyard_contract.handover import (
     Assignment,
     Limits,
     LinkRequest,
+    LinksRequest,
     MarkReference,
     Outcome,
     WorkStage,
     overall_progress,
     parse_outcome,
+    peaks_file,
 )
 from stemyard_contract.separationjob import Output, Source, Stem
 
@@ -82,3 +84,9 @@ def test_progress_only_grows_from_stage_to_stage() -> None:
     assert steps == sorted(steps)
     assert steps[0] == 0
     assert steps[-1] < 100
+
+
+def test_one_request_holds_the_links_of_all_files_of_a_stage() -> None:
+    names = [f"{stem}.mp3" for stem in Stem] + [peaks_file(stem) for stem in Stem] + [WorkStage.SEPARATE.mark_file]
+    files = [LinkRequest(file=name, method="PUT", bytes=1, content_type="audio/mpeg") for name in names]
+    assert len(LinksRequest(files=files).files) == 15

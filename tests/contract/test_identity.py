@@ -39,6 +39,8 @@ def query(text: str) -> Source:
         ("\u200bqueen\u200d", "queen"),
         ("«queen»!", "queen"),
         ("que\ten", "que en"),
+        ("\u0390", "\u0390".upper()),  # one character, and three that only a second NFKC makes one again
+        ("... queen", "queen (...)"),
     ],
 )
 def test_queries_that_mean_the_same_are_one(one: str, other: str) -> None:
@@ -54,6 +56,12 @@ def test_queries_that_differ_stay_apart(one: str, other: str) -> None:
 def test_normalising_twice_changes_nothing(text: str) -> None:
     once = identity.normalise_query(text)
     assert identity.normalise_query(once) == once
+
+
+def test_a_query_has_at_most_500_characters() -> None:
+    assert identity.check_query("x" * 500) == "x" * 500
+    with pytest.raises(identity.QueryError, match="at most 500 characters"):
+        identity.check_query("x" * 501)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\u200b", "a\x00b", "a\x1bb", "a\x85b", "x" * 501])
@@ -80,7 +88,66 @@ def test_every_link_to_a_video_is_the_video(url: str) -> None:
     assert identity.canonical_source(Source(url=url)) == "youtube:dQw4w9WgXcQ"
 
 
-@pytest.mark.parametrize("url", ["https://www.youtube.com/@queen", "https://evil.example/watch?v=dQw4w9WgXcQ"])
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://www.youtube-nocookie.com/embed/dQw4w9WgXcQ",
+        "https://www.youtube.com/e/dQw4w9WgXcQ",
+        "https://www.youtube.com/v/dQw4w9WgXcQ",
+        "https://www.youtube.com/live/dQw4w9WgXcQ",
+        "https://www.youtube.com/watch/dQw4w9WgXcQ",
+        "https://gaming.youtube.com/watch?v=dQw4w9WgXcQ",
+        "https://www.youtube.com/attribution_link?a=x&u=%2Fwatch%3Fv%3DdQw4w9WgXcQ%26feature%3Dshare",
+        "https://consent.youtube.com/m?continue=https%3A%2F%2Fwww.youtube.com%2Fwatch%3Fv%3DdQw4w9WgXcQ&gl=DE",
+        "https://consent.google.com/ml?continue=https://www.youtube.com/watch?v=dQw4w9WgXcQ",
+        "youtube.com/watch?v=dQw4w9WgXcQ",
+        "www.youtube.com/shorts/dQw4w9WgXcQ",
+        "youtu.be/dQw4w9WgXcQ?si=abc",
+        "//youtu.be/dQw4w9WgXcQ",
+        "YouTube.com/watch?v=dQw4w9WgXcQ",
+    ],
+)
+def test_every_form_of_a_link_names_the_video(link: str) -> None:
+    assert identity.youtube_id(link) == "dQw4w9WgXcQ"
+    assert identity.canonical_source(Source(search_query=f" {link} ")) == "youtube:dQw4w9WgXcQ"
+
+
+def test_ids_in_queries_keep_their_case() -> None:
+    links = ("https://youtu.be/dQw4w9WgXcQ", "https://youtu.be/dqw4w9wgxcq")
+
+    assert len({identity.canonical_source(Source(search_query=link)) for link in links}) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "youtube.com",
+        "dQw4w9WgXcQ",
+        "see youtu.be/dQw4w9WgXcQ",
+        "queen // live",
+        "https://[broken",
+        "youtube",
+        "a:b/c",
+        "https://consent.youtube.com/m?continue=https://consent.youtube.com/m",
+        "https://consent.google.com/m?continue=x",
+    ],
+)
+def test_other_text_is_a_query(text: str) -> None:
+    assert identity.youtube_id(text) is None
+    assert identity.canonical_source(Source(search_query=text)).startswith("query:")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://www.youtube.com/@queen",
+        "https://evil.example/watch?v=dQw4w9WgXcQ",
+        "https://www.youtube.com/watch?list=PL1",
+        "https://www.youtube.com/channel/dQw4w9WgXcQ",
+        "https://www.youtube.com/shorts",
+        "https:///youtu.be",
+    ],
+)
 def test_other_links_are_no_video(url: str) -> None:
     assert identity.youtube_id(url) is None
 
@@ -88,6 +155,15 @@ def test_other_links_are_no_video(url: str) -> None:
 def test_urls_differ_only_where_it_matters() -> None:
     assert identity.normalise_url("HTTPS://Example.COM:443/A?b=1#frag") == "https://example.com/A?b=1"
     assert identity.normalise_url("http://[2001:DB8::1]:8080") == "http://[2001:db8::1]:8080/"
+    assert identity.normalise_url("http://[fe80::1%ETH0]/") == "http://[fe80::1%eth0]/"
+    assert identity.normalise_url(" http://example.com:80/ ") == "http://example.com/"
+    assert identity.normalise_url("https://example.com:80/") == "https://example.com:80/"
+    assert identity.normalise_url("https://User:Pw@Example.com/") == "https://User:Pw@example.com/"
+
+
+@pytest.mark.parametrize("text", ["!queen", "queen!", "!?queen?!", "!?!queen!?!"])
+def test_punctuation_at_the_ends_does_not_matter(text: str) -> None:
+    assert identity.normalise_query(text) == "queen"
 
 
 def test_stems_are_a_set() -> None:
@@ -130,6 +206,27 @@ def test_golden_values() -> None:
     assert identity.track_id(golden) == "46b11a48-41f0-559a-af30-93e7048b83a2"
 
 
+def quality_key(quality: Quality) -> str:
+    return identity.cache_key(query("q"), "spleeter-2stems", BOTH, Output(), quality=quality)
+
+
+def test_golden_values_of_what_is_hashed_only_where_it_is_not_the_default() -> None:
+    assert quality_key(Quality.FAST) == "92a52c4429ffba12c0401e255bd78c15e0134bcb4d38500cba1896b5584713f2"
+    assert quality_key(Quality.BEST) == "9bbc7014111c890a2123ea2e296c389056fad75dd3b9da63376c18131024cf3f"
+    of_team = key(query("q"), sharing_key="team-a")
+    assert of_team == "044516b77951c7f49ee61a1e7333a778586c326acbcc8dada3e6395d2188e98c"
+
+
+def test_a_duplicate_is_the_same_audio_with_the_same_settings() -> None:
+    spec = SeparationJobSpec(source=query("q"))
+    found = identity.recording_key(spec, "spleeter-2stems", None, "ab" * 32)
+    assert found == "4beec36a58231c5a5eb57d139a6038e17a7b078874a4bbd5f94c864636016e1a"
+    named = SeparationJobSpec(source=query("other"), model="spleeter-2stems")
+    assert identity.recording_key(named, "htdemucs", None, "ab" * 32) == found
+    assert identity.recording_key(spec, "htdemucs", None, "ab" * 32) != found
+    assert identity.recording_key(spec, "spleeter-2stems", "team-a", "ab" * 32) != found
+
+
 def test_auto_is_the_default_model() -> None:
     spec = SeparationJobSpec(source=query("Queen - Bohemian Rhapsody"))
     assert identity.spec_cache_key(spec, "spleeter-2stems") == key(query("Queen - Bohemian Rhapsody"))
@@ -145,9 +242,20 @@ def test_names_fit_kubernetes() -> None:
 
 def test_a_hand_written_job_has_a_track_id_of_its_own() -> None:
     track = identity.track_id("0" * 64)
-    assert identity.track_of("team", identity.resource_name(track), {LABEL_TRACK: track}) == track
-    assert identity.track_of("team", "my-song", {LABEL_TRACK: track}) == "team.my-song"
-    assert identity.track_of("team", "my-song", {}) == "team.my-song"
+    name = identity.resource_name(track)
+    assert identity.track_of("team", name, {LABEL_TRACK: track}, "team") == track
+    assert identity.track_of("team", "my-song", {LABEL_TRACK: track}, "team") == "team.my-song"
+    assert identity.track_of("team", "my-song", {}, "team") == "team.my-song"
+
+
+@pytest.mark.parametrize("label", ["a.b", "team.song", "", "X" * 36])
+def test_only_the_api_gives_a_track_id(label: str) -> None:
+    """Ids can be computed by anybody who knows the request, and names and labels can be chosen."""
+    track = identity.track_id("0" * 64)
+    name = identity.resource_name(track)
+    assert identity.track_of("tenant", name, {LABEL_TRACK: track}, "team") == f"tenant.{name}"
+    forged = identity.resource_name(label)
+    assert identity.track_of("team", forged, {LABEL_TRACK: label}, "team") == f"team.{forged}"
 
 
 def test_object_keys_are_unguessable_and_apart() -> None:
@@ -158,5 +266,6 @@ def test_object_keys_are_unguessable_and_apart() -> None:
         identity.object_token("uid", 1, "pod", Room.WORK),
     }
     assert len(tokens) == 4
+    assert identity.object_token("uid", 1, "pod", Room.STEMS) == "dc74a6529dcae17ecc9bed37e69deb9a"
     assert identity.object_prefix("inst", Room.STEMS, "t", "k") == "inst/stems/t/k/"
     assert identity.upload_key("inst", "default", "u") == "inst/uploads/default/u/source"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from stemyard_contract.mirror import MirrorKeys, MirrorRecord, record_of
+from stemyard_contract.output import Output
 from stemyard_contract.separationjob import LABEL_TRACK, Phase, Stem
 
 TRACK = "0b1f2f3e-0000-5000-8000-000000000000"
@@ -38,6 +39,14 @@ def test_a_new_resource_is_pending() -> None:
     assert record.claims == ["default"]
     assert record.webhooks == {"default": "https://example.com/hook"}
     assert record.expires_at is None
+
+
+def test_a_record_tells_what_was_requested() -> None:
+    found = resource()
+    found["spec"] |= {"stems": ["bass"], "quality": "best", "output": {"format": "flac", "bitDepth": 16}}
+    record = MirrorRecord.model_validate_json(record_of(found).dump())
+    assert record.output == Output(format="flac", bit_depth=16)
+    assert (record.stems, record.quality) == ([Stem.BASS], "best")
 
 
 def test_a_completed_resource_names_its_stems() -> None:
@@ -91,3 +100,14 @@ def test_a_record_survives_redis() -> None:
     record = record_of(resource())
     assert MirrorRecord.model_validate_json(record.dump()) == record
     assert MirrorKeys("inst").record(TRACK) == f"stemyard:inst:track:{TRACK}"
+
+
+def test_an_upload_without_tags_is_called_by_its_file() -> None:
+    made = resource()
+    made["spec"]["source"] = {"upload": {"id": "0" * 36, "owner": "default", "name": "My Song"}}
+    assert (record_of(made).title, record_of(made).query) == ("My Song", "My Song")
+    made["status"]["source"] = {"title": "The tagged title"}
+    assert record_of(made).title == "The tagged title"
+    del made["spec"]["source"]["upload"]["name"]
+    made["status"] = {}
+    assert (record_of(made).title, record_of(made).query) == (None, f"upload {'0' * 36}")

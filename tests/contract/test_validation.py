@@ -5,7 +5,7 @@ from typing import Annotated
 import pytest
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError, model_validator
 
-from stemyard_contract.validation import error_lines, split_commas, variable_error_lines
+from stemyard_contract.validation import error_lines, printable, split_commas, variable_error_lines
 
 
 def _positive(port: int) -> int:
@@ -48,3 +48,18 @@ def test_settings_are_named_as_variables() -> None:
 )
 def test_text_is_split_at_commas(given: object, expected: object) -> None:
     assert split_commas(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("a\x00b\u2028c", "a b c"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("👨\u200d👩\u200d👧 song", "👨\u200d👩\u200d👧 song"),
+        ("\u200dsong \u200c x\u200d", " song   x "),
+        ("\u202esong\ufeff", " song "),
+        ("\udcff", " "),
+    ],
+)
+def test_titles_keep_joiners_inside_words_only(given: str, expected: str) -> None:
+    assert printable(given) == expected

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from stemyard_contract import webhook
-from stemyard_contract.separationjob import Stem
+from stemyard_contract.separationjob import Phase, Stem
 from stemyard_contract.webhook import EventType
 
 TRACK = "6d6cbd4f-9c1c-5f51-b8a0-0a4f6a9b1f2e"
@@ -49,6 +49,22 @@ def test_the_bodies_are_those_of_the_original_service() -> None:
     assert webhook.failed_body(TRACK, "No ♪", 1234567890.0).decode() == FAILURE.replace("TRACK", TRACK)
 
 
+def test_the_body_of_a_test_and_of_a_run_in_progress() -> None:
+    head = f'"track_id": "{TRACK}", "progress"'
+    assert webhook.test_body(TRACK, 1234567890.0).decode() == (
+        f'{{"status": "test", {head}: 0, "created_at": 1234567890.0}}'
+    )
+    assert webhook.processing_body(TRACK, 42, 1234567890.0, Phase.SEPARATING).decode() == (
+        f'{{"status": "processing", {head}: 42, "created_at": 1234567890.0, "phase": "Separating"}}'
+    )
+
+
+def test_the_event_is_that_of_the_phase_except_for_a_test() -> None:
+    ends = (Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED)
+    assert [webhook.event_of(phase) for phase in ends] == [EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED]
+    assert webhook.event_of(Phase.COMPLETED, test=True) is EventType.TEST
+
+
 @given(st.text(), st.floats(min_value=0, max_value=4e9))
 def test_a_consumer_may_dump_what_it_parsed(error: str, created_at: float) -> None:
     body = webhook.failed_body(TRACK, error, created_at)
@@ -65,6 +81,8 @@ def test_an_id_is_of_track_run_event_and_target() -> None:
         webhook.webhook_id(TRACK, 1, EventType.COMPLETED, URL + "/2"),
     }
     assert len(others | {given_id}) == 5
+    of_progress = {webhook.webhook_id(TRACK, 1, EventType.PROGRESS, URL, progress) for progress in (0, 50, None)}
+    assert len(of_progress) == 3
 
 
 @pytest.mark.parametrize("secret", [PLAIN, STANDARD, "short"])
@@ -91,7 +109,12 @@ def test_while_secrets_rotate_both_verify_and_the_body_signature_is_the_older() 
 
 
 def test_without_a_secret_nothing_is_signed() -> None:
-    assert headers().keys() == {"Content-Type", "X-Webhook-Event", "webhook-id", "webhook-timestamp"}
+    assert headers(at=1000) == {
+        "Content-Type": "application/json",
+        "X-Webhook-Event": "separation.completed",
+        "webhook-id": "id-1",
+        "webhook-timestamp": "1000",
+    }
 
 
 def test_what_verify_returns() -> None:
@@ -99,6 +122,9 @@ def test_what_verify_returns() -> None:
     assert (found.id, found.event, found.sent_at) == ("id-1", EventType.COMPLETED, 1000)
     assert found.payload == json.loads(BODY)
     assert webhook.verify(BODY, headers(PLAIN), ["other", PLAIN]).payload == json.loads(BODY)
+    later = {**headers(PLAIN), "X-Webhook-Event": "separation.paused"}
+    assert webhook.verify(BODY, later, PLAIN).event is None
+    assert webhook.verify(BODY, {name.title(): value for name, value in headers(PLAIN).items()}, PLAIN).id == "id-1"
 
 
 def changed(sent: Mapping[str, str], **values: str) -> dict[str, str]:
@@ -142,13 +168,37 @@ def test_a_message_that_was_seen_is_a_replay() -> None:
         webhook.verify(BODY, headers(PLAIN), PLAIN, seen=seen.__contains__)
 
 
-@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_%%%"])
-def test_an_unusable_secret_is_refused(secret: str) -> None:
-    with pytest.raises(webhook.SecretError, match="webhook secret"):
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [
+        ("", "the webhook secret is empty"),
+        ("whsec_", "the webhook secret is empty"),
+        ("whsec_%%%", "in the webhook secret is not base64$"),
+        ("whsec_" + "A" * 41, "in the webhook secret is not base64$"),
+        ("whsec_" + "A" * 42, "lacks its padding: append ==$"),
+        ("whsec_" + "A" * 43, "lacks its padding: append =$"),
+        ("whsec_" + "A" * 42 + "B=", "encode the key again"),
+        ("whsec_" + "A" * 42 + "=", "lacks its padding: append =$"),
+        ("whsec_" + "A" * 41 + "_+=", "not base64$"),
+    ],
+)
+def test_an_unusable_secret_is_refused(secret: str, words: str) -> None:
+    with pytest.raises(webhook.SecretError, match=words) as caught:
         webhook.standard_key(secret)
+    assert "AAAA" not in str(caught.value)
+
+
+@given(st.binary(min_size=1, max_size=64))
+def test_a_secret_as_base64_encodes_it_is_accepted_and_no_other(key: bytes) -> None:
+    encoded = base64.b64encode(key).decode()
+    assert webhook.standard_key(f"whsec_{encoded}") == key
+    if encoded.endswith("="):
+        with pytest.raises(webhook.SecretError, match="lacks its padding"):
+            webhook.standard_key(f"whsec_{encoded.rstrip('=')}")
 
 
 def test_the_schedule_takes_about_three_days() -> None:
-    assert webhook.RETRY_SCHEDULE[0] == 0
-    assert sum(webhook.RETRY_SCHEDULE) / 3600 == pytest.approx(75.6, abs=0.05)
-    assert list(webhook.RETRY_SCHEDULE) == sorted(webhook.RETRY_SCHEDULE)
+    minute, hour = 60, 3600
+    recommended = (0, 5, 5 * minute, 30 * minute, 2 * hour, 5 * hour, 10 * hour, 14 * hour, 20 * hour, 24 * hour)
+    assert recommended == webhook.RETRY_SCHEDULE
+    assert sum(webhook.RETRY_SCHEDULE) / hour == pytest.approx(75.6, abs=0.05)

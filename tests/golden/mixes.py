@@ -23,6 +23,7 @@ from tests.support.spleeter_model import model_folder
 
 RECORD = GOLDEN / "si_sdr.json"
 SECONDS = 11
+LONG_SECONDS = 40
 Pair = tuple[Audio, Audio]
 STEMS = (Stem.VOCALS, Stem.INSTRUMENTAL)
 _VOWELS = ((800, 1150, 2900), (350, 2000, 2800), (270, 2140, 2950), (450, 800, 2830), (325, 700, 2700))
@@ -72,7 +73,28 @@ def pairs() -> dict[str, Callable[[], Pair]]:
         "mono": lambda: (voice.mean(axis=0, keepdims=True), band.mean(axis=0, keepdims=True)),
         "clipped": lambda: (4 * voice, 4 * band),
         "quiet": lambda: (0.01 * voice, 0.01 * band),
+        "antiphase": lambda: (antiphase(voice), antiphase(band)),
+        "left": lambda: (left(voice), left(band)),
+        "long": lambda: (repeated(voice), repeated(band)),
     }
+
+
+def antiphase(stem: Audio) -> Audio:
+    """Return the mono mix with one channel inverted, as by one swapped wire."""
+    mono = stem.mean(axis=0)
+    return np.stack((mono, -mono))
+
+
+def left(stem: Audio) -> Audio:
+    """Return the mono mix on the left, and silence on the right."""
+    mono = stem.mean(axis=0)
+    return np.stack((mono, np.zeros_like(mono)))
+
+
+def repeated(stem: Audio) -> Audio:
+    """Return a stem of `LONG_SECONDS`, longer than any input of a network."""
+    samples = RATE * LONG_SECONDS
+    return np.tile(stem, -(-samples // stem.shape[1]))[:, :samples]
 
 
 def measure(engine: SeparationEngine, pair: Pair, folder: Path) -> dict[str, float]:
@@ -81,7 +103,13 @@ def measure(engine: SeparationEngine, pair: Pair, folder: Path) -> dict[str, flo
     decoded = decode(write_float_wav(folder / "mix.wav", mix), folder / "audio.flac", 3600, lambda _: None)
     measured = decoded.measured
     audio = FetchedAudio(
-        decoded.path, decoded.exponent, measured.samples, measured.peak, measured.mean, measured.standard_deviation
+        decoded.path,
+        decoded.exponent,
+        measured.samples,
+        measured.peak,
+        measured.mean,
+        measured.standard_deviation,
+        level=measured.level,
     )
     options = RenderOptions(STEMS, Output(format="flac"), "golden")
     rendering = render_stems(engine, audio, folder, options, lambda _: None)

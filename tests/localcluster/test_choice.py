@@ -13,6 +13,7 @@ BARE_DEBIAN = Facts(
     root=True,
     may_unshare=True,
     docker_answers=False,
+    docker_builds=False,
     has_apt=True,
     missing_packages=("runc", "buildah"),
     kernel=(6, 1),
@@ -22,6 +23,7 @@ LAPTOP = Facts(
     root=False,
     may_unshare=False,
     docker_answers=True,
+    docker_builds=True,
     has_apt=False,
     missing_packages=("runc",),
     kernel=(24, 1),
@@ -30,7 +32,13 @@ LAPTOP = Facts(
 
 def test_docker_that_answers_means_kind_whatever_else_is_true() -> None:
     assert choose(LAPTOP) is Kind.KIND
-    assert choose(replace(BARE_DEBIAN, docker_answers=True)) is Kind.KIND
+    assert choose(replace(BARE_DEBIAN, docker_answers=True, docker_builds=True)) is Kind.KIND
+
+
+def test_docker_that_cannot_build_is_not_chosen() -> None:
+    assert choose(replace(BARE_DEBIAN, docker_answers=True)) is Kind.LOCAL
+    with pytest.raises(MissingPrerequisiteError, match=r"^Install Docker's buildx \(the package docker-buildx-plugin"):
+        choose(replace(LAPTOP, docker_builds=False))
 
 
 def test_root_on_linux_gets_our_own_cluster() -> None:

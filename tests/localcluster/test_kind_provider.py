@@ -1,8 +1,12 @@
 """The commands that machines with Docker get, recorded by small programs in place of kind, docker and kubectl."""
 
+import ast
 import json
+import re
 import shlex
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -177,3 +181,29 @@ def test_wrong_arguments_are_explained(
 ) -> None:
     assert cli.main(arguments) == 1
     assert advice in capsys.readouterr().err
+
+
+def test_the_nodes_image_is_pinned_and_may_be_another(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.main(["up"])
+    [create] = [line for line in calls(machine) if line.startswith("kind create cluster ")]
+    assert re.search(r" --image kindest/node:v1\.\d+\.\d+@sha256:[0-9a-f]{64} ", create)
+    cli.main(["down"])
+    monkeypatch.setenv(kind_provider.NODE_IMAGE_VARIABLE, "registry.example.com/node:v1.37.0")
+    cli.main(["up"])
+    creations = [line for line in calls(machine) if line.startswith("kind create cluster ")]
+    assert " --image registry.example.com/node:v1.37.0 " in creations[-1]
+
+
+def test_an_older_python_is_told_what_to_do() -> None:
+    program = "import runpy, sys; sys.version_info = (3, 9, 18); runpy.run_module('localcluster', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("localcluster: this is Python 3.9, and 3.11 or newer is needed; `make setup`")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_check_of_the_version_is_readable_by_old_pythons() -> None:
+    """Every syntax of the module, and of the package's own, is that of Python 3.8."""
+    folder = Path(kind_provider.__file__).parent
+    for name in ("__init__.py", "__main__.py"):
+        ast.parse((folder / name).read_text(), feature_version=(3, 8))

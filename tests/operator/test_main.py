@@ -1,11 +1,15 @@
 """The command line of the operator, in its present and its previous spelling."""
 
+import asyncio
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from stemyard_operator import manager
 from stemyard_operator.__main__ import main
 
 PROGRAM = str(Path(sys.executable).parent / "stemyard-operator")
@@ -31,6 +35,23 @@ def test_a_wrong_setting_ends_a_command_with_a_sentence(command: tuple[str, ...]
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "MAX_ACTIVE" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_replica_that_is_cancelled_without_a_signal_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(manager, "_run", cancelled)
+    assert main([]) == 1
+
+
+def test_a_replica_that_a_signal_cancels_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def waiting() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(manager, "_run", waiting)
+    assert main([]) == 0
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,11 +1,11 @@
-"""The work queue: once each, never two workers on one key, later when told so."""
+"""The work queue: each key once, never two workers on one key, delays."""
 
 import asyncio
 from itertools import pairwise
 
 import pytest
 
-from stemyard_operator.errors import OperatorError
+from stemyard_operator.errors import KubernetesError, OperatorError
 from stemyard_operator.workqueue import WorkQueue, work
 
 
@@ -44,7 +44,19 @@ async def test_delays_are_kept() -> None:
     assert await asyncio.wait_for(queue.get(), 1) == "later"
 
 
-async def test_a_key_at_work_waits_until_it_is_given_back() -> None:
+async def test_a_queue_that_accepts_none_stays_empty() -> None:
+    leading = False
+    queue = WorkQueue[str](lambda: leading)
+    queue.add("a")
+    queue.add("b", 60)
+    queue.retry("c")
+    assert (len(queue), queue.due) == (0, 0)
+    leading = True
+    queue.add("a")
+    assert await drained(queue) == ["a"]
+
+
+async def test_a_key_in_progress_waits_until_it_is_done() -> None:
     queue = WorkQueue[str]()
     queue.add("a")
     assert await queue.get() == "a"
@@ -75,7 +87,27 @@ async def test_retries_pause_longer_each_time_until_forgotten(monkeypatch: pytes
     assert pauses[-1] <= 0.5
 
 
-async def test_workers_survive_whatever_a_key_does() -> None:
+async def test_a_pause_that_a_server_asks_for_is_kept_whatever_happens_meanwhile() -> None:
+    queue, handled = WorkQueue[str](), list[float]()
+
+    async def handle(key: str) -> float | None:
+        handled.append(asyncio.get_running_loop().time())
+        if len(handled) == 1:
+            queue.add(key)
+            raise KubernetesError(429, "TooManyRequests", "later", retry_after=0.4)
+        return None
+
+    task = asyncio.create_task(work(queue, handle, 1))
+    queue.add("a")
+    for _ in range(20):
+        await asyncio.sleep(0.05)
+        queue.add("a")
+    task.cancel()
+    assert 0.4 <= handled[1] - handled[0] <= 0.6
+    assert len(handled) > 3
+
+
+async def test_workers_survive_exceptions() -> None:
     queue, seen = WorkQueue[str](), list[str]()
 
     async def handle(key: str) -> float | None:
@@ -116,7 +148,7 @@ async def test_one_key_is_never_handled_twice_at_once() -> None:
     assert most[0] > 1
 
 
-async def test_keys_that_need_no_pause_let_others_go_on() -> None:
+async def test_keys_without_a_pause_do_not_starve_others() -> None:
     queue, handled, seen = WorkQueue[int](), 0, []
 
     async def handle(_: int) -> None:

@@ -1,4 +1,4 @@
-"""A small world for decisions: one SeparationJob, its Jobs, pods and objects, kept as plain data and a clock."""
+"""A small world for decisions: one SeparationJob, its Jobs, pods and objects as plain data, and a clock."""
 
 import asyncio
 import hashlib
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import (
     Manifest,
     MarkReference,
@@ -18,29 +19,42 @@ from stemyard_contract.handover import (
     WorkStage,
 )
 from stemyard_contract.identity import job_name, object_prefix, object_token
+from stemyard_contract.leasing import SongEnd
 from stemyard_contract.separationjob import API_VERSION, KIND, Output, Phase, SeparationJobStatus, Stem
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.config.webhook_endpoints import NO_ENDPOINTS, Endpoints
-from stemyard_operator.decision.actions import ConfirmJobAbsent, Decision, FindMark, Query, ReadPods, ReadWorkload
+from stemyard_operator.decision.actions import (
+    ConfirmJobAbsent,
+    Decision,
+    FindMark,
+    Query,
+    ReadPods,
+    ReadWorkload,
+    VerifyFinished,
+)
 from stemyard_operator.decision.commit_marks import file_sizes, marks_prefix, verify_mark
 from stemyard_operator.decision.decide import decide
 from stemyard_operator.model.attempt_result import AttemptResult
-from stemyard_operator.model.job import job_of
-from stemyard_operator.model.observed import Duplicate, FoundManifest, FoundSource, Observed
+from stemyard_operator.model.job import Job, job_of
+from stemyard_operator.model.lease import LeaseOffer, LeaseView
+from stemyard_operator.model.observed import Duplicate, FoundManifest, FoundSource, Observed, Refusal, StageFinished
 from stemyard_operator.model.pod import Sighting, Workload, pod_of
+from stemyard_operator.model.registrations import NO_REGISTRATIONS, Registrations
 from stemyard_operator.model.separation import Separation, separation_of
-from stemyard_operator.reconciler.copy_stems import asked_by, copy_stems
+from stemyard_operator.reconciler.copy_stems import copy_stems, job_request
 
 START = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 INSTALL = "install-1"
 UID = "3f0c8a6e-1111-4222-8333-944455556666"
 NAME = "song"
 NAMESPACE = "music"
+RECORDING = f"{NAMESPACE}/{NAME}"
+"""What the one SeparationJob of a world is of."""
 SPEC: dict[str, Any] = {"source": {"url": "https://example.com/song.mp3"}}
 
 
 def settings(**changes: Any) -> Settings:
-    """Settings as a test wants them, whatever the environment says."""
+    """Settings of a test, independent of the environment."""
     return Settings(**{"stemyard_install_id": INSTALL, "pod_namespace": NAMESPACE, **changes})
 
 
@@ -50,7 +64,7 @@ def stamp(moment: datetime) -> str:
 
 @dataclass
 class BucketHttpClient:
-    """The object store's part of copying, on a plain dict."""
+    """The object store's calls for copying, on a dict."""
 
     objects: dict[str, bytes]
 
@@ -72,7 +86,7 @@ class BucketHttpClient:
 
 @dataclass
 class World:
-    """What the API server and the object store would hold."""
+    """The contents of API server and object store."""
 
     spec: dict[str, Any] = field(default_factory=lambda: dict(SPEC))
     config: Settings = field(default_factory=settings)
@@ -83,10 +97,15 @@ class World:
     objects: dict[str, bytes] = field(default_factory=dict)
     room: set[WorkStage] = field(default_factory=lambda: set(WorkStage))
     foreign: set[str] = field(default_factory=set)
+    refusal: str = ""
+    """The API server's message while it refuses to create Jobs."""
+    refusals: dict[str, Refusal] = field(default_factory=dict)
     duplicates: list[Duplicate] = field(default_factory=list)
+    upload_in_use: bool = False
     workloads: dict[str, Workload] = field(default_factory=dict)
-    """Kueue's word, by name of the Job."""
+    """Kueue's state, by name of the Job."""
     labels: dict[str, str] = field(default_factory=dict)
+    api_namespace: str = NAMESPACE
     progress: float | None = None
     disruptions: int = 0
     deleted: bool = False
@@ -97,12 +116,28 @@ class World:
     generation: int = 1
     annotations: dict[str, str] = field(default_factory=dict)
     endpoints: Endpoints = NO_ENDPOINTS
+    registrations: Registrations = NO_REGISTRATIONS
     in_hand: dict[str, str] = field(default_factory=dict)
-    """URLs of the webhooks that are on their way, by id."""
+    """URLs of the webhooks being delivered, by id."""
     attempted: dict[str, AttemptResult] = field(default_factory=dict)
     attempted_seconds: float = 0
     seen: dict[str, Sighting] = field(default_factory=dict)
     """Jobs and pods as the operator last saw them."""
+    finished: dict[str, StageFinished] = field(default_factory=dict)
+    """What pods said of their stage's end, by uid of their Job."""
+    kept: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Marks that the operator has verified at a pod's word, by run."""
+    offer: LeaseOffer | None = None
+    """A worker's pod that waits for a song."""
+    said: SongEnd | None = None
+    """How the leased song ended, as its worker said."""
+    caller: str = ""
+    """uid of the worker's pod that called last."""
+    silent_seconds: float = 0
+    held_since: datetime | None = None
+    paused_until: datetime | None = None
+    ahead: int = 0
+    """Songs that will be leased before this one."""
     numbers: Any = field(default_factory=lambda: itertools.count(100))
 
     # what is seen
@@ -129,7 +164,7 @@ class World:
 
     @property
     def separation(self) -> Separation:
-        return separation_of(self.resource)
+        return separation_of(self.resource, self.api_namespace)
 
     def phase(self) -> Phase | None:
         return self.separation.status.phase
@@ -142,26 +177,49 @@ class World:
         quiet = (self.now - self.last_write).total_seconds() if self.last_write else float("inf")
         return Observed(
             separation=self.separation,
-            jobs=tuple(job for job in typed if job is not None),
+            jobs=tuple(job for job in typed if job is not None and not job.shape),
+            leasing=self._leasing(),
             last_seen_pods=self.seen,
             free_stages=frozenset(self.room),
+            refusals=self.refusals,
             duplicates=tuple(self.duplicates),
+            upload_in_use=self.upload_in_use,
             progress=self.progress,
             disruptions=self.disruptions,
             seconds_since_write=quiet,
+            finished=self.finished,
             in_flight=frozenset(self.in_hand),
             attempt_results=tuple(self.attempted.values()),
             attempt_results_age=self.attempted_seconds,
             endpoints=self.endpoints,
+            registrations=self.registrations,
             **answers,
+        )
+
+    def _leasing(self) -> LeaseView:
+        workers = [job for job in map(job_of, self.jobs.values()) if job is not None and job.shape]
+        lease, name = self.separation.status.lease, self.separation.status.job
+        idle = [job for job in workers if job.live and job.deleted_at is None and (lease is None or job.name != name)]
+        return LeaseView(
+            offer=self.offer,
+            worker=next((job for job in workers if job.name == name), None),
+            caller=self.caller,
+            silent_seconds=self.silent_seconds,
+            said=self.said if lease is not None else None,
+            held_since=self.held_since,
+            peers=tuple(workers),
+            paused_until=self.paused_until,
+            ahead=self.ahead,
+            free=len(idle),
         )
 
     # what the operator does
 
     def decide(self) -> Decision:
-        """Decide, answering questions as reconcile does."""
+        """Decide, answering queries as reconcile does."""
         answers: dict[str, Any] = {"pods": {}, "searched_marks": frozenset(), "absent_jobs": frozenset()}
         answers["foreign_jobs"] = frozenset(self.foreign)
+        answers |= self.kept.get(self.spec.get("run", 1), {})
         for _ in range(8):
             observed = self.observed(**answers)
             before = observed.separation.status.dump()
@@ -187,11 +245,17 @@ class World:
                 answers["absent_jobs"] |= {name}
             case FindMark(stage):
                 answers["searched_marks"] |= {stage}
-                found = self.find(question)
-                if isinstance(found, FoundSource):
-                    answers["source"] = found
-                elif isinstance(found, FoundManifest):
-                    answers["manifest"] = found
+                found = _mark_found(self.find(question))
+                if not found and stage is WorkStage.FETCH:
+                    answers.pop("source", None)
+                    self.kept.get(self.spec.get("run", 1), {}).pop("source", None)
+                answers |= found
+            case VerifyFinished(job):
+                found = _mark_found(self.find(question.search))
+                answers |= found
+                self.kept.setdefault(job.run, {}).update(found)
+                if not found:
+                    del self.finished[job.uid]
 
     def find(self, question: FindMark) -> FoundSource | FoundManifest | None:
         separation = self.separation
@@ -207,8 +271,13 @@ class World:
         return None
 
     def step(self, crash_after: int | None = None) -> Decision:
-        """Decide once and carry it out, in the order that reconcile does; a crash stops after so many effects."""
+        """Decide once and apply it in reconcile's order; a crash stops after so many effects."""
         decision = self.decide()
+        if decision.create is not None and self.refusal:
+            due = self.now + timedelta(seconds=self.config.retry_max_seconds)
+            self.refusals[decision.create.name] = Refusal(self.now, due, self.refusal)
+            self.requeue_after = 0
+            return decision
         for effect in (self._remove, self._copy, self._create, self._write, self._stop, self._deliver, self._delete)[
             :crash_after
         ]:
@@ -247,6 +316,7 @@ class World:
             self.status = decision.status.dump()
             self.writes.append(decision.status)
             self.last_write = self.now
+            self.offer = None if decision.status.lease is not None else self.offer
             for one in decision.recorded:
                 del self.attempted[one]
 
@@ -269,18 +339,20 @@ class World:
     # what happens to webhooks
 
     def answer(self, url: str, status: int = 200, **more: Any) -> None:
-        """Let a consumer answer; to the newest, where it has webhooks of several runs in hand."""
+        """Let a consumer respond, to the newest of its webhooks."""
         one = [key for key, value in self.in_hand.items() if value == url][-1]
         del self.in_hand[one]
         self.attempted[one] = AttemptResult(one, self.now, status, **more)
 
     def restart(self) -> None:
-        """Kill the operator: what it did not write down is forgotten."""
+        """Restart the operator: everything not persisted is lost."""
         self.in_hand.clear()
         self.attempted.clear()
+        self.finished.clear()
+        self.kept.clear()
 
     def settle(self, rounds: int = 20) -> None:
-        """Decide until nothing changes any more at this moment."""
+        """Decide until nothing changes."""
         for _ in range(rounds):
             before = (self.status, len(self.created))
             decision = self.step()
@@ -307,17 +379,55 @@ class World:
         typed = [job_of(job) for job in self.jobs.values()]
         return [job.name for job in typed if job and job.live and job.stage is stage]
 
+    # what happens to workers
+
+    def worker(self) -> dict[str, Any]:
+        """The worker that was created last."""
+        names = [name for name in self.created if name.startswith("stemyard-worker-")]
+        return self.jobs[names[-1]]
+
+    def offer_worker(self) -> None:
+        """Let the pod of a worker run and ask for a song."""
+        worker = self.worker()
+        self.run(worker)
+        pod, typed = self.pod(worker)["metadata"], self._typed(worker)
+        self.caller, self.offer = pod["uid"], LeaseOffer(typed, pod["uid"], pod["name"])
+
+    def publish_leased(self) -> MarkReference:
+        """Store mark and files of the leased song, as its worker does."""
+        lease = self.separation.status.lease
+        assert lease is not None
+        key, content, beside = mark_of(self.separation, WorkStage.SEPARATE, self.spec.get("run", 1), lease.pod_uid)
+        self.objects.update(beside)
+        self.objects[key] = content
+        return MarkReference(key=key, sha256=hashlib.sha256(content).hexdigest())
+
+    def say_end(self, code: FailureCode | None = None, mark: MarkReference | None = None) -> None:
+        """Let the worker say how its song ended."""
+        outcome = Outcome(stage=WorkStage.SEPARATE, code=code, mark=mark)
+        self.said = SongEnd(uid=UID, run=self.spec.get("run", 1), outcome=outcome)
+
+    def replace_pod(self, worker: dict[str, Any]) -> None:
+        """Let the Job controller replace the pod of a worker after a disruption."""
+        uid = worker["metadata"]["uid"]
+        name = f"{worker['metadata']['name']}-{next(self.numbers)}"
+        metadata = {"name": name, "uid": f"pod-{next(self.numbers)}", "creationTimestamp": stamp(self.now)}
+        self.pods[uid] = [{"metadata": metadata, "status": {}}]
+        worker["status"] = {"active": 1, "ready": 0}
+
     def pod(self, job: dict[str, Any], **status: Any) -> dict[str, Any]:
-        """Give a Job its pod, or change that."""
+        """Create or change the pod of a Job."""
         pods = self.pods.setdefault(job["metadata"]["uid"], [])
         if not pods:
             uid = f"pod-{next(self.numbers)}"
-            pods.append({"metadata": {"name": f"{job['metadata']['name']}-x", "uid": uid}, "status": {}})
+            metadata = {"name": f"{job['metadata']['name']}-x", "uid": uid, "creationTimestamp": stamp(self.now)}
+            pods.append({"metadata": metadata, "status": {}})
         pods[0]["status"].update(status)
         return pods[0]
 
     def run(self, job: dict[str, Any]) -> None:
-        """Start the pod of a Job."""
+        """Start the pod of a Job, which Kueue has admitted if it is in a queue."""
+        job["spec"].pop("suspend", None)
         self.pod(
             job,
             phase="Running",
@@ -326,18 +436,29 @@ class World:
         )
         job["status"] = {"active": 1, "ready": 1}
 
-    def succeed(self, job: dict[str, Any], *, outcome: bool = True) -> str:
-        """End a Job well: its mark and files are stored. Returns the key of the mark."""
-        typed = job_of(job)
-        assert typed is not None
-        pod_uid = self.pod(job)["metadata"]["uid"]
-        key, content, beside = mark_of(self.separation, typed.stage, typed.run, pod_uid)
+    def succeed(self, job: dict[str, Any], *, outcome: bool = True, recording: str = "") -> str:
+        """Complete a Job: its mark and files are stored. Returns the key of the mark."""
+        reference = self.publish(job, recording=recording)
+        message = Outcome(stage=self._typed(job).stage, mark=reference).dump() if outcome else ""
+        self.end(job, "Complete", exit_code=0, reason="Completed", message=message)
+        return reference.key
+
+    def publish(self, job: dict[str, Any], *, recording: str = "") -> MarkReference:
+        """Store the mark and files of a Job's pod."""
+        typed, pod_uid = self._typed(job), self.pod(job)["metadata"]["uid"]
+        key, content, beside = mark_of(self.separation, typed.stage, typed.run, pod_uid, recording=recording)
         self.objects.update(beside)
         self.objects[key] = content
-        reference = MarkReference(key=key, sha256=hashlib.sha256(content).hexdigest())
-        message = Outcome(stage=typed.stage, mark=reference).dump() if outcome else ""
-        self.end(job, "Complete", exit_code=0, reason="Completed", message=message)
-        return key
+        return MarkReference(key=key, sha256=hashlib.sha256(content).hexdigest())
+
+    def say_finished(self, job: dict[str, Any], reference: MarkReference | None = None) -> None:
+        """Let the pod of a live Job say that its stage is finished, by default truly."""
+        self.finished[self._typed(job).uid] = StageFinished(reference or self.publish(job), self.now)
+
+    def _typed(self, job: dict[str, Any]) -> Job:
+        typed = job_of(job)
+        assert typed is not None
+        return typed
 
     def end(self, job: dict[str, Any], how: str, *, pod_reason: str = "", message: str = "", **terminated: Any) -> None:
         """End a Job and its pod."""
@@ -354,9 +475,16 @@ class World:
         job["status"] = {"conditions": [condition]}
 
     def vanish(self, job: dict[str, Any]) -> None:
-        """Take a Job and its pods away."""
+        """Delete a Job and its pods."""
         del self.jobs[job["metadata"]["name"]]
         self.pods.pop(job["metadata"]["uid"], None)
+
+
+def _mark_found(found: FoundSource | FoundManifest | None) -> dict[str, Any]:
+    """Return the answer that a mark is to a query."""
+    if found is None:
+        return {}
+    return {"source" if isinstance(found, FoundSource) else "manifest": found}
 
 
 def mark_of(
@@ -412,8 +540,9 @@ def mark_of(
         gain_db=-1.0,
         real_time_factor=0.1,
         timings={"separate": 30.0},
+        network_seconds=4.0,
         media={"title": "The Song", "artist": "The Band"},
-        asked=asked_by(separation),
+        request=job_request(separation),
         published_at=separation.created + timedelta(seconds=40),
     )
     return prefix + stage.mark_file, mark.dump().encode(), beside

@@ -1,6 +1,9 @@
 """What contributors read is true: packages in the order of the layers, paths, Make targets, hooks."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Final
@@ -82,3 +85,17 @@ def test_the_hooks_are_the_parts_of_make_check() -> None:
     called = [hook["entry"].removeprefix("make ") for hook in local["hooks"]]
     [parts] = re.findall(r"(?m)^check: (.+?) ##", (ROOT / "Makefile").read_text())
     assert called == parts.split()
+
+
+def test_make_format_leaves_nothing_for_make_check(tmp_path: Path) -> None:
+    """A long line, which only the formatter breaks, and imports that only the linter sorts."""
+    (tmp_path / "pyproject.toml").write_text('[tool.ruff]\nline-length = 60\nlint.select = ["E", "F", "I"]\n')
+    line = 'FOUND = (os.name,   sys.path, "and what makes this line too long")\n'
+    (tmp_path / "module.py").write_text(f"import sys\nimport os\n{line}")
+    make = ["make", "--file", str(ROOT / "Makefile"), "--assume-old", "setup", "RUN="]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for target in ("format", "check-format"):
+        done = subprocess.run(
+            [*make, target], cwd=tmp_path, env=os.environ | {"PATH": path}, timeout=60, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

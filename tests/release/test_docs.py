@@ -12,7 +12,7 @@ from tests.chart.rendered import BUCKET, Object, render
 ROOT = Path(__file__).parents[2]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "charts/stemyard/README.md")),
-    *(ROOT / part / "README.md" for part in ("api", "contract", "operator", "separator-image")),
+    *(ROOT / part / "README.md" for part in ("api", "cli", "client", "contract", "operator", "separator-image")),
     *sorted(ROOT.glob("docs/**/*.md")),
 ]
 MADE_LATER = {"tests/separator/corpus/"}
@@ -54,6 +54,17 @@ def test_each_step_of_the_overview_names_a_module_that_exists() -> None:
         modules = re.findall(r"`([^`]+)`", where)
         assert modules, number
         assert all(name.endswith(".py") and (ROOT / name).is_file() for name in modules), where
+
+
+def test_each_decision_of_the_overview_names_a_module_that_exists() -> None:
+    table = (ROOT / "docs/00-overview.md").read_text().partition("| question | module |\n|---|---|\n")[2]
+    rows = re.findall(r"(?m)^\| (.+?) \| (.+) \|$", table.partition("\n\n")[0])
+    assert len(rows) >= 10
+    for question, where in rows:
+        modules = re.findall(r"`([^`]+\.py)`(?: \(`(\w+)`\))?", where)
+        assert modules, question
+        for name, constant in modules:
+            assert f"\n{constant}" in (ROOT / name).read_text(), where
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page)

@@ -35,7 +35,7 @@ def is_compared(path: Path) -> bool:
 
 
 def test_there_is_a_page_for_each_common_change() -> None:
-    subjects = {"a-field", "a-failure-code", "a-route", "a-setting", "a-model", "an-engine"}
+    subjects = {"a-field", "a-failure-code", "a-route", "a-setting", "a-model", "an-engine", "a-format"}
     assert {page.stem for page in PAGES} == {f"add-{subject}" for subject in subjects}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("contract", "api", "operator", "separator-image")
+FOLDERS = ("contract", "api", "operator", "separator-image", "client", "cli")
 FORBIDDEN = {
     "parts": ("api/stemyard_api/services/forbidden.py", "import stemyard_operator.errors"),
     "contract-io": ("contract/stemyard_contract/forbidden.py", "import socket"),
@@ -25,6 +25,10 @@ FORBIDDEN = {
         "separator-image/stemyard_separator/audio/forbidden.py",
         "import stemyard_separator.stages.fetch",
     ),
+    "client-layers": ("client/stemyard_client/effects.py", "import stemyard_client.client"),
+    "cli-layers": ("cli/stemyard_cli/output.py", "import stemyard_cli.app"),
+    "cli-parts": ("cli/stemyard_cli/commands/forbidden.py", "import stemyard_operator.errors"),
+    "client-libraries": ("client/stemyard_client/forbidden.py", "import requests"),
     "operator-purity": ("operator/stemyard_operator/decision/forbidden.py", "import time"),
     "clients": ("operator/stemyard_operator/webhooks/forbidden.py", "import httpx"),
     "kopf": ("operator/stemyard_operator/reconciler/forbidden.py", "import kopf"),

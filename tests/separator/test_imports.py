@@ -28,7 +28,7 @@ STAGES = {
     "stemyard_separator.stages.fetch": (LATER, 500),
     "stemyard_separator.stages.separate": (LATER, 500),
     "stemyard_separator.engines.spleeter": ({"torch", "demucs", "onnx", "yt_dlp", "httpx"}, 380),
-    "stemyard_separator.cli.run": (LATER | {"httpx"}, 440),
+    "stemyard_separator.cli.run": (LATER | {"httpx"}, 450),
 }
 PROGRAM = """
 import sys

@@ -1,4 +1,4 @@
-"""Clients that ask an API again and again in the background, and remember how they were answered."""
+"""Clients that call an API repeatedly in the background and record the responses."""
 
 import contextlib
 import threading
@@ -13,21 +13,21 @@ Ask = Callable[[httpx.Client], httpx.Response]
 
 @dataclass
 class Load:
-    """What was asked, by name, and what came back."""
+    """Responses by the name of the request."""
 
     statuses: dict[str, Counter[int]] = field(default_factory=dict)
-    """Statuses by name; 0 is a connection that ended without an answer."""
+    """Statuses by name; 0 is a connection without a response."""
     wrong: list[str] = field(default_factory=list)
-    """The first bodies of answers that no client should get: any 500."""
+    """The first bodies of responses that no client should get: any 500."""
     accepted: set[str] = field(default_factory=set)
-    """Ids of tracks that were promised with a 202."""
+    """Ids of tracks accepted with a 202."""
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def seen(self, name: str, status: int) -> int:
         return self.statuses.get(name, Counter())[status]
 
     def of(self, name: str) -> set[int]:
-        """Statuses that this was answered with."""
+        """Statuses of the responses to this request."""
         return set(self.statuses.get(name, ()))
 
     def run(self, client: httpx.Client, name: str, ask: Ask) -> None:
@@ -50,7 +50,7 @@ class Load:
 
 @contextlib.contextmanager
 def load(clients: list[httpx.Client], asks: dict[str, Ask]) -> Iterator[Load]:
-    """Let every client ask for everything, each thing in a thread of its own, until the block ends."""
+    """Let every client send every request repeatedly, each in its own thread, until the block ends."""
     found = Load()
     threads = [
         threading.Thread(target=found.run, args=(client, name, ask)) for client in clients for name, ask in asks.items()

@@ -1,9 +1,10 @@
-"""Two real API processes over a real API server, Valkey and S3 store; tests take the operator's part."""
+"""Two real API processes over a real API server, Valkey and S3 store; tests act as the operator."""
 
 import contextlib
 import hashlib
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,15 +19,18 @@ from tests.api import tracks
 from tests.support.servers import Api, ObjectStore, Server, api_process, object_store, valkey
 
 INSTALL = "test"
+MASTER_SECRET = "a master secret that only API and operator hold"
 ACCOUNT = "stemyard-api"
+TENANT_NAMESPACE = "elsewhere"
+"""A namespace that the API does not reach and the key `tenant` names."""
 VERBS = ["get", "list", "create", "patch", "delete"]
-"""Everything the API may do in the cluster, on SeparationJobs of one namespace."""
+"""Everything the API may do in the cluster, on SeparationJobs and KeyWebhooks of one namespace."""
 RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 
 
 @dataclass(frozen=True)
 class World:
-    """All of it, and what tests do with it."""
+    """API processes, API server, Valkey and S3 store, and the actions of tests."""
 
     plane: ControlPlane
     namespace: str
@@ -49,7 +53,7 @@ class World:
         return self.plane.api.get(self.path(f"sep-{track}"))
 
     def report(self, track: str, status: dict[str, Any], *, mirrored: bool = True) -> dict[str, Any]:
-        """Do what the operator does: write a status, and mirror the resource."""
+        """Write a status and mirror the resource, as the operator does."""
         resource = self.plane.api.merge(f"{self.path(f'sep-{track}')}/status", {"status": status})
         if mirrored:
             self.mirror(resource)
@@ -70,7 +74,7 @@ class World:
         return httpx.Client(base_url=self.apis[api].url, headers={"X-API-Key": f"{key_id}-key"}, timeout=30.0)
 
     def drop(self, track: str) -> None:
-        """Do what the operator does when a resource is gone."""
+        """Remove the record of a deleted resource, as the operator does."""
         with contextlib.closing(self.redis()) as client:
             client.delete(self.keys.record(track), self.keys.progress(track))
             client.zrem(self.keys.tracks, track)
@@ -83,7 +87,7 @@ class World:
 
 @contextlib.contextmanager
 def world(plane: ControlPlane, folder: Path, **extra: str) -> Iterator[World]:
-    """Start it all; the API has exactly the rights that its chart gives it."""
+    """Start everything; the API has exactly the rights that the chart grants it."""
     namespace = f"api-{time.monotonic_ns():x}"
     plane.api.post("/api/v1/namespaces", {"metadata": {"name": namespace}})
     grant(plane, namespace)
@@ -97,8 +101,9 @@ def world(plane: ControlPlane, folder: Path, **extra: str) -> Iterator[World]:
             "STEMYARD_NAMESPACE": namespace,
             "REDIS_URL": f"redis://127.0.0.1:{cache.port}/0",
             **store.environment,
-            "API_KEYS_FILE": str(keys_file(folder)),
+            "API_KEYS_FILE": str(keys_file(folder, (namespace, TENANT_NAMESPACE))),
             "RATE_LIMIT_SUBMITS_PER_MINUTE": "0",
+            "WEBHOOK_MASTER_SECRET": MASTER_SECRET,
             **extra,
         }
         first = stack.enter_context(api_process(folder, environment))
@@ -106,13 +111,15 @@ def world(plane: ControlPlane, folder: Path, **extra: str) -> Iterator[World]:
         yield World(plane, namespace, cache, store, (first, second))
 
 
-def keys_file(folder: Path) -> Path:
-    """Write a file of keys; each key is its id with `-key` behind it."""
+def keys_file(folder: Path, namespaces: Sequence[str] = ()) -> Path:
+    """Write a file of keys; each key is its id with the suffix `-key`. The key `tenant` names these namespaces."""
     scopes = {"team-a": "submit, read", "team-b": "submit, read", "reader": "read", "boss": "admin, read, submit"}
     entries = [
         f"- {{id: {key_id}, sha256: {hashlib.sha256(f'{key_id}-key'.encode()).hexdigest()}, scopes: [{listed}]}}"
         for key_id, listed in scopes.items()
     ]
+    tenant = hashlib.sha256(b"tenant-key").hexdigest()
+    entries.append(f"- {{id: tenant, sha256: {tenant}, scopes: [submit, read], namespaces: {json.dumps(namespaces)}}}")
     path = folder / "keys.yaml"
     path.write_text("keys:\n" + "\n".join(entries) + "\n")
     return path
@@ -120,7 +127,7 @@ def keys_file(folder: Path) -> Path:
 
 def grant(plane: ControlPlane, namespace: str) -> None:
     """Give the API's account its rights."""
-    rule = {"apiGroups": ["stemyard.dev"], "resources": ["separationjobs"], "verbs": VERBS}
+    rule = {"apiGroups": ["stemyard.dev"], "resources": ["separationjobs", "keywebhooks"], "verbs": VERBS}
     plane.api.post(f"{RBAC}/{namespace}/roles", {"metadata": {"name": ACCOUNT}, "rules": [rule]})
     binding = {
         "metadata": {"name": ACCOUNT},
@@ -131,7 +138,7 @@ def grant(plane: ControlPlane, namespace: str) -> None:
 
 
 def published(track: str, run: int = 1) -> dict[str, Any]:
-    """The status of a track whose stems were published just now, after 30 seconds."""
+    """Return the status of a track whose stems were just published, after 30 seconds."""
     return tracks.status_completed(run, track, datetime.now(UTC).replace(microsecond=0))
 
 
@@ -144,5 +151,5 @@ def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def services(api: Api) -> dict[str, Any]:
-    """What the API says of the parts behind it."""
+    """Return the states of the backends as the API reports them."""
     return dict(httpx.get(f"{api.url}/health").json()["services"])

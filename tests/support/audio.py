@@ -117,6 +117,10 @@ def _png(size: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+COVER = _png(64)
+"""A small PNG."""
+
+
 def _frame(audio: Audio, layout: str, rate: int) -> av.AudioFrame:
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio, np.float32), format="fltp", layout=layout)
     frame.sample_rate = rate

@@ -1,4 +1,4 @@
-"""The API server's own record of who asked it for what."""
+"""The API server's audit log."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ class Call:
 
 @dataclass
 class Audit:
-    """A log in a folder of its own; `flags` make an API server write it."""
+    """An audit log in its own folder; `flags` configure an API server to write it."""
 
     folder: Path
     _seen: int = field(default=0)
@@ -46,7 +46,7 @@ class Audit:
         return self.folder / "audit.log"
 
     def new(self) -> list[Call]:
-        """What was logged since this was last asked."""
+        """Return the calls logged since the last call of this method."""
         lines = self._log.read_text().splitlines()
         fresh, self._seen = lines[self._seen :], len(lines)
         return list(_calls(fresh))

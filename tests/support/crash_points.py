@@ -45,6 +45,7 @@ class Points:
     def install(self) -> None:
         self._around(KubernetesClient, "request", lambda _, method, path, **__: f"{method.lower()} {path}")
         self._around(BucketHttpClient, "_call", _store_call)
+        self._around(RedisClient, "_pipeline", lambda _, commands, __: f"redis {_script_name(commands[0][0])}")
         self._around(RedisClient, "_script", lambda _, script, *__: f"redis {_script_name(script)}")
         self._around(RedisClient, "progress", lambda _, track: "redis progress")
         self._around(RedisClient, "tracks", lambda _: "redis tracks")
@@ -90,16 +91,16 @@ def _plain(label: str) -> str:
 
 
 @dataclass
-class Life:
+class OperatorProcess:
     """One process of the operator."""
 
     pid: int
-    nursery: "Nursery"
+    fork_server: "ForkServer"
     code: int | None = None
 
     def ended(self) -> bool:
         if self.code is None:
-            line = self.nursery.read_line()
+            line = self.fork_server.read_line()
             self.code = int(line) if line else None
         return self.code is not None
 
@@ -110,8 +111,8 @@ class Life:
                 pass
 
 
-class Nursery:
-    """The process to fork from; one child at a time."""
+class ForkServer:
+    """Forks operator processes; one child at a time."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -121,7 +122,7 @@ class Nursery:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls) -> Iterator["Nursery"]:
+    def open(cls) -> Iterator["ForkServer"]:
         command = [sys.executable, "-m", "tests.support.crash_points"]
         root = Path(__file__).parents[2]
         with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, bufsize=1, cwd=root) as process:
@@ -134,16 +135,16 @@ class Nursery:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip() if self._selector.select(seconds) else ""
 
-    def live(self, environment: Mapping[str, str], folder: Path, point: str = "") -> Life:
+    def start(self, environment: Mapping[str, str], folder: Path, point: str = "") -> OperatorProcess:
         """Start a process that ends at a point, or runs on if that is empty."""
         assert self._process.stdin is not None
         child = {"environment": dict(environment), "folder": str(folder), "point": point}
         self._process.stdin.write(json.dumps(child) + "\n")
         self._process.stdin.flush()
-        return Life(int(self.read_line(30)), self)
+        return OperatorProcess(int(self.read_line(30)), self)
 
 
-def _live(environment: dict[str, str], folder: str, point: str) -> None:
+def _run_operator(environment: dict[str, str], folder: str, point: str) -> None:
     """Be the operator."""
     os.environ.update(environment)
     log = os.open(f"{folder}/operator.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -160,7 +161,7 @@ def main() -> None:
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            _live(**json.loads(line))
+            _run_operator(**json.loads(line))
         print(pid, flush=True)
         _, status = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)

@@ -4,12 +4,24 @@ import hashlib
 import json
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from stemyard_contract.handover import DESK_LINKS_PATH, DESK_PROGRESS_PATH, Link, Links, LinksRequest, Progress
+from stemyard_contract.handover import (
+    DESK_FINISHED_PATH,
+    DESK_LINKS_PATH,
+    DESK_PROGRESS_PATH,
+    Assignment,
+    Finished,
+    Link,
+    Links,
+    LinksRequest,
+    Progress,
+)
+from stemyard_contract.leasing import DESK_LEASE_PATH, LeaseRequest
 from tests.support.http_server import Exchange, HttpServer
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.test.token"
@@ -34,11 +46,26 @@ class DeskDouble:
     files: dict[str, bytes] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
     progress: list[Progress] = field(default_factory=list)
+    finished: list[Finished] = field(default_factory=list)
+    finished_after: list[str] = field(default_factory=list)
+    """The file that was uploaded last before each of these."""
     faults: list[Fault] = field(default_factory=list)
     break_offs: int = 0
     hold_back: tuple[str, Callable[[], bool]] = ("", lambda: True)
     """A file and a condition for sending its second half."""
     ranges: list[str | None] = field(default_factory=list)
+    token: str = TOKEN
+    """The token that is accepted; requests with another one get 401."""
+    expired_links: int = 0
+    """Links to be issued next that the store refuses, as if they had expired."""
+    asked: list[list[str]] = field(default_factory=list)
+    """Files of each request for links that was answered with links."""
+    songs: list[Assignment] = field(default_factory=list)
+    """Songs to be leased, in order."""
+    leases: list[LeaseRequest] = field(default_factory=list)
+    """Requests of workers."""
+    lost: set[str] = field(default_factory=set)
+    """uids of songs that the worker does not hold any more."""
     _issued: dict[str, dict[str, Any]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -74,23 +101,51 @@ class DeskDouble:
         return self._store(exchange, body)
 
     def _desk(self, exchange: Exchange, body: bytes) -> None:
-        if exchange.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if exchange.headers.get("Authorization") != f"Bearer {self.token}":
             return exchange.answer(401)
+        if exchange.route_path == DESK_LEASE_PATH:
+            return self._lease(exchange, LeaseRequest.model_validate_json(body))
+        if self.lost and (json.loads(body).get("separation") or {}).get("uid") in self.lost:
+            return exchange.answer(409)
         if exchange.route_path == DESK_PROGRESS_PATH:
             self.progress.append(Progress.model_validate_json(body))
+            return exchange.answer(204)
+        if exchange.route_path == DESK_FINISHED_PATH:
+            self.finished.append(Finished.model_validate_json(body))
+            self.finished_after.append(self.order[-1])
             return exchange.answer(204)
         if exchange.route_path != DESK_LINKS_PATH:
             return exchange.answer(404)
         return exchange.answer(200, self._links(LinksRequest.model_validate_json(body)).dump().encode())
 
+    def _lease(self, exchange: Exchange, request: LeaseRequest) -> None:
+        with self._lock:
+            self.leases.append(request)
+            song = self.songs.pop(0) if self.songs and request.wanted else None
+        if song is None:
+            time.sleep(0.05)
+            return exchange.answer(204)
+        return exchange.answer(200, song.dump().encode())
+
     def _links(self, request: LinksRequest) -> Links:
+        self.asked.append([file.file for file in request.files])
         links = []
         for file in request.files:
             signed = {"Content-Type": file.content_type} if file.content_type else {}
-            nonce = secrets.token_hex(8)
-            self._issued[nonce] = {"file": file.file, "method": file.method, "bytes": file.bytes, "headers": signed}
+            nonce, folder = secrets.token_hex(8), f"{request.separation.uid}/" if request.separation else ""
+            if self.expired_links:
+                self.expired_links -= 1
+            else:
+                self._issued[nonce] = {
+                    "file": folder + file.file,
+                    "method": file.method,
+                    "bytes": file.bytes,
+                    "headers": signed,
+                }
             url = f"{self.url}/store/{file.file}?nonce={nonce}&{SIGNATURE}"
-            links.append(Link(file=file.file, method=file.method, key=PREFIX + file.file, url=url, headers=signed))
+            links.append(
+                Link(file=file.file, method=file.method, key=PREFIX + folder + file.file, url=url, headers=signed)
+            )
         return Links(links=links)
 
     def _send(self, exchange: Exchange, content: bytes) -> None:

@@ -1,7 +1,7 @@
 """A proxy before the real API server that does what networks, load balancers and busy servers do.
 
 It speaks plain HTTP to the operator and TLS, with the operator's own certificate, to the API server. A plan looks at
-each request and says what befalls it; watches are relayed line by line, so that single events can get lost.
+each request and chooses its fault; watches are relayed line by line, so that single events can be dropped.
 """
 
 import asyncio
@@ -22,53 +22,53 @@ from localcluster.control_plane import ControlPlane, free_port
 
 _EXPIRED = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
 GONE = json.dumps({"type": "ERROR", "object": _EXPIRED}).encode() + b"\n"
-"""The event by which an API server says that a watch's version is too old."""
+"""The event that an API server sends when a watch's resourceVersion has expired."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls one request."""
+    """A fault of one request."""
 
     status: int = 0
-    """Answer this instead of asking the API server."""
+    """Respond with this status instead of calling the API server."""
     body: bytes | None = None
-    """What to answer it with, instead of a Status object."""
+    """Response body, instead of a Status object."""
     retry_after: int | None = None
     cut: bool = False
-    """Close the connection without an answer."""
+    """Close the connection without a response."""
     reaches: bool = False
-    """Whether a request that gets no answer, or a bad one, had its effect all the same."""
+    """Whether the request reaches the API server despite the fault."""
     hang: bool = False
-    """Never answer: the connection is half open."""
+    """Never respond: the connection is half open."""
     delay: float = 0
     """Seconds before the request is passed on."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProxiedRequest:
     """A request, as plans see it."""
 
     method: str
     path: str
     watch: bool
     number: int
-    """How many came before it."""
+    """Number of requests before it."""
     version: str = ""
-    """The version that a watch goes on from; empty where it begins with all that is there."""
+    """The resourceVersion from which a watch resumes; empty if it starts with all resources."""
 
 
-Plan = Callable[[Asked], Fault | None]
+Plan = Callable[[ProxiedRequest], Fault | None]
 Sieve = Callable[[dict[str, object]], bytes | None]
-"""Takes an event of a watch; None lets it pass, bytes are sent instead of it."""
+"""Filters an event of a watch: None passes it on, bytes replace it."""
 
 
 def when(pattern: str, fault: Fault, times: int = 1, skip: int = 0) -> Plan:
-    """Let a fault befall a few requests `METHOD /path` that match, after those that are skipped."""
+    """Apply a fault to `times` requests `METHOD /path` that match, after `skip` of them."""
     seen = 0
 
-    def plan(asked: Asked) -> Fault | None:
+    def plan(proxied: ProxiedRequest) -> Fault | None:
         nonlocal seen
-        if asked.watch or not re.search(pattern, f"{asked.method} {asked.path}"):
+        if proxied.watch or not re.search(pattern, f"{proxied.method} {proxied.path}"):
             return None
         seen += 1
         return fault if skip < seen <= skip + times else None
@@ -76,13 +76,13 @@ def when(pattern: str, fault: Fault, times: int = 1, skip: int = 0) -> Plan:
     return plan
 
 
-def clean(_: Asked) -> None:
-    """Let everything pass."""
+def clean(_: ProxiedRequest) -> None:
+    """Pass everything on."""
 
 
 @dataclass
 class Proxy:
-    """Change `plan` and `sieve` at any time."""
+    """The proxy; `plan` and `sieve` may change at any time."""
 
     plane: ControlPlane
     certificate: tuple[Path, Path]
@@ -90,16 +90,16 @@ class Proxy:
     plan: Plan = clean
     sieve: Sieve = lambda _: None
     mute: bool = False
-    """Whether nothing comes any more over the watches that are open."""
+    """Whether open watches receive no more events."""
     deaf: bool = False
-    """Whether connections are accepted and then nothing happens on them, also on those that are open."""
-    befallen: int = 0
+    """Whether all connections, new and open, are frozen."""
+    faults_applied: int = 0
     answers: list[tuple[str, str, int]] = field(default_factory=list)
-    """Method, path and status of what the API server answered to writes."""
+    """Method, path and status of the API server's responses to writes."""
     _count: int = 0
 
     def kubeconfig(self, folder: Path) -> Path:
-        """The operator's way to the API server, through here."""
+        """Write a kubeconfig that leads through the proxy."""
         config = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -148,14 +148,14 @@ class Proxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         version = request.query.get("resourceVersion", "")
-        asked = Asked(request.method, request.path, "watch" in request.query, self._count, version)
+        proxied = ProxiedRequest(request.method, request.path, "watch" in request.query, self._count, version)
         self._count += 1
         await self._listening()
-        fault = self.plan(asked)
-        self.befallen += fault is not None
+        fault = self.plan(proxied)
+        self.faults_applied += fault is not None
         body = await request.read()
         if fault is not None:
-            answer = await self._befall(fault, request, body)
+            answer = await self._apply(fault, request, body)
             if answer is not None:
                 return answer
         return await self._pass(request, body)
@@ -164,7 +164,7 @@ class Proxy:
         while self.deaf:  # noqa: ASYNC110 - set by the test's own thread
             await asyncio.sleep(0.05)
 
-    async def _befall(self, fault: Fault, request: web.Request, body: bytes) -> web.StreamResponse | None:
+    async def _apply(self, fault: Fault, request: web.Request, body: bytes) -> web.StreamResponse | None:
         await asyncio.sleep(fault.delay)
         if not (fault.status or fault.cut or fault.hang):
             return None
@@ -176,14 +176,14 @@ class Proxy:
             return web.Response(status=fault.status, body=fault.body, content_type="text/html")
         if fault.status:
             headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-            told = {
+            status = {
                 "kind": "Status",
                 "status": "Failure",
                 "code": fault.status,
                 "reason": "Injected",
                 "message": "injected",
             }
-            return web.json_response(told, status=fault.status, headers=headers)
+            return web.json_response(status, status=fault.status, headers=headers)
         assert request.transport is not None
         request.transport.abort()
         raise ConnectionResetError

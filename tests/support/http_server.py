@@ -28,7 +28,7 @@ class Exchange(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         self.server.owner.route(self)
 
-    do_GET = do_POST = do_PUT = do_HEAD = _serve  # noqa: N815 - names of the standard library
+    do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _serve  # noqa: N815 - names of the standard library
 
     @property
     def route_path(self) -> str:

@@ -1,4 +1,4 @@
-"""The kubelet and the Job controller of an operator's world: every Job gets its pod, works a moment and ends."""
+"""The kubelet and the Job controller of an operator's world: every Job gets its pod, runs briefly and ends."""
 
 import contextlib
 import threading
@@ -9,8 +9,8 @@ from localcluster.errors import ApiRefusedError
 from tests.support.operator_world import World
 
 Failing = Callable[[dict[str, Any]], str | None]
-"""The failure code that a SeparationJob of this spec ends with, None where it ends well."""
-_LOOK_SECONDS = 0.1
+"""Returns the failure code of a SeparationJob with this spec, None for success."""
+_POLL_SECONDS = 0.1
 
 
 @contextlib.contextmanager
@@ -28,13 +28,13 @@ def kubelet(world: World, failing: Failing = lambda _: None, work_seconds: float
 
 def _run(world: World, failing: Failing, work_seconds: float, stopping: threading.Event) -> None:
     seen: set[str] = set()
-    while not stopping.wait(_LOOK_SECONDS):
+    while not stopping.wait(_POLL_SECONDS):
         jobs = [job for job in world.jobs().values() if job["metadata"]["uid"] not in seen]
         seen |= {job["metadata"]["uid"] for job in jobs}
         pods = [(job, world.run(job)) for job in jobs]
         if pods and not stopping.wait(work_seconds):
             for job, pod in pods:
-                # whoever asked for it may have deleted it meanwhile
+                # the SeparationJob may have been deleted meanwhile
                 with contextlib.suppress(ApiRefusedError):
                     _end(world, job, pod, failing)
 

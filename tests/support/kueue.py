@@ -1,6 +1,6 @@
 """A double of Kueue, which cannot be installed here: it suspends and admits Jobs and writes their Workloads.
 
-Only what is documented of the Workload API (kueue.x-k8s.io/v1beta2) and of `suspend` is imitated; nothing is queued.
+It imitates only the documented Workload API (kueue.x-k8s.io/v1beta2) and `suspend`; nothing is queued.
 """
 
 from collections.abc import Mapping

@@ -15,7 +15,7 @@ ROOT = f"/client/v4/accounts/{ACCOUNT}/storage/kv/namespaces/{NAMESPACE}"
 
 @dataclass
 class KvServer:
-    """Keeps values; `stale_seconds` is how late a write is seen by readers, `failing` makes every call a 500."""
+    """Stores values; readers see writes after `stale_seconds`, and `failing` makes every call a 500."""
 
     stale_seconds: float = 0.0
     page: int = 1000

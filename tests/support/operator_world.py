@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,15 @@ from tests.operator.world import mark_of
 from tests.support.servers import ObjectStore, Server, object_store, valkey
 
 INSTALL = "test"
+MASTER_SECRET = "a master secret that only API and operator hold"
 ACCOUNT = "stemyard-operator"
 SEPARATOR = "stemyard-separator"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_ROLE = {"apiGroup": "rbac.authorization.k8s.io", "name": ACCOUNT}
 RULES = [
     {"apiGroups": ["stemyard.dev"], "resources": ["separationjobs"], "verbs": ["get", "list", "watch", "delete"]},
     {"apiGroups": ["stemyard.dev"], "resources": ["separationjobs/status"], "verbs": ["patch"]},
+    {"apiGroups": ["stemyard.dev"], "resources": ["keywebhooks"], "verbs": ["get", "list", "watch"]},
     {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "delete"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
@@ -40,7 +43,7 @@ RULES = [
 ]
 """Everything the operator may do in a watched namespace."""
 CLUSTER_RULES = [{"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}]
-"""Everything it may do beyond."""
+"""Everything it may do in the whole cluster."""
 
 
 @dataclass
@@ -82,7 +85,7 @@ class Operator:
 
 @dataclass
 class World:
-    """All of it, and what tests do with it."""
+    """API server, Valkey, S3 store and operators, and the actions of tests."""
 
     plane: ControlPlane
     namespace: str
@@ -90,6 +93,8 @@ class World:
     store: ObjectStore
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    tenant_of: str = ""
+    """The API's namespace, if this is another one."""
 
     @property
     def keys(self) -> MirrorKeys:
@@ -112,10 +117,10 @@ class World:
             "metadata": {"name": name},
             "spec": {"source": {"url": "https://example.com/song.mp3"}, **spec},
         }
-        return separation_of(self.plane.api.post(self.path("separationjobs"), body))
+        return separation_of(self.plane.api.post(self.path("separationjobs"), body), self.tenant_of or self.namespace)
 
     def separation(self, name: str = "song") -> Separation:
-        return separation_of(self.plane.api.get(self.path("separationjobs", name)))
+        return separation_of(self.plane.api.get(self.path("separationjobs", name)), self.tenant_of or self.namespace)
 
     def phase(self, name: str = "song") -> str:
         return self.separation(name).status.phase or ""
@@ -151,29 +156,42 @@ class World:
         self, job: Mapping[str, Any], pod: Mapping[str, Any], *, outcome: bool = True, recording: str = ""
     ) -> str:
         """Write the commit mark and the files it names, then complete pod and Job. Returns the key of the mark."""
+        reference = self.publish(job, pod, recording)
+        self.finish(job, pod, 0, Outcome(stage=stage_of(job), mark=reference).dump() if outcome else "")
+        return reference.key
+
+    def publish(self, job: Mapping[str, Any], pod: Mapping[str, Any], recording: str = "") -> MarkReference:
+        """Write the commit mark and the files it names."""
         typed = job_of(job)
         assert typed is not None
         name = job["metadata"]["ownerReferences"][0]["name"]
+        return self.publish_of(name, typed.stage, typed.run, pod["metadata"]["uid"], recording)
+
+    def publish_of(self, name: str, stage: WorkStage, run: int, pod_uid: str, recording: str = "") -> MarkReference:
+        """Write the commit mark of a stage of a SeparationJob and the files it names, as this pod does."""
         separation = self.separation(name)
-        key, content, beside = mark_of(separation, typed.stage, typed.run, pod["metadata"]["uid"], INSTALL, recording)
+        key, content, beside = mark_of(separation, stage, run, pod_uid, INSTALL, recording)
         client = self.store.client()
         for file, body in {**beside, key: content}.items():
             kind = mimetypes.guess_type(file)[0] or "application/octet-stream"
             client.put_object(Bucket=self.store.bucket, Key=file, Body=body, ContentType=kind)
         client.close()
-        reference = MarkReference(key=key, sha256=hashlib.sha256(content).hexdigest())
-        self.finish(job, pod, 0, Outcome(stage=typed.stage, mark=reference).dump() if outcome else "")
-        return key
+        return MarkReference(key=key, sha256=hashlib.sha256(content).hexdigest())
 
     def fail(self, job: Mapping[str, Any], pod: Mapping[str, Any], code: str) -> None:
         """End pod and Job with a failure code."""
-        typed = job_of(job)
-        assert typed is not None
-        self.finish(job, pod, 1, Outcome(stage=typed.stage, code=code).dump())
+        self.finish(job, pod, 1, Outcome(stage=stage_of(job), code=code).dump())
 
     def run_out_of_memory(self, job: Mapping[str, Any], pod: Mapping[str, Any]) -> None:
-        """End pod and Job as the kernel does when the container outgrows its memory."""
+        """End pod and Job as after an OOM kill."""
         self.finish(job, pod, 137, reason="OOMKilled")
+
+    def disrupt(self, pod: Mapping[str, Any]) -> None:
+        """Mark a pod as disrupted, as the eviction API and the node controller do."""
+        path = self.path("pods", pod["metadata"]["name"])
+        target = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": stamp()}
+        known = self.plane.api.get(path)["status"].get("conditions") or []
+        self.plane.api.merge(path + "/status", {"status": {"conditions": [*known, target]}})
 
     def finish(
         self, job: Mapping[str, Any], pod: Mapping[str, Any], exit_code: int, message: str = "", reason: str = "Error"
@@ -204,7 +222,13 @@ class World:
     def _pod_status(self, pod: Mapping[str, Any], phase: str, state: dict[str, Any]) -> None:
         container = {"name": "separator", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
         scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp()}
-        status = {"phase": phase, "conditions": [scheduled], "containerStatuses": [{**container, "state": state}]}
+        known = self.plane.api.get(self.path("pods", pod["metadata"]["name"]))["status"].get("conditions") or []
+        kept = [one for one in known if one["type"] == "DisruptionTarget"]
+        status = {
+            "phase": phase,
+            "conditions": [scheduled, *kept],
+            "containerStatuses": [{**container, "state": state}],
+        }
         self.plane.api.merge(self.path("pods", pod["metadata"]["name"]) + "/status", {"status": status})
 
     def token(self, pod: Mapping[str, Any], audience: str = DESK_AUDIENCE, account: str = SEPARATOR) -> str:
@@ -233,7 +257,7 @@ class World:
         return [entry["Key"] for entry in listed]
 
     def operator(self, **environment: str) -> Operator:
-        """Another replica, not started yet."""
+        """Return a new replica, not started yet."""
         port, health = free_port(), free_port()
         desk = {"DESK_PORT": str(port), "DESK_URL": f"http://127.0.0.1:{port}"}
         values = {**self.environment, **desk, "HEALTH_PORT": str(health), **environment}
@@ -269,24 +293,52 @@ def world(plane: ControlPlane, folder: Path) -> Iterator[World]:
             "POD_NAMESPACE": namespace,
             "REDIS_URL": f"redis://127.0.0.1:{cache.port}/0",
             "RETRY_BASE_SECONDS": "1",
+            "WEBHOOK_MASTER_SECRET": MASTER_SECRET,
             **store.environment,
         }
         yield World(plane, namespace, cache, store, folder, environment)
 
 
+def second_namespace(home: World) -> World:
+    """Another namespace, in which the operator of `home` has no rights until `bind`."""
+    found = replace(home, namespace=f"{home.namespace}-tenant", tenant_of=home.namespace)
+    home.plane.api.post("/api/v1/namespaces", {"metadata": {"name": found.namespace}})
+    home.plane.api.post(found.path("serviceaccounts"), {"metadata": {"name": SEPARATOR}})
+    role = {"metadata": {"name": ACCOUNT}, "rules": RULES}
+    home.plane.api.post(f"{RBAC}/namespaces/{found.namespace}/roles", role)
+    return found
+
+
+def bindings(namespace: str) -> str:
+    """Return the path of a namespace's RoleBindings."""
+    return f"{RBAC}/namespaces/{namespace}/rolebindings"
+
+
+def bind(plane: ControlPlane, namespace: str, home: str) -> None:
+    """Give the operator's account of a home namespace its rights in a namespace that has the Role."""
+    role = {**_ROLE, "kind": "Role"}
+    plane.api.post(bindings(namespace), {"metadata": {"name": ACCOUNT}, "roleRef": role, "subjects": _subjects(home)})
+
+
 def grant(plane: ControlPlane, namespace: str) -> None:
     """Give the operator's account its rights."""
-    subject = [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}]
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "name": ACCOUNT}
-    space = f"{RBAC}/namespaces/{namespace}"
-    plane.api.post(f"{space}/roles", {"metadata": {"name": ACCOUNT}, "rules": RULES})
-    bound = {"metadata": {"name": ACCOUNT}, "roleRef": {**reference, "kind": "Role"}, "subjects": subject}
-    plane.api.post(f"{space}/rolebindings", bound)
+    plane.api.post(f"{RBAC}/namespaces/{namespace}/roles", {"metadata": {"name": ACCOUNT}, "rules": RULES})
+    bind(plane, namespace, namespace)
     plane.api.post(f"{RBAC}/clusterroles", {"metadata": {"name": namespace}, "rules": CLUSTER_RULES})
-    role = {**reference, "kind": "ClusterRole", "name": namespace}
-    plane.api.post(
-        f"{RBAC}/clusterrolebindings", {"metadata": {"name": namespace}, "roleRef": role, "subjects": subject}
-    )
+    role = {**_ROLE, "kind": "ClusterRole", "name": namespace}
+    body = {"metadata": {"name": namespace}, "roleRef": role, "subjects": _subjects(namespace)}
+    plane.api.post(f"{RBAC}/clusterrolebindings", body)
+
+
+def _subjects(home: str) -> list[dict[str, str]]:
+    return [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": home}]
+
+
+def stage_of(job: Mapping[str, Any]) -> WorkStage:
+    """Return the stage of a Job."""
+    typed = job_of(job)
+    assert typed is not None
+    return typed.stage
 
 
 def stamp() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stemyard_contract.handover import Assignment, Limits, MarkReference, Outcome, SourceMark, WorkStage, parse_outcome
+from stemyard_contract.leasing import WorkerAssignment
 from stemyard_contract.separationjob import Output, Source, Stem
 from tests.support.desk_double import PREFIX, TOKEN, DeskDouble
 from tests.support.spleeter_model import model_folder
@@ -16,6 +17,8 @@ from tests.support.spleeter_model import model_folder
 UID = "5a0e7a53-92b3-4a2c-8a3d-1f7f7f6f0a01"
 POD_UID = "0c7c8c1e-6f40-4df7-8ab3-d4b3b2a40b02"
 MEBIBYTE = 1 << 20
+TESTED_OVERLAY = os.environ.get("STEMYARD_TESTED_OVERLAY", "")
+"""A folder with a yt-dlp that is tested in place of the installed one."""
 # for the longest song of a bench; tests have their own, shorter timeouts
 _TIMEOUT_SECONDS = 3600
 # a small intermediate process: the kernel counts a process's memory before exec as its peak
@@ -58,6 +61,7 @@ def assignment(
     stems: tuple[Stem, ...] = (Stem.VOCALS, Stem.INSTRUMENTAL),
     bitrate: int = 320,
     output: Output | None = None,
+    deadline_seconds: int = 900,
 ) -> Assignment:
     """Return an Assignment to fetch `source`, or to separate the audio in the desk's store if it is None."""
     any_source = source or Source(url="http://fetched.invalid/")
@@ -74,19 +78,23 @@ def assignment(
         stems=list(stems),
         output=output or Output(bitrate=bitrate),
         limits=Limits(max_bytes=max_bytes, max_duration_seconds=max_seconds),
+        deadline_seconds=deadline_seconds,
         desk_url=desk.url,
         youtube_enabled=youtube_enabled,
         fetched=fetched,
     )
 
 
-def start(assignment: Assignment | None, folder: Path, *prefix: str, **environment: str) -> subprocess.Popen[str]:
-    """Start a separator whose files are in `folder`; `prefix` is a wrapper command."""
+def start(
+    assignment: Assignment | WorkerAssignment | None, folder: Path, *prefix: str, **environment: str
+) -> subprocess.Popen[str]:
+    """Start a separator whose files are in `folder`; `prefix` is a wrapper command, `token` the token for the desk."""
     (folder / "work").mkdir(parents=True, exist_ok=True)
-    (folder / "token").write_text(TOKEN)
+    (folder / "token").write_text(environment.pop("token", TOKEN))
     variables = {
         **{name: value for name, value in os.environ.items() if not name.startswith("STEMYARD_")},
-        "STEMYARD_ASSIGNMENT": assignment.dump() if assignment else "",
+        "STEMYARD_ASSIGNMENT": assignment.dump() if isinstance(assignment, Assignment) else "",
+        "STEMYARD_WORKER": assignment.dump() if isinstance(assignment, WorkerAssignment) else "",
         "STEMYARD_POD_UID": POD_UID,
         "STEMYARD_TOKEN_PATH": str(folder / "token"),
         "STEMYARD_TERMINATION_PATH": str(folder / "termination-log"),
@@ -94,13 +102,16 @@ def start(assignment: Assignment | None, folder: Path, *prefix: str, **environme
         "STEMYARD_MODEL_DIR": environment.get("STEMYARD_MODEL_DIR") or str(model_folder()),
         "STEMYARD_FETCH_ALLOWED_CIDRS": "127.0.0.1/32",
         "YTDLP_NO_PLUGINS": "1",
+        **({"STEMYARD_YOUTUBE_OVERLAY": TESTED_OVERLAY} if TESTED_OVERLAY else {}),
         **environment,
     }
     command = [*prefix, sys.executable, "-c", _STAGE]
     return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def run(assignment: Assignment | None, folder: Path, measured: bool = False, /, **environment: str) -> Ended:
+def run(
+    assignment: Assignment | WorkerAssignment | None, folder: Path, measured: bool = False, /, **environment: str
+) -> Ended:
     """Run a separator to its end; `measured` also records its peak resident memory."""
     peak = folder / "peak"
     prefix = (sys.executable, "-c", _MEASURE, str(peak)) if measured else ()

@@ -22,7 +22,7 @@ from localcluster.folders import here
 from localcluster.tools import path_of
 
 _READY_SECONDS = 120.0
-"""Long: on a machine with other work a Python process may take half a minute to start."""
+"""Generous: on a busy machine a Python process may take half a minute to start."""
 
 
 @dataclass
@@ -54,7 +54,12 @@ class Server:
     def stop(self, sent: signal.Signals = signal.SIGKILL) -> int:
         assert self.process is not None
         self.process.send_signal(sent)
-        return self.process.wait(timeout=30)
+        try:
+            return self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # with PYTHONFAULTHANDLER, Python then logs where it is
+            self.process.wait(timeout=30)
+            raise RuntimeError(f"{self.name} did not end:\n{self.log.read_text()[-4000:]}") from None
 
     def listens(self) -> bool:
         with socket.socket() as probe:
@@ -79,7 +84,7 @@ class Server:
 
 
 def valkey(folder: Path, user: str = "", password: str = "") -> Server:
-    """A Valkey server that keeps nothing; with a user, that one alone may enter."""
+    """A Valkey server without persistence; if a user is given, only that user may connect."""
     port = free_port()
     program = str(path_of("valkey-server", here()))
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
@@ -103,7 +108,7 @@ class ObjectStore:
 
     @property
     def environment(self) -> dict[str, str]:
-        """How our parts are told of it."""
+        """Environment variables that configure the parts for this store."""
         return {
             "S3_ENDPOINT_URL": self.url,
             "S3_REGION": "us-east-1",
@@ -113,9 +118,9 @@ class ObjectStore:
         }
 
     def let_everybody_read(self) -> None:
-        """Make the bucket public, as an R2 bucket with a domain of its own is."""
+        """Make the stems public, as a public domain should."""
         statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
-        policy = {"Statement": [{**statement, "Resource": f"arn:aws:s3:::{self.bucket}/*"}]}
+        policy = {"Statement": [{**statement, "Resource": f"arn:aws:s3:::{self.bucket}/*/stems/*"}]}
         client = self.client()
         client.put_bucket_policy(Bucket=self.bucket, Policy=json.dumps(policy))
         client.close()
@@ -159,6 +164,10 @@ class Api:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server.port}"
 
+    @property
+    def health_url(self) -> str:
+        return f"http://127.0.0.1:{self.server.environment['HEALTH_PORT']}"
+
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"X-API-Key": self.key}, timeout=30.0)
 
@@ -167,7 +176,8 @@ class Api:
 def api_process(folder: Path, environment: Mapping[str, str], key: str = "test-key") -> Iterator[Api]:
     """Run `python -m stemyard_api` with this environment until the block ends."""
     port = free_port()
-    settings = {"PORT": str(port), "API_SECRET_KEY": key, **environment}
+    settings = {"PORT": str(port), "API_SECRET_KEY": key, **environment, "HEALTH_PORT": str(free_port())}
+    settings["PYTHONFAULTHANDLER"] = "1"
     with Server("api", [sys.executable, "-m", "stemyard_api"], port, folder, settings).running() as server:
         api = Api(server, key)
         with api.client() as client:

@@ -1,4 +1,4 @@
-"""TLS in front of a server that speaks none, as managed Redis services do it."""
+"""TLS termination in front of a plain server, as of managed Redis services."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ _BLOCK = 65_536
 
 @dataclass(frozen=True)
 class TlsEndpoint:
-    """Where the TLS is spoken, and what its clients must trust."""
+    """Address of the TLS endpoint, and the authority that its clients must trust."""
 
     port: int
     authority: Path
@@ -23,7 +23,7 @@ class TlsEndpoint:
 
 @contextlib.contextmanager
 def tls_before(port: int, folder: Path) -> Iterator[TlsEndpoint]:
-    """Speak TLS 1.2 or newer on a free port of this machine, and pass everything on to a plain port."""
+    """Terminate TLS 1.2 or newer on a free local port, and forward to a plain port."""
     authority = Authority(folder / "authority")
     authority.create()
     pair = authority.for_server("localhost", ["127.0.0.1"], ["localhost"])

@@ -1,4 +1,4 @@
-"""A collector of traces that speaks OTLP over HTTP, as far as exporting spans goes."""
+"""A trace collector that receives spans by OTLP over HTTP."""
 
 import gzip
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tests.support.http_server import Exchange, HttpServer
 
 @dataclass(frozen=True)
 class Span:
-    """A span as it was exported."""
+    """An exported span."""
 
     service: str
     name: str
@@ -23,7 +23,7 @@ class Span:
 
 
 class Collector:
-    """Keeps every span it is sent."""
+    """Stores every received span."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -31,7 +31,7 @@ class Collector:
 
     @property
     def environment(self) -> dict[str, str]:
-        """How a process is told of it; it exports at once, for tests have no time."""
+        """Environment variables that make a process export spans to it without delay."""
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": self._server.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
 
     def named(self, name: str) -> list[Span]:

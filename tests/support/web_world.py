@@ -1,4 +1,4 @@
-"""The whole system but kubelet and browser, each part its own process; separations are made by the real separator."""
+"""The whole system except kubelet and browser, each part a process; the real separator runs separations."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from tests.support.youtube_server import FakeYoutube
 
 @dataclass(frozen=True)
 class Work:
-    """A Job whose pod is running: what the kubelet would do with it is up to the test."""
+    """A Job whose pod is running; the test acts as the kubelet."""
 
     world: "World"
     job: dict[str, Any]
@@ -38,14 +38,14 @@ class Work:
         return Assignment.model_validate_json(text)
 
     def report(self, fraction: float, step: str, sequence: int = 1) -> None:
-        """Tell the desk how far it is, as the separator does."""
+        """Report progress to the desk, as the separator does."""
         progress = Progress(stage=self.stage, sequence=sequence, fraction=fraction, step=step)
         headers = {"Authorization": f"Bearer {self.world.cluster.token(self.pod)}"}
         url = self.world.operator.desk + DESK_PROGRESS_PATH
-        httpx.post(url, content=progress.dump(), headers=headers).raise_for_status()
+        eventually(lambda: httpx.post(url, content=progress.dump(), headers=headers).status_code == 204)
 
     def separate(self) -> None:
-        """Run the separator, and tell the cluster how it ended."""
+        """Run the separator, and write its result to pod and Job."""
         folder = self.world.folder / self.pod["metadata"]["name"]
         folder.mkdir()
         (folder / "pod-token").write_text(self.world.cluster.token(self.pod))
@@ -66,7 +66,7 @@ class Work:
 
 @dataclass
 class World:
-    """All of it."""
+    """The whole system."""
 
     cluster: operator_world.World
     operator: Operator
@@ -77,7 +77,7 @@ class World:
 
     @contextlib.contextmanager
     def another_api(self, **settings: str) -> Iterator[Api]:
-        """Run an API of other settings before the same system; the store lets its page neither read nor write."""
+        """Run another API with other settings; the store's CORS rules do not allow its page."""
         with api_process(self.folder, {**self.environment, **settings}) as api:
             yield api
 
@@ -93,17 +93,17 @@ class World:
         return Work(self, job, self.cluster.run(job))
 
     def separate(self, track: str, run: int = 1) -> None:
-        """Take a track to its end."""
+        """Run both stages of a track."""
         for stage in WorkStage:
             self.work(track, stage, run=run).separate()
 
     def wait_completed(self, track: str) -> None:
-        """Wait until the API tells that a track is completed."""
+        """Wait until the API reports a track as completed."""
         with self.api.client() as client:
             eventually(lambda: client.get(f"/job/{track}").json()["status"] == "completed")
 
     def submit(self, **request: Any) -> str:
-        """Ask for a separation past the page."""
+        """Request a separation without the page."""
         with self.api.client() as client:
             answer = client.post("/separate-audio", json=request)
             answer.raise_for_status()
@@ -115,7 +115,7 @@ class World:
         return any(item["metadata"]["name"] == f"sep-{track}" for item in items)
 
     def stop_jobs(self, track: str) -> None:
-        """Let go of Jobs that are being deleted, as the garbage collector does once their pods are gone."""
+        """Remove finalizers of Jobs that are being deleted, as the garbage collector does once their pods are gone."""
 
         def ending() -> list[str]:
             return [name for name, job in self.cluster.jobs().items() if "deletionTimestamp" in job["metadata"]]
@@ -127,7 +127,7 @@ class World:
 
 @contextlib.contextmanager
 def world(plane: ControlPlane, folder: Path, **extra: str) -> Iterator[World]:
-    """Start it all; `extra` are variables of the API."""
+    """Start everything; `extra` are environment variables of the API."""
     with contextlib.ExitStack() as stack:
         cluster = stack.enter_context(operator_world.world(plane, folder))
         api_world.grant(plane, cluster.namespace)
@@ -148,6 +148,6 @@ def world(plane: ControlPlane, folder: Path, **extra: str) -> Iterator[World]:
 
 
 def allow_page(cluster: operator_world.World, origin: str) -> None:
-    """Let the page upload to the store and read from it, by the command that a deployment does it with."""
+    """Allow the page to upload to the store and read from it, with the command of a deployment."""
     command = [sys.executable, "-m", "stemyard_operator", "bucket-rules", "--origin", origin]
     subprocess.run(command, env={**os.environ, **cluster.environment}, check=True, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""A consumer of webhooks that behaves as a test says, and remembers what it got."""
+"""A webhook consumer with configurable behaviour that records what it receives."""
 
 import json
 import threading
@@ -12,14 +12,14 @@ from tests.support.http_server import Exchange, HttpServer
 
 @dataclass(frozen=True)
 class Received:
-    """One attempt as it arrived."""
+    """One received attempt."""
 
     at: float
     path: str
     headers: Mapping[str, str]
     body: bytes
     number: int
-    """How many attempts with this id had come before."""
+    """Number of earlier attempts with this id."""
 
     @property
     def id(self) -> str:
@@ -42,7 +42,7 @@ def status(code: int, **headers: str) -> Behaviour:
 
 
 def first(times: int, bad: Behaviour, then: Behaviour = ok) -> Behaviour:
-    """Behave badly towards so many attempts of each message."""
+    """Use `bad` for the first attempts of each message, then `then`."""
     return lambda exchange, got: (bad if got.number < times else then)(exchange, got)
 
 
@@ -62,7 +62,7 @@ def break_off(exchange: Exchange, _: Received) -> None:
 
 
 def slow(seconds: float) -> Behaviour:
-    """Answer well, late."""
+    """Respond successfully after a delay."""
 
     def wait(exchange: Exchange, _: Received) -> None:
         time.sleep(seconds)
@@ -72,7 +72,7 @@ def slow(seconds: float) -> Behaviour:
 
 
 def endless(exchange: Exchange, _: Received) -> None:
-    """Answer well, with a body that never ends."""
+    """Respond successfully with an endless body."""
 
     def blocks() -> Any:
         while True:
@@ -113,7 +113,7 @@ class Receiver:
     def _route(self, exchange: Exchange) -> None:
         body, headers = exchange.body(), dict(exchange.headers.items())
         if len(body) < int(headers.get("Content-Length", "0")):
-            return  # whoever sent it was killed in the middle
+            return  # the sender was killed during the request
         with self._lock:
             before = sum(one.headers.get("webhook-id") == headers.get("webhook-id") for one in self.received)
             got = Received(time.time(), exchange.route_path, headers, body, before)

@@ -48,6 +48,8 @@ class FakeYoutube:
     queries: list[str] = field(default_factory=list)
     providers: list[str] = field(default_factory=list)
     """PO token providers passed to the extractors."""
+    requested: list[str] = field(default_factory=list)
+    """Ids of the recordings of which a description or the audio was requested."""
 
     def __enter__(self) -> Self:
         self._server = HttpServer(self._route).__enter__()
@@ -69,6 +71,7 @@ class FakeYoutube:
         _, kind, *rest = exchange.route_path.split("/")
         if kind == "search":
             return self._search(exchange)
+        self.requested.append(rest[0])
         recording = self.recordings.get(rest[0])
         if recording is None:
             return _json(exchange, {"error": "Video unavailable"})

@@ -2,9 +2,10 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from stemyard_contract.handover import WorkStage
 from tests.support.audio import CLIP
@@ -25,17 +26,18 @@ def test_from_a_search_to_the_player(running: World, visitor: Visitor) -> None:
     visitor.sees("Slow Motion Dream")
     visitor.sees("Steven M Bryant")
     work.report(0.5, "separate")
-    visitor.sees("Pulling the parts apart")
+    visitor.sees("Separating the stems")
     expect(visitor.page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "55")
     expect(visitor.page).to_have_title(re.compile(r"^55 % · Slow Motion Dream"))
     work.separate()
     visitor.has_player()
     expect(visitor.page.locator("#says")).to_have_text("Slow Motion Dream is ready to play.")
-    visitor.card.get_by_text("What the search for").click()
+    visitor.card.get_by_text("What the search found").click()
     expect(visitor.card.locator(".candidates li.chosen")).to_contain_text("Slow Motion Dream")
     expect(visitor.card.locator(".candidates li")).to_have_count(2)
     expect(visitor.page.locator("#recent-list [aria-current]")).to_contain_text("Ready")
-    assert visitor.page.evaluate("shifted") < 0.1
+    visitor.check_stable()
+    assert visitor.origins == {running.url, running.cluster.store.url}
 
 
 def test_the_parts_play_together_and_the_mixer_decides_what_is_heard(song: str, visitor: Visitor) -> None:
@@ -60,7 +62,7 @@ def test_the_parts_play_together_and_the_mixer_decides_what_is_heard(song: str, 
     assert heard() == [1.0, 1.0]
     visitor.page.get_by_role("button", name="Mute Vocals").click()
     assert heard() == [0.0, 1.0]
-    visitor.page.get_by_role("button", name="Only Vocals").click()
+    visitor.page.get_by_role("button", name="Solo Vocals").click()
     assert heard() == [1.0, 0.0]
     visitor.page.get_by_role("button", name="Karaoke").click()
     assert heard() == [0.0, 1.0]
@@ -105,7 +107,7 @@ def test_a_file_is_uploaded_and_separated(running: World, visitor: Visitor, tmp_
     visitor.page.get_by_role("checkbox", name="Vocals").uncheck()
     visitor.page.get_by_role("button", name="Separate").click()
     track = visitor.shown_track()
-    visitor.sees("my <b>song.mp3")
+    visitor.sees("my <b>song")
     spec = running.cluster.separation(f"sep-{track}").spec
     assert spec.source.upload is not None
     assert (spec.output.format, spec.output.bit_depth, spec.stems) == ("flac", 16, ["instrumental"])
@@ -116,17 +118,53 @@ def test_a_file_is_uploaded_and_separated(running: World, visitor: Visitor, tmp_
 
 def test_a_dropped_file_is_taken(running: World, visitor: Visitor) -> None:
     visitor.enter()
-    visitor.page.evaluate(
-        """() => {
-          const dataTransfer = new DataTransfer();
-          dataTransfer.items.add(new File(["x".repeat(2048)], "dropped.mp3", { type: "audio/mpeg" }));
-          for (const type of ["dragenter", "dragover", "drop"])
-            document.body.dispatchEvent(new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true }));
-        }"""
-    )
-    expect(visitor.page.get_by_label("Song or link")).to_have_value("dropped.mp3")
-    visitor.page.get_by_role("button", name="Remove the file").click()
+    visitor.drop("dropped.mp3")
+    expect(visitor.page.get_by_label("Chosen files")).to_contain_text("dropped.mp3")
+    visitor.page.get_by_role("button", name="Remove dropped.mp3").click()
+    expect(visitor.page.get_by_label("Chosen files")).to_be_hidden()
     expect(visitor.page.get_by_label("Song or link")).to_have_value("")
+    expect(visitor.page.get_by_label("Song or link")).to_be_editable()
+
+
+def test_every_dropped_file_is_separated(running: World, visitor: Visitor) -> None:
+    first, second = f"first {time.time_ns()}", f"second {time.time_ns()}"
+    visitor.enter()
+    visitor.drop(f"{first}.mp3", "unwanted.mp3")
+    visitor.drop(f"{second}.mp3")
+    expect(visitor.page.get_by_label("Song or link")).to_have_value("3 files")
+    visitor.page.get_by_role("button", name="Remove unwanted.mp3").click()
+    visitor.page.get_by_role("button", name="Separate").click()
+    track = visitor.shown_track()
+    visitor.sees(first)
+    recent = visitor.page.get_by_role("region", name="Recent tracks")
+    expect(recent).to_contain_text(first)
+    expect(recent).to_contain_text(second)
+    expect(recent).not_to_contain_text("unwanted")
+    expect(visitor.page.get_by_label("Chosen files")).to_be_hidden()
+    other = recent.get_by_role("link", name=second).get_attribute("href") or ""
+    assert track not in other
+    for each in (track, other.rpartition("/")[2]):
+        assert running.cluster.separation(f"sep-{each}").spec.source.upload is not None
+
+
+def test_files_that_were_not_sent_stay_chosen(visitor: Visitor) -> None:
+    visitor.expected = "status of 503"
+    visitor.enter()
+    placed: list[str] = []
+
+    def place(route: Route) -> None:
+        if not placed:
+            placed.append("first")
+            route.continue_()
+        else:
+            route.fulfill(status=503, json={"code": "UNAVAILABLE", "detail": "Not now."})
+
+    visitor.page.route("**/separate-audio", place)
+    visitor.drop(f"one {time.time_ns()}.mp3", f"two {time.time_ns()}.mp3")
+    visitor.page.get_by_role("button", name="Separate").click()
+    expect(visitor.page.locator("#compose-problem")).to_contain_text("Not now.")
+    expect(visitor.page.get_by_label("Chosen files").get_by_role("listitem")).to_have_count(1)
+    expect(visitor.page.get_by_label("Chosen files")).to_contain_text("two")
 
 
 def test_a_link_is_asked_for_as_a_link(running: World, visitor: Visitor) -> None:
@@ -154,7 +192,7 @@ def test_a_track_is_deleted_only_when_asked_twice(running: World, visitor: Visit
     track = visitor.ask(findable(running).query)
     running.work(track, FETCH).fail("SOURCE_GEO_BLOCKED")
     visitor.sees("not available in the service's country")
-    visitor.page.get_by_role("button", name="Delete").click()
+    visitor.card.get_by_role("button", name="Delete").click()
     assert running.exists(track)
     visitor.page.get_by_role("button", name="Delete for good?").click()
     expect(visitor.card).to_be_hidden()
@@ -168,7 +206,7 @@ def test_the_key_stays_in_the_tab_unless_wished_and_never_in_an_address(running:
     stored = "JSON.stringify([{...sessionStorage}, {...localStorage}])"
     assert json.loads(visitor.page.evaluate(stored)) == [{"stemyard.key": "team-a-key"}, {}]
     visitor.page.reload()
-    visitor.page.get_by_role("button", name="Key team-a").click()
+    visitor.page.get_by_role("button", name="Key: team-a").click()
     assert json.loads(visitor.page.evaluate(stored)) == [{}, {}]
     visitor.page.get_by_label("Remember it").check()
     visitor.enter("team-a-key")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
@@ -16,13 +17,50 @@ _WATCH = """
     blocked.push(`${violatedDirective} ${blockedURI}`);
   });
   window.shifted = 0;
+  window.moved = [];
   new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) if (!entry.hadRecentInput) shifted += entry.value;
+    for (const entry of list.getEntries()) {
+      if (entry.hadRecentInput) continue;
+      shifted += entry.value;
+      for (const { node, previousRect: was, currentRect: is } of entry.sources)
+        moved.push(`${node?.id || node?.className || node?.nodeName} ${was.x},${was.y} -> ${is.x},${is.y}`);
+    }
   }).observe({ type: "layout-shift", buffered: true });
 """
 """Runs before the page: notes what its policy blocks, and how far things jump without the user's doing."""
 
+_DROP = """(names) => {
+  const dataTransfer = new DataTransfer();
+  for (const name of names) dataTransfer.items.add(new File([name.repeat(512)], name, { type: "audio/mpeg" }));
+  for (const type of ["dragenter", "dragover", "drop"])
+    document.body.dispatchEvent(new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true }));
+}"""
+
+_BROKEN_WORDS = r"""() => {
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const { currentNode: node } = walker;
+    if (!node.parentElement.checkVisibility() || node.parentElement.closest(".hidden, select")) continue;
+    for (const match of node.data.matchAll(/\p{L}{1,20}/gu)) {
+      const range = document.createRange();
+      range.setStart(node, match.index);
+      range.setEnd(node, match.index + match[0].length);
+      const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+      const cut = node.parentElement.closest(".title"); // ends in an ellipsis
+      const out = !cut && range.getBoundingClientRect().right > document.documentElement.clientWidth;
+      if (lines.size > 1 || out) found.push(match[0]);
+    }
+  }
+  return found;
+}"""
+
 _SERIOUS = {"serious", "critical"}
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 @dataclass
@@ -34,19 +72,22 @@ class Visitor:
     errors: list[str] = field(default_factory=list)
     expected: str | None = None
     """What the console may say, as a pattern: browsers log every answer that is no success."""
+    origins: set[str] = field(default_factory=set)
+    """Where the page's requests went."""
 
     @classmethod
     @contextlib.contextmanager
-    def arriving(cls, browser: Browser, url: str, **context: Any) -> Iterator[Self]:
+    def arriving(cls, browser: Browser, url: str, path: str = "/", **context: Any) -> Iterator[Self]:
         """Open the page; at the end, complain about what went wrong."""
         opened = browser.new_context(**{"viewport": {"width": 1120, "height": 860}, **context})
         opened.set_default_timeout(60_000)
         opened.add_init_script(_WATCH)
         visitor = cls(opened.new_page(), url)
+        visitor.page.on("request", lambda request: visitor.origins.add(_origin(request.url)))
         visitor.page.on("console", visitor._hear)
         visitor.page.on("pageerror", lambda error: visitor.errors.append(str(error)))
         try:
-            visitor.page.goto(url + "/")
+            visitor.page.goto(url + path)
             yield visitor
             assert visitor.page.evaluate("blocked") == []
             assert visitor.errors == []
@@ -87,6 +128,10 @@ class Visitor:
     def card(self) -> Locator:
         return self.page.locator("#track")
 
+    def drop(self, *names: str) -> None:
+        """Drop files of these names on the page."""
+        self.page.evaluate(_DROP, list(names))
+
     def sees(self, text: str) -> None:
         """Wait until the track's card says something."""
         expect(self.card).to_contain_text(text, timeout=60_000)
@@ -123,3 +168,12 @@ class Visitor:
     def check_fits(self) -> None:
         """Nothing sticks out to the side."""
         assert self.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+    def broken_words(self) -> list[str]:
+        """Return the words of up to twenty letters that are set on two lines or stick out of their element."""
+        return list(self.page.evaluate(_BROKEN_WORDS))
+
+    def check_stable(self) -> None:
+        """Nothing has jumped without the visitor's doing; a hundredth is a line of text in a corner."""
+        moved = self.page.evaluate("moved")
+        assert self.page.evaluate("shifted") < 0.01, moved

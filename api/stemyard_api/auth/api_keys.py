@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -13,7 +13,7 @@ from stemyard_api.errors import ForbiddenError, UnauthenticatedError
 DEFAULT_KEY_ID: Final = "default"
 """Id of the key in API_SECRET_KEY."""
 HIGHEST_PRIORITY: Final = 100
-"""The API uses priorities from minus this to this; what is beyond is left to those who write SeparationJobs."""
+"""The API accepts priorities from minus this to this; others are only for authors of SeparationJobs."""
 _BEARER: Final = b"bearer "
 
 
@@ -25,7 +25,7 @@ class Scope(StrEnum):
     READ = "read"
     """Read states and lists."""
     ADMIN = "admin"
-    """See and end everybody's separations; queue and usage."""
+    """See and end all separations; queue and usage."""
 
 
 ALL_SCOPES: Final = frozenset(Scope)
@@ -33,48 +33,69 @@ ALL_SCOPES: Final = frozenset(Scope)
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """Limits of one key; None is what the deployment says.
+    """Limits of one key; None is the deployment's default.
 
     Attributes:
-        submits_per_minute: separations it may ask for.
-        reads_per_minute: everything else.
-        concurrent: its separations that may be under way at once.
-        minutes_per_day: minutes of audio separated for it from midnight to midnight UTC.
-        priority: highest priority it may ask for; None is 0, or for an admin the highest there is.
+        submits_per_minute: separations it may request.
+        reads_per_minute: other requests.
+        concurrent: separations that may be under way concurrently.
+        minutes_per_day: minutes of audio separated for it per day (UTC).
+        upload_mb_per_day: MiB of uploads that it may announce per day (UTC).
+        streams: event streams that may be open concurrently, in each process.
+        priority: highest priority it may request; None is 0, or for an admin HIGHEST_PRIORITY.
     """
 
     submits_per_minute: int | None = None
     reads_per_minute: int | None = None
     concurrent: int | None = None
     minutes_per_day: float | None = None
+    upload_mb_per_day: int | None = None
+    streams: int | None = None
     priority: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Validity:
+    """Whether a key that was presented is still valid; the keyring updates it."""
+
+    revoked: bool = False
+    expires_at: float | None = None
+    """Epoch seconds."""
+
+    def holds(self) -> bool:
+        """Return whether the key is neither revoked nor expired."""
+        return not self.revoked and (self.expires_at is None or self.expires_at > time.time())
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller; the id of its key is stored in claims, the key itself nowhere."""
+    """A caller; the id of its key is stored in claims, the key itself is never stored."""
 
     key_id: str
     scopes: frozenset[Scope] = ALL_SCOPES
     limits: KeyLimits = KeyLimits()
+    namespaces: frozenset[str] = frozenset()
+    """Namespaces whose kubectl users' tracks it may see."""
+    validity: Validity = field(default_factory=Validity, compare=False, repr=False)
+    """Of the key as it was presented; what outlasts a request checks it again."""
 
     @property
     def is_admin(self) -> bool:
-        """Whether it may see and end everybody's separations."""
+        """Whether it may see and end all separations."""
         return Scope.ADMIN in self.scopes
 
     @property
     def highest_priority(self) -> int:
-        """Priority that it may ask for at most."""
+        """Highest priority that it may request."""
         if self.limits.priority is not None:
             return self.limits.priority
         return HIGHEST_PRIORITY if self.is_admin else 0
 
     def require(self, scope: Scope) -> None:
-        """Pass a key with this scope.
+        """Check that the key has a scope.
 
         Raises:
-            ForbiddenError: it has not.
+            ForbiddenError: it does not.
         """
         if scope not in self.scopes:
             raise ForbiddenError(f"This API key lacks the scope {scope}.")
@@ -82,7 +103,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """A key as it is kept: its digest, whose it is, and until when (epoch seconds) it opens."""
+    """A stored key: its principal, its digest, and when it expires (epoch seconds)."""
 
     principal: Principal
     digest: bytes
@@ -90,46 +111,58 @@ class KeyEntry:
 
 
 class Keyring:
-    """The keys that open this API, held as digests; `replace` changes them while requests are served."""
+    """The valid API keys, stored as digests; `replace` changes them while requests are served."""
 
     def __init__(self, entries: Iterable[KeyEntry] = (), *, open_to_all: bool = False) -> None:
-        """Take the keys.
+        """Store the keys.
 
         Args:
             entries: the keys; one id may have several, as while one is rotated.
-            open_to_all: with no key at all, take every caller for the key `default`.
+            open_to_all: without any key, identify every caller as the key `default`.
         """
         self._allowed_open = open_to_all
+        self._entries: tuple[KeyEntry, ...] = ()
         self.replace(entries)
 
     @property
     def entries(self) -> tuple[KeyEntry, ...]:
-        """The keys that open the API now."""
+        """The current keys."""
         return self._entries
 
+    @property
+    def valid_ids(self) -> frozenset[str]:
+        """Ids of the keys that are valid now."""
+        ids = {entry.principal.key_id for entry in self._entries if entry.principal.validity.holds()}
+        return frozenset({*ids, DEFAULT_KEY_ID} if self._open else ids)
+
     def replace(self, entries: Iterable[KeyEntry]) -> None:
-        """Let these keys, and no others, open the API from now on."""
-        self._entries = tuple(entries)
+        """Replace all keys; what holds a principal of a key that is gone or changed finds it revoked."""
+        before = {entry: entry for entry in self._entries}
+        self._entries = tuple(before.pop(entry, entry) for entry in entries)
+        for entry in self._entries:
+            entry.principal.validity.expires_at = entry.expires_at
+        for gone in before.values():
+            gone.principal.validity.revoked = True
         self._open = self._allowed_open and not self._entries
 
     def identify(self, presented: bytes | None) -> Principal:
-        """Return who presents this key.
+        """Return the principal of a presented key.
 
-        Every stored digest is compared, so the time tells neither how much of a key was right nor which key matched.
+        Every stored digest is compared, so that the time reveals neither a partial match nor which key matched.
 
         Raises:
-            UnauthenticatedError: no key, or not one of ours, or one that has expired.
+            UnauthenticatedError: the key is missing, unknown or expired.
         """
         if self._open:
             return Principal(DEFAULT_KEY_ID)
-        found: KeyEntry | None = None
+        match: KeyEntry | None = None
         presented_digest = digest(presented or b"")
         for entry in self._entries:
             if hmac.compare_digest(presented_digest, entry.digest):
-                found = entry
-        if found is None or (found.expires_at is not None and found.expires_at <= time.time()):
+                match = entry
+        if not presented or match is None or not match.principal.validity.holds():
             raise UnauthenticatedError
-        return found.principal
+        return match.principal
 
 
 def presented_key(headers: Mapping[bytes, bytes]) -> bytes | None:
@@ -141,9 +174,9 @@ def presented_key(headers: Mapping[bytes, bytes]) -> bytes | None:
 
 
 def digest(secret: bytes) -> bytes:
-    """Return the form in which a key is kept.
+    """Return the digest that is stored for a key.
 
-    A fast hash is enough: keys are random, so there is no dictionary to try; equal lengths make comparing
-    them constant in time.
+    A fast hash is enough, because keys are random and cannot be guessed from a dictionary; digests of equal length
+    are compared in constant time.
     """
     return hashlib.sha256(secret).digest()

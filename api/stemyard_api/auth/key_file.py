@@ -26,7 +26,7 @@ from stemyard_api.settings import Settings, SettingsError
 from stemyard_contract.validation import error_lines
 
 RELOAD_SECONDS: Final = 5.0
-"""How often the file is looked at."""
+"""Interval at which the file is checked for changes."""
 _PREFIX: Final = "stemyard_"
 _BYTES: Final = 32
 
@@ -38,24 +38,27 @@ class _Strict(BaseModel):
 
 
 class KeyLimitsEntry(_Strict):
-    """What one key may do in a minute, a day and at once, and how urgently; absent is what the deployment says."""
+    """Limits and highest priority of one key; absent ones are the deployment's."""
 
     submits_per_minute: Annotated[int, Field(ge=1)] | None = None
     reads_per_minute: Annotated[int, Field(ge=1)] | None = None
     concurrent: Annotated[int, Field(ge=1)] | None = None
     minutes_per_day: Annotated[float, Field(gt=0)] | None = None
+    upload_mb_per_day: Annotated[int, Field(ge=1)] | None = None
+    streams: Annotated[int, Field(ge=1)] | None = None
     priority: Annotated[int, Field(ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY)] | None = None
 
 
 class KeyFileEntry(_Strict):
     """One key of the file."""
 
-    # also a valid label value, which the owner of a SeparationJob is kept as
+    # also a valid label value, because it labels a SeparationJob as its owner
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     scopes: Annotated[list[Scope], Field(min_length=1)]
     expires_at: datetime | None = None
     limits: KeyLimitsEntry = KeyLimitsEntry()
+    namespaces: list[Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]] = []
 
     def to_key_entry(self) -> KeyEntry:
         """Return the entry as the keyring holds it."""
@@ -63,7 +66,9 @@ class KeyFileEntry(_Strict):
         if expires is not None and expires.tzinfo is None:
             expires = expires.replace(tzinfo=UTC)
         return KeyEntry(
-            Principal(self.id, frozenset(self.scopes), KeyLimits(**self.limits.model_dump())),
+            Principal(
+                self.id, frozenset(self.scopes), KeyLimits(**self.limits.model_dump()), frozenset(self.namespaces)
+            ),
             bytes.fromhex(self.sha256),
             expires.timestamp() if expires is not None else None,
         )
@@ -76,7 +81,7 @@ class KeyFile(_Strict):
 
 
 class KeyFileError(SettingsError):
-    """The file of keys cannot be used."""
+    """The file of keys is invalid or unreadable."""
 
 
 def parse(text: str) -> list[KeyEntry]:
@@ -94,6 +99,8 @@ def parse(text: str) -> list[KeyEntry]:
         raise KeyFileError(f"API_KEYS_FILE: {'; '.join(error_lines(error))}") from None
     if any(entry.id == DEFAULT_KEY_ID for entry in entries):
         raise KeyFileError(f"API_KEYS_FILE: the id {DEFAULT_KEY_ID!r} belongs to API_SECRET_KEY; choose another")
+    if any(bytes.fromhex(entry.sha256) == digest(b"") for entry in entries):
+        raise KeyFileError("API_KEYS_FILE: a sha256 is that of an empty key; create an entry with `stemyard-api keys`")
     return [entry.to_key_entry() for entry in entries]
 
 
@@ -101,7 +108,7 @@ def read_entries(settings: Settings) -> list[KeyEntry]:
     """Return every key of the deployment: API_SECRET_KEY as `default` with every scope, and those of the file.
 
     Raises:
-        KeyFileError: the file is not there or cannot be used.
+        KeyFileError: the file is missing or invalid.
     """
     secret, path = settings.api_secret_key, settings.api_keys_file
     entries = []
@@ -120,7 +127,7 @@ def load_keyring(settings: Settings) -> Keyring:
     """Return the keys that open this API.
 
     Raises:
-        KeyFileError: the file cannot be used, or holds no key and there is no other.
+        KeyFileError: the file is invalid, or there is no key at all.
     """
     entries = read_entries(settings)
     if not entries and not settings.stemyard_insecure_dev:
@@ -129,7 +136,7 @@ def load_keyring(settings: Settings) -> Keyring:
 
 
 async def watch_key_file(settings: Settings, keyring: Keyring) -> None:
-    """Take the file's changes for as long as this runs; a file that cannot be used changes nothing."""
+    """Reload the file when it changes, until cancelled; an invalid file changes nothing."""
     complaint = ""
     while settings.api_keys_file is not None:
         await asyncio.sleep(RELOAD_SECONDS * random.uniform(0.8, 1.2))
@@ -146,11 +153,12 @@ async def watch_key_file(settings: Settings, keyring: Keyring) -> None:
             _log.info("the API keys were reloaded", extra={"keys": len(entries)})
 
 
-def create_entry(key_id: str, scopes: Sequence[Scope]) -> tuple[str, KeyFileEntry]:
+def create_entry(key_id: str, scopes: Sequence[Scope], namespaces: Sequence[str] = ()) -> tuple[str, KeyFileEntry]:
     """Return a new random key and its entry for the file.
 
     Raises:
-        ValidationError: the id cannot be used.
+        ValidationError: the id or a namespace cannot be used.
     """
     key = _PREFIX + secrets.token_urlsafe(_BYTES)
-    return key, KeyFileEntry(id=key_id, sha256=digest(key.encode()).hex(), scopes=list(scopes))
+    sha256 = digest(key.encode()).hex()
+    return key, KeyFileEntry(id=key_id, sha256=sha256, scopes=list(scopes), namespaces=list(namespaces))

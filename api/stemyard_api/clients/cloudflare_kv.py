@@ -1,7 +1,7 @@
 """Cloudflare Workers KV over its HTTP API. The only importer of httpx.
 
 Source: developers.cloudflare.com/api, Workers KV: one write a second to one key, values visible elsewhere after up to
-60 seconds, lives of at least 60 seconds.
+60 seconds, TTLs of at least 60 seconds.
 """
 
 from typing import Final
@@ -17,11 +17,11 @@ _PAGE: Final = 1000
 
 
 class KvUnavailableError(UnavailableError):
-    """Cloudflare KV does not answer, or refuses this token."""
+    """Cloudflare KV does not respond, or refuses the token."""
 
 
 class CloudflareKvClient:
-    """One KV namespace. Every method raises KvUnavailableError when it does not answer."""
+    """One KV namespace. Every method raises KvUnavailableError if it does not respond."""
 
     def __init__(self, settings: Settings) -> None:
         token = settings.cloudflare_api_token
@@ -35,29 +35,29 @@ class CloudflareKvClient:
         )
 
     async def write(self, key: str, value: str, life_seconds: int) -> None:
-        """Write a value that lives for some seconds, at least 60."""
+        """Write a value with a TTL of at least 60 seconds."""
         params = {"expiration_ttl": str(life_seconds)}
         await self._call("PUT", f"values/{quote(key, safe='')}", params=params, content=value.encode())
 
     async def read(self, key: str) -> str | None:
-        """Return a value, or None when there is none (any more)."""
+        """Return a value, or None if it does not exist or has expired."""
         response = await self._call("GET", f"values/{quote(key, safe='')}")
         return None if response.status_code == 404 else response.text
 
     async def keys(self, prefix: str) -> list[str]:
         """Return the names of all keys that begin with a prefix."""
-        found: list[str] = []
+        names: list[str] = []
         params = {"prefix": prefix, "limit": str(_PAGE)}
         while True:
             response = await self._call("GET", "keys", params=params)
             try:
                 document = response.json()
-                found += [item["name"] for item in document["result"]]
+                names += [item["name"] for item in document["result"]]
                 cursor = (document.get("result_info") or {}).get("cursor")
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise KvUnavailableError("Cloudflare KV answered something unknown.") from error
+                raise KvUnavailableError("Cloudflare KV sent an invalid response.") from error
             if not cursor:
-                return found
+                return names
             params["cursor"] = cursor
 
     async def close(self) -> None:

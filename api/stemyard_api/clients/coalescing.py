@@ -22,11 +22,11 @@ class Coalescer(Generic[_Query, _Value]):
         self._waiting: dict[_Query, list[asyncio.Future[_Value]]] = {}
         self._running: asyncio.Task[None] | None = None
 
-    async def ask(self, question: _Query) -> _Value:
+    async def ask(self, query: _Query) -> _Value:
         """Return the answer to one query, which is sent after this call; raises what the batched call raises."""
-        # a future for each, so that one who stops waiting does not take the answer from the others
+        # one future per caller, so that cancelling one caller does not affect the others
         future: asyncio.Future[_Value] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(question, []).append(future)
+        self._waiting.setdefault(query, []).append(future)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
         return await future
@@ -34,15 +34,15 @@ class Coalescer(Generic[_Query, _Value]):
     async def _run(self) -> None:
         try:
             while self._waiting:
-                questions = list(self._waiting)[:MOST]
-                await self._answer({question: self._waiting.pop(question) for question in questions})
+                queries = list(self._waiting)[:MOST]
+                await self._answer({query: self._waiting.pop(query) for query in queries})
         finally:
             self._running = None
 
-    async def _answer(self, asked: dict[_Query, list[asyncio.Future[_Value]]]) -> None:
-        waiting = [future for futures in asked.values() for future in futures]
+    async def _answer(self, batch: dict[_Query, list[asyncio.Future[_Value]]]) -> None:
+        waiting = [future for futures in batch.values() for future in futures]
         try:
-            values = await self._ask_many(list(asked))
+            values = await self._ask_many(list(batch))
         except BaseException as error:
             for future in waiting:
                 if not future.done():
@@ -50,7 +50,7 @@ class Coalescer(Generic[_Query, _Value]):
             if not isinstance(error, Exception):
                 raise
             return
-        for futures, value in zip(asked.values(), values, strict=True):
+        for futures, value in zip(batch.values(), values, strict=True):
             for future in futures:
                 if not future.done():
                     future.set_result(value)

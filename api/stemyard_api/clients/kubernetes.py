@@ -1,4 +1,4 @@
-"""Kubernetes client: creates, reads, lists and patches SeparationJobs."""
+"""Kubernetes client: creates, reads, lists and patches resources."""
 
 import asyncio
 import json
@@ -16,9 +16,11 @@ from stemyard_api.errors import InvalidRequestError, UnavailableError
 from stemyard_contract.separationjob import GROUP, PLURAL, VERSION
 
 TIMEOUT_SECONDS: Final = 3.0
-"""Of one call; a write that comes later than this is harmless, since names and tests decide."""
+"""Timeout of a call; a write that is applied later is harmless, because names and patch tests guard it."""
 _ATTEMPTS: Final = 2
 _PAGE: Final = 500
+_MISSING_SECONDS: Final = 1.0
+_MISSING_LIMIT: Final = 10_000
 _JSON: Final = "application/json"
 _JSON_PATCH: Final = "application/json-patch+json"
 
@@ -28,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class KubernetesUnavailableError(UnavailableError):
-    """The Kubernetes API server does not answer, or not as it should."""
+    """The Kubernetes API server does not respond, or not as expected."""
 
 
 class AlreadyExistsError(Exception):
@@ -36,11 +38,11 @@ class AlreadyExistsError(Exception):
 
 
 class NoKubernetesConfigError(RuntimeError):
-    """Neither a service account nor a kubeconfig says where the cluster is."""
+    """There is neither a service account nor a kubeconfig."""
 
 
 async def connect(namespace: str) -> "KubernetesClient":
-    """Return a client of the cluster this process belongs to: KUBECONFIG where set, else its service account.
+    """Return a client of the cluster: of KUBECONFIG if set, else of the pod's service account.
 
     Raises:
         NoKubernetesConfigError: there is neither.
@@ -57,35 +59,62 @@ async def connect(namespace: str) -> "KubernetesClient":
 
 
 class KubernetesClient:
-    """SeparationJobs of one namespace as plain JSON. Every method raises KubernetesUnavailableError on no answer."""
+    """Resources of one kind and namespace as plain JSON, SeparationJobs unless another kind is named.
 
-    def __init__(self, api: client.ApiClient, namespace: str) -> None:
+    Every method raises KubernetesUnavailableError on failure.
+    """
+
+    def __init__(self, api: client.ApiClient, namespace: str, plural: str = PLURAL) -> None:
         self._api: Any = api
-        self._collection = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}"
+        self._namespace = namespace
+        self._collection = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{plural}"
+        self._missing: dict[str, float] = {}
+        """When to ask again for names that did not exist, in the loop's seconds."""
+
+    def of_kind(self, plural: str) -> "KubernetesClient":
+        """Return a client of another kind of resource, over the same connections."""
+        return KubernetesClient(self._api, self._namespace, plural)
 
     async def create(self, manifest: Resource) -> Resource:
-        """Create a SeparationJob and return it as stored.
+        """Create a resource and return it as stored.
 
         Raises:
             AlreadyExistsError: the name is taken.
         """
+        self._missing.pop(manifest["metadata"]["name"], None)
         status, body = await self._call("POST", self._collection, manifest)
+        self._missing.pop(manifest["metadata"]["name"], None)  # a concurrent read may have missed it
         if status == 409:
             raise AlreadyExistsError
         return _expect(status, body, 201)
 
     async def read(self, name: str) -> Resource | None:
-        """Return a SeparationJob, or None when there is none."""
+        """Return a resource, or None if there is none."""
         status, body = await self._call("GET", f"{self._collection}/{name}")
         return None if status == 404 else _expect(status, body, 200)
 
+    async def find(self, name: str) -> Resource | None:
+        """Return a resource; None if there is none, or was none within the last second and none was made here.
+
+        For ids that clients send: they cannot load the API server by asking for what does not exist.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._missing.get(name, 0.0) > now:
+            return None
+        resource = await self.read(name)
+        if resource is None:
+            if len(self._missing) >= _MISSING_LIMIT:
+                self._missing.clear()
+            self._missing[name] = now + _MISSING_SECONDS
+        return resource
+
     async def patch(self, name: str, operations: Sequence[Resource]) -> Resource | None:
-        """Apply a JSON patch and return the resource; None when it is gone or a test or rule of it failed."""
+        """Apply a JSON patch and return the resource; None if it is gone, or a patch test or CRD rule failed."""
         status, body = await self._call("PATCH", f"{self._collection}/{name}", list(operations), _JSON_PATCH)
         return None if status in {404, 409, 422} else _expect(status, body, 200)
 
     async def delete(self, name: str, uid: str, resource_version: str) -> bool:
-        """Delete a SeparationJob if it is still as it was read; return False when it has changed since."""
+        """Delete a resource unless it has changed since it was read; return whether it is gone."""
         body = {"preconditions": {"uid": uid, "resourceVersion": resource_version}, "propagationPolicy": "Background"}
         status, answer = await self._call("DELETE", f"{self._collection}/{name}", body)
         if status in {404, 409}:
@@ -94,30 +123,30 @@ class KubernetesClient:
         return True
 
     async def items(self) -> AsyncIterator[Resource]:
-        """Yield every SeparationJob, page by page."""
+        """Yield every resource, page by page."""
         token: str | None = None
         while True:
-            found, token = await self.page(token)
-            for item in found:
+            page, token = await self.page(token)
+            for item in page:
                 yield item
             if token is None:
                 return
 
     async def page(self, token: str | None) -> tuple[list[Resource], str | None]:
-        """Return SeparationJobs from a page's token on, from the first without one, and the next page's token.
+        """Return one page of resources, the first without a token, and the token of the next page.
 
         Raises:
-            InvalidRequestError: the token is none, or too old.
+            InvalidRequestError: the token is invalid or has expired.
         """
         query = {"limit": str(_PAGE)} | ({"continue": token} if token is not None else {})
         status, body = await self._call("GET", f"{self._collection}?{urlencode(query)}")
         if token is not None and status in {400, 410}:
-            raise InvalidRequestError.for_field("cursor", "is none of ours, or too old; begin anew")
+            raise InvalidRequestError.for_field("cursor", "is invalid or has expired; start again without it")
         page = _expect(status, body, 200)
         return page["items"], page["metadata"].get("continue") or None
 
     async def ping(self) -> None:
-        """Ask whether the API server and its database are ready."""
+        """Check that the API server and etcd are ready."""
         status, body = await self._call("GET", "/readyz")
         if status != 200:
             raise _unexpected(status, body)
@@ -127,7 +156,7 @@ class KubernetesClient:
         await self._api.close()
 
     async def _call(self, method: str, path: str, body: object = None, content_type: str = _JSON) -> tuple[int, bytes]:
-        """Send one request; again, once, where the connection broke: names and tests make every call repeatable."""
+        """Send a request, and retry it once if the connection broke; names and tests make every call repeatable."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return await self._send(method, path, body, content_type)
@@ -164,7 +193,7 @@ def _no_answer(error: BaseException) -> KubernetesUnavailableError:
 
 
 def _unexpected(status: int, body: bytes) -> KubernetesUnavailableError:
-    # the server's own words: which permission is missing, or which rule a manifest broke
+    # the response says which permission is missing or which rule the manifest violates
     _log.error(
         "the Kubernetes API server refused a call",
         extra={"status": status, "answer": body[:512].decode("utf-8", "replace")},

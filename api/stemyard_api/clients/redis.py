@@ -1,51 +1,46 @@
 """Redis client: reads the mirror, and records the API's last requests there."""
 
-import asyncio
 import logging
-import math
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
-from pydantic import BaseModel, ValidationError
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 from redis.typing import KeyT, StreamIdT
 
 from stemyard_api.clients.coalescing import Coalescer
-from stemyard_api.clients.redis_scripts import ENTER, LEAVE, RATE_PERIOD_SECONDS, TAKE
+from stemyard_api.clients.mirror_entries import MirrorEntry as MirrorEntry
+from stemyard_api.clients.mirror_entries import RawEntry as RawEntry
+from stemyard_api.clients.mirror_entries import parse
+from stemyard_api.clients.mirror_entries import parse_entry as parse_entry
+from stemyard_api.clients.redis_messages import TIMEOUT_SECONDS, receive_batch
+from stemyard_api.clients.redis_scripts import ENTER, LEAVE, RATE_PERIOD_SECONDS, RELEASE, TAKE, UPLOAD
 from stemyard_api.errors import UnavailableError
 from stemyard_contract.mirror import (
-    ASKED_TTL_SECONDS,
     ATTEMPT_FIELD,
     ATTEMPTS_KEPT,
-    DELETED_UID,
+    BATCH_TTL_SECONDS,
     EVENT_FIELD,
     IDEMPOTENCY_TTL_SECONDS,
-    AskedRecord,
+    REQUEST_TTL_SECONDS,
+    UPLOAD_NAME_TTL_SECONDS,
     AttemptRecord,
     MirrorKeys,
-    MirrorRecord,
-    ProgressRecord,
+    RequestRecord,
 )
 
-TIMEOUT_SECONDS: Final = 0.5
-"""Timeout of a Redis call. The SeparationJob is read instead, so waiting longer gains nothing."""
 PAUSE_SECONDS: Final = 1.0
 """Seconds for which Redis is not called after a failure."""
-_LISTEN_SECONDS: Final = 10.0
 _EVENT_ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _CONNECTIONS: Final = 64
-_MESSAGES: Final = 500
 
 _log = logging.getLogger(__name__)
-_Model = TypeVar("_Model", bound=BaseModel)
 _Answer = TypeVar("_Answer")
 
 
@@ -55,10 +50,6 @@ class Event:
 
     id: str
     text: bytes
-
-
-RawEntry = tuple[bytes | None, bytes | None, bytes | None]
-"""Record, progress and last request of one track, as stored in Redis."""
 
 
 BucketState = Sequence[int]
@@ -72,36 +63,12 @@ class BucketRequest:
     key_id: str
     limit: int
     cost: int = 1
+    counted: int = 0
     track: str | None = None
 
 
 class RedisUnavailableError(UnavailableError):
     """Redis does not respond."""
-
-
-@dataclass(frozen=True, slots=True)
-class MirrorEntry:
-    """The mirror's entry of a track; each part may be missing."""
-
-    record: MirrorRecord | None = None
-    progress: ProgressRecord | None = None
-    asked: AskedRecord | None = None
-
-    @property
-    def deleted(self) -> bool:
-        """Whether the API has deleted the resource."""
-        return self.asked is not None and self.asked.uid == DELETED_UID
-
-    @property
-    def current(self) -> MirrorRecord | None:
-        """The record with a later requested run applied, unless the resource was replaced or changed since."""
-        if self.record is None or self.asked is None:
-            return self.record
-        if self.asked.uid != self.record.uid or self.record.resource_version < self.asked.version:
-            return None
-        if self.asked.run <= self.record.run:
-            return self.record
-        return self.record.model_copy(update={"run": self.asked.run, "cancel": False})
 
 
 class RedisClient:
@@ -125,6 +92,8 @@ class RedisClient:
         self._take = self._redis.register_script(TAKE)
         self._enter = self._redis.register_script(ENTER)
         self._leave = self._redis.register_script(LEAVE)
+        self._upload = self._redis.register_script(UPLOAD)
+        self._release = self._redis.register_script(RELEASE)
         self._paused_until = 0.0
 
     async def read(self, track: str) -> MirrorEntry:
@@ -168,20 +137,30 @@ class RedisClient:
         """Return the newest webhook attempts of a track, newest first."""
         found = await self._call(lambda: self._redis.xrevrange(self._keys.attempts(track), count=ATTEMPTS_KEPT))
         entries = cast(list[tuple[bytes, dict[bytes, bytes]]], found)
-        read = (_parse(AttemptRecord, fields.get(ATTEMPT_FIELD.encode())) for _, fields in entries)
+        read = (parse(AttemptRecord, fields.get(ATTEMPT_FIELD.encode())) for _, fields in entries)
         return [one for one in read if one is not None]
+
+    async def forget_attempts(self, track: str, key_id: str) -> None:
+        """Remove an API key's webhook attempts from the log of a track."""
+        name = self._keys.attempts(track)
+        found = await self._call(lambda: self._redis.xrange(name))
+        entries = cast(list[tuple[bytes, dict[bytes, bytes]]], found)
+        read = ((one, parse(AttemptRecord, fields.get(ATTEMPT_FIELD.encode()))) for one, fields in entries)
+        ids = [one for one, attempt in read if attempt is not None and attempt.key == key_id]
+        if ids:
+            await self._call(lambda: self._redis.xdel(name, *ids))
 
     async def changes(self) -> AsyncIterator[list[str]]:
         """Yield the ids of tracks with new events, forever; an empty list if events may have been missed.
 
         Raises:
-            RedisUnavailableError: Redis does not answer (any more).
+            RedisUnavailableError: Redis does not respond.
         """
         pubsub = self._redis.pubsub()
         try:
             await pubsub.subscribe(self._keys.changes)
             while True:
-                messages = await _receive_batch(pubsub)
+                messages = await receive_batch(pubsub)
                 if not messages:
                     await pubsub.ping()  # detects a connection that died silently
                 if any(kind == b"subscribe" for kind, _ in messages):
@@ -206,19 +185,56 @@ class RedisClient:
         found = await self._call(lambda: self._redis.mget(self._names(tracks)))
         return _raws(cast(list[bytes | None], found))
 
-    async def tracks(self, newest: float, oldest: float, skip: int, count: int) -> list[tuple[str, float]]:
-        """Return ids and creation times of tracks created between two moments, newest first."""
+    async def lists_of(self, key_id: str, namespaces: Iterable[str]) -> list[str]:
+        """Return the names of the lists of a key's own tracks; that of all tracks while there are no others."""
+        keys = self._keys
+        if not await self._call(lambda: self._redis.exists(keys.tracks_divided)):
+            return [keys.tracks]
+        return [keys.tracks_of_key(key_id), *(keys.tracks_of_namespace(one) for one in namespaces)]
+
+    @property
+    def all_tracks(self) -> str:
+        """Name of the list of all tracks."""
+        return self._keys.tracks
+
+    async def tracks(self, name: str, newest: float, oldest: float, skip: int, count: int) -> list[tuple[str, float]]:
+        """Return ids and creation times of the tracks of a list created between two moments, newest first."""
         members = await self._call(
-            lambda: self._redis.zrevrangebyscore(
-                self._keys.tracks, newest, oldest, start=skip, num=count, withscores=True
-            )
+            lambda: self._redis.zrevrangebyscore(name, newest, oldest, start=skip, num=count, withscores=True)
         )
         return [(str(member, "ascii"), float(score)) for member, score in cast(list[tuple[bytes, float]], members)]
 
-    async def put_asked(self, track: str, asked: AskedRecord) -> None:
+    async def put_upload_name(self, key_id: str, upload_id: str, name: str) -> None:
+        """Store the name of an API key's uploaded file."""
+        key = self._keys.upload_name(key_id, upload_id)
+        await self._call(lambda: self._redis.set(key, name, ex=UPLOAD_NAME_TTL_SECONDS))
+
+    async def upload_name(self, key_id: str, upload_id: str) -> str | None:
+        """Return the name of an API key's uploaded file, None if it is not known."""
+        found = await self._call(lambda: self._redis.get(self._keys.upload_name(key_id, upload_id)))
+        return None if found is None else str(cast(bytes, found), "utf-8")
+
+    async def put_batch(self, key_id: str, batch_id: str, tracks: Sequence[str]) -> None:
+        """Store the tracks of a batch of an API key."""
+        name = self._keys.batch(key_id, batch_id)
+
+        async def put() -> None:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.sadd(name, *tracks)
+                pipeline.expire(name, BATCH_TTL_SECONDS)
+                await pipeline.execute()
+
+        await self._call(put)
+
+    async def batch(self, key_id: str, batch_id: str) -> list[str]:
+        """Return the tracks of a batch of an API key, none if it is not known."""
+        members = await self._call(lambda: self._redis.smembers(self._keys.batch(key_id, batch_id)))
+        return [str(member, "ascii") for member in cast(set[bytes], members)]
+
+    async def put_request(self, track: str, request: RequestRecord) -> None:
         """Record the requested run, so that readers do not take an older record for its result."""
-        key = self._keys.asked(track)
-        await self._call(lambda: self._redis.set(key, asked.dump(), ex=ASKED_TTL_SECONDS))
+        key = self._keys.request(track)
+        await self._call(lambda: self._redis.set(key, request.dump(), ex=REQUEST_TTL_SECONDS))
 
     async def reserve(self, key_id: str, digest: str, text: str) -> bytes:
         """Store a value under an Idempotency-Key unless one exists; return the stored value."""
@@ -237,9 +253,13 @@ class RedisClient:
         name = self._keys.idempotency(key_id, digest)
         await self._call(lambda: self._redis.set(name, text, ex=IDEMPOTENCY_TTL_SECONDS))
 
-    async def take(self, key_id: str, limit: int, cost: int) -> BucketState:
+    async def release(self, key_id: str, digest: str, text: str) -> None:
+        """Remove the value stored under an Idempotency-Key, unless it is another by now."""
+        await self._call(lambda: self._release([self._keys.idempotency(key_id, digest)], [text]))
+
+    async def take(self, key_id: str, limit: int, cost: int, counted: int = 0) -> BucketState:
         """Take requests from a key's bucket by Redis's clock; concurrent calls are sent as one."""
-        return (await self._bucket_requests.ask(BucketRequest(key_id, limit, cost)))[0]
+        return (await self._bucket_requests.ask(BucketRequest(key_id, limit, cost, counted)))[0]
 
     async def take_and_read(self, key_id: str, limit: int, track: str) -> tuple[BucketState, RawEntry]:
         """Take one request from a key's bucket and read a track from the mirror, in the same call."""
@@ -251,7 +271,7 @@ class RedisClient:
         names += self._names([request.track for request in requests if request.track is not None])
         numbers = [
             int(RATE_PERIOD_SECONDS * 1e6),
-            *(number for request in requests for number in (request.limit, request.cost)),
+            *(number for request in requests for number in (request.limit, request.cost, request.counted)),
         ]
         answer = await self._call(lambda: self._take(names, numbers))
         states, found = cast(tuple[list[BucketState], list[bytes | None]], answer)
@@ -262,33 +282,52 @@ class RedisClient:
         ]
 
     def _names(self, tracks: Sequence[str]) -> list[str]:
-        kinds = (self._keys.record, self._keys.progress, self._keys.asked)
+        kinds = (self._keys.record, self._keys.progress, self._keys.request)
         return [kind(track) for track in tracks for kind in kinds]
 
-    async def enter(self, key_id: str, track: str, concurrent: int, minutes: float) -> str:
-        """Count a track against a key's quota; return `entered`, `known`, or the exceeded quota."""
-        answer = await self._call(lambda: self._enter(self._quota(key_id), [track, concurrent, minutes]))
+    async def enter(self, key_id: str, track: str, concurrent: int, minutes: float, under_way: float) -> str:
+        """Count a track against a key's quota; return `entered`, `known`, or the exceeded quota.
+
+        Args:
+            key_id: id of the API key.
+            track: the track's id.
+            concurrent: maximum of tracks under way, 0 for none.
+            minutes: maximum of minutes a day, 0 for none.
+            under_way: minutes of the tracks under way, which are not counted yet.
+        """
+        answer = await self._call(lambda: self._enter(self._quota(key_id), [track, concurrent, minutes, under_way]))
         return str(answer, "ascii")
 
     async def leave(self, key_id: str, track: str, minutes: float) -> None:
         """Count a track as ended, and its minutes of audio, once."""
         await self._call(lambda: self._leave(self._quota(key_id), [track, minutes]))
 
-    async def under_way(self, key_id: str) -> list[str]:
-        """Return the tracks that count against a key's quota."""
-        members = await self._call(lambda: self._redis.zrange(self._keys.under_way(key_id), 0, -1))
-        return [str(member, "ascii") for member in cast(list[bytes], members)]
+    async def announce(self, key_id: str, size: int, most: int) -> bool:
+        """Count the bytes of an upload against a key's maximum of a day; return whether it may be sent."""
+        name = self._keys.uploaded(key_id, _today())
+        return bool(await self._call(lambda: self._upload([name], [size, most])))
+
+    async def under_way(self, key_id: str) -> dict[str, float]:
+        """Return the tracks that count against a key's quota, and for how many seconds they have."""
+
+        async def ask() -> list[object]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.time()
+                pipeline.zrange(self._keys.under_way(key_id), 0, -1, withscores=True)
+                return await pipeline.execute()
+
+        now, members = cast(tuple[tuple[int, int], list[tuple[bytes, float]]], await self._call(ask))
+        return {str(track, "ascii"): now[0] - since for track, since in members}
 
     def _quota(self, key_id: str) -> list[str]:
-        day = time.strftime("%Y-%m-%d", time.gmtime())
-        return [self._keys.under_way(key_id), self._keys.minutes(key_id, day)]
+        return [self._keys.under_way(key_id), self._keys.minutes(key_id, _today())]
 
-    async def waiting(self, most: int) -> tuple[list[str], dict[str, float]]:
+    async def waiting(self, limit: int) -> tuple[list[str], dict[str, float]]:
         """Return the ids of queued tracks in order, and the measured throughput, in one call."""
 
         async def ask() -> list[object]:
             async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.zrange(self._keys.queue, 0, most - 1)
+                pipeline.zrange(self._keys.queue, 0, limit - 1)
                 pipeline.hgetall(self._keys.pace)
                 return await pipeline.execute()
 
@@ -324,21 +363,12 @@ class RedisClient:
             return await ask()
         except (RedisError, OSError, TimeoutError) as error:
             self._paused_until = time.monotonic() + PAUSE_SECONDS
-            _log.warning("Redis does not answer", extra={"cause": type(error).__name__})
+            _log.warning("Redis does not respond", extra={"cause": type(error).__name__})
             raise RedisUnavailableError from error
 
 
-async def _receive_batch(pubsub: PubSub) -> list[tuple[bytes, bytes]]:
-    """Return kind and data of the next message and those received with it; none after a timeout."""
-    first = await pubsub.get_message(timeout=_LISTEN_SECONDS)
-    messages = [] if first is None else [(str(first["type"]).encode(), first["data"])]
-    connection = pubsub.connection
-    # one timer for all messages and no retries: per message both would cost more than the message
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while len(messages) < _MESSAGES and connection is not None and await connection.can_read():
-            kind, *_, data = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
-            messages.append((kind, data))
-    return messages
+def _today() -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime())
 
 
 def _raws(found: Sequence[bytes | None]) -> list[RawEntry]:
@@ -348,20 +378,3 @@ def _raws(found: Sequence[bytes | None]) -> list[RawEntry]:
 def _events(found: object) -> list[Event]:
     entries = cast(list[tuple[bytes, dict[bytes, bytes]]], found)
     return [Event(str(name, "ascii"), fields.get(EVENT_FIELD.encode(), b"")) for name, fields in entries]
-
-
-def parse_entry(raw: RawEntry) -> MirrorEntry:
-    """Return the parsed form of a raw mirror entry."""
-    record, progress, asked = raw
-    return MirrorEntry(_parse(MirrorRecord, record), _parse(ProgressRecord, progress), _parse(AskedRecord, asked))
-
-
-def _parse(model: type[_Model], text: bytes | str | None) -> _Model | None:
-    """Return the record, or None if it is missing or written by an incompatible version."""
-    if text is None:
-        return None
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        _log.warning("unreadable record in the mirror", extra={"record": model.__name__, "errors": error.error_count()})
-        return None

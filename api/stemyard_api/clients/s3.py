@@ -1,8 +1,11 @@
 """Object store client (S3): checks whether objects exist and signs links to them."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, TypeVarTuple
 from urllib.parse import urlsplit
 
 import boto3
@@ -11,84 +14,149 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from stemyard_api.errors import MisconfiguredError, UnavailableError
 from stemyard_api.settings import Settings
+from stemyard_contract.signing_keys import KeysUnavailableError, RenewedKeys
+from stemyard_store.store_keys import load_keys, session_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LINK_SECONDS: Final = 7 * 24 * 3600
-"""Life of a link to a stem; the longest a SigV4 link can have."""
+"""Lifetime of a link to a stem, the maximum for SigV4."""
 UPLOAD_SECONDS: Final = 15 * 60
-"""Life of a link for an upload."""
+"""Lifetime of an upload link."""
+UPLOAD_DISPOSITION: Final = "attachment"
+"""Content-Disposition of uploads: a browser that opens one saves it, whatever its bytes are."""
 _TIMEOUT_SECONDS: Final = 3
 _THREADS: Final = 8
+_CONNECTIONS: Final = 10
+
+_Arguments = TypeVarTuple("_Arguments")
+_Answer = TypeVar("_Answer")
 
 
 class ObjectStoreUnavailableError(UnavailableError):
-    """The object store does not answer, or refuses these credentials."""
+    """The object store does not respond, or refuses the credentials."""
+
+
+class StoreThreads:
+    """Threads for calls by boto3, which blocks."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix=name)
+
+    async def run(self, function: Callable[[*_Arguments], _Answer], *arguments: *_Arguments) -> _Answer:
+        """Call a function in a thread.
+
+        Raises:
+            ObjectStoreUnavailableError: the store is unavailable.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        except (ClientError, BotoCoreError) as error:
+            raise ObjectStoreUnavailableError from error
+
+    def close(self) -> None:
+        """Stop without waiting for calls in flight."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class ObjectStoreClient:
-    """One bucket, seen through two endpoints: pods' for our own calls, clients' for the links they get."""
+    """One bucket at two endpoints: the pods' for the API's own calls, the clients' for signed links."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Make the clients; nothing is sent.
+    def __init__(self, settings: Settings, keys: RenewedKeys | None = None) -> None:
+        """Create the clients without sending anything.
+
+        Args:
+            settings: endpoints, bucket and credentials.
+            keys: temporary credentials, None if the settings have lasting ones.
 
         Raises:
-            MisconfiguredError: the settings name no store, or no credentials for it.
+            MisconfiguredError: the settings lack the store's endpoint or credentials.
         """
         if not settings.storage_configured:
             raise MisconfiguredError("No object store is configured.")
-        self._bucket = settings.r2_bucket
-        self._inner = _client(settings, settings.store_endpoint)
-        self._outer = _client(settings, settings.public_store_endpoint)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
+        self._bucket, self._keys = settings.r2_bucket, keys
+        self._inner = connect(settings, settings.store_endpoint, keys)
+        self._outer = connect(settings, settings.public_store_endpoint, keys, waits=False)
+        self._threads = StoreThreads(_THREADS, "objects")
 
     async def size(self, key: str) -> int | None:
-        """Return the bytes of the object at this key, None where there is none.
+        """Return the size of an object in bytes, or None if there is none.
 
         Raises:
-            ObjectStoreUnavailableError: the store does not say.
+            ObjectStoreUnavailableError: the store is unavailable.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._size, key)
+        return await self._threads.run(self._size, key)
+
+    async def read(self, key: str) -> bytes | None:
+        """Return a small object, None if there is none.
+
+        Raises:
+            ObjectStoreUnavailableError: the store is unavailable; so do the next two methods.
+        """
+        return await self._threads.run(self._read, key)
+
+    async def write(self, key: str, content: bytes) -> None:
+        """Write a small object of JSON."""
+        await self._threads.run(self._write, key, content)
+
+    async def delete(self, key: str) -> None:
+        """Delete an object; succeed if there is none."""
+        await self._threads.run(self._delete, key)
 
     async def ping(self) -> None:
-        """Ask whether the bucket is there for us.
+        """Check that the bucket exists and is accessible.
 
         Raises:
             ObjectStoreUnavailableError: it is not.
         """
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._head_bucket)
+        await self._threads.run(self._head_bucket)
 
     async def delete_below(self, prefix: str) -> int:
-        """Delete every object whose key begins with a prefix; return how many there were.
+        """Delete every object whose key begins with a prefix; return their number.
 
         Raises:
-            ObjectStoreUnavailableError: the store does not answer.
+            ObjectStoreUnavailableError: the store is unavailable.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._delete_below, prefix)
+        return await self._threads.run(self._delete_below, prefix)
 
-    def sign_get(self, key: str, disposition: str | None = None) -> str:
-        """Return a link that reads an object for LINK_SECONDS, answered with this Content-Disposition."""
+    def link_seconds(self, seconds: int) -> int:
+        """Return for how many seconds a link signed now is valid if so many are asked for.
+
+        Raises:
+            ObjectStoreUnavailableError: there are no credentials now.
+        """
+        return link_seconds(self._keys, seconds)
+
+    def sign_get(self, key: str, disposition: str | None = None, seconds: int = LINK_SECONDS) -> str:
+        """Return a link to an object, valid for `link_seconds(seconds)`; the response has this Content-Disposition."""
         params = {"Bucket": self._bucket, "Key": key}
         if disposition is not None:
             params["ResponseContentDisposition"] = disposition
-        return self._outer.generate_presigned_url("get_object", Params=params, ExpiresIn=LINK_SECONDS)
+        return self._outer.generate_presigned_url("get_object", Params=params, ExpiresIn=self.link_seconds(seconds))
 
     def sign_put(self, key: str, size: int, content_type: str) -> tuple[str, dict[str, str]]:
-        """Return a link for one PUT of exactly this size and type where nothing is yet, and the headers it needs."""
+        """Return a link for one PUT of exactly this size and type to an unused key, and its required headers."""
         params = {
             "Bucket": self._bucket,
             "Key": key,
             "ContentLength": size,
             "ContentType": content_type,
+            "ContentDisposition": UPLOAD_DISPOSITION,
             "IfNoneMatch": "*",
         }
-        url = self._outer.generate_presigned_url("put_object", Params=params, ExpiresIn=UPLOAD_SECONDS)
-        return url, {"Content-Length": str(size), "Content-Type": content_type, "If-None-Match": "*"}
+        seconds = self.link_seconds(UPLOAD_SECONDS)
+        url = self._outer.generate_presigned_url("put_object", Params=params, ExpiresIn=seconds)
+        return url, {
+            "Content-Length": str(size),
+            "Content-Type": content_type,
+            "Content-Disposition": UPLOAD_DISPOSITION,
+            "If-None-Match": "*",
+        }
 
     def close(self) -> None:
-        """Let go of threads and connections."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Close threads and connections."""
+        self._threads.close()
         self._inner.close()
         self._outer.close()
 
@@ -96,35 +164,86 @@ class ObjectStoreClient:
         try:
             return self._inner.head_object(Bucket=self._bucket, Key=key)["ContentLength"]
         except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            if is_absent(error):
                 return None
-            raise ObjectStoreUnavailableError from error
-        except BotoCoreError as error:
-            raise ObjectStoreUnavailableError from error
+            raise
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            return self._inner.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if is_absent(error):
+                return None
+            raise
+
+    def _write(self, key: str, content: bytes) -> None:
+        self._inner.put_object(Bucket=self._bucket, Key=key, Body=content, ContentType="application/json")
+
+    def _delete(self, key: str) -> None:
+        self._inner.delete_object(Bucket=self._bucket, Key=key)
 
     def _delete_below(self, prefix: str) -> int:
         count = 0
-        try:
-            for page in self._inner.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
-                keys = [item["Key"] for item in page.get("Contents", [])]
-                for key in keys:
-                    # one by one: the call for many wants a checksum that not every store takes
-                    self._inner.delete_object(Bucket=self._bucket, Key=key)
-                count += len(keys)
-        except (ClientError, BotoCoreError) as error:
-            raise ObjectStoreUnavailableError from error
+        for page in self._inner.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+            keys = [item["Key"] for item in page.get("Contents", [])]
+            for key in keys:
+                # one by one: DeleteObjects requires a checksum that not every store supports
+                self._delete(key)
+            count += len(keys)
         return count
 
     def _head_bucket(self) -> None:
-        try:
-            self._inner.head_bucket(Bucket=self._bucket)
-        except (ClientError, BotoCoreError) as error:
-            raise ObjectStoreUnavailableError from error
+        self._inner.head_bucket(Bucket=self._bucket)
 
 
-def _client(settings: Settings, endpoint: str | None) -> "S3Client":
+def open_keys(settings: Settings) -> RenewedKeys | None:
+    """Return the temporary credentials of this process, None if the settings have lasting ones; close them."""
+    if not settings.storage_configured or settings.r2_secret_access_key is not None:
+        return None
+    return RenewedKeys(partial(load_keys, settings.s3_region))
+
+
+def link_seconds(keys: RenewedKeys | None, seconds: int) -> int:
+    """Return the lifetime of a link signed now: as asked, but no longer than that of temporary credentials.
+
+    Raises:
+        ObjectStoreUnavailableError: there are no credentials now.
+    """
+    if keys is None:
+        return seconds
+    try:
+        return keys.current().lifetime(seconds, time.time())
+    except KeysUnavailableError as error:
+        raise ObjectStoreUnavailableError from error
+
+
+def is_absent(error: ClientError) -> bool:
+    """Return whether an error says that there is no such object or upload."""
+    return error.response["ResponseMetadata"]["HTTPStatusCode"] == 404
+
+
+def connect(
+    settings: Settings,
+    endpoint: str | None,
+    keys: RenewedKeys | None,
+    connections: int = _CONNECTIONS,
+    read_seconds: float = _TIMEOUT_SECONDS,
+    *,
+    waits: bool = True,
+) -> "S3Client":
+    """Return an S3 client for an endpoint; nothing is sent yet.
+
+    Args:
+        settings: region and credentials.
+        endpoint: base URL of the store.
+        keys: temporary credentials, None if the settings have lasting ones.
+        connections: maximum number of connections that are kept.
+        read_seconds: time for a response to begin, and between its parts.
+        waits: whether it may block until there are temporary credentials; not in the event loop.
+    """
     secret = settings.r2_secret_access_key
-    return boto3.client(
+    session = boto3.Session() if keys is None else session_of(keys, waits=waits)
+    return session.client(
         "s3",
         endpoint_url=endpoint,
         region_name=settings.s3_region,
@@ -132,11 +251,12 @@ def _client(settings: Settings, endpoint: str | None) -> "S3Client":
         aws_secret_access_key=secret.get_secret_value() if secret else None,
         config=Config(
             signature_version="s3v4",
-            # R2 refuses the checksums that newer clients add on their own
+            # R2 refuses the checksums that newer clients add by default
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             connect_timeout=_TIMEOUT_SECONDS,
-            read_timeout=_TIMEOUT_SECONDS,
+            read_timeout=read_seconds,
+            max_pool_connections=connections,
             retries={"total_max_attempts": 2, "mode": "standard"},
             s3={"addressing_style": _addressing(endpoint)},
         ),

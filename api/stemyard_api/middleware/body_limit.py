@@ -1,4 +1,4 @@
-"""Maximum size of request bodies."""
+"""Maximum size and encoding of request bodies."""
 
 from typing import Final
 
@@ -6,18 +6,21 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from stemyard_api.asgi import HEADERS, HttpMiddleware
-from stemyard_api.errors import RequestTooLargeError
+from stemyard_api.errors import EncodedBodyError, RequestTooLargeError
 from stemyard_api.problems import problem_response
 
 BODY_LIMIT: Final = 1024 * 1024
-"""Bytes of a request body; files do not pass through the API."""
+"""Maximum size of a request body in bytes; files do not pass through the API."""
 
 
 class BodyLimit(HttpMiddleware):
-    """Refuses requests whose Content-Length is above the limit, and stops reading bodies that exceed it."""
+    """Refuses encoded bodies and those whose Content-Length is above the limit, and stops reading larger ones."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
+        if scope[HEADERS].get(b"content-encoding", b"identity").lower() != b"identity":
+            await problem_response(EncodedBodyError(), scope)(scope, receive, send)
+            return
         announced = scope[HEADERS].get(b"content-length", b"0")
         if not announced.isdigit() or int(announced) > BODY_LIMIT:
             await problem_response(RequestTooLargeError(), scope)(scope, receive, send)
@@ -29,7 +32,7 @@ class BodyLimit(HttpMiddleware):
             message = await receive()
             received += len(message.get("body", b""))
             if received > BODY_LIMIT:
-                # FastAPI passes only HTTPException on while it reads a body
+                # FastAPI propagates only HTTPException while it reads a body
                 raise HTTPException(413)
             return message
 

@@ -1,7 +1,7 @@
 """The fast path: answers the two most frequent requests outside all other middleware.
 
-They are GET /job/{track_id}, and POST /separate-audio if the mirror has the track. It applies what the middleware
-applies, in the same order, and passes every other request on, with what it found out about it in the ASGI scope.
+They are GET /job/{track_id}, and POST /separate-audio if the mirror has the track. It applies the rules of the
+middleware in the same order, and passes every other request on, with its intermediate results in the ASGI scope.
 """
 
 import time
@@ -26,20 +26,21 @@ from stemyard_api.middleware.request_context import record_request, request_id
 from stemyard_api.middleware.security_headers import security_headers
 from stemyard_api.ratelimit.limiter import Policy, rate_limit_headers
 from stemyard_api.services.cache_hits import BODY_LIMIT, CachedResponse
+from stemyard_api.services.tracks import canonical_track_id
 
 _JOB: Final = "/job/"
 _STATE_ROUTE: Final = "/job/{track_id}"
 _SUBMIT: Final = "/separate-audio"
 _JSON: Final = (b"content-type", b"application/json")
 _JSON_TYPES: Final = frozenset({b"application/json", b"application/json; charset=utf-8"})
-_EXCLUDED_HEADERS: Final = frozenset({b"idempotency-key", b"expect", b"transfer-encoding"})
+_EXCLUDED_HEADERS: Final = frozenset({b"idempotency-key", b"content-encoding", b"expect", b"transfer-encoding"})
 """Headers of a POST that the fast path does not support."""
 
 _Headers = list[tuple[bytes, bytes]]
 
 
 class _Response(NamedTuple):
-    """Cheaper to create than a frozen dataclass, which matters once per request."""
+    """A response; cheaper to create than a frozen dataclass, which matters for every request."""
 
     route: str
     policy: Policy
@@ -82,7 +83,7 @@ class FastPath(HttpMiddleware):
         started, method, path = time.perf_counter(), scope["method"], scope["path"]
         response = None
         if method == "GET" and path.startswith(_JOB) and "/" not in (track_id := path[len(_JOB) :]):
-            response = await self._state(scope, track_id)
+            response = await self._state(scope, canonical_track_id(track_id))
         elif method == "POST" and path == _SUBMIT:
             receive = _BufferedReceive(receive)
             response = await self._submit(scope, receive)
@@ -116,12 +117,12 @@ class FastPath(HttpMiddleware):
         try:
             principal = self._identify(scope, KeyScope.SUBMIT)
             body = await receive.body() if _is_supported(scope[HEADERS]) else None
-            found = None if body is None else await scope["app"].state.services.cache_hits.find(principal, body)
+            result = None if body is None else await scope["app"].state.services.cache_hits.find(principal, body)
         except Exception:  # noqa: BLE001 - the same error occurs in the app behind, which responds
             return None
-        if found is None:
+        if result is None:
             return None
-        scope[RATE_LIMIT_DECISION], outcome = found
+        scope[RATE_LIMIT_DECISION], outcome = result
         if not isinstance(outcome, CachedResponse):
             scope[MISS] = outcome
             return None

@@ -1,11 +1,13 @@
-"""The page: serves the files of `web/` from memory to whoever asks; what the page then reads and writes needs a key.
+"""The web page: serves the files of `web/` from memory without authentication; the API calls of the page need a key.
 
-Its files lie below a folder named after their digest, so browsers may keep them for good; the page itself is asked
-for each time. Sources: RFC 9110 (conditional requests, content negotiation), Content Security Policy level 3.
+Its files are below a folder named after their digest, so browsers cache them permanently; the page itself is
+revalidated each time. Sources: RFC 9110 (conditional requests, content negotiation), Content Security Policy level 3.
 """
 
 import gzip
 import hashlib
+import html
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,19 +20,26 @@ from stemyard_api.asgi import HEADERS, HttpMiddleware
 from stemyard_api.settings import Settings
 
 _FOLDER: Final = "/web/"
+_SHARE: Final = re.compile(r"/s/[A-Za-z0-9_-]{1,256}")
+"""Path of the page that shows a shared result: the token is read by the page's script, not here."""
 _INDEX: Final = "index.html"
 _BASE: Final = b"{{base}}"
-"""In the page, where its other files lie."""
+"""Placeholder in the page for the path of its other files."""
 _KEY: Final = b"{{key}}"
-"""In the page, whether the API wants a key."""
+"""Placeholder in the page for whether the API requires a key."""
+_CONTACT: Final = b"{{contact}}"
+"""Placeholder in the page for the address of those who give out keys, empty if the deployment names none."""
+_DOCS: Final = b"{{docs}}"
+"""Placeholder in the page for the address of the documentation."""
 _TYPES: Final = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
+    "flac": "audio/flac",
 }
-_FOR_GOOD: Final = "public, max-age=31536000, immutable"
-_ASK_EACH_TIME: Final = "no-cache"
+_IMMUTABLE: Final = "public, max-age=31536000, immutable"
+_REVALIDATE: Final = "no-cache"
 _HTML_RANGES: Final = frozenset({"text/html", "text/*", "*/*"})
 
 _Headers = list[tuple[bytes, bytes]]
@@ -38,7 +47,7 @@ _Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One file as it is sent."""
+    """One file with its encodings."""
 
     content: bytes
     zipped: bytes
@@ -48,7 +57,7 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class WebPage:
-    """The page, the files it loads from `base`, and the policy that lets it load nothing else."""
+    """The page, the files that it loads from `base`, and its Content-Security-Policy."""
 
     page: Asset
     assets: Mapping[str, Asset]
@@ -63,6 +72,9 @@ def load_page(settings: Settings) -> WebPage:
     base = f"{_FOLDER}{digest}"
     key = b"needed" if settings.requires_key else b"open"
     page = content.pop(_INDEX).replace(_BASE, base.encode()).replace(_KEY, key)
+    page = page.replace(_CONTACT, _attribute(_link(settings.web_contact))).replace(
+        _DOCS, _attribute(settings.web_docs_url)
+    )
     assets = {name: _asset(name, each) for name, each in content.items()}
     return WebPage(_asset(_INDEX, page), assets, base, content_security_policy(store_origins(settings)))
 
@@ -70,7 +82,7 @@ def load_page(settings: Settings) -> WebPage:
 def content_security_policy(origins: tuple[str, ...]) -> str:
     """Return the Content-Security-Policy of a page that uploads to and plays from these origins.
 
-    Forms go nowhere, so a key typed into one cannot end in a URL; no string becomes markup (Trusted Types).
+    Forms cannot be submitted, so that a key never becomes part of a URL; strings cannot become markup (Trusted Types).
     """
     store = "".join(f" {origin}" for origin in origins)
     return "; ".join(
@@ -91,18 +103,18 @@ def content_security_policy(origins: tuple[str, ...]) -> str:
 
 
 def store_origins(settings: Settings) -> tuple[str, ...]:
-    """Return where clients reach the object store: its endpoint, the bucket's own host at Amazon, the public domain."""
+    """Return the object store's origins for clients: its endpoint, the bucket's host at Amazon, the public domain."""
     urls = [url for url in (settings.public_store_endpoint, settings.r2_public_domain) if url is not None]
-    found = []
+    origins = []
     for parts in map(urlsplit, urls):
-        found.append(f"{parts.scheme}://{parts.netloc}")
+        origins.append(f"{parts.scheme}://{parts.netloc}")
         if (parts.hostname or "").endswith(".amazonaws.com"):
-            found.append(f"{parts.scheme}://{settings.r2_bucket}.{parts.netloc}")
-    return tuple(dict.fromkeys(found))
+            origins.append(f"{parts.scheme}://{settings.r2_bucket}.{parts.netloc}")
+    return tuple(dict.fromkeys(origins))
 
 
 class Page(HttpMiddleware):
-    """Answers GET and HEAD of the page and its files; everything else passes."""
+    """Responds to GET and HEAD of the page and its files; passes all other requests on."""
 
     def __init__(self, app: ASGIApp, site: WebPage) -> None:
         super().__init__(app)
@@ -111,27 +123,29 @@ class Page(HttpMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         headers: Mapping[bytes, bytes] = scope[HEADERS]
-        found = self._find(scope["path"], headers) if scope["method"] in {"GET", "HEAD"} else None
-        if found is None:
+        match = self._find(scope["path"], headers) if scope["method"] in {"GET", "HEAD"} else None
+        if match is None:
             await self._app(scope, receive, send)
             return
-        asset, more = found
-        status, body, told = _representation(asset, headers)
-        await send({"type": "http.response.start", "status": status, "headers": [*told, *more]})
+        asset, cache_headers = match
+        status, body, content_headers = _representation(asset, headers)
+        await send({"type": "http.response.start", "status": status, "headers": [*content_headers, *cache_headers]})
         await send({"type": "http.response.body", "body": body if scope["method"] == "GET" else b""})
 
     def _find(self, path: str, headers: Mapping[bytes, bytes]) -> tuple[Asset, _Headers] | None:
-        """Return the file at a path, and the headers that are its own."""
-        if path == "/" and _takes_html(headers):
+        """Return the file at a path, and its caching and policy headers."""
+        shared = _SHARE.fullmatch(path) is not None
+        if shared or (path == "/" and _takes_html(headers)):
             policy = (b"content-security-policy", self._site.policy.encode())
             opener = (b"cross-origin-opener-policy", b"same-origin")
-            return self._site.page, [_cached(_ASK_EACH_TIME), policy, opener]
+            robots = [(b"x-robots-tag", b"noindex, nofollow")] if shared else []
+            return self._site.page, [_cached(_REVALIDATE), policy, opener, *robots]
         if not path.startswith(_FOLDER):
             return None
         folder, _, name = path.rpartition("/")
         asset = self._site.assets.get(name)
-        # of another version, while replicas are being replaced: better than nothing, and not to be kept
-        return None if asset is None else (asset, [_cached(_FOR_GOOD if folder == self._site.base else _ASK_EACH_TIME)])
+        # from another version during a rollout: served, but not cached
+        return None if asset is None else (asset, [_cached(_IMMUTABLE if folder == self._site.base else _REVALIDATE)])
 
 
 def _installed() -> Iterator[tuple[str, bytes]]:
@@ -140,22 +154,34 @@ def _installed() -> Iterator[tuple[str, bytes]]:
             yield file.name, file.read_bytes()
 
 
+def _link(contact: str | None) -> str:
+    """Return the URL of a contact."""
+    if contact is None or "://" in contact:
+        return contact or ""
+    return f"mailto:{contact}"
+
+
+def _attribute(value: str) -> bytes:
+    """Return a value as it is written in an attribute of HTML."""
+    return html.escape(value).encode()
+
+
 def _asset(name: str, content: bytes) -> Asset:
     etag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'  # weak: the same for both encodings
     return Asset(content, gzip.compress(content, mtime=0), _TYPES[name.rpartition(".")[2]], etag)
 
 
 def _representation(asset: Asset, headers: Mapping[bytes, bytes]) -> tuple[int, bytes, _Headers]:
-    """Return status, body and headers for what the client already has and understands."""
-    told = [(b"etag", asset.etag.encode()), (b"vary", b"Accept, Accept-Encoding")]
+    """Return status, body and headers by the client's cached version and accepted encodings."""
+    fields = [(b"etag", asset.etag.encode()), (b"vary", b"Accept, Accept-Encoding")]
     if asset.etag in headers.get(b"if-none-match", b"").decode("latin-1"):
-        return 304, b"", told
+        return 304, b"", fields
     body = asset.content
     if b"gzip" in headers.get(b"accept-encoding", b""):
         body = asset.zipped
-        told.append((b"content-encoding", b"gzip"))
+        fields.append((b"content-encoding", b"gzip"))
     length = (b"content-length", str(len(body)).encode())
-    return 200, body, [*told, (b"content-type", asset.content_type.encode()), length]
+    return 200, body, [*fields, (b"content-type", asset.content_type.encode()), length]
 
 
 def _takes_html(headers: Mapping[bytes, bytes]) -> bool:

@@ -9,7 +9,8 @@ from stemyard_api.middleware.request_context import app_metrics
 from stemyard_api.problems import problem_response
 from stemyard_api.ratelimit.limiter import Policy, RateLimiter, rate_limit_headers, rate_limited_error
 
-_SUBMIT_PATHS: Final = frozenset({"/separate-audio", "/batch", "/webhooks/test"})
+_SUBMIT_PATHS: Final = frozenset({"/separate-audio", "/batch", "/uploads", "/uploads/multipart", "/webhooks"})
+_SUBMIT_ENDINGS: Final = ("/retry", "/redeliver", "/test", "/rotate-secret")
 
 
 class RateLimits(HttpMiddleware):
@@ -51,4 +52,4 @@ def app_limiter(scope: Scope) -> RateLimiter:
 
 def _is_submit(scope: Scope) -> bool:
     path: str = scope["path"]
-    return scope["method"] == "POST" and (path in _SUBMIT_PATHS or path.endswith("/retry"))
+    return scope["method"] == "POST" and (path in _SUBMIT_PATHS or path.endswith(_SUBMIT_ENDINGS))

@@ -8,11 +8,11 @@ from typing import Final
 
 from starlette.types import Message, Receive, Scope, Send
 
-from stemyard_api.asgi import HEADERS, PRINCIPAL, REQUEST_ID, HttpMiddleware
+from stemyard_api.asgi import HEADERS, PRINCIPAL, REQUEST_ID, HttpMiddleware, logged_path
 from stemyard_api.observability.logs import AccessLog
 from stemyard_api.observability.metrics import Metrics
 
-_PROBES: Final = frozenset({"/health", "/livez", "/readyz", "/metrics"})
+_PROBES: Final = frozenset({"/health", "/livez", "/readyz"})
 """Paths that are logged only if they fail."""
 _REQUEST_ID_FORM: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _PROCESS_PREFIX: Final = secrets.token_hex(8)
@@ -74,4 +74,4 @@ def record_request(scope: Scope, request_id: str, status: int, seconds: float, r
         return
     principal = scope.get(PRINCIPAL)
     key_id = principal.key_id if principal is not None else None
-    _access_log.write(scope["method"], scope["path"], status, seconds, request_id, key_id)
+    _access_log.write(scope["method"], logged_path(scope["path"]), status, seconds, request_id, key_id)

@@ -18,13 +18,13 @@ class ServerErrors(HttpMiddleware):
         """Handle one request."""
         started = False
 
-        async def send_and_note(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
 
         try:
-            await self._app(scope, receive, send_and_note)
+            await self._app(scope, receive, send_and_record)
         except Exception:
             _log.exception("unexpected error", extra={"request_id": scope.get(REQUEST_ID)})
             if started:

@@ -11,6 +11,7 @@ from stemyard_api.middleware import tracing
 from stemyard_api.middleware.authentication import Authentication
 from stemyard_api.middleware.body_limit import BodyLimit
 from stemyard_api.middleware.fast_path import FastPath
+from stemyard_api.middleware.head_requests import HeadRequests
 from stemyard_api.middleware.page import Page, load_page
 from stemyard_api.middleware.rate_limits import RateLimits
 from stemyard_api.middleware.request_context import RequestContext
@@ -18,7 +19,7 @@ from stemyard_api.middleware.security_headers import SecurityHeaders
 from stemyard_api.middleware.server_errors import ServerErrors
 from stemyard_api.settings import Settings
 
-_METHODS: Final = ("GET", "POST", "DELETE")
+_METHODS: Final = ("GET", "HEAD", "POST", "DELETE")
 _ALLOW_HEADERS: Final = (
     "Authorization",
     "Content-Type",
@@ -66,4 +67,5 @@ def inner_middleware(keyring: Keyring, settings: Settings) -> list[Middleware]:
         Middleware(RateLimits),
         *traces,
         Middleware(BodyLimit),
+        Middleware(HeadRequests),
     ]

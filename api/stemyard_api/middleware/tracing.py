@@ -1,7 +1,7 @@
 """Traces of requests that start separations, and the only importer of OpenTelemetry.
 
-Without `OTEL_EXPORTER_OTLP_ENDPOINT` nothing of this is imported and no layer is added. The variables of the
-OpenTelemetry specification hold (`OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_HEADERS`, ...).
+Without `OTEL_EXPORTER_OTLP_ENDPOINT` OpenTelemetry is not imported and no middleware is added. The variables of the
+OpenTelemetry specification apply (`OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_HEADERS`, ...).
 """
 
 import os
@@ -19,12 +19,12 @@ _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_E
 
 
 def enabled() -> bool:
-    """Whether the deployment says where traces go."""
+    """Whether an endpoint for traces is configured."""
     return any(os.environ.get(name) for name in _ENDPOINTS)
 
 
 def provider() -> "TracerProvider":
-    """Return what makes and exports spans, as the environment says.
+    """Return the tracer provider of the environment.
 
     Raises:
         SettingsError: the packages of the extra `tracing` are not installed.
@@ -37,13 +37,13 @@ def provider() -> "TracerProvider":
     except ImportError as error:
         raise SettingsError(f"OTEL_EXPORTER_OTLP_ENDPOINT needs stemyard[tracing]: {error}") from error
     name = os.environ.get("OTEL_SERVICE_NAME") or "stemyard-api"
-    made = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
-    made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return made
+    tracer_provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
+    tracer_provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return tracer_provider
 
 
 class Tracing(HttpMiddleware):
-    """Makes a span of every POST, a child of the caller's where it sends a `traceparent`."""
+    """Creates a span for every POST, a child of the caller's span if it sends a `traceparent`."""
 
     def __init__(self, app: ASGIApp, spans: "TracerProvider") -> None:
         super().__init__(app)

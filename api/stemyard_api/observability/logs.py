@@ -12,16 +12,16 @@ _quoted = json.encoder.encode_basestring_ascii
 
 
 class AccessLog:
-    """Writes one line for each request, all those of one turn of the event loop together.
+    """Writes one line per request, batched per iteration of the event loop.
 
-    The logging package would spend a tenth of the whole request on it; the lines look the same.
+    The logging package would take a tenth of the request's time; the lines look the same.
     """
 
     def __init__(self) -> None:
         self._lines: list[str] = []
 
     def write(self, method: str, path: str, status: int, seconds: float, request_id: str, key_id: str | None) -> None:
-        """Write a line. Request and key ids hold nothing that JSON would escape."""
+        """Write a line. Request and key ids need no JSON escaping."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         key = "null" if key_id is None else f'"{key_id}"'
         self._lines.append(
@@ -39,8 +39,8 @@ class AccessLog:
 
 
 def configure_logging() -> None:
-    """Send every log to standard output as JSON; ours replaces uvicorn's access log."""
-    # none of our lines tells of threads and processes: leaving that out halves the cost of a record (Logging HOWTO)
+    """Send all logs to standard output as JSON; the access log above replaces uvicorn's."""
+    # the lines contain no threads and processes; not collecting them halves the cost of a record (Logging HOWTO)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())

@@ -1,6 +1,6 @@
 """Prometheus metrics of one API process, and the only importer of prometheus_client.
 
-Labels hold only words of ours: no key, no track, no path that a client made up.
+Labels contain no keys, no track ids and no paths that a client can choose.
 """
 
 import time
@@ -34,12 +34,12 @@ Source = Literal["mirror", "resource"]
 
 @dataclass(frozen=True, slots=True)
 class GaugeValues:
-    """What is read at each scrape rather than counted.
+    """Values read at each scrape.
 
     Attributes:
         streams: open streams of events.
-        backend: what counts submits now.
-        up: for each part behind the API that is configured, whether it answered when last probed.
+        backend: what currently counts submits.
+        up: for each configured backend, whether it responded to the last probe.
     """
 
     streams: int
@@ -48,7 +48,7 @@ class GaugeValues:
 
 
 class Metrics:
-    """Counts what this process does. Counting costs a request about 2 us."""
+    """Metrics of this process. Counting takes about 2 us per request."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -57,27 +57,27 @@ class Metrics:
         PlatformCollector(registry=registry)
         self._requests = Histogram(
             "stemyard_api_request_seconds",
-            "Requests by route, method and class of status, and how long they took; streams until they began.",
+            "Duration of requests by route, method and status class; of streams until they start.",
             ["method", "route", "status"],
             buckets=_SECONDS,
             registry=registry,
         )
         submits = Counter(
             "stemyard_api_submits",
-            "Requests for separations that were placed, by what the cache did.",
+            "Requests for separations that were placed, by cache result.",
             ["cache"],
             registry=registry,
         )
         reads = Counter(
             "stemyard_api_track_reads",
-            "Reads of tracks, by what answered: the mirror in Redis or the resource in Kubernetes.",
+            "Reads of tracks by source: the mirror in Redis or the resource in Kubernetes.",
             ["source"],
             registry=registry,
         )
         refusals = Counter(
-            "stemyard_api_rate_limited", "Requests refused for a rate limit, by policy.", ["policy"], registry=registry
+            "stemyard_api_rate_limited", "Requests refused by a rate limit, by policy.", ["policy"], registry=registry
         )
-        # looking a child up by its labels costs more than counting
+        # looking up a child by its labels costs more than counting
         self._timers: dict[tuple[str, str, int], Histogram] = {}
         self._submits = {result: submits.labels(result) for result in ("hit", "coalesced", "miss")}
         self._reads = {source: reads.labels(source) for source in ("mirror", "resource")}
@@ -88,10 +88,10 @@ class Metrics:
         """Count a request.
 
         Args:
-            method: as the client gave it.
-            route: template of the path, or a fixed word where there is none.
-            status: of the answer; 0 when there was none.
-            seconds: that it took.
+            method: as sent by the client.
+            route: template of the path, or a fixed word without a match.
+            status: of the response; 0 if there was none.
+            seconds: duration.
         """
         identity = (method if method in _METHODS else "other", route, status // 100)
         timer = self._timers.get(identity)
@@ -112,38 +112,38 @@ class Metrics:
         self._refusals[policy].inc()
 
     def watch(self, readings: Callable[[], GaugeValues]) -> None:
-        """Read these at each scrape from now on."""
+        """Register gauges that are read at each scrape."""
         self._registry.register(_Gauges(readings))
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format, at most a second old."""
+        """Return all metrics in Prometheus' text format, at most a second old."""
         if time.monotonic() >= self._until:
             self._text, self._until = generate_latest(self._registry), time.monotonic() + _CACHE_SECONDS
         return self._text
 
 
 class _Gauges(Collector):
-    """Everything that is read rather than counted."""
+    """Gauges that are read at each scrape."""
 
     def __init__(self, readings: Callable[[], GaugeValues]) -> None:
         self._readings = readings
 
     def describe(self) -> list[Metric]:
-        """Return nothing: what is read may not be there yet when this is registered."""
+        """Return nothing: the values may not exist yet at registration."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Read everything now."""
+        """Read all gauges."""
         now = self._readings()
         yield GaugeMetricFamily("stemyard_api_event_streams", "Open streams of events.", now.streams)
         backend = GaugeMetricFamily(
-            "stemyard_api_rate_limit_backend", "1 for what counts submits now.", labels=["backend"]
+            "stemyard_api_rate_limit_backend", "1 for the backend that currently counts submits.", labels=["backend"]
         )
         for name in ("redis", "kv", "local"):
             backend.add_metric([name], name == now.backend)
         yield backend
         up = GaugeMetricFamily(
-            "stemyard_api_dependency_up", "Whether a part answered when last probed.", labels=["dependency"]
+            "stemyard_api_dependency_up", "Whether a backend responded to the last probe.", labels=["dependency"]
         )
         for name, answers in now.up.items():
             up.add_metric([name], answers)

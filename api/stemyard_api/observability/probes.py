@@ -3,11 +3,12 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
 
+from stemyard_api import background
 from stemyard_api.clients.kubernetes import KubernetesClient
 from stemyard_api.clients.redis import RedisClient
 from stemyard_api.clients.s3 import ObjectStoreClient
@@ -18,19 +19,19 @@ from stemyard_api.schemas.responses import Health, ServiceStates
 from stemyard_api.settings import Settings
 
 PROBE_SECONDS: Final = 5.0
-"""Between two probes of one part: how old a reported state may be."""
+"""Interval between two probes of one backend: the maximum age of a reported state."""
 _TIMEOUT_SECONDS: Final = 4.0
 
 
 @dataclass
 class Probe:
-    """Asks one part for a sign of life, again and again."""
+    """Probes one backend periodically."""
 
     check: Callable[[], Awaitable[None]] | None
     operational: bool = False
 
     async def once(self) -> None:
-        """Probe, and remember the outcome."""
+        """Probe once, and store the result."""
         if self.check is None:
             return
         try:
@@ -41,7 +42,7 @@ class Probe:
             self.operational = False
 
     async def run(self) -> None:
-        """Probe every few seconds, not in step with other processes."""
+        """Probe every few seconds, with jitter."""
         while True:
             await self.once()
             await asyncio.sleep(PROBE_SECONDS * random.uniform(0.8, 1.2))
@@ -66,21 +67,14 @@ class Prober:
             Probe(object_store.ping if object_store is not None else None),
             Probe(kubernetes.ping),
         )
-        tasks = [asyncio.create_task(probe.run()) for probe in (prober.redis, prober.storage, prober.kubernetes)]
-        try:
+        async with background.running(prober.redis.run(), prober.storage.run(), prober.kubernetes.run()):
             yield prober
-        finally:
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with suppress(asyncio.CancelledError):
-                    await task
 
 
 def service_states(settings: Settings, prober: Prober, kv_counts: KvCounts | None = None) -> ServiceStates:
-    """Return what is configured and what answered when last probed.
+    """Return which backends are configured and which responded to the last probe.
 
-    Rate limits count as operational while what is in force is shared between processes: Redis, or Cloudflare KV.
+    Rate limiting is operational while limits are shared between processes, through Redis or Cloudflare KV.
     """
     redis = settings.redis_url is not None
     kv = kv_counts is not None and kv_counts.operational
@@ -96,7 +90,7 @@ def service_states(settings: Settings, prober: Prober, kv_counts: KvCounts | Non
 
 
 def rate_limit_backend(prober: Prober, kv_counts: KvCounts | None) -> Backend:
-    """Return what counts submits now."""
+    """Return the backend that currently counts submits."""
     if prober.redis.operational:
         return "redis"
     return "kv" if kv_counts is not None and kv_counts.operational else "local"
@@ -104,18 +98,18 @@ def rate_limit_backend(prober: Prober, kv_counts: KvCounts | None) -> Backend:
 
 def dependency_up(settings: Settings, prober: Prober, kv_counts: KvCounts | None) -> dict[str, bool]:
     """Return whether the last probe of each configured part succeeded."""
-    found = {"kubernetes": prober.kubernetes.operational}
+    states = {"kubernetes": prober.kubernetes.operational}
     if settings.redis_url is not None:
-        found["redis"] = prober.redis.operational
+        states["redis"] = prober.redis.operational
     if settings.storage_configured:
-        found["storage"] = prober.storage.operational
+        states["storage"] = prober.storage.operational
     if kv_counts is not None and not prober.redis.operational:
-        found["kv"] = kv_counts.operational
-    return found
+        states["kv"] = kv_counts.operational
+    return states
 
 
 def health_report(settings: Settings, prober: Prober, now: float, kv_counts: KvCounts | None = None) -> Health:
-    """Return the answer of /health; `degraded` when a configured part does not answer."""
+    """Return the body of /health; `degraded` if a configured backend does not respond."""
     services = service_states(settings, prober, kv_counts)
     broken = (
         (services["storage_configured"] and not services["storage_operational"])

@@ -1,8 +1,8 @@
-"""Shares: what other processes admit, learnt through Cloudflare KV, which counts late and never exactly.
+"""Shares: rate limits shared between processes through Cloudflare KV, which is delayed and therefore approximate.
 
-Each process writes its own counts under its own key, at most once a minute, and reads the others'. A process may
-then admit what the others leave, and never less than an equal part. Within the first minute, or when load moves
-faster than KV tells, up to `limit` times the number of processes may pass.
+Each process writes its own counts under its own key, at most once a minute, and reads the others'. It may then
+admit what the others leave, but always an equal share. Within the first minute, or when load moves faster than KV
+propagates it, up to `limit` times the number of processes may pass.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from stemyard_api.errors import UnavailableError
 EXCHANGE_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 10.0
 LIFE_SECONDS: Final = 180
-"""Of a written value: a minute until it is replaced, a minute until all see it, and one to spare."""
+"""TTL of a value: one minute until it is replaced, one until it is visible everywhere, one as reserve."""
 _WINDOW_SECONDS: Final = 60.0
 
 _log = logging.getLogger(__name__)
 
 
 class KvCounts:
-    """This process's part of every key's limit."""
+    """This process's share of every key's limit."""
 
     def __init__(self, kv: CloudflareKvClient, prefix: str, clock: Callable[[], float] = time.time) -> None:
         self._kv = kv
@@ -41,23 +41,23 @@ class KvCounts:
         self.operational = False
 
     def share_of(self, key_id: str, limit: int) -> int:
-        """Return how many requests a minute of this key this process may admit."""
+        """Return how many requests of this key per minute this process may admit."""
         counts = [count for other in self._others if (count := other.get(key_id, 0)) > 0]
         return max(1, limit // (len(counts) + 1), limit - sum(counts))
 
     def record(self, key_id: str, cost: int) -> None:
-        """Note that requests of this key were admitted here."""
+        """Count admitted requests of this key."""
         self._admitted.setdefault(key_id, deque()).append((self._clock(), cost))
 
     async def exchange(self) -> None:
-        """Tell the others, and learn from them.
+        """Write this process's counts, and read the others'.
 
         Raises:
-            UnavailableError: KV does not answer.
+            UnavailableError: KV does not respond.
         """
         counts = self._counts()
         if counts or self._written:
-            # an idle process writes nothing: writes are few and paid for
+            # an idle process writes nothing: writes are limited and billed
             await self._kv.write(self._own, json.dumps({"at": self._clock(), "counts": counts}), LIFE_SECONDS)
             self._written = bool(counts)
         names = [name for name in await self._kv.keys(self._prefix) if name != self._own]
@@ -65,7 +65,7 @@ class KvCounts:
         self._others = [_parse_counts(text, self._clock()) for text in texts if text is not None]
 
     async def run(self, needed: Callable[[], bool]) -> None:
-        """Exchange once a minute while it is needed, sooner again after a failure."""
+        """Exchange counts once a minute while needed, sooner after a failure."""
         while True:
             if needed():
                 try:
@@ -73,7 +73,7 @@ class KvCounts:
                     self.operational = True
                 except UnavailableError as error:
                     self.operational = False
-                    _log.warning("Cloudflare KV does not answer", extra={"cause": error.detail})
+                    _log.warning("Cloudflare KV does not respond", extra={"cause": error.detail})
             else:
                 self.operational = False
                 await asyncio.sleep(1.0)
@@ -92,7 +92,7 @@ class KvCounts:
 
 
 def _parse_counts(text: str, now: float) -> dict[str, int]:
-    """Return another process's counts; nothing when they are old or unreadable."""
+    """Return another process's counts; none if they are old or unreadable."""
     try:
         document = json.loads(text)
         if now - float(document["at"]) > LIFE_SECONDS:

@@ -1,6 +1,6 @@
-"""Buckets: the generic cell rate algorithm, as pure arithmetic and as buckets of this process.
+"""Rate limit buckets: the generic cell rate algorithm as pure arithmetic, and in-memory buckets.
 
-Source: ITU-T I.371 annex A, in its virtual scheduling form: a key's theoretical arrival time says how much of its
+Source: ITU-T I.371 annex A, in its virtual scheduling form: a key's theoretical arrival time tells how much of its
 bucket is used. A full bucket holds `limit` requests and refills evenly within one period.
 """
 
@@ -19,11 +19,11 @@ class RateLimitDecision(NamedTuple):
     """Whether a request may pass. Times are seconds from now.
 
     Attributes:
-        allowed: whether it may.
+        allowed: whether it may pass.
         limit: requests in a full bucket.
-        remaining: requests that could follow at once.
+        remaining: requests that may follow immediately.
         reset: until the bucket is full again.
-        retry_after: until this request would pass; 0 when it may.
+        retry_after: until this request may pass; 0 if it is allowed.
         approximate: whether other processes' requests are only estimated.
     """
 
@@ -35,24 +35,33 @@ class RateLimitDecision(NamedTuple):
     approximate: bool = False
 
 
-def take_from(arrival: float, now: float, limit: int, cost: int = 1) -> tuple[float, RateLimitDecision]:
+def take_from(
+    arrival: float, now: float, limit: int, cost: int = 1, counted: int = 0
+) -> tuple[float, RateLimitDecision]:
     """Return the new theoretical arrival time, and the decision.
 
     Args:
-        arrival: the time stored for this bucket; anything in the past means a full one.
-        now: on the same clock, in seconds.
-        limit: requests a minute.
-        cost: requests that this one counts as.
+        arrival: the time stored for this bucket; a past time means a full bucket.
+        now: time of the same clock, in seconds.
+        limit: requests per minute.
+        cost: number of requests that this one counts as. One that counts as more than a full bucket holds passes with
+            a full bucket, and is paid off before the next.
+        counted: number of requests that it has been counted as before.
     """
     interval = RATE_PERIOD_SECONDS / limit
     arrival = max(arrival, now)
     later = arrival + cost * interval
-    wait = later - RATE_PERIOD_SECONDS - now
-    # a microsecond's grace, lest rounding refuses the last request of a full bucket
+    wait = arrival + _needed(cost, limit, counted) * interval - RATE_PERIOD_SECONDS - now
+    # tolerate a microsecond, because rounding must not refuse the last request of a full bucket
     if wait > 1e-6:
         left = _left(arrival - now, interval)
-        return arrival, RateLimitDecision(False, limit, left, arrival - now, wait)
+        # repeated, it is counted again before it comes here
+        return arrival, RateLimitDecision(False, limit, left, arrival - now, wait + counted * interval)
     return later, RateLimitDecision(True, limit, _left(later - now, interval), later - now)
+
+
+def _needed(cost: int, limit: int, counted: int) -> int:
+    return max(0, min(cost, limit - counted))
 
 
 def _left(used: float, interval: float) -> int:
@@ -66,9 +75,9 @@ class InMemoryBuckets:
         self._clock = clock
         self._arrivals: OrderedDict[str, float] = OrderedDict()
 
-    def take(self, name: str, limit: int, cost: int = 1) -> RateLimitDecision:
-        """Take a request from a bucket, if it is in it."""
-        arrival, decision = take_from(self._arrivals.get(name, 0.0), self._clock(), limit, cost)
+    def take(self, name: str, limit: int, cost: int = 1, counted: int = 0) -> RateLimitDecision:
+        """Take a request from a bucket, if it has one left."""
+        arrival, decision = take_from(self._arrivals.get(name, 0.0), self._clock(), limit, cost, counted)
         self._arrivals[name] = arrival
         self._arrivals.move_to_end(name)
         if len(self._arrivals) > _CACHE_SIZE:

@@ -19,26 +19,32 @@ _UNLIMITED: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class RateLimiter:
-    """Decides for one process."""
+    """Rate limiter of one process."""
 
     settings: Settings
     redis: RedisClient | None
     kv_counts: KvCounts | None
     buckets: InMemoryBuckets = field(default_factory=InMemoryBuckets)
 
-    async def submit(self, principal: Principal, cost: int = 1) -> RateLimitDecision | None:
-        """Count requests for separations; None where there is no limit."""
+    async def submit(self, principal: Principal, cost: int = 1, counted: int = 0) -> RateLimitDecision | None:
+        """Count requests for separations; return None if there is no limit.
+
+        Args:
+            principal: the caller.
+            cost: number of requests to count.
+            counted: number of requests that the same call has been counted as before.
+        """
         limit = self._submits(principal)
         if limit == _UNLIMITED:
             return None
         if self.redis is not None:
             try:
-                return _decision(limit, await self.redis.take(principal.key_id, limit, cost))
+                return _decision(limit, await self.redis.take(principal.key_id, limit, cost, counted))
             except RedisUnavailableError:
                 pass
         if self.kv_counts is not None and self.kv_counts.operational:
-            return self._by_kv_counts(self.kv_counts, principal.key_id, limit, cost)
-        return self._local("submit", principal.key_id, limit, cost)
+            return self._by_kv_counts(self.kv_counts, principal.key_id, limit, cost, counted)
+        return self._local("submit", principal.key_id, limit, cost, counted)
 
     async def submit_and_read(
         self, redis: RedisClient, principal: Principal, track: str
@@ -46,7 +52,7 @@ class RateLimiter:
         """Count a request for a separation in Redis, and return what the mirror holds of the track, in one call.
 
         Raises:
-            RedisUnavailableError: Redis does not answer; nothing is counted anywhere else.
+            RedisUnavailableError: Redis does not respond; nothing is counted.
         """
         limit = self._submits(principal)
         if limit == _UNLIMITED:
@@ -55,29 +61,27 @@ class RateLimiter:
         return _decision(limit, state), raw
 
     def read(self, principal: Principal) -> RateLimitDecision | None:
-        """Count any other request of a key."""
+        """Count another request of a key."""
         limit = principal.limits.reads_per_minute or self.settings.rate_limit_reads_per_minute
         return None if limit == _UNLIMITED else self._local("read", principal.key_id, limit)
 
     def anonymous(self, address: str) -> RateLimitDecision | None:
-        """Count a request without a valid key, by where it comes from."""
+        """Count a request without a valid key by its address."""
         limit = self.settings.rate_limit_anonymous_per_minute
         return None if limit == _UNLIMITED else self._local("anonymous", address, limit)
 
     def _submits(self, principal: Principal) -> int:
         return principal.limits.submits_per_minute or self.settings.rate_limit_submits_per_minute
 
-    def _local(self, policy: Policy, name: str, limit: int, cost: int = 1) -> RateLimitDecision:
+    def _local(self, policy: Policy, name: str, limit: int, cost: int = 1, counted: int = 0) -> RateLimitDecision:
         own = max(1, limit // self.settings.api_replicas)
-        return self.buckets.take(f"{policy}:{name}", own, cost)
+        return self.buckets.take(f"{policy}:{name}", own, cost, counted)
 
-    def _by_kv_counts(self, kv_counts: KvCounts, key_id: str, limit: int, cost: int) -> RateLimitDecision:
-        found = self.buckets.take(f"shared:{key_id}", kv_counts.share_of(key_id, limit), cost)
-        if found.allowed:
+    def _by_kv_counts(self, kv_counts: KvCounts, key_id: str, limit: int, cost: int, counted: int) -> RateLimitDecision:
+        decision = self.buckets.take(f"shared:{key_id}", kv_counts.share_of(key_id, limit), cost, counted)
+        if decision.allowed:
             kv_counts.record(key_id, cost)
-        return RateLimitDecision(
-            found.allowed, found.limit, found.remaining, found.reset, found.retry_after, approximate=True
-        )
+        return decision._replace(approximate=True)
 
 
 def _decision(limit: int, state: BucketState) -> RateLimitDecision:
@@ -95,10 +99,10 @@ def rate_limit_headers(policy: Policy, decision: RateLimitDecision) -> list[tupl
 
 @lru_cache(maxsize=1024)
 def _policy_header(policy: Policy, limit: int, approximate: bool) -> tuple[bytes, bytes]:
-    told = ';mode="approximate"' if approximate else ""
-    return b"ratelimit-policy", f'"{policy}";q={limit};w={RATE_PERIOD_SECONDS:.0f}{told}'.encode()
+    mode = ';mode="approximate"' if approximate else ""
+    return b"ratelimit-policy", f'"{policy}";q={limit};w={RATE_PERIOD_SECONDS:.0f}{mode}'.encode()
 
 
 def rate_limited_error(decision: RateLimitDecision) -> RateLimitedError:
-    """Return the error for a request that may not pass."""
+    """Return the error for a request above the limit."""
     return RateLimitedError(retry_after=max(1, int(decision.retry_after) + 1))

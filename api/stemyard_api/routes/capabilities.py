@@ -1,4 +1,4 @@
-"""Capabilities: what this deployment offers, and what the caller's key may do."""
+"""Capabilities: what this deployment offers, and the scopes of the caller's key."""
 
 from typing import get_args
 
@@ -12,26 +12,26 @@ from stemyard_api.schemas.responses import Capabilities, FormatInfo, KeyInfo, Mo
 from stemyard_api.settings import Settings
 from stemyard_contract.models import MODELS
 from stemyard_contract.output import BIT_DEPTHS, BITRATES, AudioFormat
-from stemyard_contract.quality import Quality
 
 router = APIRouter(tags=["capabilities"])
 
 
 @router.get(
     "/capabilities",
-    summary="What can be asked for",
+    operation_id="getCapabilities",
+    summary="Get capabilities",
     responses={
         200: {"model": Capabilities, "content": {"application/json": {"example": CAPABILITIES}}},
         **problems(401, 429),
     },
 )
 async def capabilities(services: ServicesDep, principal: CallerDep) -> JSONResponse:
-    """Models, formats, kinds of source and limits of this deployment, and the scopes of this key. Any key may ask."""
+    """Models, formats, kinds of source and limits of this deployment, and the scopes of this key. Needs no scope."""
     return JSONResponse(key_capabilities(services.settings, principal))
 
 
 def key_capabilities(settings: Settings, principal: Principal) -> Capabilities:
-    """Return what a key can ask this deployment for."""
+    """Return the capabilities of this deployment for a key."""
     return Capabilities(
         key=KeyInfo(id=principal.key_id, scopes=sorted(principal.scopes)),
         sources=SourceInfo(
@@ -52,7 +52,7 @@ def _model(name: str, settings: Settings) -> ModelInfo:
     return ModelInfo(
         name=name,
         stems=sorted(model.stems),
-        qualities=list(Quality) if model.engine.has_presets else [],
+        qualities=list(model.engine.qualities),
         default=name == settings.default_model,
     )
 

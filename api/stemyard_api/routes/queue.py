@@ -10,40 +10,42 @@ from stemyard_api.clients.redis import RedisClient, RedisUnavailableError
 from stemyard_api.dependencies import AdminDep, ServicesDep
 from stemyard_api.schemas.examples import QUEUE_INFO, problems
 from stemyard_api.schemas.responses import QueueInfo
-from stemyard_contract.mirror import QUEUE_PHASES, record_of
+from stemyard_api.services.records import readable_records
+from stemyard_contract.mirror import QUEUE_PHASES
 
 IDS_LIMIT: Final = 1000
-"""Ids in one answer; `length` counts all."""
+"""Maximum number of ids in a response; `length` counts all."""
 
 router = APIRouter(tags=["queue"])
 
 
 @router.get(
     "/queue/info",
-    summary="Which tracks wait",
+    operation_id="getQueueInfo",
+    summary="List waiting tracks",
     responses={
         200: {"model": QueueInfo, "content": {"application/json": {"example": QUEUE_INFO}}},
         **problems(401, 403, 429, 503),
     },
 )
 async def queue_info(services: ServicesDep, _principal: AdminDep) -> JSONResponse:
-    """Tracks that are pending, being fetched or queued: by priority, then the oldest first."""
+    """Tracks that are pending, being fetched or queued: by priority, then oldest first."""
     length, ids = await waiting(services.redis, services.kubernetes)
     return JSONResponse(QueueInfo(name=services.settings.queue_name, length=length, job_ids=ids))
 
 
 async def waiting(redis: RedisClient | None, kubernetes: KubernetesClient) -> tuple[int, list[str]]:
-    """Return how many tracks wait and the ids of the oldest.
+    """Return the number of waiting tracks and the ids of the first ones.
 
     Raises:
-        UnavailableError: neither the mirror nor the API server answers.
+        UnavailableError: neither the mirror nor the API server responds.
     """
     if redis is not None:
         try:
             return await redis.queue(IDS_LIMIT)
         except RedisUnavailableError:
             pass
-    records = [record_of(item) async for item in kubernetes.items()]
+    records = [record async for record in readable_records(kubernetes.items())]
     queued = sorted(
         (record.queue_score, record.track_id)
         for record in records

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from stemyard_api.dependencies import AdminDep, ServicesDep, SubmitterDep
 from stemyard_api.errors import ForbiddenError
+from stemyard_api.ratelimit.quotas import used_minutes
 from stemyard_api.schemas.examples import USAGE, problems
 from stemyard_api.schemas.responses import Erased, KeyUsage, Usage
 from stemyard_api.services.job_actions import erase
@@ -25,7 +26,8 @@ router = APIRouter(tags=["keys"])
 
 @router.get(
     "/usage",
-    summary="What each key has asked for",
+    operation_id="getUsage",
+    summary="Get usage by key",
     responses={
         200: {"model": Usage, "content": {"application/json": {"example": USAGE}}},
         **problems(401, 403, 422, 429, 503),
@@ -37,7 +39,7 @@ async def usage(
     created_after: Annotated[float | None, Query(ge=0, le=1e11, allow_inf_nan=False)] = None,
     created_before: Annotated[float | None, Query(ge=0, le=1e11, allow_inf_nan=False)] = None,
 ) -> JSONResponse:
-    """Tracks, seconds of audio and seconds of work by key; the last 30 days unless said otherwise."""
+    """Tracks, seconds of audio and seconds of processing by key; by default of the last 30 days."""
     end = time.time() if created_before is None else created_before
     start = end - _DAYS * _DAY_SECONDS if created_after is None else created_after
     keys = await by_key(iterate_tracks(services.redis, services.kubernetes, (end, ""), start))
@@ -45,15 +47,15 @@ async def usage(
 
 
 async def by_key(tracks: AsyncIterator[Track]) -> list[KeyUsage]:
-    """Return what each key has a claim on, in the order of their ids."""
-    found: dict[str, KeyUsage] = {}
+    """Return the usage of each key by its claims, in the order of the ids."""
+    usage_by_key: dict[str, KeyUsage] = {}
     async for track in tracks:
         for key_id in track.record.claims:
-            _count(track, found.setdefault(key_id, _nothing(key_id)))
-    return [found[key_id] for key_id in sorted(found)]
+            _count(track, usage_by_key.setdefault(key_id, _no_usage(key_id)))
+    return [usage_by_key[key_id] for key_id in sorted(usage_by_key)]
 
 
-def _nothing(key_id: str) -> KeyUsage:
+def _no_usage(key_id: str) -> KeyUsage:
     return KeyUsage(
         key_id=key_id, tracks=0, processing=0, completed=0, failed=0, audio_seconds=0.0, processing_seconds=0.0
     )
@@ -71,7 +73,8 @@ def _count(track: Track, counts: KeyUsage) -> None:
 
 @router.delete(
     "/keys/{key_id}/data",
-    summary="Erase what a key asked for",
+    operation_id="eraseKeyData",
+    summary="Erase a key's data",
     responses={200: {"model": Erased}, **problems(401, 403, 422, 429, 503)},
 )
 async def erase_data(
@@ -79,14 +82,25 @@ async def erase_data(
     principal: SubmitterDep,
     key_id: Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")],
 ) -> JSONResponse:
-    """Give up every claim of a key, delete the tracks that only it claimed, and its uploads.
+    """Give up every claim of a key, and delete its uploads, its webhooks and the tracks that only it claimed.
 
-    For the key itself, or an admin. When it ends in an error, ask again: what is erased stays erased.
+    For the key itself, or an admin. After an error, repeat the request: it continues where it stopped.
     """
     if principal.key_id != key_id and not principal.is_admin:
-        raise ForbiddenError("Only this key itself, or one with the scope admin, may erase its data.")
-    claims, tracks = await erase(services.job_actions, key_id)
+        raise ForbiddenError("Only the key itself, or a key with the scope admin, may erase its data.")
+    webhooks = await services.registered_webhooks.erase(key_id)
+    done = await erase(services.job_actions, key_id)
+    for one in done:
+        await services.quotas.leave(key_id, one.record.track_id, used_minutes(one.record))
     prefix = uploads_prefix(services.settings.stemyard_install_id, key_id)
+    if services.multipart_uploads is not None:
+        await services.multipart_uploads.multipart.abort_below(prefix)
     uploads = await services.object_store.delete_below(prefix) if services.object_store is not None else 0
-    answer = Erased(key_id=key_id, claims_removed=claims, tracks_deleted=tracks, uploads_deleted=uploads)
+    answer = Erased(
+        key_id=key_id,
+        claims_removed=sum(one.claim_removed for one in done),
+        tracks_deleted=sum(one.ended for one in done),
+        uploads_deleted=uploads,
+        webhooks_deleted=webhooks,
+    )
     return JSONResponse(answer)

@@ -5,7 +5,7 @@ from typing import Final
 from pydantic import BeforeValidator
 
 _EXACT: Final = 2**53
-"""Beyond it a JSON number with a fraction is no exact integer any more (RFC 8259)."""
+"""Larger JSON numbers with a fraction are not exact integers (RFC 8259)."""
 
 
 def _whole(value: object) -> object:
@@ -13,4 +13,4 @@ def _whole(value: object) -> object:
 
 
 WHOLE: Final = BeforeValidator(_whole)
-"""On a StrictInt: takes what JSON Schema calls an integer. 320.0 is one; true and "320" are none."""
+"""On a StrictInt: accepts what JSON Schema calls an integer: 320.0, but not true or "320"."""

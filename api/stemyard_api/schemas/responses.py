@@ -1,24 +1,32 @@
 """Response bodies. The first fields of each are the original service's, to the letter."""
 
-from typing import Any, Literal, NotRequired
+from typing import Any, Literal, NotRequired, Required
 
 from typing_extensions import TypedDict
+
+from stemyard_contract.failures import FailureCode
+from stemyard_contract.separationjob import Phase
 
 Status = Literal["processing", "completed", "failed"]
 
 
 class Result(TypedDict, total=False):
-    """Where the stems are; one `<stem>_url` for each stem asked for."""
+    """Links to the stems: one `<stem>_url` for each requested stem."""
 
     vocals_url: str
     instrumental_url: str
-    track_id: str
+    drums_url: str
+    bass_url: str
+    other_url: str
+    guitar_url: str
+    piano_url: str
+    track_id: Required[str]
 
 
 class Details(TypedDict, total=False):
-    """What is known about a track besides its state."""
+    """Further fields of a track, besides its state."""
 
-    phase: str
+    phase: Phase
     run: int
     query: str
     model: str
@@ -27,6 +35,12 @@ class Details(TypedDict, total=False):
     channel: str
     duration: float
     metadata: dict[str, Any]
+    quality: str
+    stems: list[str]
+    format: str
+    bitrate: int
+    bit_depth: int
+    vbr_quality: int
     step: str
     reason: str
     queue_position: int
@@ -34,14 +48,14 @@ class Details(TypedDict, total=False):
 
 
 class LinkFields(TypedDict, total=False):
-    """What comes with links: when they stop working, and by stem its outline in the JSON of `audiowaveform`."""
+    """When the links expire, and for each stem a link to its waveform peaks in the JSON of `audiowaveform`."""
 
     expires_at: float
     peaks_urls: dict[str, str]
 
 
 class MetadataField(TypedDict, total=False):
-    """What this key gave along with its request."""
+    """Metadata that this key sent with its request."""
 
     metadata: dict[str, Any]
 
@@ -56,7 +70,7 @@ class Accepted(MetadataField):
 
 
 class Cached(LinkFields, MetadataField):
-    """200: the separation was made before."""
+    """200: the result exists already."""
 
     status: Literal["completed"]
     track_id: str
@@ -67,11 +81,11 @@ class Cached(LinkFields, MetadataField):
 
 
 class Processing(Details):
-    """A track that is waiting or being worked on. Times are epoch seconds.
+    """A track that is waiting or running. Times are epoch seconds.
 
-    `queue_position` is its place among those that wait, from 1, by priority and age: places are given fairly between
-    namespaces, so it may be overtaken. `eta_seconds` is an estimate from what was learned here. Both are absent where
-    they are not known.
+    `queue_position` counts waiting tracks from 1, by priority and age; namespaces share the workers fairly, so others
+    may start first; a track has none while it is downloaded. `eta_seconds` is estimated from past separations and, once
+    it is being separated, from its own pace. Both are absent if unknown.
     """
 
     status: Literal["processing"]
@@ -110,7 +124,7 @@ class Failed(Details):
 
 
 class Summary(Details):
-    """A track in a list; links come with the track itself."""
+    """A track in a list; its links are returned by GET /job/{track_id}."""
 
     status: Status
     track_id: str
@@ -120,9 +134,41 @@ class Summary(Details):
     ended_at: NotRequired[float]
     processing_time: NotRequired[float]
     error: NotRequired[str]
-    code: NotRequired[str]
+    code: NotRequired[FailureCode]
     retryable: NotRequired[bool]
     last_progress: NotRequired[float]
+
+
+class SharedResult(LinkFields):
+    """A track that a share link shows: nothing of who requested it. `expires_at` is of the links to its stems.
+
+    `share_expires_at` is when the share link itself expires, in epoch seconds.
+    """
+
+    status: Literal["completed"]
+    track_id: str
+    result: Result
+    share_expires_at: int
+    title: NotRequired[str]
+    artist: NotRequired[str]
+    channel: NotRequired[str]
+    duration: NotRequired[float]
+    model: NotRequired[str]
+
+
+class ShareLink(TypedDict):
+    """A link to a result that needs no key: `url` for people, `token` for GET /share/{token}."""
+
+    url: str
+    token: str
+    expires_at: int
+
+
+class SharesRevoked(TypedDict):
+    """All share links of the track that existed until now have ended."""
+
+    track_id: str
+    revoked: Literal[True]
 
 
 class Jobs(TypedDict):
@@ -133,7 +179,7 @@ class Jobs(TypedDict):
 
 
 class Cancelled(TypedDict):
-    """What became of a wish to cancel: `cancelled` is false where other keys still want the track."""
+    """Result of a cancellation: `cancelled` is false if other keys still claim the track."""
 
     track_id: str
     status: Status
@@ -142,9 +188,9 @@ class Cancelled(TypedDict):
 
 
 class Deleted(TypedDict):
-    """What became of a wish to delete: `deleted` is false where other keys still want the track.
+    """Result of a deletion: `deleted` is false if other keys still claim the track.
 
-    `webhooks_abandoned` counts webhooks of its last end that had not arrived and now never will.
+    `webhooks_abandoned` counts pending webhooks of its last run, which are not sent any more.
     """
 
     track_id: str
@@ -153,64 +199,8 @@ class Deleted(TypedDict):
     webhooks_abandoned: int
 
 
-class Delivery(TypedDict):
-    """One webhook of a track's last end. Times are epoch seconds; `last_status` is 0 where there was no answer."""
-
-    id: str
-    url: str
-    event: str
-    endpoint: str | None
-    state: Literal["pending", "delivered", "given_up"]
-    attempts: int
-    last_status: int | None
-    last_error: str | None
-    last_attempt_at: float | None
-    next_attempt_at: float | None
-    delivered_at: float | None
-
-
-class Attempt(TypedDict):
-    """One attempt at a webhook: when it ended, how long it took, the HTTP status or 0, and why it came to nothing."""
-
-    id: str
-    url: str
-    event: str
-    at: float
-    seconds: float
-    status: int
-    error: str | None
-
-
-class Deliveries(TypedDict):
-    """The webhooks of a track's last end, and the newest attempts, last first."""
-
-    track_id: str
-    deliveries: list[Delivery]
-    attempts: list[Attempt]
-
-
-class Redelivery(TypedDict):
-    """Ids of the webhooks that are delivered again."""
-
-    track_id: str
-    ids: list[str]
-
-
-class DeadLetter(Delivery):
-    """A webhook that was given up."""
-
-    track_id: str
-
-
-class DeadLetters(TypedDict):
-    """Webhooks that were given up. `next_cursor` is null at the end of the list."""
-
-    dead_letters: list[DeadLetter]
-    next_cursor: str | None
-
-
 class Candidate(TypedDict):
-    """One recording that a search found. Duration in seconds."""
+    """One search result. Duration in seconds."""
 
     media_id: str
     title: str
@@ -222,7 +212,7 @@ class Candidate(TypedDict):
 
 
 class Candidates(TypedDict):
-    """What the search of a track found, best first; empty where nothing was searched or not yet."""
+    """Search results of a track, best first; empty before the search, and for tracks without one."""
 
     track_id: str
     query: str
@@ -230,20 +220,24 @@ class Candidates(TypedDict):
 
 
 class BatchItem(TypedDict):
-    """What one request of a batch would have been answered alone."""
+    """Status and body of the response to one request of a batch."""
 
     status: int
     body: dict[str, Any]
 
 
 class Batch(TypedDict):
-    """Answers in the order of the requests."""
+    """Responses in the order of the requests.
+
+    `batch_id` lists its tracks for 30 days, with GET /jobs; it is null if all were refused, or without Redis.
+    """
 
     results: list[BatchItem]
+    batch_id: str | None
 
 
 class KeyUsage(TypedDict):
-    """What one key has asked for. `audio_seconds` counts songs, `processing_seconds` the work on them."""
+    """Usage of one key: `audio_seconds` sums the songs' durations, `processing_seconds` their processing times."""
 
     key_id: str
     tracks: int
@@ -255,7 +249,7 @@ class KeyUsage(TypedDict):
 
 
 class Usage(TypedDict):
-    """Usage by key, of tracks created within these moments (epoch seconds)."""
+    """Usage by key, of tracks created between these times (epoch seconds)."""
 
     created_after: float
     created_before: float
@@ -269,34 +263,26 @@ class Erased(TypedDict):
     claims_removed: int
     tracks_deleted: int
     uploads_deleted: int
+    webhooks_deleted: int
 
 
 class QueueInfo(TypedDict):
-    """Tracks that wait, oldest first; at most 1,000 ids, while `length` counts all."""
+    """Waiting tracks by priority, then oldest first; at most 1,000 ids, while `length` counts all."""
 
     name: str
     length: int
     job_ids: list[str]
 
 
-class UploadSlot(TypedDict):
-    """Where to PUT a file; the request must carry exactly these headers."""
-
-    upload_id: str
-    url: str
-    headers: dict[str, str]
-    expires_at: float
-
-
 class KeyInfo(TypedDict):
-    """The caller's key: its id, and what it may do."""
+    """The caller's key: its id and scopes."""
 
     id: str
     scopes: list[str]
 
 
 class SourceInfo(TypedDict):
-    """Which kinds of source are taken, and how large and long a recording may be."""
+    """Accepted kinds of source, and the maximum size and duration of a recording."""
 
     search: bool
     url: bool
@@ -307,9 +293,9 @@ class SourceInfo(TypedDict):
 
 
 class ModelInfo(TypedDict):
-    """A model and every stem it can give; `default` is what `auto` means.
+    """A model and the stems it can produce; `default` marks the model that `auto` selects.
 
-    `qualities` are what `quality` chooses from; empty where it makes no difference.
+    `qualities` are the values of `quality` that it supports; others are treated as `balanced`.
     """
 
     name: str
@@ -319,7 +305,7 @@ class ModelInfo(TypedDict):
 
 
 class FormatInfo(TypedDict):
-    """A format of stems; with `bitrates` in kilobits per second it has loss, with `bit_depths` it has none."""
+    """An output format: lossy ones have `bitrates` in kilobits per second, lossless ones `bit_depths`."""
 
     name: str
     bitrates: NotRequired[list[int]]
@@ -327,7 +313,7 @@ class FormatInfo(TypedDict):
 
 
 class Capabilities(TypedDict):
-    """What can be asked for here, with this key."""
+    """What this deployment offers to this key."""
 
     key: KeyInfo
     sources: SourceInfo
@@ -336,7 +322,7 @@ class Capabilities(TypedDict):
 
 
 class ServiceStates(TypedDict):
-    """What is configured, and what answered when last probed."""
+    """Which backends are configured, and which responded to the last probe."""
 
     storage_operational: bool
     storage_configured: bool
@@ -348,7 +334,7 @@ class ServiceStates(TypedDict):
 
 
 class Health(TypedDict):
-    """How the service is: `healthy`, or `degraded` when a configured part does not answer."""
+    """Health of the service: `healthy`, or `degraded` if a configured backend does not respond."""
 
     status: Literal["healthy", "degraded"]
     timestamp: float
@@ -357,7 +343,7 @@ class Health(TypedDict):
 
 
 class ProblemField(TypedDict):
-    """What is wrong with one field."""
+    """Why one field is invalid."""
 
     field: str
     message: str
@@ -370,7 +356,7 @@ class Problem(TypedDict):
     title: str
     status: int
     detail: str
-    code: str
+    code: FailureCode
     retryable: bool
     error: str
     errors: NotRequired[list[ProblemField]]

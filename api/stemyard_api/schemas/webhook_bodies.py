@@ -5,10 +5,11 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from stemyard_api.schemas.responses import Result
+from stemyard_contract.separationjob import Phase
 
 
 class CompletedWebhook(TypedDict):
-    """What is POSTed when a separation is completed; these fields and no others."""
+    """Body sent when a separation is completed; these fields and no others."""
 
     status: Literal["completed"]
     track_id: str
@@ -18,17 +19,17 @@ class CompletedWebhook(TypedDict):
 
 
 class ProcessingWebhook(TypedDict):
-    """What is POSTed of a run under way, to those who ask for it."""
+    """Body sent while a separation runs, to webhooks that subscribe to these events."""
 
     status: Literal["processing"]
     track_id: str
     progress: int
     created_at: float
-    phase: str
+    phase: Phase
 
 
 class WebhookTest(TypedDict):
-    """What POST /webhooks/test has sent: that webhooks arrive and verify."""
+    """Body sent by POST /webhooks/test, to check delivery and signature."""
 
     status: Literal["test"]
     track_id: str
@@ -37,7 +38,7 @@ class WebhookTest(TypedDict):
 
 
 class FailedWebhook(TypedDict):
-    """What is POSTed when a separation has failed or was cancelled; these fields and no others."""
+    """Body sent when a separation has failed or was cancelled; these fields and no others."""
 
     status: Literal["failed"]
     track_id: str

@@ -1,1 +1,1 @@
-"""What the endpoints do, without HTTP."""
+"""The endpoints' logic, without HTTP."""

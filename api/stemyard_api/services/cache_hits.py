@@ -1,6 +1,5 @@
 """Requests for separations that the mirror answers, counted and read with one call to Redis."""
 
-import json
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from stemyard_api.errors import ApiError
 from stemyard_api.observability.metrics import Metrics
 from stemyard_api.ratelimit.gcra import RateLimitDecision
 from stemyard_api.ratelimit.limiter import RateLimiter
+from stemyard_api.schemas.json_bodies import load_json
 from stemyard_api.schemas.requests import SeparationRequest
 from stemyard_api.services.links import LinkBuilder
 from stemyard_api.services.order import Order, build_order
@@ -97,7 +97,7 @@ class CacheHits:
         request = self._parsed.get(identity)
         if request is None:
             # parsed as FastAPI parses it, so that both refuse the same bodies
-            order = build_order(SeparationRequest.model_validate(json.loads(body)), principal, self._settings)
+            order = build_order(SeparationRequest.model_validate(load_json(body)), principal, self._settings)
             request = self._parsed[identity] = _ParsedRequest(order)
             if len(self._parsed) > _CACHE_SIZE:
                 self._parsed.popitem(last=False)

@@ -1,8 +1,9 @@
-"""Event hub: the listeners of each track and their events. One subscription serves the whole process."""
+"""Event hub: the subscribers of each track and their events. One subscription serves the whole process."""
 
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,17 +15,17 @@ from stemyard_api.clients.redis import Event, RawEntry, RedisClient, RedisUnavai
 from stemyard_contract.mirror import EventRecord
 from stemyard_contract.separationjob import TERMINAL_PHASES
 
-LOOK_SECONDS: Final = 2.0
-"""Interval at which the records of all tracks with listeners are polled for changes without an event."""
+POLL_SECONDS: Final = 2.0
+"""Interval at which the records of all tracks with subscribers are polled for changes without an event."""
 _BACKLOG: Final = 256
-"""Events a slow client may be behind before it gets a snapshot instead."""
+"""Number of events that a slow client may lag behind before it gets a snapshot instead."""
 _CONCURRENCY: Final = 500
 
 _log = logging.getLogger(__name__)
 
 
 def encode(event: Event) -> tuple[bytes, EventRecord] | None:
-    """Return an event as it is sent, and its record; None for one that another version wrote."""
+    """Return an event in wire format, and its record; None if it was written by an incompatible version."""
     try:
         record = EventRecord.model_validate_json(event.text)
     except ValidationError:
@@ -34,20 +35,22 @@ def encode(event: Event) -> tuple[bytes, EventRecord] | None:
 
 
 class Subscriber:
-    """One stream: what waits to be sent on it."""
+    """One stream, with its unsent chunks."""
 
-    __slots__ = ("_future", "chunks", "look", "resync")
+    __slots__ = ("_future", "chunks", "gone", "poll", "resync")
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
-        self.look = False
-        """Whether the track may have ended or changed."""
+        self.poll = False
+        """Whether the track may have ended or changed, so that it must be polled."""
         self.resync = False
-        """Whether events may have been missed, so that only a snapshot tells the truth."""
+        """Whether events may have been missed, so that a snapshot is needed."""
+        self.gone = False
+        """Whether the client has disconnected."""
         self._future: asyncio.Future[None] | None = None
 
     def push(self, chunk: bytes) -> None:
-        """Send this, in its turn."""
+        """Queue a chunk."""
         if len(self.chunks) >= _BACKLOG:
             self.chunks.clear()
             self.resync = True
@@ -55,13 +58,13 @@ class Subscriber:
         self.wake()
 
     def wake(self) -> None:
-        """Let the stream look at what it has to send; with nothing, it sends a heartbeat."""
+        """Wake the stream; without anything to send, it sends a heartbeat."""
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
     async def wait(self) -> None:
-        """Return when there is something to send, or a heartbeat is due."""
-        if self.chunks or self.look or self.resync:
+        """Wait until there is something to send, or a heartbeat is due."""
+        if self.chunks or self.poll or self.resync or self.gone:
             return
         self._future = asyncio.get_running_loop().create_future()
         await self._future
@@ -70,17 +73,17 @@ class Subscriber:
 
 @dataclass(slots=True)
 class TrackChannel:
-    """One track's listeners, and how far its events have been read."""
+    """One track's subscribers, and the id of the last event read."""
 
     last_id: str
     subscribers: set[Subscriber] = field(default_factory=set)
     raw: RawEntry | None = None
     eventful: bool = False
-    """Whether events tell of changes; then snapshots in between are not needed."""
+    """Whether the track has had events; then intermediate snapshots are not needed."""
 
 
 class EventHub:
-    """The feeds of this process."""
+    """All subscriptions of this process."""
 
     def __init__(self, redis: RedisClient | None, heartbeat_seconds: float) -> None:
         self._redis = redis
@@ -89,14 +92,28 @@ class EventHub:
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
         self.draining = False
+        self._by_key: Counter[str] = Counter()
+
+    def enter(self, key_id: str, most: int) -> bool:
+        """Count a stream of an API key, unless it has `most` open; 0 is no maximum. Return whether it may be opened."""
+        if most and self._by_key[key_id] >= most:
+            return False
+        self._by_key[key_id] += 1
+        return True
+
+    def leave(self, key_id: str) -> None:
+        """Count a stream of an API key as closed."""
+        self._by_key[key_id] -= 1
+        if not self._by_key[key_id]:
+            del self._by_key[key_id]
 
     @property
     def open(self) -> int:
-        """Streams that listen now."""
+        """Number of open streams."""
         return sum(len(channel.subscribers) for channel in self._channels.values())
 
     async def subscribe(self, track: str) -> tuple[Subscriber, TrackChannel]:
-        """Return a new listener to a track; raises nothing when Redis is away."""
+        """Return a new subscriber of a track; does not fail if Redis is unavailable."""
         channel = self._channels.get(track)
         if channel is None:
             channel = self._channels.setdefault(track, TrackChannel(await self._last_id(track)))
@@ -105,7 +122,7 @@ class EventHub:
         return subscriber, channel
 
     def unsubscribe(self, track: str, subscriber: Subscriber) -> None:
-        """Forget a listener."""
+        """Remove a subscriber."""
         channel = self._channels.get(track)
         if channel is not None:
             channel.subscribers.discard(subscriber)
@@ -113,16 +130,16 @@ class EventHub:
                 del self._channels[track]
 
     def drain(self) -> None:
-        """Let every stream tell its client to come again, elsewhere, and end."""
+        """End every stream, telling its client to reconnect."""
         self.draining = True
         for channel in self._channels.values():
             _wake(channel.subscribers)
 
     async def run(self) -> None:
-        """Feed the listeners for as long as this runs."""
+        """Send events to the subscribers until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._beat())
-            tasks.create_task(self._look())
+            tasks.create_task(self._poll())
             if self._redis is not None:
                 tasks.create_task(self._listen(self._redis))
                 tasks.create_task(self._read(self._redis))
@@ -157,21 +174,21 @@ class EventHub:
             self._changed.clear()
             for start in range(0, len(channels), _CONCURRENCY):
                 some = channels[start : start + _CONCURRENCY]
-                with suppress(RedisUnavailableError):  # the looks notice, and everybody gets a snapshot
+                with suppress(RedisUnavailableError):  # the poll fails too, and then sends snapshots
                     await _read_some(redis, some)
 
-    async def _look(self) -> None:
-        """Detect changes of records that no event announced, also after an outage of Redis."""
+    async def _poll(self) -> None:
+        """Detect changes without an event, including those during an outage of Redis."""
         lost = False
         while True:
-            await asyncio.sleep(LOOK_SECONDS * random.uniform(0.9, 1.1))
+            await asyncio.sleep(POLL_SECONDS * random.uniform(0.9, 1.1))
             try:
-                await self._look_once(resync=lost)
+                await self._poll_once(resync=lost)
                 lost = False
             except RedisUnavailableError:
                 lost = True
 
-    async def _look_once(self, *, resync: bool) -> None:
+    async def _poll_once(self, *, resync: bool) -> None:
         tracks = list(self._channels)
         for start in range(0, len(tracks), _CONCURRENCY):
             some = tracks[start : start + _CONCURRENCY]
@@ -184,33 +201,37 @@ class EventHub:
                 channel.raw = raw
                 changed.append(track)
                 for subscriber in channel.subscribers:
-                    subscriber.look, subscriber.resync = True, subscriber.resync or resync
+                    subscriber.poll, subscriber.resync = True, subscriber.resync or resync
                 _wake(channel.subscribers)
             self._mark(changed)
 
     async def _beat(self) -> None:
+        clock = asyncio.get_running_loop().time
+        begun = clock()
         while True:
-            await asyncio.sleep(self._heartbeat_seconds)
+            # so that the beats of many streams, which take a while, do not lengthen the interval
+            await asyncio.sleep(max(0.0, begun + self._heartbeat_seconds - clock()))
+            begun = clock()
             for channel in list(self._channels.values()):
                 _wake(channel.subscribers)
                 await asyncio.sleep(0)
 
 
 async def _read_some(redis: RedisClient, channels: list[tuple[str, TrackChannel]]) -> None:
-    found = await redis.events_after([(track, channel.last_id) for track, channel in channels])
-    for (_, channel), events in zip(channels, found, strict=True):
+    batches = await redis.events_after([(track, channel.last_id) for track, channel in channels])
+    for (_, channel), events in zip(channels, batches, strict=True):
         if events:
-            _tell(channel, events)
+            _publish(channel, events)
 
 
-def _tell(channel: TrackChannel, events: list[Event]) -> None:
+def _publish(channel: TrackChannel, events: list[Event]) -> None:
     channel.last_id = events[-1].id
     channel.eventful = True
     encoded = [item for item in map(encode, events) if item is not None]
     chunk = b"".join(data for data, _ in encoded)
     ends = any(record.phase in TERMINAL_PHASES for _, record in encoded)
     for subscriber in channel.subscribers:
-        subscriber.look = subscriber.look or ends
+        subscriber.poll = subscriber.poll or ends
         subscriber.push(chunk)
 
 

@@ -1,6 +1,6 @@
-"""Idempotency: binds a caller's Idempotency-Key to the track and run it started, for a day.
+"""Idempotency: binds a caller's Idempotency-Key to the track and run that it started, for a day.
 
-Without Redis, or when Redis has lost it, the cache key finds the same track again.
+If Redis is unavailable or has lost the binding, the cache key still leads to the same track.
 """
 
 import hashlib
@@ -14,43 +14,52 @@ from stemyard_api.auth.api_keys import Principal
 from stemyard_api.clients.redis import RedisClient, RedisUnavailableError
 from stemyard_api.errors import IdempotencyMismatchError, InvalidRequestError
 from stemyard_api.schemas.requests import SeparationRequest
-from stemyard_contract.handover import Handed
+from stemyard_contract.handover import WireModel
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
 _FORM: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
-class IdempotencyRecord(Handed):
-    """What a key stands for; without track and run while its first request is being placed."""
+def check_idempotency_key(key: str) -> None:
+    """Check the value of the header Idempotency-Key.
+
+    Raises:
+        InvalidRequestError: it is not 1 to 255 printable ASCII characters.
+    """
+    if not _FORM.fullmatch(key):
+        raise InvalidRequestError.for_field(HEADER, "must be 1 to 255 printable ASCII characters")
+
+
+class IdempotencyRecord(WireModel):
+    """Binding of a key; without track and run while its first request is being placed."""
 
     body: str
-    """SHA-256 of the request, every default filled in."""
+    """SHA-256 of the request with all defaults."""
     track_id: str | None = None
     run: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKeys:
-    """Keeps bindings. No method fails when Redis does."""
+    """Stores bindings. No method fails if Redis is unavailable."""
 
     redis: RedisClient | None
 
     async def reserve(self, key: str, request: SeparationRequest, principal: Principal) -> IdempotencyRecord | None:
-        """Bind a key to a request, and return what it was bound to before, if that has been placed.
+        """Bind a key to a request; return its earlier binding, if that request has been placed.
 
         Raises:
             InvalidRequestError: the key is not 1 to 255 printable ASCII characters.
-            IdempotencyMismatchError: it stands for another request.
+            IdempotencyMismatchError: it is bound to another request.
         """
-        if not _FORM.fullmatch(key):
-            raise InvalidRequestError.for_field(HEADER, "must be 1 to 255 printable ASCII characters")
+        check_idempotency_key(key)
         wanted = IdempotencyRecord(body=_digest(request.model_dump_json()))
         if self.redis is None:
             return None
         try:
-            kept = await self.redis.reserve(principal.key_id, _digest(key), wanted.dump())
-            bound = IdempotencyRecord.model_validate_json(kept)
+            stored = await self.redis.reserve(principal.key_id, _digest(key), wanted.dump())
+            bound = IdempotencyRecord.model_validate_json(stored)
         except (RedisUnavailableError, ValidationError):
             return None
         if bound.body != wanted.body:
@@ -58,12 +67,22 @@ class IdempotencyKeys:
         return bound if bound.track_id is not None else None
 
     async def bind(self, key: str, request: SeparationRequest, principal: Principal, track_id: str, run: int) -> None:
-        """Note what a reserved key started."""
+        """Bind a reserved key to its track and run."""
         if self.redis is None:
             return
         binding = IdempotencyRecord(body=_digest(request.model_dump_json()), track_id=track_id, run=run)
         try:
             await self.redis.bind(principal.key_id, _digest(key), binding.dump())
+        except RedisUnavailableError:
+            return
+
+    async def release(self, key: str, request: SeparationRequest, principal: Principal) -> None:
+        """Free a key that was reserved for a request which was refused; one that is bound to a track remains."""
+        if self.redis is None:
+            return
+        reserved = IdempotencyRecord(body=_digest(request.model_dump_json()))
+        try:
+            await self.redis.release(principal.key_id, _digest(key), reserved.dump())
         except RedisUnavailableError:
             return
 

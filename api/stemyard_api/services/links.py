@@ -12,17 +12,20 @@ from stemyard_contract.download_name import disposition
 from stemyard_contract.mirror import MirrorRecord
 from stemyard_contract.separationjob import Stem
 
-_CACHE_SECONDS: Final = LINK_SECONDS / 2
-_KEPT_TRACKS: Final = 10_000
+_CACHE_SIZE: Final = 10_000
 
 
 class LinkBuilder:
-    """Makes links, and keeps signed ones in this process only: never in Redis, a SeparationJob or a log."""
+    """Creates links, and caches signed ones in this process only: never in Redis, a SeparationJob or a log."""
 
-    def __init__(self, object_store: ObjectStoreClient | None, public_domain: str | None) -> None:
+    def __init__(
+        self, object_store: ObjectStoreClient | None, public_domain: str | None, seconds: int = LINK_SECONDS
+    ) -> None:
         self._object_store = object_store
         self._public = public_domain
-        self._kept: OrderedDict[tuple[str, int], tuple[float, StemLinks]] = OrderedDict()
+        self._seconds = seconds
+        self._cache: OrderedDict[tuple[str, int], tuple[float, StemLinks]] = OrderedDict()
+        """Until when they are handed out, in epoch seconds, and the links."""
 
     def links_for(self, record: MirrorRecord, now: float) -> StemLinks:
         """Return the links to a completed track's stems.
@@ -32,36 +35,40 @@ class LinkBuilder:
             now: epoch seconds.
 
         Raises:
-            MisconfiguredError: there is neither a public domain nor a store to sign for.
+            MisconfiguredError: there is neither a public domain nor an object store.
+            ObjectStoreUnavailableError: there are no credentials to sign by.
         """
         if self._public is not None:
             return StemLinks(self._open(record.stem_keys), record.expires_at, self._open(record.peaks_keys))
         identity = (record.uid, record.status_run)
-        signed_at, links = self._kept.get(identity, (float("-inf"), None))
-        if links is None or now - signed_at > _CACHE_SECONDS:
-            links = self._sign(record, now)
-            self._keep(identity, now, links)
+        until, links = self._cache.get(identity, (float("-inf"), None))
+        if links is None or now > until:
+            object_store = self._object_store
+            if object_store is None:
+                raise MisconfiguredError("No object store is configured, so there are no links to the stems.")
+            seconds = object_store.link_seconds(self._seconds)
+            links = _sign(object_store, record, now, seconds)
+            self._store(identity, now + seconds / 2, links)
         return links
-
-    def _sign(self, record: MirrorRecord, now: float) -> StemLinks:
-        object_store = self._object_store
-        if object_store is None:
-            raise MisconfiguredError("No object store is configured, so there are no links to the stems.")
-        urls = {
-            stem: object_store.sign_get(key, _disposition(record, stem, key)) for stem, key in record.stem_keys.items()
-        }
-        peaks = {stem: object_store.sign_get(key) for stem, key in record.peaks_keys.items()}
-        expiry = now + LINK_SECONDS
-        return StemLinks(urls, expiry if record.expires_at is None else min(expiry, record.expires_at), peaks)
 
     def _open(self, keys: Mapping[Stem, str]) -> Mapping[Stem, str]:
         return {stem: f"{self._public}/{quote(key)}" for stem, key in keys.items()}
 
-    def _keep(self, identity: tuple[str, int], now: float, links: StemLinks) -> None:
-        self._kept[identity] = (now, links)
-        self._kept.move_to_end(identity)
-        if len(self._kept) > _KEPT_TRACKS:
-            self._kept.popitem(last=False)
+    def _store(self, identity: tuple[str, int], until: float, links: StemLinks) -> None:
+        self._cache[identity] = (until, links)
+        self._cache.move_to_end(identity)
+        if len(self._cache) > _CACHE_SIZE:
+            self._cache.popitem(last=False)
+
+
+def _sign(object_store: ObjectStoreClient, record: MirrorRecord, now: float, seconds: int) -> StemLinks:
+    urls = {
+        stem: object_store.sign_get(key, _disposition(record, stem, key), seconds)
+        for stem, key in record.stem_keys.items()
+    }
+    peaks = {stem: object_store.sign_get(key, None, seconds) for stem, key in record.peaks_keys.items()}
+    expiry = now + seconds
+    return StemLinks(urls, expiry if record.expires_at is None else min(expiry, record.expires_at), peaks)
 
 
 def _disposition(record: MirrorRecord, stem: Stem, key: str) -> str:

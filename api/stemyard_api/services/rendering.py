@@ -16,22 +16,24 @@ from stemyard_api.schemas.responses import (
     MetadataField,
     Processing,
     Result,
+    SharedResult,
     Status,
     Summary,
 )
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import MirrorRecord, ProgressRecord
+from stemyard_contract.output import Output
 from stemyard_contract.separationjob import FailureStatus, Phase, Stem
 
 ACCEPTED_MESSAGE: Final = "Audio separation started"
-_MOST_WHILE_PROCESSING: Final = 99.0
-_AT_WORK: Final = MappingProxyType({Phase.FETCHING: WorkStage.FETCH, Phase.SEPARATING: WorkStage.SEPARATE})
+_MAX_PROCESSING_PERCENT: Final = 99.0
+_STAGES: Final = MappingProxyType({Phase.FETCHING: WorkStage.FETCH, Phase.SEPARATING: WorkStage.SEPARATE})
 
 
 @dataclass(frozen=True, slots=True)
 class StemLinks:
-    """Links to a track's stems and their outlines, and when they stop working (epoch seconds; None: not known)."""
+    """Links to a track's stems and waveform peaks, and when they expire (epoch seconds; None if unknown)."""
 
     urls: Mapping[Stem, str]
     expires_at: float | None = None
@@ -39,7 +41,7 @@ class StemLinks:
 
 
 def accepted(record: MirrorRecord, key_id: str) -> Accepted:
-    """Return the answer to a request that is being worked on."""
+    """Return the response to a request whose track is under way."""
     return Accepted(
         track_id=record.track_id,
         status="processing",
@@ -50,7 +52,7 @@ def accepted(record: MirrorRecord, key_id: str) -> Accepted:
 
 
 def cached(record: MirrorRecord, links: StemLinks, key_id: str) -> Cached:
-    """Return the answer to a request whose result exists."""
+    """Return the response to a request whose result exists."""
     return Cached(
         status="completed",
         track_id=record.track_id,
@@ -64,18 +66,18 @@ def cached(record: MirrorRecord, links: StemLinks, key_id: str) -> Cached:
 
 
 def processing(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -> Processing:
-    """Return the state of a track that waits or is worked on."""
-    newest = _current_progress(record, progress)
+    """Return the state of a waiting or running track."""
+    newest = current_progress(record, progress)
     answer = Processing(
         status="processing",
         track_id=record.track_id,
         created_at=record.created,
         started_at=_started_at(record) if record.status_run == record.run else record.created,
-        progress=min(newest.progress if newest else _coarse_progress(record), _MOST_WHILE_PROCESSING),
+        progress=min(newest.progress if newest else _coarse_progress(record), _MAX_PROCESSING_PERCENT),
         **_details(record, key_id),
     )
-    if newest is not None and newest.stage is _AT_WORK.get(record.phase):
-        answer["step"] = newest.step  # else it is the last word of the stage before
+    if newest is not None and newest.stage is _STAGES.get(record.phase):
+        answer["step"] = newest.step  # else it is the last step of the previous stage
     if record.reason:
         answer["reason"] = record.reason
     return answer
@@ -100,7 +102,7 @@ def completed(record: MirrorRecord, links: StemLinks, key_id: str) -> Completed:
 def failed(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -> Failed:
     """Return the state of a track that failed or was cancelled."""
     failure = _failure(record)
-    newest = _current_progress(record, progress)
+    newest = current_progress(record, progress)
     return Failed(
         status="failed",
         track_id=record.track_id,
@@ -116,8 +118,28 @@ def failed(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -
     )
 
 
+def shared_result(record: MirrorRecord, links: StemLinks, expires_at: int) -> SharedResult:
+    """Return a completed track for holders of a share link: nothing of who requested it, nor of how."""
+    known = {
+        "title": record.title,
+        "artist": record.artist,
+        "channel": record.channel,
+        "duration": record.duration,
+        "model": record.model,
+    }
+    answer: dict[str, Any] = {
+        "status": "completed",
+        "track_id": record.track_id,
+        **{name: value for name, value in known.items() if value is not None},
+        "result": _result(record, links),
+        **_lasting(links),
+        "share_expires_at": expires_at,
+    }
+    return cast(SharedResult, answer)
+
+
 def summary(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -> Summary:
-    """Return a track as lists show it: its state without links, which come with the track itself."""
+    """Return a track for lists: its state without links."""
     if not record.finished:
         state: Processing | Completed | Failed = processing(record, progress, key_id)
     elif record.phase is Phase.COMPLETED:
@@ -128,16 +150,20 @@ def summary(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) 
 
 
 def status_of(record: MirrorRecord) -> Status:
-    """Return the seed's word for a track's state."""
+    """Return a track's status in the original service's terms."""
     if not record.finished:
         return "processing"
     return "completed" if record.phase is Phase.COMPLETED else "failed"
 
 
+def phase_of(record: MirrorRecord) -> Phase:
+    """Return the phase of a track's requested run."""
+    return record.phase if record.status_run == record.run else Phase.PENDING
+
+
 def _details(record: MirrorRecord, key_id: str) -> Details:
-    same_run = record.status_run == record.run
     known: dict[str, Any] = {
-        "phase": record.phase if same_run else Phase.PENDING,
+        "phase": phase_of(record),
         "run": record.run,
         "query": record.query,
         "model": record.model,
@@ -145,17 +171,31 @@ def _details(record: MirrorRecord, key_id: str) -> Details:
         "artist": record.artist,
         "channel": record.channel,
         "duration": record.duration,
-        "metadata": _metadata(record, key_id),
+        "metadata": metadata_of(record, key_id),
+        "quality": record.quality,
+        "stems": record.stems or None,
+        **_encoding(record.output),
     }
     return cast(Details, {key: value for key, value in known.items() if value is not None})
 
 
+def _encoding(output: Output | None) -> dict[str, Any]:
+    """Return the encoding under the names that a request gives it, without what does not apply to the format."""
+    if output is None:
+        return {}
+    if output.sample_bits is not None:
+        return {"format": output.format, "bit_depth": output.sample_bits}
+    if output.vbr_quality is not None:
+        return {"format": output.format, "vbr_quality": output.vbr_quality}
+    return {"format": output.format, "bitrate": output.bitrate}
+
+
 def _echo(record: MirrorRecord, key_id: str) -> MetadataField:
-    metadata = _metadata(record, key_id)
+    metadata = metadata_of(record, key_id)
     return MetadataField() if metadata is None else MetadataField(metadata=metadata)
 
 
-def _metadata(record: MirrorRecord, key_id: str) -> dict[str, Any] | None:
+def metadata_of(record: MirrorRecord, key_id: str) -> dict[str, Any] | None:
     """Return this key's metadata; metadata of other keys is never returned."""
     text = record.metadata.get(key_id)
     if text is None:
@@ -188,7 +228,8 @@ def _failure(record: MirrorRecord) -> FailureStatus:
     return FailureStatus(code=row.code, stage=row.stage, message=row.sentence, retryable=row.retryable)
 
 
-def _current_progress(record: MirrorRecord, progress: ProgressRecord | None) -> ProgressRecord | None:
+def current_progress(record: MirrorRecord, progress: ProgressRecord | None) -> ProgressRecord | None:
+    """Return the progress if it is that of the requested run."""
     if progress is None or progress.uid != record.uid or progress.run != record.run:
         return None
     return progress

@@ -12,14 +12,26 @@ from stemyard_api.auth.authorization import check_visible
 from stemyard_api.clients.redis import RawEntry, RedisUnavailableError, parse_entry
 from stemyard_api.schemas.responses import Completed, Failed, Processing
 from stemyard_api.services import rendering
-from stemyard_api.services.estimates import ESTIMATED_PHASES, QueueReader, QueueState, estimate
+from stemyard_api.services.estimates import CACHE_SECONDS, ESTIMATED_PHASES, QueueReader, QueueState, estimate
 from stemyard_api.services.links import LinkBuilder
 from stemyard_api.services.tracks import Track, Tracks
 from stemyard_contract.separationjob import Phase
 
 _CACHE_SIZE: Final = 10_000
 _CACHE_SECONDS: Final = 3600.0
-"""Links are good for days longer than this."""
+"""Links are valid for days longer than this."""
+
+
+_Identity = tuple[str, str, bool, frozenset[str]]
+"""A track's id, and all of a key that decides what it may see of the track."""
+
+
+class TrackState(NamedTuple):
+    """The response body of a track's state, whether it has ended, and the requested run."""
+
+    body: bytes
+    finished: bool
+    run: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +39,11 @@ class _CachedState:
     raw: RawEntry
     until: float
     queue_state: QueueState | None
-    body: bytes
-    finished: bool
-
-
-class TrackState(NamedTuple):
-    """A track's state as a client gets it, and whether it has ended."""
-
-    body: bytes
-    finished: bool
+    state: TrackState
 
 
 class TrackStates:
-    """Renders states, and keeps the most recent ones with the very bytes from Redis they were made from."""
+    """Renders states, and caches the most recent ones with the bytes from Redis that they were rendered from."""
 
     def __init__(self, tracks: Tracks, links: LinkBuilder, *, shared: bool, default_model: str) -> None:
         self._tracks = tracks
@@ -47,35 +51,37 @@ class TrackStates:
         self._shared = shared
         self._default_model = default_model
         self._queue_reader = None if tracks.redis is None else QueueReader(tracks.redis)
-        self._kept: OrderedDict[tuple[str, str, bool], _CachedState] = OrderedDict()
+        self._kept: OrderedDict[_Identity, _CachedState] = OrderedDict()
 
     async def body(self, track_id: str, principal: Principal) -> bytes:
         """Return a track's state as JSON.
 
         Raises:
             TrackNotFoundError: there is no such track for this key.
-            UnavailableError: nobody who could know answers.
+            UnavailableError: neither the mirror nor the API server responds.
         """
         return (await self.get(track_id, principal)).body
 
     async def get(self, track_id: str, principal: Principal) -> TrackState:
         """Return a track's state; raises as `body` does."""
         raw = await self._raw(track_id)
-        # what an admin may see is not what another holder of the same id may
-        identity = (track_id, principal.key_id, principal.is_admin)
+        # keys of the same id may have other scopes and namespaces, as while one is rotated or after a reload
+        identity = (track_id, principal.key_id, principal.is_admin, principal.namespaces)
         kept = self._kept.get(identity)
         if kept is not None and kept.raw == raw and await self._holds(kept, track_id):
             self._tracks.metrics.read("mirror")
-            return TrackState(kept.body, kept.finished)
+            return kept.state
         reading = None if raw is None else parse_entry(raw)
         track = await self._tracks.resolve(track_id, reading)
         check_visible(track.record, principal, shared=self._shared)
         queue_state = await self._queue_state(track)
         answer = self.render(track, principal, queue_state)
-        state = TrackState(JSONResponse(answer).body, track.record.finished)  # type: ignore[arg-type]
+        body = bytes(JSONResponse(answer).body)
+        state = TrackState(body, track.record.finished, track.record.run)
         if raw is not None and reading is not None and reading.current is not None:
-            until = time.monotonic() + _CACHE_SECONDS
-            self._keep(identity, _CachedState(raw, until, queue_state, state.body, state.finished))
+            # estimates shrink with time, also between two reports of progress
+            until = time.monotonic() + (_CACHE_SECONDS if queue_state is None else CACHE_SECONDS)
+            self._keep(identity, _CachedState(raw, until, queue_state, state))
         return state
 
     def render(
@@ -86,7 +92,8 @@ class TrackStates:
         if not record.finished:
             answer = rendering.processing(record, track.progress, key_id)
             if queue_state is not None:
-                estimated = estimate(record, answer["progress"], queue_state, self._default_model)
+                progress = rendering.current_progress(record, track.progress)
+                estimated = estimate(record, progress, queue_state, self._default_model, time.time())
                 answer = cast(Processing, {**answer, **estimated})
             return answer
         if record.phase is Phase.COMPLETED:
@@ -94,7 +101,7 @@ class TrackStates:
         return rendering.failed(record, track.progress, key_id)
 
     async def _queue_state(self, track: Track) -> QueueState | None:
-        """Return what estimates are made from, for a track that waits or is worked on."""
+        """Return the queue state of a waiting or running track, None for others."""
         record = track.record
         if record.phase not in ESTIMATED_PHASES or record.status_run != record.run:
             return None
@@ -107,7 +114,7 @@ class TrackStates:
             return None
 
     async def _holds(self, kept: _CachedState, track_id: str) -> bool:
-        """Whether an answer is still right: for a track under way, what happens to others changes its estimates."""
+        """Whether a cached state is still valid: other tracks change the estimates of a track under way."""
         if time.monotonic() >= kept.until:
             return False
         return kept.queue_state is None or kept.queue_state == await self._queue_state_of(track_id)
@@ -121,7 +128,7 @@ class TrackStates:
         except RedisUnavailableError:
             return None
 
-    def _keep(self, identity: tuple[str, str, bool], kept: _CachedState) -> None:
+    def _keep(self, identity: _Identity, kept: _CachedState) -> None:
         self._kept[identity] = kept
         self._kept.move_to_end(identity)
         if len(self._kept) > _CACHE_SIZE:

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from stemyard_api.auth.api_keys import Principal
-from stemyard_api.errors import TrackNotFoundError
+from stemyard_api.errors import ApiError, TrackNotFoundError, UnavailableError
 from stemyard_api.observability.metrics import Metrics
 from stemyard_api.ratelimit.quotas import Quotas
 from stemyard_api.schemas.requests import SeparationRequest
@@ -12,7 +12,7 @@ from stemyard_api.schemas.responses import Accepted, Cached, Failed
 from stemyard_api.services import rendering
 from stemyard_api.services.idempotency import REPLAYED, IdempotencyKeys, IdempotencyRecord
 from stemyard_api.services.links import LinkBuilder
-from stemyard_api.services.order import build_order
+from stemyard_api.services.order import Order, build_order
 from stemyard_api.services.placement import Placement
 from stemyard_api.services.placement_rules import Hit, Miss, PlacedTrack, cache_result, cache_status, is_hit, place
 from stemyard_api.services.tracks import Tracks
@@ -52,43 +52,49 @@ class Submissions:
             request: the checked body.
             principal: the caller.
             idempotency_key: value of the header Idempotency-Key.
-            miss: what the fast path found out about this request, so that the mirror is not read again.
+            miss: the fast path's result for this request, so that the mirror is not read again.
 
         Raises:
             ApiError: the request is refused, or a dependency is unavailable.
         """
+        order = build_order(request, principal, self.placement.settings) if miss is None else miss.order
         if idempotency_key is None:
-            return (await self._place(request, principal, miss))[1]
+            return (await self._place(order, principal, miss))[1]
         bound = await self.bindings.reserve(idempotency_key, request, principal)
         if bound is not None and (replayed := await self._replay(bound, principal)) is not None:
             return replayed
-        record, response = await self._place(request, principal, miss)
+        try:
+            record, response = await self._place(order, principal, miss)
+        except UnavailableError:
+            raise  # it may have been placed
+        except ApiError:
+            await self.bindings.release(idempotency_key, request, principal)
+            raise
         await self.bindings.bind(idempotency_key, request, principal, record.track_id, record.run)
         return response
 
     async def _place(
-        self, request: SeparationRequest, principal: Principal, miss: Miss | None
+        self, order: Order, principal: Principal, miss: Miss | None
     ) -> tuple[MirrorRecord, SubmitResponse]:
         now = time.time()
-        outcome = await self._look_up(request, principal, now) if miss is None else miss
+        outcome = place(order, await self.placement.mirrored(order), now) if miss is None else miss
         if isinstance(outcome, Hit):
-            placed, refresh = PlacedTrack(outcome.record, started=False), False
+            placed = PlacedTrack(outcome.record, started=False)
         else:
-            placed, refresh = await self._within_quotas(outcome, principal, now), outcome.order.refresh
+            placed = await self._within_quotas(outcome, principal, now)
         self.metrics.submitted(cache_result(placed))
-        headers = {"Location": f"/job/{placed.record.track_id}", "Cache-Status": cache_status(placed, refresh, now)}
+        headers = {
+            "Location": f"/job/{placed.record.track_id}",
+            "Cache-Status": cache_status(placed, order.refresh, now),
+        }
         return placed.record, self._response(placed.record, principal, headers, now)
-
-    async def _look_up(self, request: SeparationRequest, principal: Principal, now: float) -> Hit | Miss:
-        order = build_order(request, principal, self.placement.settings)
-        return place(order, await self.placement.mirrored(order), now)
 
     async def _within_quotas(self, miss: Miss, principal: Principal, now: float) -> PlacedTrack:
         track_id = miss.order.track_id
         async with self.quotas.reserve(principal, track_id) as entered:
             placed = await self.placement.write(miss, now)
         if entered and is_hit(placed.record):
-            await self.quotas.leave(principal, track_id)
+            await self.quotas.leave(principal.key_id, track_id)
         return placed
 
     async def _replay(self, bound: IdempotencyRecord, principal: Principal) -> SubmitResponse | None:
@@ -110,7 +116,7 @@ class Submissions:
 
 
 def submit_body(record: MirrorRecord, links: LinkBuilder, key_id: str, now: float) -> tuple[int, Accepted | Cached]:
-    """Return status and body of the response to a request that this track answers."""
+    """Return status and body of the response to a request for this track."""
     if is_hit(record):
         return 200, rendering.cached(record, links.links_for(record, now), key_id)
     return 202, rendering.accepted(record, key_id)

@@ -1,35 +1,37 @@
-// App: puts the page together: the key, the address, and what is shown for each.
+// App: connects the page's parts: key, address and views.
 
 import { Client, Problem } from "./client.js";
 import { Composer } from "./composer.js";
 import { at, say } from "./elements.js";
+import { KeyForm } from "./keyform.js";
 import { problemBox } from "./problems.js";
 import { Recent } from "./recent.js";
 import { Session } from "./session.js";
+import { showShared } from "./shared.js";
 import { Track } from "./track.js";
-import { advice } from "./words.js";
 
 const NEEDS_KEY = document.body.dataset.key !== "open";
+const SHARED = /^\/s\/([^/]+)$/.exec(location.pathname)?.[1];
 
 const session = new Session();
 const client = new Client(session);
-const recent = new Recent(client);
+const keyForm = new KeyForm(session, { entered: enter, kept: () => (keyForm.hide(), enter()) });
+const recent = new Recent(client, { deleted: (trackId) => trackId === openTrack() && page.left() });
 const composer = new Composer(client, {
-  placed(answer, query) {
+  placed(answer, query, first) {
     recent.queries.set(answer.track_id, query);
-    const address = `#/track/${answer.track_id}`;
-    if (location.hash !== address) history.pushState(null, "", address);
-    showTrack();
+    if (first) open(answer.track_id);
     recent.refresh();
-    at("track").focus({ preventScroll: true });
   },
   denied: askForKey,
 });
 let track = null;
 
-/** Shows what there is to do with the key at hand, or asks for one. */
+/** Shows the views that the key permits, or asks for a key. */
 async function enter() {
+  if (keyForm.offerFromAddress()) return showKeyForm();
   if (NEEDS_KEY && !session.key) return askForKey();
+  showViews(true, true); // what most keys may do is shown at once, so that nothing moves when the answer arrives
   let capabilities;
   try {
     capabilities = await client.get("/capabilities");
@@ -37,18 +39,25 @@ async function enter() {
     return cannotEnter(error);
   }
   const may = (scope) => capabilities.key.scopes.includes(scope);
-  at("key").hidden = true;
-  say(at("key-problem"), "");
   at("key-change").hidden = !NEEDS_KEY;
   say(at("key-change"), `Key: ${capabilities.key.id}`);
-  at("key-change").setAttribute("aria-label", `Key ${capabilities.key.id}: forget it and enter another`);
-  at("compose").hidden = !may("submit");
-  at("recent").hidden = !may("read");
+  at("key-change").setAttribute("aria-label", `Key: ${capabilities.key.id}. Forget it and enter another`);
   composer.offer(capabilities);
+  showViews(may("submit"), may("read"));
+  recent.mayDelete = may("submit");
+  recent.offered = may("read");
   track = may("read") ? new Track(at("track"), client, page, may("submit")) : null;
   if (track) recent.refresh();
   showTrack();
   if (!at("compose").hidden && at("track").hidden) composer.focus();
+}
+
+function showViews(submits, reads) {
+  keyForm.hide();
+  at("compose").hidden = !submits;
+  document.body.classList.toggle("listing", reads);
+  at("recent").hidden = !reads || Boolean(openTrack()); // until the track above it has its size
+  at("welcome").hidden = Boolean(openTrack()) && reads;
 }
 
 function cannotEnter(error) {
@@ -59,17 +68,24 @@ function cannotEnter(error) {
   setTimeout(enter, (error.retryAfter ?? 5) * 1000);
 }
 
-function askForKey(error) {
-  track?.close();
+function askForKey(problem) {
   session.forget();
-  for (const id of ["compose", "recent", "track", "key-change"]) at(id).hidden = true;
-  at("key").hidden = false;
-  say(at("key-problem"), error ? `This key was not accepted. ${advice("UNAUTHENTICATED")}` : "");
-  at("key-input").focus();
+  showKeyForm();
+  keyForm.ask({ problem, track: Boolean(openTrack()) });
 }
 
-/** What a track tells the page. */
+function showKeyForm() {
+  track?.close();
+  track = null;
+  document.title = "Stemyard";
+  document.body.classList.remove("listing");
+  for (const id of ["compose", "recent", "track", "key-change"]) at(id).hidden = true;
+  at("welcome").hidden = false;
+}
+
+/** Callbacks of a track. */
 const page = {
+  shown: () => (at("recent").hidden = !recent.offered),
   changed: () => recent.refresh(),
   announce: (text) => say(at("says"), text),
   problem: askForKey,
@@ -82,26 +98,36 @@ const page = {
   },
 };
 
-function showTrack() {
+/** Returns the id of the track that the address names. */
+function openTrack() {
   const id = /^#\/track\/([\w.%-]+)$/.exec(location.hash)?.[1];
-  at("welcome").hidden = Boolean(id) && Boolean(track);
-  document.title = "Stemyard";
-  recent.mark(id && decodeURIComponent(id));
-  if (id) track?.show(id, recent.queryOf(id));
-  else track?.close();
+  return id && decodeURIComponent(id);
 }
 
-addEventListener("hashchange", showTrack);
-addEventListener("visibilitychange", () => !document.hidden && track && recent.refresh());
+function open(trackId) {
+  const address = `#/track/${trackId}`;
+  if (location.hash !== address) history.pushState(null, "", address);
+  showTrack();
+  at("track").focus({ preventScroll: true });
+}
 
-at("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const key = at("key-input").value.trim();
-  if (!/^[\x21-\x7e]+$/.test(key)) return say(at("key-problem"), "A key has no spaces and only plain characters.");
-  session.keep(key, at("key-remember").checked);
-  at("key-input").value = "";
+function showTrack() {
+  if (!track) return;
+  const id = openTrack();
+  at("welcome").hidden = Boolean(id);
+  document.title = "Stemyard";
+  recent.mark(id);
+  if (id) return track.show(id, recent.queryOf(id), recent.entryOf(id));
+  track.close();
+  page.shown();
+}
+
+if (SHARED) {
+  showShared(at("track"), client, SHARED, page);
+} else {
+  addEventListener("hashchange", () => (keyForm.offerFromAddress() ? showKeyForm() : showTrack()));
+  addEventListener("visibilitychange", () => !document.hidden && track && recent.refresh());
+  at("key-change").addEventListener("click", () => askForKey());
   enter();
-});
-at("key-change").addEventListener("click", () => askForKey());
-
-enter();
+}
+document.body.classList.add("ready");

@@ -1,18 +1,18 @@
-// Composer: asks for a separation, by words, a link or a file, with the options this deployment offers.
+// Composer: requests a separation by words, a link or a file, with the options that this deployment offers.
 
 import { Problem } from "./client.js";
-import { at, el, say } from "./elements.js";
+import { at, el, icon, say } from "./elements.js";
 import { problemBox } from "./problems.js";
 import { upload } from "./upload.js";
-import { effortName, kindOf, stemName, stemOrder } from "./words.js";
+import { effortName, kindOf, size, stemName, stemOrder } from "./words.js";
 
 const MEBIBYTE = 1024 * 1024;
 
 export class Composer {
-  #file = null;
+  #files = [];
   #sending = null;
 
-  /** `placed(answer, query)` is called with the answer to each accepted request, `denied(problem)` with a 401. */
+  /** `placed(answer, query, first)` is called with the response to each accepted request, `denied(problem)` with a 401. */
   constructor(client, { placed, denied }) {
     Object.assign(this, { client, placed, denied });
     this.ask = at("ask");
@@ -23,18 +23,19 @@ export class Composer {
       else this.#submit();
     });
     this.ask.addEventListener("input", () => this.#hint());
-    at("choose").addEventListener("click", () => (this.#file ? this.take(null) : at("file").click()));
-    at("file").addEventListener("change", () => this.take(at("file").files[0] ?? null));
+    at("choose").addEventListener("click", () => at("file").click());
+    at("file").addEventListener("change", () => this.add(at("file").files));
     for (const id of ["format", "model", "quality", "effort"]) at(id).addEventListener("change", () => this.#options());
     at("stems").addEventListener("change", () => this.#options());
     this.#listenForDrops();
   }
 
-  /** Offers what a deployment takes and makes. */
+  /** Shows the sources, models and formats of the deployment. */
   offer(capabilities) {
     const { sources, models, formats } = capabilities;
     Object.assign(this, { sources, models, formats });
     at("choose").hidden = !sources.upload;
+    this.button.disabled = false;
     say(at("ask-label"), sources.search ? "Song or link" : "Link");
     this.ask.placeholder = sources.search ? "Title and artist, or a link" : "https://…";
     fill(at("model"), models.map(({ name }) => [name, name]), models.find((model) => model.default)?.name);
@@ -44,30 +45,51 @@ export class Composer {
     this.#hint();
   }
 
-  /** Puts the cursor where a song is asked for. */
+  /** Focuses the input field. */
   focus() {
     this.ask.focus();
   }
 
-  /** Lets the user ask again, from what was asked before. */
+  /** Lets the user edit an earlier query. */
   edit(query) {
-    this.take(null);
+    this.#keep([]);
     this.ask.value = query.startsWith("upload ") ? "" : query;
     this.#hint();
     this.ask.focus();
     this.ask.select();
   }
 
-  /** Takes a file instead of words, or gives it back with null. */
-  take(file) {
-    this.#file = file;
+  /** Adds files, which are separated instead of words. */
+  add(files) {
+    this.#keep([...this.#files, ...files]);
     at("file").value = "";
-    this.ask.value = file ? file.name : "";
-    this.ask.readOnly = Boolean(file);
-    at("choose").lastChild.textContent = file ? "Remove the file" : "Choose a file";
     at("compose-problem").replaceChildren();
+    if (files.length) this.button.focus();
+  }
+
+  #keep(files) {
+    const count = files.length;
+    this.#files = files;
+    this.ask.value = count ? (count === 1 ? "1 file" : `${count} files`) : "";
+    this.ask.readOnly = count > 0;
+    say(at("choose").lastElementChild, count ? "Add files" : "Choose files");
+    at("files").hidden = count === 0;
+    at("files").replaceChildren(...files.map((file) => this.#chosen(file)));
     this.#hint();
-    if (file) this.button.focus();
+  }
+
+  #chosen(file) {
+    const remove = () => {
+      this.#keep(this.#files.filter((each) => each !== file));
+      (at("files").querySelector("button") ?? this.ask).focus();
+    };
+    return el(
+      "li",
+      {},
+      el("span.title", {}, file.name),
+      el("span.note", {}, size(file.size)),
+      el("button.tool", { type: "button", "aria-label": `Remove ${file.name}`, title: `Remove ${file.name}`, disabled: Boolean(this.#sending), onclick: remove }, icon("close")),
+    );
   }
 
   // options
@@ -81,7 +103,7 @@ export class Composer {
     const values = lossy ? format.bitrates.map((rate) => [rate, `${rate} kbit/s`]) : format.bit_depths.map((bits) => [bits, `${bits} bit`]);
     fill(at("quality"), values, keepable(at("quality").value, values) ?? (lossy ? Math.max(...format.bitrates) : 24));
     const parts = this.#stems().map(stemName).join(", ");
-    say(at("options-now"), `${parts || "No part chosen"} · ${format.name} ${at("quality").selectedOptions[0].text}`);
+    say(at("options-now"), `${parts || "No stem chosen"} · ${format.name} ${at("quality").selectedOptions[0].text}`);
   }
 
   #offerModel(model) {
@@ -120,17 +142,13 @@ export class Composer {
   async #submit() {
     const wrong = this.#wrong();
     if (wrong) return this.#refuse(wrong);
-    const file = this.#file;
-    const query = this.ask.value.trim();
     this.#sending = new AbortController();
     at("compose-problem").replaceChildren();
-    this.#busy(file ? "Uploading" : "Asking");
+    this.#busy(this.#files.length ? "Uploading" : "Asking");
     try {
-      const source = file ? await this.#uploaded(file) : kindOf(query) === "link" ? { url: query } : { search_query: query };
-      const answer = await this.client.post("/separate-audio", this.#request(source), this.#sending.signal);
-      this.take(null);
+      if (this.#files.length) await this.#sendFiles();
+      else await this.#sendWords(this.ask.value.trim());
       at("options").open = false;
-      this.placed(answer, file ? file.name : query);
     } catch (error) {
       this.#failed(error);
     } finally {
@@ -139,10 +157,30 @@ export class Composer {
     }
   }
 
-  async #uploaded(file) {
+  async #sendWords(query) {
+    await this.#place(kindOf(query) === "link" ? { url: query } : { search_query: query }, query, true);
+    this.#keep([]);
+  }
+
+  /** Sends the chosen files one after another; those that were not sent stay chosen. */
+  async #sendFiles() {
+    const count = this.#files.length;
+    for (let number = 1; number <= count; number++) {
+      const [file] = this.#files;
+      await this.#place(await this.#uploaded(file, count > 1 ? `${number} of ${count}, ` : ""), file.name, number === 1);
+      this.#keep(this.#files.slice(1));
+    }
+  }
+
+  async #place(source, name, first) {
+    const answer = await this.client.post("/separate-audio", this.#request(source), this.#sending.signal);
+    this.placed(answer, name, first);
+  }
+
+  async #uploaded(file, which) {
     const show = (part) => {
       this.button.style.setProperty("--part", String(part));
-      say(at("ask-hint"), `Uploading, ${Math.round(part * 100)} %`);
+      say(at("ask-hint"), `Uploading ${which}${Math.round(part * 100)} %`);
     };
     const id = await upload(this.client, file, show, this.#sending.signal);
     return { upload_id: id, metadata: { filename: file.name.slice(0, 200) } };
@@ -151,11 +189,13 @@ export class Composer {
   #wrong() {
     const text = this.ask.value.trim();
     const { max_file_size_mb: most, search } = this.sources;
-    if (this.#file && this.#file.size > most * MEBIBYTE) return `This file is larger than the ${most} MiB that are accepted. An mp3 of it may fit.`;
-    if (this.#file && this.#file.size === 0) return "This file is empty.";
+    const large = this.#files.find((file) => file.size > most * MEBIBYTE);
+    if (large) return `“${large.name}” is larger than the ${most} MiB that are accepted. An mp3 of it may be small enough.`;
+    const empty = this.#files.find((file) => file.size === 0);
+    if (empty) return `“${empty.name}” is empty.`;
     if (!text) return search ? "Type a title and an artist, paste a link, or choose a file." : "Paste a link, or choose a file.";
-    if (!search && !this.#file && kindOf(text) === "words") return "Searching is turned off here. Paste a link that starts with https://, or choose a file.";
-    if (!this.#stems().length) return "Choose at least one part under Options.";
+    if (!search && !this.#files.length && kindOf(text) === "words") return "Search is disabled. Paste a link that starts with https://, or choose a file.";
+    if (!this.#stems().length) return "Choose at least one stem under Options.";
     return "";
   }
 
@@ -175,8 +215,9 @@ export class Composer {
     this.button.classList.toggle("busy", word !== null);
     this.button.style.setProperty("--part", "0");
     say(this.button, word === null ? "Separate" : "Stop");
-    this.ask.readOnly = word !== null || Boolean(this.#file);
+    this.ask.readOnly = word !== null || this.#files.length > 0;
     at("choose").disabled = word !== null;
+    for (const button of at("files").querySelectorAll("button")) button.disabled = word !== null;
     if (word !== null) say(at("ask-hint"), `${word}…`);
     else this.#hint();
   }
@@ -184,8 +225,9 @@ export class Composer {
   #hint() {
     const text = this.ask.value.trim();
     const { max_file_size_mb: most } = this.sources ?? {};
-    if (this.#file) say(at("ask-hint"), `${(this.#file.size / MEBIBYTE).toFixed(1)} MiB, uploaded when you press Separate.`);
-    else if (!text) say(at("ask-hint"), this.sources?.upload ? `Or drop an audio file anywhere, up to ${most} MiB.` : "");
+    if (this.#sending) return;
+    if (this.#files.length) say(at("ask-hint"), this.#files.length === 1 ? "Uploaded when you press Separate." : "Each is separated on its own when you press Separate.");
+    else if (!text) say(at("ask-hint"), this.sources?.upload ? `Or drop audio files anywhere, up to ${most} MiB each.` : "");
     else say(at("ask-hint"), kindOf(text) === "link" ? "The audio behind this link." : "The best match of a search for these words.");
   }
 
@@ -204,14 +246,18 @@ export class Composer {
       if (!this.#droppable(event)) return;
       event.preventDefault();
       show(-depth);
-      const file = event.dataTransfer.files[0];
-      if (file) this.take(file);
+      this.add(filesOf(event.dataTransfer));
     });
   }
 
   #droppable(event) {
     return Boolean(this.sources?.upload) && !this.#sending && event.dataTransfer?.types.includes("Files");
   }
+}
+
+/** Returns the dropped files without folders, which browsers list as files. */
+function filesOf(transfer) {
+  return [...transfer.items].filter((item) => item.kind === "file" && !item.webkitGetAsEntry()?.isDirectory).map((item) => item.getAsFile());
 }
 
 function fill(select, values, chosen) {

@@ -1,23 +1,23 @@
-// Decoded: plays stems from memory through one audio clock, so they cannot drift apart.
+// Decoded: plays stems from memory by one audio clock, so that they stay in sync.
 
 const RATE = 44_100;
 const BYTES_PER_SECOND = RATE * 2 * 4;
 const BUDGET = (navigator.deviceMemory ?? 8) <= 4 ? 160e6 : 400e6;
 
-/** Whether this many stems of this length fit into the memory a page should take. */
+/** Whether this many stems of this duration fit into the page's memory budget. */
 export const fits = (stems, seconds) => seconds > 0 && stems * seconds * BYTES_PER_SECOND <= BUDGET;
 
 /** Fetches and decodes the stems, `urls` by name; `progress` is called with 0 to 1. */
 export async function decode(urls, progress, signal) {
   const parts = new Map([...urls.keys()].map((stem) => [stem, 0]));
-  const tell = (stem, part) => {
+  const report = (stem, part) => {
     parts.set(stem, part);
     progress([...parts.values()].reduce((sum, each) => sum + each, 0) / parts.size);
   };
-  const decoder = new OfflineAudioContext(2, 1, RATE); // an AudioContext may not be made before a user's gesture
+  const decoder = new OfflineAudioContext(2, 1, RATE); // an AudioContext cannot be created before a user gesture
   const buffers = await Promise.all(
     [...urls].map(async ([stem, url]) => {
-      const bytes = await read(url, (part) => tell(stem, part), signal);
+      const bytes = await read(url, (part) => report(stem, part), signal);
       return [stem, await decoder.decodeAudioData(bytes)];
     }),
   );
@@ -71,7 +71,7 @@ class Decoded {
     this.#open();
     await this.#context.resume();
     if (this.#offset >= this.duration) this.#offset = 0;
-    this.#startedAt = this.#context.currentTime + 0.03; // all sources are started for the same moment
+    this.#startedAt = this.#context.currentTime + 0.03; // all sources start at the same time
     this.#sources = [...this.#buffers].map(([stem, buffer]) => {
       const source = new AudioBufferSourceNode(this.#context, { buffer });
       source.connect(this.#gains.get(stem));
@@ -94,7 +94,7 @@ class Decoded {
     if (resume) this.play();
   }
 
-  /** Sets how loud a stem is, 0 to 1. */
+  /** Sets a stem's volume, 0 to 1. */
   setVolume(stem, volume) {
     this.#volumes.set(stem, volume);
     const gain = this.#gains.get(stem)?.gain;

@@ -1,8 +1,8 @@
-// Elements: makes DOM nodes. Strings become text, never markup, so titles from anywhere are harmless.
+// Elements: creates DOM nodes. Strings become text, never markup, so that untrusted titles are harmless.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Returns an element: `el("button.quiet", {type: "button", onclick}, "Text", child)`; null children are left out. */
+/** Returns an element: `el("button.quiet", {type: "button", onclick}, "Text", child)`; null children are omitted. */
 export function el(description, properties = {}, ...children) {
   const [tag, ...classes] = description.split(".");
   const node = document.createElement(tag);
@@ -16,7 +16,7 @@ export function el(description, properties = {}, ...children) {
   return node;
 }
 
-/** Returns one of the page's symbols as a picture that says nothing to screen readers. */
+/** Returns one of the page's symbols as an image that is hidden from screen readers. */
 export function icon(name) {
   const picture = svg("svg", { "aria-hidden": "true" });
   picture.append(svg("use", { href: `#i-${name}` }));
@@ -33,7 +33,22 @@ export function svg(tag, attributes = {}) {
 /** Returns the element with an id. */
 export const at = (id) => document.getElementById(id);
 
-/** Writes text only where it changed, so that screen readers hear a change once. */
+/** Sets text only if it changed, so that screen readers announce a change once. */
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
+}
+
+/** Copies text, also on plain http, where browsers offer no clipboard API. */
+export async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const field = el("textarea.hidden", { readonly: true });
+    field.value = text;
+    at("main").append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+    button.focus();
+  }
 }

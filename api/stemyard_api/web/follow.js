@@ -1,17 +1,17 @@
-// Follow: what happens to a track, as server-sent events read by fetch, since EventSource cannot send a key.
+// Follow: a track's server-sent events, read by fetch because EventSource cannot send a key.
 // Source: WHATWG HTML, server-sent events.
 
 import { Problem } from "./client.js";
 
-const FIRST_WORD_MS = 10_000;
+const FIRST_EVENT_MS = 10_000;
 const SILENCE_MS = 45_000;
 const LONGEST_WAIT_MS = 15_000;
 
 /**
  * Yields `{name, data}` until the track has ended: `snapshot`, `phase`, `progress`, `end`.
  *
- * A stream that breaks is opened again after its last event. While none can be had, the state is asked for instead.
- * Throws a Problem that asking again would not solve.
+ * A broken stream is resumed after its last event. While no stream can be opened, the state is polled instead.
+ * Throws a Problem that a retry would not solve.
  */
 export async function* follow(client, trackId, signal) {
   const place = { id: "", retryMs: 3000 };
@@ -24,15 +24,15 @@ export async function* follow(client, trackId, signal) {
         yield event;
         if (event.name === "end") return;
       }
-      waitMs = place.retryMs; // a draining process says when to come again
+      waitMs = place.retryMs; // a draining process sends the reconnection delay
     } catch (error) {
       if (signal.aborted) return;
-      if (!(error instanceof Problem) || !error.passing) throw error;
+      if (!(error instanceof Problem) || !error.transient) throw error;
       failures += 1;
       waitMs = error.retryAfter !== null ? error.retryAfter * 1000 : backoff(failures);
     }
     if (failures > 0) {
-      const state = await asked(client, trackId, signal);
+      const state = await polled(client, trackId, signal);
       if (state) yield { name: state.status === "processing" ? "snapshot" : "end", data: state };
       if (state && state.status !== "processing") return;
     }
@@ -43,7 +43,7 @@ export async function* follow(client, trackId, signal) {
 async function* stream(client, trackId, place, signal) {
   const silence = new AbortController();
   const headers = place.id ? { "Last-Event-ID": place.id } : {};
-  let timer = setTimeout(() => silence.abort(), FIRST_WORD_MS);
+  let timer = setTimeout(() => silence.abort(), FIRST_EVENT_MS);
   try {
     const response = await client.open(`/job/${trackId}/events`, headers, AbortSignal.any([signal, silence.signal]));
     for await (const message of messages(response.body)) {
@@ -55,7 +55,7 @@ async function* stream(client, trackId, place, signal) {
     }
   } catch (error) {
     if (error instanceof Problem) throw error;
-    throw new Problem({ code: "STREAM_BROKEN", detail: "The stream of events broke off." });
+    throw new Problem({ code: "STREAM_BROKEN", detail: "The stream of events was interrupted." });
   } finally {
     clearTimeout(timer);
     silence.abort();
@@ -88,11 +88,11 @@ function parsed(block) {
   return message;
 }
 
-async function asked(client, trackId, signal) {
+async function polled(client, trackId, signal) {
   try {
     return await client.get(`/job/${trackId}`, signal);
   } catch (error) {
-    if (error instanceof Problem && !error.passing) throw error;
+    if (error instanceof Problem && !error.transient) throw error;
     return null;
   }
 }

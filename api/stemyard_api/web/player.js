@@ -1,10 +1,11 @@
-// Player: the stems of a finished track, in time with each other: play, seek, volume, mute, solo, save.
+// Player: plays the stems of a completed track in sync: play, seek, volume, mute, solo, download.
 
 import { decode, fits } from "./decoded.js";
-import { at, el, icon, say } from "./elements.js";
+import { copy, el, icon, say } from "./elements.js";
+import { MediaControls } from "./mediasession.js";
 import { stream } from "./streamed.js";
 import { bars, levelsOfAudio, levelsOfPeaks } from "./waveform.js";
-import { clock, stemName, stemOrder } from "./words.js";
+import { clock, nameOf, stemName, stemOrder } from "./words.js";
 
 const SKIP_SECONDS = 5;
 const BAR_PIXELS = 4;
@@ -16,29 +17,44 @@ export class Player {
   #frame = 0;
   #lanes = new Map();
 
-  /** `state` is the answer for a completed track. */
-  constructor(state) {
-    this.state = state;
-    this.urls = new Map(
-      Object.entries(state.result)
-        .filter(([name, url]) => name.endsWith("_url") && /^https?:/.test(url))
-        .map(([name, url]) => [name.slice(0, -"_url".length), url])
-        .sort(([one], [other]) => stemOrder(one) - stemOrder(other)),
-    );
+  /** `state` is the state of a completed track; `archive` is an element that downloads all its stems. */
+  constructor(state, archive) {
+    Object.assign(this, { state, archive });
+    this.urls = linksOf(state);
     this.duration = state.duration ?? 0;
     this.root = this.#build();
+    this.controls = this.#systemControls();
+    document.addEventListener("keydown", (event) => this.#key(event), { signal: this.#ended.signal });
     this.#draw();
     if (!navigator.connection?.saveData) this.#load().catch(() => {});
   }
 
-  /** Stops, and lets go of audio and network. */
+  /** Replaces the links to the stems, which expire. */
+  renew(state) {
+    this.urls = linksOf(state);
+    for (const [stem, { link }] of this.#lanes) link.href = this.urls.get(stem);
+  }
+
+  /** Stops, and releases audio and network. */
   close() {
     this.#ended.abort();
     cancelAnimationFrame(this.#frame);
     this.#engine?.close();
+    this.controls.close();
   }
 
-  // what is on the page
+  #systemControls() {
+    const actions = {
+      play: () => this.#engine?.playing || this.toggle(),
+      pause: () => this.#engine?.playing && this.toggle(),
+      seekTo: (seconds) => this.#seekTo(seconds / this.duration),
+      skip: (seconds) => this.#skip(seconds),
+    };
+    const described = { title: nameOf(this.state), artist: this.state.artist ?? this.state.channel ?? "" };
+    return new MediaControls(described, actions, SKIP_SECONDS);
+  }
+
+  // elements
 
   #build() {
     this.button = el("button.play", { type: "button", "aria-label": "Play", onclick: () => this.toggle() }, icon("play"));
@@ -50,10 +66,11 @@ export class Player {
     const mixes = this.urls.has("vocals") && this.urls.size > 1 ? this.#mixes() : null;
     const root = el(
       "div.player",
-      { role: "group", "aria-label": "Player", onkeydown: (event) => this.#key(event) },
+      { role: "group", "aria-label": "Player" },
       el("div.transport", {}, this.button, this.now, this.seeker, this.total),
       this.waves,
-      el("div.under", {}, mixes, this.note),
+      el("div.under.after", {}, mixes, this.urls.size > 1 ? this.archive : null),
+      this.note,
     );
     this.#listenForSeeks();
     this.#showPosition();
@@ -64,22 +81,23 @@ export class Player {
     const name = stemName(stem);
     const lane = { muted: false, solo: false, volume: 1, level: null };
     lane.wave = el("div.wave", { "aria-hidden": "true" });
-    lane.mute = this.#switch("M", `Mute ${name}`, () => (lane.muted = !lane.muted));
-    lane.alone = this.#switch("S", `Only ${name}`, () => (lane.solo = !lane.solo));
+    lane.mute = this.#switch("Mute", `Mute ${name}`, () => (lane.muted = !lane.muted));
+    lane.alone = this.#switch("Solo", `Solo ${name}: hear nothing else`, () => (lane.solo = !lane.solo));
     lane.fader = el("input.volume", { type: "range", min: 0, max: 100, value: 100, "aria-label": `Volume of ${name}`, oninput: () => this.#fade(lane) });
+    lane.link = this.#save(stem, name);
     this.#lanes.set(stem, lane);
     lane.root = el(
       "div.lane",
       { role: "group", "aria-label": name, "data-stem": stem },
       el("div.names", {}, el("span.stem", {}, name), el("span.switches", {}, lane.mute, lane.alone)),
       lane.wave,
-      el("div.tools", {}, el("label.fader", {}, icon("volume"), lane.fader), this.#save(stem, name), this.#copy(stem, name)),
+      el("div.tools", {}, el("label.fader", {}, icon("volume"), lane.fader), lane.link, this.#copy(stem, name)),
     );
     return lane.root;
   }
 
-  #switch(letter, label, flip) {
-    const button = el("button.switch", { type: "button", "aria-label": label, title: label, "aria-pressed": "false" }, letter);
+  #switch(word, label, flip) {
+    const button = el("button.switch", { type: "button", "aria-label": label, title: label, "aria-pressed": "false" }, word);
     button.addEventListener("click", () => {
       flip();
       this.#mix();
@@ -121,15 +139,15 @@ export class Player {
 
   async #draw() {
     const links = this.state.peaks_urls ?? {};
-    const found = await Promise.all(
+    const peaksOf = await Promise.all(
       [...this.urls.keys()].map(async (stem) => [stem, links[stem] ? await peaksAt(links[stem], this.#ended.signal) : null]),
     );
     if (this.#ended.signal.aborted) return;
-    if (found.some(([, peaks]) => peaks === null)) {
+    if (peaksOf.some(([, peaks]) => peaks === null)) {
       this.#load().catch(() => {});
       return;
     }
-    this.#show(new Map(found.map(([stem, peaks]) => [stem, levelsOfPeaks(peaks, this.#barCount())])));
+    this.#show(new Map(peaksOf.map(([stem, peaks]) => [stem, levelsOfPeaks(peaks, this.#barCount())])));
   }
 
   #barCount() {
@@ -169,7 +187,7 @@ export class Player {
     this.#loading ??= this.#engineOf().then(
       (engine) => this.#ready(engine),
       (error) => {
-        this.#loading = null; // the next press tries again
+        this.#loading = null; // the next click retries
         throw error;
       },
     );
@@ -182,7 +200,7 @@ export class Player {
       try {
         return await decode(this.urls, (part) => this.#loaded(part), signal);
       } catch {
-        signal.throwIfAborted(); // the store may not let pages read from it; media elements may play all the same
+        signal.throwIfAborted(); // the store may not allow CORS reads; media elements may still play
       }
     }
     return stream(this.urls, signal);
@@ -191,7 +209,7 @@ export class Player {
   #ready(engine) {
     if (this.#ended.signal.aborted) {
       engine.close();
-      throw new DOMException("The track was left.", "AbortError");
+      throw new DOMException("The track was closed.", "AbortError");
     }
     this.#engine = engine;
     engine.onend = () => this.#showPlaying();
@@ -216,8 +234,9 @@ export class Player {
 
   #seekTo(part) {
     this.#load().then((engine) => {
-      engine.seek(part * this.duration);
+      engine.seek(Math.min(1, Math.max(0, part)) * this.duration);
       this.#showPosition();
+      this.#report();
     }, () => {});
   }
 
@@ -241,7 +260,7 @@ export class Player {
       lane.mute.setAttribute("aria-pressed", String(lane.muted));
       lane.alone.setAttribute("aria-pressed", String(lane.solo));
       lane.root.classList.toggle("silent", !heard);
-      this.#engine?.setVolume(stem, heard ? lane.volume ** 2 : 0); // ears hear loudness by ratios
+      this.#engine?.setVolume(stem, heard ? lane.volume ** 2 : 0); // perceived loudness is not linear
     }
   }
 
@@ -253,7 +272,12 @@ export class Player {
     this.button.replaceChildren(icon(playing ? "pause" : "play"));
     cancelAnimationFrame(this.#frame);
     this.#showPosition();
+    this.#report();
     if (playing) this.#frame = requestAnimationFrame(() => this.#follow());
+  }
+
+  #report() {
+    this.controls.report({ playing: this.#engine?.playing ?? false, position: this.#engine?.position ?? 0, duration: this.duration });
   }
 
   #follow() {
@@ -285,14 +309,28 @@ export class Player {
     }
   }
 
+  /** Space plays and arrows skip, except where a control under the focus has its own use for the key. */
   #key(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input, a")) return;
-    if (event.key === " " && !event.target.matches("button")) this.toggle();
+    if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const slider = event.target.matches("input[type=range]");
+    if (event.target.matches("textarea, select") || (event.target.matches("input") && !slider)) return;
+    if (event.key === " " && !event.repeat && (slider || !event.target.closest("button, summary"))) this.toggle();
+    else if (slider || !this.root.contains(event.target)) return;
     else if (event.key === "ArrowLeft") this.#skip(-SKIP_SECONDS);
     else if (event.key === "ArrowRight") this.#skip(SKIP_SECONDS);
     else return;
     event.preventDefault();
   }
+}
+
+/** Returns the links to a track's stems by stem, in their order. */
+function linksOf(state) {
+  return new Map(
+    Object.entries(state.result)
+      .filter(([name, url]) => name.endsWith("_url") && /^https?:/.test(url))
+      .map(([name, url]) => [name.slice(0, -"_url".length), url])
+      .sort(([one], [other]) => stemOrder(one) - stemOrder(other)),
+  );
 }
 
 async function peaksAt(url, signal) {
@@ -302,20 +340,5 @@ async function peaksAt(url, signal) {
     return Array.isArray(peaks?.data) ? peaks : null;
   } catch {
     return null;
-  }
-}
-
-/** Copies text, also where the page came over plain http and browsers keep their clipboard to themselves. */
-export async function copy(text, button) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    const field = el("textarea.hidden", { readonly: true });
-    field.value = text;
-    at("main").append(field);
-    field.select();
-    document.execCommand("copy");
-    field.remove();
-    button.focus();
   }
 }

@@ -1,18 +1,18 @@
-// Problems: shows an error in plain words, with its code and what to change.
+// Problems: shows an error with its code and what to change.
 
 import { el } from "./elements.js";
 import { advice, stretch } from "./words.js";
 
-/** Returns a box that tells of a Problem, and counts down where it says when to try again. */
+/** Returns a box that shows a Problem, with a countdown if it has a retry time. */
 export function problemBox(error) {
   const fields = error.fields.map((each) => el("li", {}, `${each.field}: ${each.message}`));
   const wait = el("p", {});
   const box = el(
     "div.notice.bad",
     {},
-    el("p.what", { role: "alert" }, error.message), // not the whole box: it would be read out again each second
+    el("p.what", { role: "alert" }, error.message), // not the whole box, which would be announced every second
     fields.length > 1 ? el("ul", {}, ...fields) : null,
-    el("p", {}, advice(error.code, error.passing)),
+    el("p", {}, advice(error.code, error.transient)),
     wait,
     el("p.note", {}, "Code ", el("code", {}, error.code), error.requestId ? " · request " : null, error.requestId ? el("code", {}, error.requestId) : null),
   );

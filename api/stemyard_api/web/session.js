@@ -1,4 +1,4 @@
-// Session: where the API key is kept. In this tab by default, on the device only on the user's wish; never in a URL.
+// Session: stores the API key: in this tab by default, on the device only if the user chooses so, never in a request's URL.
 
 const NAME = "stemyard.key";
 
@@ -10,22 +10,31 @@ export class Session {
     return this.#key;
   }
 
-  /** Whether the key outlives this tab. */
-  get remembered() {
-    return localStorage.getItem(NAME) !== null;
-  }
-
-  /** Keeps a key. */
+  /** Stores a key. */
   keep(key, remember) {
     this.forget();
     this.#key = key;
     (remember ? localStorage : sessionStorage).setItem(NAME, key);
   }
 
-  /** Forgets the key, wherever it is kept. */
+  /** Removes the key from tab and device. */
   forget() {
     this.#key = "";
     sessionStorage.removeItem(NAME);
     localStorage.removeItem(NAME);
   }
+}
+
+/**
+ * Returns the key in the address, `#key=<key>` or `#key=<key>&track=<id>`, and takes it out of the address; else an empty string.
+ *
+ * A fragment is not part of a request, so no server or proxy sees the key.
+ */
+export function takeKeyFromAddress() {
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  const key = fragment.get("key");
+  if (!key) return "";
+  const track = fragment.get("track");
+  history.replaceState(null, "", track ? `#/track/${encodeURIComponent(track)}` : location.pathname);
+  return key;
 }

@@ -1,11 +1,11 @@
-// Streamed: plays stems as media elements, which need neither memory nor the store's CORS rules, and keeps them together.
+// Streamed: plays stems as media elements, which need little memory and no CORS rules of the store, and keeps them in sync.
 
 const CHECK_MS = 200;
 const APART_SECONDS = 0.2;
 const CLOSE_SECONDS = 0.01;
 const STRONGEST_NUDGE = 0.04;
 
-/** Makes players of the stems, `urls` by name, and resolves when their length is known. */
+/** Creates an element for each stem, `urls` by name, and resolves when their durations are known. */
 export async function stream(urls, signal) {
   const elements = new Map([...urls].map(([stem, url]) => [stem, opened(url)]));
   const engine = new Streamed(elements);
@@ -46,7 +46,7 @@ class Streamed {
     });
   }
 
-  /** Nothing to draw from: the samples are never at hand. */
+  /** Returns null: a media element does not expose its samples. */
   buffer() {
     return null;
   }
@@ -64,7 +64,7 @@ class Streamed {
     this.playing = true;
     this.#align();
     await Promise.all(this.#all((element) => element.play()));
-    this.#timer = setInterval(() => this.#keepTogether(), CHECK_MS);
+    this.#timer = setInterval(() => this.#synchronise(), CHECK_MS);
   }
 
   pause() {
@@ -78,11 +78,11 @@ class Streamed {
     this.#all((element) => (element.currentTime = Math.min(element.duration || 0, Math.max(0, seconds))));
   }
 
-  /** Sets how loud a stem is, 0 to 1. */
+  /** Sets a stem's volume, 0 to 1. */
   setVolume(stem, volume) {
     const element = this.#elements.get(stem);
     element.volume = volume;
-    element.muted = volume === 0; // phones heed only this
+    element.muted = volume === 0; // phones support only this
   }
 
   close() {
@@ -106,8 +106,8 @@ class Streamed {
     });
   }
 
-  /** Lets whoever is ahead run a little slower, and waits for whoever has to load. */
-  #keepTogether() {
+  /** Slows elements that are ahead slightly, and pauses all while one is loading. */
+  #synchronise() {
     const ready = this.#all((element) => element.readyState >= HTMLMediaElement.HAVE_FUTURE_DATA || element.ended);
     if (!ready.every(Boolean)) {
       this.#all((element) => element.pause());

@@ -1,43 +1,40 @@
-// Track: one track's card, from waiting to its player, kept up to date by its events.
+// Track: one track's card, from waiting to its player, updated by its events.
 
+import { archiveButton } from "./archive.js";
 import { Problem } from "./client.js";
 import { el, say } from "./elements.js";
 import { follow } from "./follow.js";
-import { copy, Player } from "./player.js";
+import { Player } from "./player.js";
 import { problemBox } from "./problems.js";
-import { advice, clock, doing, nameOf, stretch, waiting } from "./words.js";
+import { Sharing } from "./sharing.js";
+import { advice, clock, day, doing, encodingOf, nameOf, STAGES, stageOf, stemName, stemOrder, stretch, waiting } from "./words.js";
 
 const TERMINAL = new Set(["Completed", "Failed", "Cancelled"]);
-const STAGES = [
-  ["Fetching", "Get the audio"],
-  ["Queued", "Wait for a worker"],
-  ["Separating", "Separate"],
-  ["Completed", "Listen"],
-];
 
 export class Track {
   #leave = new AbortController();
   #player = null;
+  #archive = null;
   #shown = "";
-  #candidatesAsked = false;
+  #candidatesRequested = false;
 
   /**
-   * `page` is told what happens: `changed()` when lists may have, `announce(text)` for screen readers,
-   * `problem(error)` for what concerns the whole page, `rename(text)` for the window's title, `edit(query)` to ask differently, `left()` when it was deleted.
+   * Callbacks of `page`: `shown()` once the card has its size, `changed()` when lists may have changed, `announce(text)` for screen readers, `problem(error)`
+   * for authentication errors, `rename(text)` for the window's title, `edit(query)` to edit the query, `left()` after deletion.
    */
   constructor(root, client, page, mayChange) {
     Object.assign(this, { root, client, page, mayChange });
   }
 
-  /** Shows a track until another is shown; `query` is what was asked for, where that is known. */
-  async show(trackId, query = "") {
+  /** Shows a track until another is shown; `query` is the requested query and `listed` its entry in a list, if known. */
+  async show(trackId, query = "", listed = {}) {
     this.close();
     this.#leave = new AbortController();
     Object.assign(this, { trackId, query, state: {}, candidates: null });
     this.#shown = "";
-    this.#candidatesAsked = false;
+    this.#candidatesRequested = false;
     this.root.hidden = false;
-    this.root.replaceChildren(el("p.loading", {}, "Looking for the track…"));
+    this.root.replaceChildren(...loading(listed, query));
     const { signal } = this.#leave;
     try {
       for await (const event of follow(this.client, trackId, signal)) {
@@ -51,26 +48,32 @@ export class Track {
     }
   }
 
-  /** Leaves the track. */
+  /** Closes the track. */
   close() {
     this.#leave.abort();
-    this.#player?.close();
-    this.#player = null;
+    this.#end();
     this.root.hidden = true;
+    this.root.style.minHeight = "";
     this.root.replaceChildren();
+  }
+
+  #end() {
+    this.#player?.close();
+    this.#archive?.close();
+    this.#player = this.#archive = null;
   }
 
   #happened({ name, data }) {
     if (name === "snapshot") this.#update(data);
     else if (name === "end") data.status === "deleted" ? this.#gone() : this.#update(data);
     else if (!TERMINAL.has(data.phase)) {
-      // events tell what changed; what they leave out stays, and an end comes with an event of its own
+      // events contain only changes; other fields stay, and the end has an event of its own
       this.#update({ ...this.state, phase: data.phase, progress: data.progress, step: data.step, reason: data.reason });
       if (name === "phase") this.#refresh();
     }
   }
 
-  /** Asks for what events do not tell, such as the title once it is known. */
+  /** Reads fields that events do not contain, such as the title once it is known. */
   async #refresh() {
     const { signal } = this.#leave;
     try {
@@ -80,47 +83,49 @@ export class Track {
         this.page.changed();
       }
     } catch {
-      // the next event or snapshot tells
+      // the next event or snapshot has them
     }
   }
 
   #update(state) {
     this.state = state;
-    const face = state.status === "processing" ? "processing" : `${state.status} ${state.run}`;
-    if (face !== this.#shown) {
-      this.#shown = face;
-      this.#player?.close();
-      this.#player = null;
-      this.root.replaceChildren(...this.#faceOf(state));
+    const view = state.status === "processing" ? "processing" : `${state.status} ${state.run}`;
+    if (view !== this.#shown) {
+      this.#shown = view;
+      this.#end();
+      if (this.state.run) this.root.style.minHeight = `${this.root.offsetHeight}px`; // what is below stays where it is
+      this.root.replaceChildren(...this.#viewOf(state));
+      this.page.shown();
       if (state.status !== "processing") this.page.changed();
     }
     say(this.title, nameOf(state, this.query));
     say(this.byline, [state.artist ?? state.channel, state.duration ? clock(state.duration) : null].filter(Boolean).join(" · "));
     if (state.status === "processing") this.#showProgress(state);
-    this.#tell(state);
+    this.#announce(state);
     if (state.phase !== "Pending" && state.phase !== "Fetching") this.#askCandidates();
   }
 
-  #tell(state) {
+  #announce(state) {
     const name = nameOf(state, this.query);
     const part = state.status === "processing" ? `${Math.round(state.progress ?? 0)} % · ` : "";
     this.page.rename(`${part}${name}`);
-    const heard = { processing: doing(state), completed: `${name} is ready to play.`, failed: state.error };
-    this.page.announce(heard[state.status] ?? "");
+    const announcements = { processing: doing(state), completed: `${name} is ready to play.`, failed: state.error };
+    this.page.announce(announcements[state.status] ?? "");
   }
 
-  // the faces of the card
+  // views
 
-  #faceOf(state) {
-    this.title = el("h2", {});
+  #viewOf(state) {
+    this.title = el("h1", {});
     this.byline = el("p.byline", {});
-    this.more = el("div", {}, this.candidates);
-    const head = el("div.head", {}, el("div.names", {}, this.title, this.byline), this.#copyPage());
-    const body = { processing: () => this.#processing(), completed: () => this.#completed(state), failed: () => this.#failed(state) };
-    return [head, ...(body[state.status] ?? (() => []))(), this.more];
+    this.more = el("div.more", {}, this.candidates);
+    const sharing = state.status === "completed" && this.mayChange ? new Sharing(this.client, this.trackId) : null;
+    const head = el("div.head", {}, el("div.names", {}, this.title, this.byline), sharing?.button);
+    const body = { processing: () => this.#processing(state), completed: () => this.#completed(state), failed: () => this.#failed(state) };
+    return [head, ...(sharing ? [sharing.root] : []), ...(body[state.status] ?? (() => []))(), this.more];
   }
 
-  #processing() {
+  #processing(state) {
     this.line = el("p.doing", {});
     this.percent = el("span.percent", {});
     this.bar = el("div.fill", {});
@@ -131,7 +136,8 @@ export class Track {
       el("div.state", {}, this.line, this.percent),
       this.meter,
       el("ol.stages", { "aria-label": "Stages" }, ...this.stages),
-      el("div.under", {}, this.why, this.#action("Cancel", () => this.#cancel())),
+      el("div.under.wait", {}, this.why, this.#action("Cancel", () => this.#cancel())),
+      expected(state.stems ?? []),
     ];
   }
 
@@ -142,7 +148,7 @@ export class Track {
     this.bar.style.setProperty("--part", String((state.progress ?? 0) / 100));
     this.meter.setAttribute("aria-valuenow", String(progress));
     say(this.why, [waiting(state), place(state), eta(state)].filter(Boolean).join(" "));
-    const current = STAGES.findIndex(([phase]) => phase === state.phase);
+    const current = stageOf(state);
     this.stages.forEach((stage, index) => {
       stage.classList.toggle("done", index < current);
       if (index === current) stage.setAttribute("aria-current", "step");
@@ -151,16 +157,17 @@ export class Track {
   }
 
   #completed(state) {
-    this.#player = new Player(state);
-    const until = state.expires_at ? `Links work until ${new Date(state.expires_at * 1000).toLocaleDateString(undefined, { dateStyle: "long" })}.` : "";
-    const made = `Made with ${state.model} in ${stretch(state.processing_time)}.`;
+    this.#archive = archiveButton(this.client, state);
+    this.#player = new Player(state, this.#archive.button);
+    const until = state.expires_at ? `Its links work until ${day(state.expires_at)}.` : "";
+    const made = `${[encodingOf(state), state.model].filter(Boolean).join(", ")}, made in ${stretch(state.processing_time)}.`;
     return [this.#player.root, el("div.under.last", {}, el("p.note", {}, `${made} ${until}`), this.#deletion())];
   }
 
   #failed(state) {
     const cancelled = state.code === "CANCELLED";
     const helps = cancelled || state.retryable;
-    const change = el("button.primary", { type: "button", onclick: () => this.page.edit(this.query || state.query) }, "Ask for something else");
+    const change = el("button.primary", { type: "button", onclick: () => this.page.edit(this.query || state.query) }, "Edit the request");
     const again = this.#action("Try again", () => this.#retry(), helps ? "primary" : "quiet");
     const actions = this.mayChange ? [helps ? null : change, again, this.#deletion()] : [];
     const box = el(
@@ -176,6 +183,7 @@ export class Track {
   #lost(error) {
     if (error.status === 401) return this.page.problem(error);
     this.root.replaceChildren(problemBox(error));
+    this.page.shown();
     this.page.announce(error.message);
   }
 
@@ -185,24 +193,25 @@ export class Track {
     this.page.changed();
   }
 
-  // what a search found
+  // search results
 
   async #askCandidates() {
-    if (this.#candidatesAsked) return;
-    this.#candidatesAsked = true;
+    if (this.#candidatesRequested) return;
+    this.#candidatesRequested = true;
     const { signal } = this.#leave;
-    const found = await this.client.get(`/job/${this.trackId}/candidates`, signal).catch(() => null);
-    if (signal.aborted || !found?.candidates.length) return;
+    const results = await this.client.get(`/job/${this.trackId}/candidates`, signal).catch(() => null);
+    if (signal.aborted || !results?.candidates.length) return;
     this.candidates = el(
       "details.candidates",
       {},
-      el("summary", {}, `What the search for “${found.query}” found (${found.candidates.length})`),
-      el("ol", {}, ...found.candidates.map(candidate)),
+      el("summary", {}, `What the search found (${results.candidates.length})`),
+      el("p.note", {}, `Searched for “${results.query}”`),
+      el("ol", {}, ...results.candidates.map(candidate)),
     );
     this.more.replaceChildren(this.candidates);
   }
 
-  // what can be done
+  // actions
 
   #action(label, act, kind = "quiet") {
     const button = el(`button.${kind}`, { type: "button" }, label);
@@ -223,7 +232,7 @@ export class Track {
 
   async #cancel() {
     const answer = await this.client.post(`/job/${this.trackId}/cancel`);
-    if (!answer.cancelled) this.more.replaceChildren(el("p.note", {}, "Others asked for it too, so it goes on for them."));
+    if (!answer.cancelled) this.more.replaceChildren(el("p.note", {}, "Others requested it too, so it continues for them."));
     say(this.line, "Cancelling");
     this.page.changed();
   }
@@ -248,16 +257,20 @@ export class Track {
     });
     return button;
   }
+}
 
-  #copyPage() {
-    const button = el("button.quiet", { type: "button" }, "Copy link to this page");
-    button.addEventListener("click", async () => {
-      await copy(location.href, button);
-      say(button, "Copied");
-      setTimeout(() => say(button, "Copy link to this page"), 2000);
-    });
-    return button;
-  }
+/** Returns what is known of a track before it is loaded; it takes the room that the track will probably need. */
+function loading(listed, query) {
+  const known = listed.track_id ? nameOf(listed, query) : query;
+  const lanes = listed.status === "failed" ? [] : [expected(listed.stems ?? ["vocals", "instrumental"])];
+  return [el("h1", {}, known || "Track"), el("p.loading", {}, "Looking for the track…"), ...lanes];
+}
+
+/** Returns the lanes of stems that are still being made, where the player's will be. */
+function expected(stems) {
+  const names = [...stems].sort((one, other) => stemOrder(one) - stemOrder(other));
+  const lanes = names.map((stem) => el("div.lane.expected", { "data-stem": stem }, el("span.stem", {}, stemName(stem)), el("div.wave", {})));
+  return el("div.lanes.coming", { "aria-hidden": "true" }, ...lanes);
 }
 
 function place(state) {
@@ -268,12 +281,12 @@ function eta(state) {
   return Number.isFinite(state.eta_seconds) ? `About ${stretch(state.eta_seconds)} left.` : "";
 }
 
-function candidate(found) {
-  const id = /^youtube:([\w-]{11})$/.exec(found.media_id)?.[1];
+function candidate(result) {
+  const id = /^youtube:([\w-]{11})$/.exec(result.media_id)?.[1];
   const name = id
-    ? el("a", { href: `https://www.youtube.com/watch?v=${id}`, rel: "noopener noreferrer", target: "_blank" }, found.title)
-    : el("span", {}, found.title);
-  const about = [found.channel, found.duration ? clock(found.duration) : null].filter(Boolean).join(" · ");
-  const mark = found.chosen ? el("span.badge", {}, "Chosen") : null;
-  return el(found.chosen ? "li.chosen" : "li", {}, name, mark, el("span.note", {}, about));
+    ? el("a", { href: `https://www.youtube.com/watch?v=${id}`, rel: "noopener noreferrer", target: "_blank" }, result.title)
+    : el("span", {}, result.title);
+  const about = [result.channel, result.duration ? clock(result.duration) : null, result.reason].filter(Boolean).join(" · ");
+  const mark = result.chosen ? el("span.badge", {}, "Chosen") : null;
+  return el(result.chosen ? "li.chosen" : "li", {}, name, mark, el("span.note", {}, about));
 }

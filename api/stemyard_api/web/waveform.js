@@ -1,4 +1,4 @@
-// Waveform: draws the outline of a stem as bars.
+// Waveform: draws the waveform of a stem as bars.
 
 import { svg } from "./elements.js";
 
@@ -6,24 +6,24 @@ const HEIGHT = 64;
 const STEP = 4;
 
 /**
- * Returns the loudest sample of each of `count` stretches, 0 to 1.
+ * Returns the peak level of each of `count` segments, 0 to 1.
  *
- * `peaks` is the JSON of `audiowaveform`, version 2: pairs of least and largest sample.
+ * `peaks` is the JSON of `audiowaveform`, version 2: pairs of minimum and maximum.
  */
 export function levelsOfPeaks(peaks, count) {
   const scale = 2 ** (peaks.bits - 1) - 1;
   const pairs = peaks.data.length / 2;
-  return stretches(pairs, count, (pair) => Math.max(Math.abs(peaks.data[2 * pair]), Math.abs(peaks.data[2 * pair + 1])) / scale);
+  return segments(pairs, count, (pair) => Math.max(Math.abs(peaks.data[2 * pair]), Math.abs(peaks.data[2 * pair + 1])) / scale);
 }
 
-/** Returns the same of decoded audio. */
+/** Returns the same levels of decoded audio. */
 export function levelsOfAudio(buffer, count) {
   const samples = buffer.getChannelData(0);
-  return stretches(samples.length, count, (sample) => Math.abs(samples[sample]));
+  return segments(samples.length, count, (sample) => Math.abs(samples[sample]));
 }
 
-function stretches(length, count, level) {
-  const every = Math.max(1, Math.floor(length / count / 500)); // a look at 500 of each stretch is enough to draw it
+function segments(length, count, level) {
+  const every = Math.max(1, Math.floor(length / count / 500)); // 500 samples of each segment are enough
   return Array.from({ length: count }, (_, index) => {
     let most = 0;
     const end = Math.floor(((index + 1) * length) / count);
@@ -32,7 +32,7 @@ function stretches(length, count, level) {
   });
 }
 
-/** Returns two pictures of the same bars, for what is to come and for what has been played. */
+/** Returns two images of the same bars: unplayed and played. */
 export function bars(levels, loudest = 1) {
   const lines = levels.map((level, index) => {
     const half = Math.max(0.75, (level / (loudest || 1)) * (HEIGHT / 2 - 3));

@@ -43,6 +43,11 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 {{- .Values.api.namespace | default .Release.Namespace -}}
 {{- end }}
 
+{{/* Name of a component's ServiceAccount: the deployer's or the chart's. Takes a list: the root, the component. */}}
+{{- define "stemyard.serviceAccount" -}}
+{{- (get (index . 0).Values (index . 1)).serviceAccountName | default (include "stemyard.name" .) -}}
+{{- end }}
+
 {{/* Host name of a Service. Takes a list: the root, the component. */}}
 {{- define "stemyard.host" -}}
 {{- printf "%s.%s.svc.%s" (include "stemyard.name" .) (index . 0).Release.Namespace (index . 0).Values.clusterDomain -}}
@@ -61,6 +66,19 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 {{- .Values.objectStore.endpoint | trimSuffix "/" -}}
 {{- else -}}
 {{- printf "https://%s.r2.cloudflarestorage.com" .Values.objectStore.cloudflareAccountId -}}
+{{- end -}}
+{{- end }}
+
+{{/*
+"true" if the object store's credentials come from the ServiceAccounts, else empty: as set, or by EKS's annotation of both where no
+keys are given.
+*/}}
+{{- define "stemyard.workloadIdentity" -}}
+{{- $given := .Values.objectStore -}}
+{{- $role := "eks.amazonaws.com/role-arn" -}}
+{{- $annotated := and (hasKey .Values.api.serviceAccountAnnotations $role) (hasKey .Values.operator.serviceAccountAnnotations $role) -}}
+{{- if or $given.workloadIdentity.enabled (and $annotated (not (or .Values.store.enabled $given.existingSecret $given.accessKeyId))) -}}
+true
 {{- end -}}
 {{- end }}
 

@@ -43,8 +43,10 @@ public IPv4 addresses through 64:ff9b::/96, so only its private parts are listed
     - ipBlock: {cidr: {{ . | quote }}}
     {{- end }}
   ports:
-    - {port: 53, protocol: UDP}
-    - {port: 53, protocol: TCP}
+    {{- range .Values.networkPolicy.dns.ports }}
+    - {port: {{ . }}, protocol: UDP}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
 {{- end }}
 
 {{/* Peer: one component's pods, from any namespace. Takes a list: the root, the component. */}}
@@ -77,9 +79,12 @@ public IPv4 addresses through 64:ff9b::/96, so only its private parts are listed
 - to:
     {{- if .Values.store.enabled }}
     {{- include "stemyard.componentPeer" (list . "store") | nindent 4 }}
-    {{- else if .Values.objectStore.egressCIDRs }}
+    {{- else if or .Values.objectStore.egressCIDRs .Values.objectStore.egressPeers }}
     {{- range .Values.objectStore.egressCIDRs }}
     - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+    {{- with .Values.objectStore.egressPeers }}
+    {{- toYaml . | nindent 4 }}
     {{- end }}
     {{- else }}
     {{- include "stemyard.publicPeers" . | nindent 4 }}
@@ -88,12 +93,28 @@ public IPv4 addresses through 64:ff9b::/96, so only its private parts are listed
     - {port: {{ include "stemyard.storePodPort" . }}, protocol: TCP}
 {{- end }}
 
+{{/*
+Egress rules: the token service of the object store's credentials, which may be at a private address, and the agent of EKS Pod
+Identity on the node.
+*/}}
+{{- define "stemyard.toTokenService" -}}
+{{- if include "stemyard.workloadIdentity" . -}}
+- ports:
+    - {port: {{ include "stemyard.urlPort" (.Values.objectStore.workloadIdentity.stsEndpoint | default "https://sts") }}, protocol: TCP}
+- to:
+    - ipBlock: {cidr: 169.254.170.23/32}
+    - ipBlock: {cidr: "fd00:ec2::23/128"}
+  ports:
+    - {port: 80, protocol: TCP}
+{{- end -}}
+{{- end }}
+
 {{/* Port of the object store as packets carry it: the pod's of the bundled one, else the endpoint's. */}}
 {{- define "stemyard.storePodPort" -}}
 {{- if .Values.store.enabled -}}
 7070
 {{- else -}}
-{{- include "stemyard.urlPort" (include "stemyard.storeEndpoint" .) -}}
+{{- .Values.objectStore.egressPort | default (include "stemyard.urlPort" (include "stemyard.storeEndpoint" .)) -}}
 {{- end -}}
 {{- end }}
 
@@ -127,6 +148,15 @@ public IPv4 addresses through 64:ff9b::/96, so only its private parts are listed
 {{- $numbers = append $numbers (int .) -}}
 {{- end -}}
 {{- $numbers | toJson -}}
+{{- end }}
+
+{{/* "true" if Cilium lets separators through to an external store by its names, else empty. */}}
+{{- define "stemyard.storeByName" -}}
+{{- $cilium := .Values.networkPolicy.cilium -}}
+{{- $known := or .Values.store.enabled .Values.objectStore.egressCIDRs .Values.objectStore.egressPeers -}}
+{{- if and .Values.networkPolicy.enabled $cilium.enabled $cilium.storeByName (not $known) -}}
+true
+{{- end -}}
 {{- end }}
 
 {{/* Egress rule: Redis. */}}

@@ -1,9 +1,11 @@
 {{/* Parts of pods: images, security contexts, scheduling. */}}
 
-{{/* Reference of an image. Takes a list: the root, the image's values, the default tag. */}}
+{{/* Reference of an image. Takes a list: the root, the image's name in `images`. */}}
 {{- define "stemyard.image" -}}
 {{- $root := index . 0 -}}
-{{- $image := index . 1 -}}
+{{- $image := get $root.Values.images (index . 1) -}}
+{{- $tag := $image.tag | default (print $root.Chart.AppVersion (get (dict "separatorCpu" "-cpu" "separatorCuda" "-cuda") (index . 1))) -}}
+{{- $pinned := get ($root.Files.Get "files/pinned-images.yaml" | fromYaml) (printf "%s:%s" $image.repository $tag) -}}
 {{- $repository := $image.repository -}}
 {{- with $root.Values.images.registry -}}
 {{- $parts := splitList "/" $repository -}}
@@ -13,10 +15,10 @@
 {{- end -}}
 {{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository -}}
 {{- end -}}
-{{- if $image.digest -}}
-{{- printf "%s@%s" $repository $image.digest -}}
+{{- with $image.digest | default $pinned -}}
+{{- printf "%s@%s" $repository . -}}
 {{- else -}}
-{{- printf "%s:%s" $repository ($image.tag | default (index . 2)) -}}
+{{- printf "%s:%s" $repository $tag -}}
 {{- end -}}
 {{- end }}
 
@@ -24,13 +26,7 @@
 {{- define "stemyard.podBasics" -}}
 enableServiceLinks: false
 securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  fsGroup: 65532
-  fsGroupChangePolicy: OnRootMismatch
-  seccompProfile:
-    type: RuntimeDefault
+  {{- include "stemyard.podSecurity" (index . 0) | nindent 2 }}
 {{- with (index . 0).Values.images.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
@@ -52,6 +48,17 @@ tolerations:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{/* Security context of every pod. */}}
+{{- define "stemyard.podSecurity" -}}
+{{- $context := dict "runAsNonRoot" true "fsGroupChangePolicy" "OnRootMismatch" "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- with .Values.podSecurity.user -}}
+{{- range $field := list "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- $_ := set $context $field (int64 $.Values.podSecurity.user) -}}
+{{- end -}}
+{{- end -}}
+{{- mergeOverwrite $context .Values.podSecurity.context | toYaml -}}
 {{- end }}
 
 {{/* Labels of a component's pods. Takes a list: the root, the component, its values. */}}
@@ -107,6 +114,23 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
+{{- end }}
+
+{{/*
+Annotation that restarts a component's pods at the next upgrade after a Secret of the deployer's has changed, which they read at their
+start. It holds no hash of a secret. Takes a list: the root, names of Secrets, which may be empty; without a cluster there is none.
+*/}}
+{{- define "stemyard.secretVersions" -}}
+{{- $root := index . 0 -}}
+{{- $versions := list -}}
+{{- range rest . | compact | uniq | sortAlpha -}}
+{{- with lookup "v1" "Secret" $root.Release.Namespace . -}}
+{{- $versions = append $versions (printf "%s=%s" .metadata.name .metadata.resourceVersion) -}}
+{{- end -}}
+{{- end -}}
+{{- with $versions }}
+stemyard.dev/secrets: {{ join "," . | quote }}
+{{- end }}
 {{- end }}
 
 {{/* Hash of rendered files, for a pod annotation that restarts the pods when one changes. Takes a list: the root, paths below templates/. */}}

@@ -26,13 +26,26 @@ spec:
     - host: {{ . | quote }}
       http:
         paths:
-          - path: /
-            pathType: Prefix
+          - path: {{ $given.path | default "/" }}
+            pathType: {{ $given.pathType | default "Prefix" }}
             backend:
               service:
                 name: {{ include "stemyard.name" $ }}
                 port: {number: {{ (index $ 2).service.port }}}
     {{- end }}
+{{- end }}
+
+{{/* Fields of a Service that say who may reach it, and over which IP. Takes the Service's values. */}}
+{{- define "stemyard.serviceFields" -}}
+{{- $fields := dict -}}
+{{- range $name := list "loadBalancerSourceRanges" "ipFamilyPolicy" "ipFamilies" -}}
+{{- with get $ $name -}}
+{{- $_ := set $fields $name . -}}
+{{- end -}}
+{{- end -}}
+{{- with $fields }}
+{{- toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "stemyard.httpRoute" -}}

@@ -2,8 +2,13 @@
 
 {{/* Variables of both from Secrets, as a JSON object: variable, name of the Secret. */}}
 {{- define "stemyard.sharedSecrets" -}}
-{{- $store := include "stemyard.objectStoreSecret" . -}}
-{{- dict "REDIS_URL" (include "stemyard.redisSecret" .) "R2_ACCESS_KEY_ID" $store "R2_SECRET_ACCESS_KEY" $store | toJson -}}
+{{- $secrets := dict "REDIS_URL" (include "stemyard.redisSecret" .) -}}
+{{- if not (include "stemyard.workloadIdentity" .) -}}
+{{- range list "R2_ACCESS_KEY_ID" "R2_SECRET_ACCESS_KEY" -}}
+{{- $_ := set $secrets . (include "stemyard.objectStoreSecret" $) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $secrets -}}
 {{- end }}
 
 {{/*
@@ -20,6 +25,23 @@ Takes a JSON object: variable, name of the Secret.
 {{ end -}}
 - name: STEMYARD_SECRET_VARIABLES
   value: {{ $listed | join "," | quote }}
+{{- end }}
+
+{{/* Optional variables from the API's Secret. Takes a list: the root, then their names. */}}
+{{- define "stemyard.optionalSecretEnv" -}}
+{{- $root := index . 0 -}}
+{{- if not $root.Values.api.insecureDev }}
+{{- range rest . }}
+- name: {{ . }}
+  valueFrom:
+    secretKeyRef: {name: {{ include "stemyard.apiSecret" $root }}, key: {{ . }}, optional: true}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Of both: the secrets from which those of registered webhooks are derived. */}}
+{{- define "stemyard.masterSecretEnv" -}}
+{{- include "stemyard.optionalSecretEnv" (list . "WEBHOOK_MASTER_SECRET" "WEBHOOK_MASTER_SECRET_PREVIOUS") }}
 {{- end }}
 
 {{/* The same for files. Takes a JSON object: path, which ends with the key, and name of the Secret. */}}
@@ -50,6 +72,23 @@ Takes a JSON object: variable, name of the Secret.
 {{- $_ := set $files "/etc/stemyard/keys/keys.yaml" . -}}
 {{- end -}}
 {{- toJson $files -}}
+{{- end }}
+
+{{/* Volume mount and volume of the ServiceAccount's token for the object store's token service. */}}
+{{- define "stemyard.storeTokenMount" -}}
+{{- if .Values.objectStore.workloadIdentity.roleArn }}
+- {name: store-token, mountPath: /var/run/secrets/stemyard-store, readOnly: true}
+{{- end }}
+{{- end }}
+{{- define "stemyard.storeTokenVolume" -}}
+{{- with .Values.objectStore.workloadIdentity }}
+{{- if .roleArn }}
+- name: store-token
+  projected:
+    sources:
+      - serviceAccountToken: {audience: {{ .audience | quote }}, expirationSeconds: {{ .tokenExpirationSeconds | int64 }}, path: token}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Volume mount and volume of the CA of an external Redis. */}}
@@ -89,6 +128,20 @@ Takes a JSON object: variable, name of the Secret.
   value: {{ .Values.objectStore.publicEndpoint | default (include "stemyard.storeEndpoint" .) | trimSuffix "/" | quote }}
 - name: S3_REGION
   value: {{ include "stemyard.storeRegion" . | quote }}
+{{- if include "stemyard.workloadIdentity" . }}
+{{- with .Values.objectStore.workloadIdentity }}
+{{- with .roleArn }}
+- name: AWS_ROLE_ARN
+  value: {{ . | quote }}
+- name: AWS_WEB_IDENTITY_TOKEN_FILE
+  value: /var/run/secrets/stemyard-store/token
+{{- end }}
+{{- with .stsEndpoint }}
+- name: AWS_ENDPOINT_URL_STS
+  value: {{ trimSuffix "/" . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
 - name: MAX_FILE_SIZE_MB
   value: {{ .Values.limits.maxFileSizeMb | int64 | quote }}
 - name: MAX_DURATION_SECONDS
@@ -106,6 +159,30 @@ Takes a JSON object: variable, name of the Secret.
 {{- with .Values.sources.objects.prefixes }}
 - name: OBJECT_SOURCE_PREFIXES
   value: {{ join "," . | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Which URLs webhooks may be sent to: the API refuses others in requests, and the operator sends nothing to them. */}}
+{{- define "stemyard.webhookGuardEnv" -}}
+{{- with .Values.webhooks -}}
+- name: WEBHOOK_ALLOW_HTTP
+  value: {{ .allowHttp | quote }}
+{{- if .url }}
+- name: WEBHOOK_URL
+  value: {{ .url | quote }}
+{{- end }}
+{{- if .ports }}
+- name: WEBHOOK_PORTS
+  value: {{ .ports | join "," | quote }}
+{{- end }}
+{{- if .allowedOrigins }}
+- name: WEBHOOK_ALLOWED_ORIGINS
+  value: {{ .allowedOrigins | join "," | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.clusterCIDRs }}
+- name: WEBHOOK_DENIED_CIDRS
+  value: {{ . | join "," | quote }}
 {{- end }}
 {{- end }}
 

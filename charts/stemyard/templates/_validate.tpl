@@ -28,6 +28,12 @@
 {{- if and $given.insecureDev (or $given.secretKey $given.existingSecret $given.keys.existingSecret) -}}
 {{- fail "api.insecureDev=true disables authentication, but api.secretKey, api.existingSecret or api.keys.existingSecret names a key; set api.insecureDev=false" -}}
 {{- end -}}
+{{- if and $given.insecureDev (or $given.ingress.enabled $given.httpRoute.enabled (eq $given.service.type "LoadBalancer")) -}}
+{{- fail "api.insecureDev=true lets anyone in without a key, but api.ingress, api.httpRoute or api.service.type=LoadBalancer opens the API to others; set api.insecureDev=false, or turn that off" -}}
+{{- end -}}
+{{- if and $given.insecureDev (has "*" $given.corsAllowedOrigins) -}}
+{{- fail "api.insecureDev=true lets anyone in without a key, and api.corsAllowedOrigins has *, so every web page could use the API; name the origins, or set api.insecureDev=false" -}}
+{{- end -}}
 {{- if and $given.insecureDev (eq $given.resultSharing "per-key") -}}
 {{- fail "api.resultSharing=per-key requires API keys, but api.insecureDev=true disables them; change one" -}}
 {{- end -}}
@@ -55,6 +61,15 @@
 {{- $given := get (index . 0).Values $name -}}
 {{- if and $given.service.nodePort (ne $given.service.type "NodePort") (ne $given.service.type "LoadBalancer") -}}
 {{- fail (printf "%s.service.nodePort is for %s.service.type NodePort or LoadBalancer; set the type, or clear the port" $name $name) -}}
+{{- end -}}
+{{- if and $given.service.loadBalancerSourceRanges (ne $given.service.type "LoadBalancer") -}}
+{{- fail (printf "%s.service.loadBalancerSourceRanges is for %s.service.type LoadBalancer, but it is %s; set the type, or clear the ranges" $name $name $given.service.type) -}}
+{{- end -}}
+{{- if and (eq $given.service.ipFamilyPolicy "SingleStack") (gt (len $given.service.ipFamilies) 1) -}}
+{{- fail (printf "%s.service.ipFamilies has two families, but %s.service.ipFamilyPolicy is SingleStack; name one family, or set PreferDualStack" $name $name) -}}
+{{- end -}}
+{{- if and (not $given.service.ipFamilyPolicy) (gt (len $given.service.ipFamilies) 1) -}}
+{{- fail (printf "%s.service.ipFamilies has two families, but %s.service.ipFamilyPolicy is empty, which means SingleStack; set PreferDualStack or RequireDualStack" $name $name) -}}
 {{- end -}}
 {{- if and $given.ingress.enabled (not $given.ingress.hosts) -}}
 {{- fail (printf "%s.ingress.hosts is empty; name a host, or set %s.ingress.enabled=false" $name $name) -}}
@@ -91,6 +106,20 @@
 {{- if and .Values.rebuild.enabled (not .Values.install.id) -}}
 {{- fail "rebuild.enabled=true restores one installation's results, but install.id is empty; set the id that prefixes the bucket's keys" -}}
 {{- end -}}
+{{- if gt (int .Values.unscheduled.backoffBaseSeconds) (int .Values.unscheduled.backoffMaxSeconds) -}}
+{{- fail (printf "unscheduled.backoffBaseSeconds %v is more than unscheduled.backoffMaxSeconds %v" .Values.unscheduled.backoffBaseSeconds .Values.unscheduled.backoffMaxSeconds) -}}
+{{- end -}}
+{{- if and .Values.sweep.force (ne (toDate "2006-01-02" .Values.sweep.force | date "2006-01-02") .Values.sweep.force) -}}
+{{- fail (printf "sweep.force %q is not a date of the calendar; write the day (YYYY-MM-DD, UTC) on which a sweep may remove many tracks" .Values.sweep.force) -}}
+{{- end -}}
+{{- range $name, $profile := .Values.profiles -}}
+{{- if gt (int ($profile | default dict).maxActive) (int $.Values.maxActive) -}}
+{{- fail (printf "profiles.%s.maxActive %v is more than maxActive %v, which counts all profiles" $name $profile.maxActive $.Values.maxActive) -}}
+{{- end -}}
+{{- end -}}
+{{- if gt (int .Values.maxActiveFetchPerNamespace) (int .Values.maxActiveFetch) -}}
+{{- fail (printf "maxActiveFetchPerNamespace %v is more than maxActiveFetch %v, which counts all namespaces" .Values.maxActiveFetchPerNamespace .Values.maxActiveFetch) -}}
+{{- end -}}
 {{- if gt (int .Values.maxActivePerNamespace) (int .Values.maxActive) -}}
 {{- fail (printf "maxActivePerNamespace %v is more than maxActive %v, which counts all namespaces" .Values.maxActivePerNamespace .Values.maxActive) -}}
 {{- end -}}
@@ -103,7 +132,7 @@
 {{- fail (printf "fetch.maxActivePerHost %v is more than maxActiveFetch %v, which counts all hosts" .Values.fetch.maxActivePerHost .Values.maxActiveFetch) -}}
 {{- end -}}
 {{- if and .Values.valkey.enabled (include "stemyard.less" (list (dig "limits" "memory" "" .Values.valkey.resources) .Values.valkey.maxMemory)) -}}
-{{- fail (printf "valkey.maxMemory %s is more than valkey.resources.limits.memory %s, so the server would be killed before it evicts keys; lower the first, or raise the second" .Values.valkey.maxMemory .Values.valkey.resources.limits.memory) -}}
+{{- fail (printf "valkey.maxMemory %s is more than valkey.resources.limits.memory %v, so the server would be killed before it evicts keys; lower the first, or raise the second" .Values.valkey.maxMemory (include "stemyard.quantity" .Values.valkey.resources.limits.memory)) -}}
 {{- end -}}
 {{- if and .Values.helmTest.model (not (has .Values.helmTest.model (include "stemyard.models" . | fromJsonArray))) -}}
 {{- fail (printf "helmTest.model %q is not in models.enabled; add it, or clear helmTest.model" .Values.helmTest.model) -}}
@@ -114,6 +143,12 @@
 {{- $given := .Values.objectStore -}}
 {{- if and .Values.store.enabled (or $given.endpoint $given.cloudflareAccountId) -}}
 {{- fail "store.enabled=true runs a bundled store, but objectStore.endpoint or objectStore.cloudflareAccountId names another; clear these or set store.enabled=false" -}}
+{{- end -}}
+{{- if and $given.egressPort (not (or $given.egressPeers $given.egressCIDRs)) -}}
+{{- fail "objectStore.egressPort is the port of the store's pods, but objectStore.egressPeers is empty; select these pods, or clear it" -}}
+{{- end -}}
+{{- if and .Values.store.enabled $given.egressPeers -}}
+{{- fail "objectStore.egressPeers are pods of another store, but store.enabled=true runs a bundled one; clear them" -}}
 {{- end -}}
 {{- if and .Values.store.enabled $given.egressCIDRs -}}
 {{- fail "objectStore.egressCIDRs are addresses of an external store, but store.enabled=true runs a bundled one; clear them" -}}
@@ -127,8 +162,51 @@
 {{- if ne (empty $given.accessKeyId) (empty $given.secretAccessKey) -}}
 {{- fail "objectStore.accessKeyId and objectStore.secretAccessKey are required together; one of them is empty" -}}
 {{- end -}}
-{{- if not (or .Values.store.enabled $given.existingSecret $given.accessKeyId) -}}
-{{- fail "no credentials for the object store: set objectStore.existingSecret, or objectStore.accessKeyId and objectStore.secretAccessKey" -}}
+{{- include "stemyard.validateIdentity" . -}}
+{{- if not (or .Values.store.enabled $given.existingSecret $given.accessKeyId (include "stemyard.workloadIdentity" .)) -}}
+{{- fail "no credentials for the object store: set objectStore.existingSecret, or objectStore.accessKeyId and objectStore.secretAccessKey, or objectStore.workloadIdentity.enabled=true" -}}
+{{- end -}}
+{{- end }}
+
+{{- define "stemyard.validateIdentity" -}}
+{{- $given := .Values.objectStore -}}
+{{- $identity := $given.workloadIdentity -}}
+{{- range list "roleArn" "stsEndpoint" -}}
+{{- if and (get $identity .) (not $identity.enabled) -}}
+{{- fail (printf "objectStore.workloadIdentity.%s is set, but objectStore.workloadIdentity.enabled=false; set it to true, or clear it" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $identity.enabled .Values.store.enabled -}}
+{{- fail "objectStore.workloadIdentity.enabled=true is for an external store, but store.enabled=true runs a bundled one, which knows keys only; set one of them to false" -}}
+{{- end -}}
+{{- if and $identity.enabled (or $given.existingSecret $given.accessKeyId) -}}
+{{- fail "objectStore.workloadIdentity.enabled=true, but objectStore.existingSecret or objectStore.accessKeyId gives keys; clear these, or set it to false" -}}
+{{- end -}}
+{{- $keyless := and (include "stemyard.workloadIdentity" .) true -}}
+{{- if and $keyless (not $given.endpoint) $given.cloudflareAccountId -}}
+{{- fail "objectStore.cloudflareAccountId names an R2 bucket, and R2 has no workload identity; set objectStore.existingSecret and objectStore.workloadIdentity.enabled=false, or objectStore.endpoint" -}}
+{{- end -}}
+{{- if and $keyless (not $given.region) -}}
+{{- fail "objectStore.region is empty, but the credentials of a workload identity are for one region; set it (us-east-1 for MinIO)" -}}
+{{- end -}}
+{{- if not (or $keyless .Values.store.enabled $given.existingSecret $given.accessKeyId) -}}
+{{- include "stemyard.validateAnnotations" . -}}
+{{- end -}}
+{{- end }}
+
+{{/* Annotations of ServiceAccounts that do not do what they seem to. */}}
+{{- define "stemyard.validateAnnotations" -}}
+{{- $parts := dict "api" "operator" "operator" "api" -}}
+{{- range $part, $other := $parts -}}
+{{- $annotations := (get $.Values $part).serviceAccountAnnotations -}}
+{{- range $name := list "iam.gke.io/gcp-service-account" "azure.workload.identity/client-id" -}}
+{{- if hasKey $annotations $name -}}
+{{- fail (printf "%s.serviceAccountAnnotations has %s, which brings no credentials for S3; set objectStore.workloadIdentity.enabled=true and roleArn to a role that trusts the cluster's tokens, or objectStore.existingSecret" $part $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey $annotations "eks.amazonaws.com/role-arn" -}}
+{{- fail (printf "%s.serviceAccountAnnotations lacks eks.amazonaws.com/role-arn, which %s.serviceAccountAnnotations has; both reach the object store, so set it, or objectStore.existingSecret" $other $part) -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
 
@@ -181,8 +259,27 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- include "stemyard.validateSigning" (list "webhooks" $given) -}}
+{{- range $index, $endpoint := $given.endpoints -}}
+{{- include "stemyard.validateSigning" (list (printf "webhooks.endpoints[%d]" $index) $endpoint) -}}
+{{- end -}}
+{{- range $key, $secrets := $given.keySecrets -}}
+{{- include "stemyard.validateSigning" (list (printf "webhooks.keySecrets.%s" $key) $secrets) -}}
+{{- end -}}
 {{- if and $given.previousSecret (not $given.secret) -}}
 {{- fail "webhooks.previousSecret is set without the webhooks.secret that replaces it; set webhooks.secret, or clear it" -}}
+{{- end -}}
+{{- end }}
+
+{{- /* Where, and a mapping with secret and previousSecret: base64 as consumers in Go and Rust read it, with its padding. */}}
+{{- define "stemyard.validateSigning" -}}
+{{- $given := index . 1 -}}
+{{- $padded := `^whsec_([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)$` -}}
+{{- range $name := list "secret" "previousSecret" -}}
+{{- $secret := index $given $name | default "" -}}
+{{- if and (hasPrefix "whsec_" $secret) (not (regexMatch $padded $secret)) -}}
+{{- fail (printf "%s.%s begins with whsec_, but what follows is not base64 with its padding (=); correct it, or remove whsec_ for a secret that is text" (index $ 0) $name) -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
 

@@ -14,9 +14,17 @@ from kubernetes.aio.client.rest import RESTClientObject
 from pydantic_core import from_json, to_json
 from yarl import URL
 
+from stemyard_contract.key_webhooks import PLURAL as KEY_WEBHOOKS
 from stemyard_contract.separationjob import API_VERSION, FIELD_MANAGER, GROUP, KIND, PLURAL, VERSION
 from stemyard_operator.clients.server_clock import ServerClock
-from stemyard_operator.errors import ConfigurationError, ConflictError, KubernetesError, NotFoundError, OutdatedCrdError
+from stemyard_operator.errors import (
+    ConfigurationError,
+    ConflictError,
+    JobRefusedError,
+    KubernetesError,
+    NotFoundError,
+    OutdatedCrdError,
+)
 
 WRITE_SECONDS: Final = 3.0
 """Timeout of a write, so that it cannot outlive the lease under which it was started."""
@@ -25,6 +33,7 @@ _LIST_SECONDS: Final = 30.0
 _READ_ATTEMPTS: Final = 4
 _RETRY_BASE: Final = 0.2
 _RETRY_MAX: Final = 5.0
+_RETRY_AFTER_MAX: Final = 60.0
 _RETRYABLE_STATUSES: Final = frozenset({0, 429, 500, 502, 503, 504})
 PAGE: Final = 200
 """Objects per page of a LIST, which bounds the memory for untrimmed objects."""
@@ -38,6 +47,10 @@ _CLOCK_LATENCY_SECONDS: Final = 1.0
 """Responses that took longer are not used to compare clocks."""
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _APPLY: Final = "application/apply-patch+yaml"
+_INTERNAL_ERROR: Final = 500
+_NOT_REFUSALS: Final = frozenset({401, 408, 429})
+"""Unauthenticated, timed out, too many requests."""
+_EXISTS: Final = "AlreadyExists"
 _UNDECLARED: Final = "field not declared in schema"
 """In the message, with status 500, if a server-side apply sets a field that the CRD lacks."""
 
@@ -47,6 +60,11 @@ Json = dict[str, Any]
 def separations_path(namespace: str, name: str = "", part: str = "") -> str:
     """Return the path of the SeparationJobs of a namespace, of one, or of its subresource `part`."""
     return _path(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}", name, part)
+
+
+def key_webhooks_path(namespace: str, name: str = "") -> str:
+    """Return the path of the KeyWebhooks of a namespace, or of one."""
+    return _path(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{KEY_WEBHOOKS}", name)
 
 
 def jobs_path(namespace: str, name: str = "") -> str:
@@ -75,20 +93,26 @@ def _path(*parts: str) -> str:
 
 def rbac_verb_and_resource(method: str, path: str) -> tuple[str, str]:
     """Return verb and resource of a request as in an RBAC rule: `("patch", "separationjobs/status")`."""
-    parts = path.strip("/").split("/")
-    parts = parts[3 if parts[0] == "apis" else 2 :]
-    if parts[0] == "namespaces":
-        parts = parts[2:]
+    _, parts = _group_and_parts(path)
     named = len(parts) > 1
     verb = ("get" if named else "list") if method == "GET" else _VERBS[method]
     return verb, "/".join([parts[0], *parts[2:]])
 
 
+def _group_and_parts(path: str) -> tuple[str, list[str]]:
+    """Return the API group of a path, empty for the core group, and its resource, name and subresource."""
+    root, *parts = path.strip("/").split("/")
+    group, parts = (parts[0], parts[2:]) if root == "apis" else ("", parts[1:])
+    return group, parts[2:] if parts[0] == "namespaces" else parts
+
+
 class KubernetesClient:
     """A connection to the API server.
 
-    Calls raise KubernetesError (NotFoundError for 404, ConflictError for 409) if the response is not a success.
-    `read` retries a few times with jitter; writes are never retried: the caller decides again from the new state.
+    Calls raise KubernetesError if the response is not a success: ConflictError for 409, NotFoundError for a 404
+    in which the API server names the object.
+    `read` retries a few times with jitter, unless the server asks to wait for longer; writes are never retried: the
+    caller decides again from the new state, after the error's `retry_after`.
     `fence` is called before every write made as the leader and raises where the lease would not outlive it.
     `on_response` is called with verb and resource of every request, as in an RBAC rule, and the status (0: no
     response, or a broken watch).
@@ -143,20 +167,29 @@ class KubernetesClient:
             try:
                 return await self.request("GET", path, query=query, seconds=seconds)
             except KubernetesError as error:
-                if error.status not in _RETRYABLE_STATUSES:
+                if error.status not in _RETRYABLE_STATUSES or error.retry_after > _RETRY_MAX:
                     raise
-            await asyncio.sleep(random.uniform(0, min(_RETRY_MAX, _RETRY_BASE * 2**attempt)))
+                least = error.retry_after
+            await asyncio.sleep(least + random.uniform(0, min(_RETRY_MAX, _RETRY_BASE * 2**attempt)))
         return await self.request("GET", path, query=query, seconds=seconds)
 
     async def pages(self, path: str, selector: str = "") -> AsyncIterator[list[Json]]:
-        """Yield all objects of a collection, page by page, as of one resource version.
+        """Yield all objects of a collection, page by page; otherwise as `versioned_pages`."""
+        async for page, _ in self.versioned_pages(path, selector):
+            yield page
+
+    async def versioned_pages(self, path: str, selector: str = "") -> AsyncIterator[tuple[list[Json], str]]:
+        """Yield all objects of a collection, page by page, each with the one resource version that all are as of.
 
         An expired continue token (410) is raised: the next resync lists again.
         """
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         while True:
             page = await self.read(path, query, _LIST_SECONDS)
-            yield page.get("items") or []
+            if "items" not in page or not isinstance(page.get("metadata"), dict):
+                # what is absent from a list counts as deleted
+                raise KubernetesError(0, "NotAList", f"GET {path}: {str(page)[:200]}")
+            yield page["items"] or [], page["metadata"].get("resourceVersion", "")
             token = page["metadata"].get("continue")
             if not token:
                 return
@@ -178,7 +211,7 @@ class KubernetesClient:
             async with self._open().get(self._url(path, query), headers=headers, timeout=_WATCH_TIMEOUT) as response:
                 self._on_response("watch", resource, response.status)
                 if response.status >= 300:
-                    _checked(response.status, await response.read())
+                    _checked(path, response.status, await response.read(), _retry_after(response.headers))
                 async for line in _lines(response.content.iter_any()):
                     yield _event(line)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -199,9 +232,20 @@ class KubernetesClient:
         return await self.request("PATCH", path, query=query, body=body, content_type=_APPLY)
 
     async def create_job(self, namespace: str, manifest: Mapping[str, Any]) -> Json:
-        """Create a Job and return it."""
+        """Create a Job and return it.
+
+        Raises:
+            JobRefusedError: the API server refuses it.
+        """
         self._fence()
-        return await self.request("POST", jobs_path(namespace), body=manifest)
+        try:
+            return await self.request("POST", jobs_path(namespace), body=manifest)
+        except KubernetesError as error:
+            if not is_refusal(error):
+                raise
+            refused = JobRefusedError(str(error))
+            refused.retry_after = error.retry_after
+            raise refused from error
 
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
         """Delete the Job with this uid after its pods, which would run on and publish without a propagation policy."""
@@ -252,7 +296,7 @@ class KubernetesClient:
             self._on_response(*rbac_verb_and_resource(method, path), 0)
             raise KubernetesError(0, type(error).__name__, f"{method} {path}: {error}") from error
         self._on_response(*rbac_verb_and_resource(method, path), response.status)
-        return _checked(response.status, content)
+        return _checked(path, response.status, content, _retry_after(response.headers))
 
     def _compare_clocks(self, date: str | None, started: float) -> None:
         now = time.monotonic()
@@ -275,19 +319,67 @@ class KubernetesClient:
         return self._session
 
 
-def _checked(status: int, content: bytes) -> Json:
-    try:
-        document: Json = from_json(content)
-    except ValueError as error:
+def is_refusal(error: KubernetesError) -> bool:
+    """Return whether an error says that this write is refused, rather than that the API server cannot be used now.
+
+    A policy may refuse with any status from 400 to 499; 500 means that an admission webhook failed.
+    """
+    if error.status in _NOT_REFUSALS or error.reason == _EXISTS:
+        return False
+    return error.status == _INTERNAL_ERROR or 400 <= error.status < 500
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Return the seconds of the Retry-After header, 0 without one. An API server never sends a date there."""
+    seconds = headers.get("Retry-After", "")
+    return min(_RETRY_AFTER_MAX, float(seconds)) if seconds.isascii() and seconds.isdigit() else 0.0
+
+
+def _checked(path: str, status: int, content: bytes, retry_after: float) -> Json:
+    document = _json(content)
+    if document is None:
+        shown = content[:200].decode(errors="replace")
         if status < 300:
             # a proxy answered instead of the API server
-            raise KubernetesError(0, "NotJson", content[:200].decode(errors="replace")) from error
-        document = {"message": content[:200].decode(errors="replace")}
+            raise KubernetesError(0, "NotJson", shown)
+        document = {"message": shown}
     if status < 300:
         return document
     message = document.get("message") or ""
-    error_type = {404: NotFoundError, 409: ConflictError}.get(status, KubernetesError)
-    raise (OutdatedCrdError if _UNDECLARED in message else error_type)(status, document.get("reason") or "", message)
+    raise _error_type(path, status, document, message)(status, document.get("reason") or "", message, retry_after)
+
+
+def _error_type(path: str, status: int, document: Json, message: str) -> type[KubernetesError]:
+    if _UNDECLARED in message:
+        return OutdatedCrdError
+    if status == 404 and _is_absent(path, document):
+        return NotFoundError
+    return ConflictError if status == 409 else KubernetesError
+
+
+def _is_absent(path: str, document: Json) -> bool:
+    """Return whether a response says that the object at this path does not exist.
+
+    A proxy may answer 404 for reasons of its own, and an API server does where it does not serve a kind or a version.
+    """
+    details = document.get("details")
+    if (document.get("kind"), document.get("reason")) != ("Status", "NotFound") or not isinstance(details, dict):
+        return False
+    group, (resource, *name) = _group_and_parts(path)
+    return (
+        name[:1] == [details.get("name")]
+        and details.get("kind", resource) == resource
+        and details.get("group", group) == group
+    )
+
+
+def _json(content: bytes) -> Json | None:
+    """Return a JSON object, None if it is not one."""
+    try:
+        document = from_json(content)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -2,15 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import (
@@ -30,13 +33,18 @@ from stemyard_contract.mirror import (
     ProgressRecord,
 )
 from stemyard_contract.separationjob import Phase
+from stemyard_operator.circuit_breaker import DependencyGuard
 from stemyard_operator.errors import MirrorError
 
+BATCH: Final = 100
+"""Changes of one call of `write`; more would hold up what is written next."""
 _SECONDS: Final = 3.0
 """Timeout of one call, including its retry on a new connection."""
 _LONG_SECONDS: Final = 60.0
 """Timeout of calls that go through all tracks."""
 _CONNECT_SECONDS: Final = 2.0
+_OPEN_SECONDS: Final = 5.0
+"""Maximum time between two probes of a Redis that does not answer."""
 _LEARNING: Final = 0.2
 """Weight of a new value in exponential smoothing: about the last ten values count."""
 _EMIT: Final = f"""
@@ -47,12 +55,27 @@ local function emit(stream, channel, track, event)
 end
 """
 """Appends an event in the script that writes its record, so that a notified reader finds the record."""
+_SETS: Final = """
+local function sets(record, of_key, of_namespace)
+  if not record.trackId then return {} end
+  if string.find(record.trackId, '.', 1, true) then return {of_namespace .. record.namespace} end
+  local found = {}
+  for i, key in ipairs(record.claims or {}) do found[i] = of_key .. key end
+  return found
+end
+"""
+"""Names the sets that list a record: its claims change, so those of the record before are read from it."""
 _PUT: Final = """
 local known = redis.call('HMGET', KEYS[2], 'uid', 'version', 'created')
 local uid, version, created = known[1], known[2], known[3]
-if uid == ARGV[2] and tonumber(ARGV[3]) <= tonumber(version) then return 0 end
+if uid == ARGV[2] and tonumber(ARGV[3]) < tonumber(version) then return 0 end
 if uid and uid ~= ARGV[2] and tonumber(ARGV[4]) < tonumber(created) then return 0 end
 local before = redis.call('GET', KEYS[1])
+local old, new = before and cjson.decode(before) or {}, cjson.decode(ARGV[5])
+for _, name in ipairs(sets(old, ARGV[10], ARGV[11])) do redis.call('ZREM', name, ARGV[1]) end
+for _, name in ipairs(sets(new, ARGV[10], ARGV[11])) do redis.call('ZADD', name, ARGV[4], ARGV[1]) end
+-- an older operator wrote this version of the record, but not the sets
+if uid == ARGV[2] and tonumber(ARGV[3]) == tonumber(version) then return 0 end
 redis.call('SET', KEYS[1], ARGV[5])
 redis.call('HSET', KEYS[2], 'uid', ARGV[2], 'version', ARGV[3], 'created', ARGV[4])
 if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], ARGV[9], ARGV[1]) else redis.call('ZREM', KEYS[3], ARGV[1]) end
@@ -63,7 +86,6 @@ else
   redis.call('EXPIREAT', KEYS[1], ARGV[7])
   redis.call('EXPIREAT', KEYS[2], ARGV[7])
 end
-local old, new = before and cjson.decode(before) or {}, cjson.decode(ARGV[5])
 if old.uid ~= new.uid or old.phase ~= new.phase or old.run ~= new.run or old.statusRun ~= new.statusRun then
   emit(KEYS[5], KEYS[6], ARGV[1], ARGV[8])
 end
@@ -72,6 +94,10 @@ return 1
 _DROP: Final = """
 local uid = redis.call('HGET', KEYS[2], 'uid')
 if uid and ARGV[2] ~= '' and uid ~= ARGV[2] then return 0 end
+local before = redis.call('GET', KEYS[1])
+if before then
+  for _, name in ipairs(sets(cjson.decode(before), ARGV[3], ARGV[4])) do redis.call('ZREM', name, ARGV[1]) end
+end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[5], KEYS[6], KEYS[7])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
@@ -106,6 +132,19 @@ return 1
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Deletes all keys of a track, unless its record is of a resource with another uid than the one given here."""
+
+    track: str
+    uid: str = ""
+
+
+Change = MirrorRecord | Removal
+_Command = tuple[str, list[str], list[str]]
+"""A script with its keys and arguments."""
+
+
 class RedisClient:
     """Redis; without a URL, calls do nothing. Calls raise MirrorError if Redis fails."""
 
@@ -113,11 +152,17 @@ class RedisClient:
         self._keys = MirrorKeys(install_id)
         self._redis: Redis | None = _connection(url) if url else None
         self._scripts: dict[str, AsyncScript] = {}
+        self._guard = DependencyGuard(_unavailable, _is_outage, _OPEN_SECONDS)
 
     @property
     def enabled(self) -> bool:
         """Whether the deployment has a Redis."""
         return self._redis is not None
+
+    @property
+    def up(self) -> bool:
+        """Whether Redis answers, as far as known; True without a Redis."""
+        return self._guard.up
 
     async def close(self) -> None:
         """Close all connections."""
@@ -126,12 +171,41 @@ class RedisClient:
 
     async def put(self, record: MirrorRecord) -> bool:
         """Write a record unless a newer one is stored; return whether it was written."""
+        return await self._script(*self._put_command(record))
+
+    async def drop(self, track: str, uid: str = "") -> bool:
+        """Delete all keys of a track unless its record is of a resource with another uid; return whether they were."""
+        return await self._script(*self._drop_command(Removal(track, uid)))
+
+    async def write(self, changes: Sequence[Change]) -> list[bool | MirrorError]:
+        """Make changes of different tracks in one round trip; return of each what `put` or `drop` would, or its error.
+
+        Raises:
+            MirrorError: Redis does not answer; any of them may have been made.
+        """
+        if self._redis is None or not changes:
+            return [False for _ in changes]
+        commands = [
+            self._drop_command(change) if isinstance(change, Removal) else self._put_command(change)
+            for change in changes
+        ]
+        results = await self._pipeline(commands, self._redis)
+        if any(isinstance(result, NoScriptError) for result in results):
+            async with self._call(_SECONDS):
+                for script in {script for script, _, _ in commands}:
+                    await self._redis.script_load(script)
+            results = await self._pipeline(commands, self._redis)
+        return [
+            MirrorError(f"Redis: {result}") if isinstance(result, Exception) else bool(result) for result in results
+        ]
+
+    def _put_command(self, record: MirrorRecord) -> _Command:
         keys, expires = self._keys, ""
         if record.finished and record.expires_at is not None:
             expires = str(int(record.expires_at + RECORD_GRACE_SECONDS))
         queued = not record.finished and record.phase in QUEUE_PHASES
-        return await self._script(
-            _EMIT + _PUT,
+        return (
+            _EMIT + _SETS + _PUT,
             [
                 keys.record(record.track_id),
                 keys.version(record.track_id),
@@ -150,12 +224,13 @@ class RedisClient:
                 expires,
                 phase_event(record, time.time()).dump(),
                 repr(record.queue_score),
+                keys.tracks_of_key(""),
+                keys.tracks_of_namespace(""),
             ],
         )
 
-    async def drop(self, track: str, uid: str = "") -> bool:
-        """Delete all keys of a track unless its record is of a resource with another uid; return whether they were."""
-        keys = self._keys
+    def _drop_command(self, removal: Removal) -> _Command:
+        keys, track = self._keys, removal.track
         names = [
             keys.record(track),
             keys.version(track),
@@ -165,7 +240,7 @@ class RedisClient:
             keys.events(track),
             keys.attempts(track),
         ]
-        return await self._script(_DROP, names, [track, uid])
+        return _SETS + _DROP, names, [track, removal.uid, keys.tracks_of_key(""), keys.tracks_of_namespace("")]
 
     async def put_pace(self, known: Mapping[str, float], learned: Iterable[tuple[str, float]]) -> None:
         """Set `known` fields of the pace, then move others towards the `learned` values, in this order."""
@@ -183,7 +258,7 @@ class RedisClient:
         """Append webhook attempts to the logs of their tracks, in one call."""
         if self._redis is None:
             return
-        async with _timeout(_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
+        async with self._call(_SECONDS), self._redis.pipeline(transaction=False) as pipeline:
             for track, attempt in attempts:
                 log = self._keys.attempts(track)
                 pipeline.xadd(log, {ATTEMPT_FIELD: attempt.dump()}, maxlen=ATTEMPTS_KEPT)
@@ -194,7 +269,7 @@ class RedisClient:
         """Return the newest progress of a track."""
         if self._redis is None:
             return None
-        async with _timeout(_SECONDS):
+        async with self._call(_SECONDS):
             text = await self._redis.get(self._keys.progress(track))
         return ProgressRecord.model_validate_json(text) if text else None
 
@@ -202,8 +277,15 @@ class RedisClient:
         """Return the ids of all tracks in the mirror."""
         if self._redis is None:
             return set()
-        async with _timeout(_LONG_SECONDS):
+        async with self._call(_LONG_SECONDS):
             return {str(track) for track in await self._redis.zrange(self._keys.tracks, 0, -1)}
+
+    async def state_divided(self, seconds: float) -> None:
+        """State for so many seconds that the tracks of each API key and namespace are listed completely."""
+        if self._redis is None:
+            return
+        async with self._call(_SECONDS):
+            await self._redis.set(self._keys.tracks_divided, "1", px=int(seconds * 1000))
 
     async def clear(self) -> None:
         """Delete every track, including those missing from the list of tracks."""
@@ -211,11 +293,18 @@ class RedisClient:
             return
         known = await self.tracks()
         prefix = self._keys.record("")
-        async with _timeout(_LONG_SECONDS):
+        async with self._call(_LONG_SECONDS):
             async for key in self._redis.scan_iter(match=prefix + "*", count=1000):
                 known.add(str(key).removeprefix(prefix))
-        for track in known:
-            await self.drop(track)
+        await self.remove(known)
+
+    async def remove(self, tracks: Iterable[str]) -> None:
+        """Delete all keys of tracks."""
+        left = list(tracks)
+        for start in range(0, len(left), BATCH):
+            for result in await self.write([Removal(track) for track in left[start : start + BATCH]]):
+                if isinstance(result, MirrorError):
+                    raise result
 
     def _registered(self, script: str, redis: Redis) -> AsyncScript:
         """Return a script that is run by its digest (EVALSHA), and sent whole only if Redis lacks it."""
@@ -223,21 +312,36 @@ class RedisClient:
             self._scripts[script] = redis.register_script(script)
         return self._scripts[script]
 
+    @asynccontextmanager
+    async def _call(self, seconds: float) -> AsyncIterator[None]:
+        """Bound calls by a timeout and the circuit breaker, and translate their errors."""
+        try:
+            with self._guard.call():
+                async with asyncio.timeout(seconds):
+                    yield
+        except (RedisError, OSError, TimeoutError) as error:
+            raise MirrorError(f"Redis: {str(error) or type(error).__name__}") from error
+
+    async def _pipeline(self, commands: list[_Command], redis: Redis) -> list[object]:
+        """Run scripts by their digests in one round trip; return the result or the exception of each."""
+        async with self._call(_SECONDS), redis.pipeline(transaction=False) as pipeline:
+            for script, keys, arguments in commands:
+                pipeline.evalsha(self._registered(script, redis).sha, len(keys), *keys, *arguments)
+            return list(await pipeline.execute(raise_on_error=False))
+
     async def _script(self, script: str, keys: list[str], arguments: list[str]) -> bool:
         if self._redis is None:
             return False
-        async with _timeout(_SECONDS):
+        async with self._call(_SECONDS):
             return bool(await self._registered(script, self._redis)(keys, arguments))
 
 
-@asynccontextmanager
-async def _timeout(seconds: float) -> AsyncIterator[None]:
-    """Bound calls to Redis by a timeout, and translate its errors."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except (RedisError, OSError, TimeoutError) as error:
-        raise MirrorError(f"Redis: {str(error) or type(error).__name__}") from error
+def _unavailable(why: str) -> MirrorError:
+    return MirrorError(f"Redis: {why}")
+
+
+def _is_outage(error: Exception) -> bool:
+    return isinstance(error, (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError))
 
 
 def _connection(url: str) -> Redis:

@@ -6,16 +6,17 @@ separation are made here; rare ones use boto3 in clients/s3.py.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 from urllib.request import getproxies, proxy_bypass
-from xml.etree import ElementTree
 
 import aiohttp
 from yarl import URL
 
+from stemyard_operator.circuit_breaker import DependencyGuard
+from stemyard_operator.clients.s3_listing import parse_page, parse_xml
 from stemyard_operator.errors import ObjectStoreError, ObjectStoreRefusedError
 
 CONNECT_SECONDS: Final = 5
@@ -39,11 +40,8 @@ class _S3Response:
     @property
     def code(self) -> str:
         """S3 error code, or the status if the body has none, as for HEAD."""
-        try:
-            found = ElementTree.fromstring(self.content).findtext("{*}Code")  # noqa: S314 - the deployment's own store
-        except ElementTree.ParseError:
-            found = None
-        return found or str(self.status)
+        root = parse_xml(self.content)
+        return (None if root is None else root.findtext("{*}Code")) or str(self.status)
 
 
 class BucketHttpClient:
@@ -52,9 +50,11 @@ class BucketHttpClient:
     Args:
         name: name of the bucket, for messages.
         sign: returns a presigned link for a method, a key (empty for the bucket itself) and a query.
+        guard: its circuit breaker.
     """
 
-    def __init__(self, name: str, sign: Sign) -> None:
+    def __init__(self, name: str, sign: Sign, guard: DependencyGuard) -> None:
+        self._guard = guard
         self._name = name
         self._sign = sign
         self._session: aiohttp.ClientSession | None = None
@@ -77,21 +77,21 @@ class BucketHttpClient:
         response = await self._call("HEAD", key)
         return None if response is None else response.length
 
-    async def sizes(self, prefix: str) -> dict[str, int]:
-        """Return the sizes in bytes of all objects below a prefix, by key, in order."""
-        found: dict[str, int] = {}
-        query = {"list-type": "2", "prefix": prefix}
+    async def pages(self, prefix: str) -> AsyncIterator[dict[str, int]]:
+        """Yield the sizes in bytes of all objects below a prefix, by key, page by page."""
+        query, tokens = {"list-type": "2", "prefix": prefix}, set[str]()
         while True:
             response = await self._call("GET", "", query)
             if response is None:
-                return found
-            page = ElementTree.fromstring(response.content)  # noqa: S314 - the deployment's own store
-            for entry in page.findall("{*}Contents"):
-                found[entry.findtext("{*}Key", "")] = int(entry.findtext("{*}Size", "0"))
-            token = page.findtext("{*}NextContinuationToken")
-            if not token:
-                return dict(sorted(found.items()))
-            query["continuation-token"] = token
+                raise ObjectStoreError(f"object store: a listing of {prefix} is answered by 404")
+            page = parse_page(response.content, prefix)
+            yield page.sizes
+            if page.token is None:
+                return
+            if page.token in tokens:
+                raise ObjectStoreError(f"object store: a listing of {prefix} repeats a continuation token")
+            tokens.add(page.token)
+            query["continuation-token"] = page.token
 
     async def remove(self, key: str) -> None:
         """Delete an object; succeed if it is absent."""
@@ -101,6 +101,10 @@ class BucketHttpClient:
         self, method: str, key: str, query: Mapping[str, str] = _NO_QUERY, limit: int = -1
     ) -> _S3Response | None:
         """Return the response; None if the key is absent."""
+        with self._guard.call():
+            return await self._retry(method, key, query, limit)
+
+    async def _retry(self, method: str, key: str, query: Mapping[str, str], limit: int) -> _S3Response | None:
         for attempt in range(ATTEMPTS - 1):
             try:
                 response = await self._send(method, key, query, limit)

@@ -14,7 +14,8 @@ from typing import Final
 
 import httpx
 
-from stemyard_contract.address_guard import AddressRefusedError, Destination, Rules, destination, origin_of, permitted
+from stemyard_contract.address_guard import AddressRefusedError, Destination, origin_of, permitted
+from stemyard_contract.outbox import ADDRESS_REFUSED
 from stemyard_operator.config.webhook_settings import WebhookSettings
 
 _BODY_LIMIT: Final = 4096
@@ -56,9 +57,7 @@ class WebhookHttpClient:
     def __init__(self, settings: WebhookSettings, resolve: Resolve = resolve) -> None:
         self._settings = settings
         self._resolve = resolve
-        self._rules = Rules(
-            settings.webhook_allow_http, frozenset(settings.webhook_ports), settings.webhook_denied_cidrs
-        )
+        self._guard = settings.webhook_guard
         self._tls: ssl.SSLContext = httpx.create_ssl_context()
         self._single_use_client = self._client(keep_alive=False)
         self._persistent: dict[str, httpx.AsyncClient] = {}
@@ -70,44 +69,37 @@ class WebhookHttpClient:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
         """Post exactly these bytes and return the result; failures of the consumer raise nothing."""
-        trusted = self.is_configured(url)
+        trusted = self._guard.trusts(url)
         try:
-            target = destination(url, self._rules, trusted=trusted)
+            target = self._guard.check(url)
         except AddressRefusedError as error:
             log.warning("webhook address refused: %s", error)
-            return WebhookResponse(error="AddressRefused", hopeless=True)
+            return WebhookResponse(error=ADDRESS_REFUSED, hopeless=True)
         try:
             async with asyncio.timeout(self._settings.webhook_timeout_seconds):
                 return await self._post(url, target, headers, body, trusted=trusted)
         except AddressRefusedError as error:
             log.warning("webhook address refused: %s", error)
-            return WebhookResponse(error="AddressRefused")
+            return WebhookResponse(error=ADDRESS_REFUSED)
         except (TimeoutError, httpx.TimeoutException):
             return WebhookResponse(error="Timeout")
         except socket.gaierror:
             return WebhookResponse(error="NameNotFound")
         except (httpx.ConnectError, OSError) as error:
             return WebhookResponse(error="TlsFailed" if "certificate" in str(error).lower() else "ConnectFailed")
-        except (httpx.HTTPError, httpx.InvalidURL):
+        except httpx.InvalidURL as error:
+            log.warning("webhook address refused: %s", error)
+            return WebhookResponse(error=ADDRESS_REFUSED, hopeless=True)
+        except httpx.HTTPError:
             return WebhookResponse(error="NoAnswer")
-
-    def is_configured(self, url: str) -> bool:
-        """Return whether the deployment itself configures this URL or its origin."""
-        if url == self._settings.webhook_url:
-            return True
-        try:
-            return origin_of(url) in self._settings.webhook_allowed_origins
-        except ValueError:
-            return False
 
     async def _post(
         self, url: str, target: Destination, headers: Mapping[str, str], body: bytes, *, trusted: bool
     ) -> WebhookResponse:
         client = self._persistent_client(url) if trusted else self._single_use_client
         if self._settings.webhook_proxy_url is not None:
-            permitted(_literal(target), self._rules, trusted=trusted)
             return await _exchange(client, httpx.Request("POST", url, headers=headers, content=body))
-        addresses = permitted(await self._addresses(target), self._rules, trusted=trusted)
+        addresses = permitted(await self._addresses(target), self._guard.rules, trusted=trusted)
         for address in addresses[: _ADDRESSES - 1]:
             try:
                 return await _exchange(client, _pinned(url, target, address, headers, body))
@@ -181,7 +173,7 @@ def _retry_after(retry_after: str | None) -> float | None:
         return float(retry_after)
     try:
         moment = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())

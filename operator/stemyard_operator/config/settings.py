@@ -6,7 +6,7 @@ import socket
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, assert_never
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from stemyard_contract.models import MODELS, Flavour
 from stemyard_contract.object_source import check_prefixes
 from stemyard_contract.runtime import absent, with_authority
+from stemyard_contract.separationjob import Deadlines
 from stemyard_contract.validation import split_commas, variable_error_lines
 from stemyard_operator.config.fields import Seconds, Url
 from stemyard_operator.config.profiles import Profile, load_profiles
@@ -37,6 +38,7 @@ from stemyard_operator.errors import ConfigurationError
 _EXTRACTOR: Final = r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$"
 _MIB: Final = 1024 * 1024
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_commas)]
+Version = Annotated[str, StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)+)?$")]
 Interval = Annotated[float, Field(ge=0, le=3600)]
 
 
@@ -45,6 +47,16 @@ def _refuse_generic(names: tuple[str, ...]) -> tuple[str, ...]:
     if generic := {"generic", "default", "all"} & {name.lower() for name in names}:
         raise ValueError(f"{', '.join(sorted(generic))} would read any address; name the extractors of single sites")
     return names
+
+
+_USER: Final = 65532
+_RESTRICTED: Final = {
+    "runAsNonRoot": True,
+    "runAsUser": _USER,
+    "runAsGroup": _USER,
+    "fsGroup": _USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 
 
 class SourceSettings(BaseSettings):
@@ -63,6 +75,14 @@ class SourceSettings(BaseSettings):
     """Minimum seconds to wait before a download."""
     youtube_download_delay_max: Interval = 0
     """Maximum seconds to wait before a download; 0 means the minimum."""
+    youtube_overlay_image: str = ""
+    """Image with a newer yt-dlp, mounted as an image volume; if empty, the claim is mounted."""
+    youtube_overlay_claim: str = ""
+    """PersistentVolumeClaim with a newer yt-dlp, in every watched namespace; none if empty."""
+    youtube_overlay_least: Version = ""
+    """Oldest version of yt-dlp accepted there; empty means that of the separator image."""
+    youtube_overlay_greatest: Version = ""
+    """Newest version accepted there; empty means a year newer than that of the separator image."""
     youtube_extractors: Annotated[
         tuple[Annotated[str, StringConstraints(pattern=_EXTRACTOR)], ...],
         NoDecode,
@@ -92,6 +112,8 @@ class Settings(WebhookSettings, SourceSettings):
     """Identity in leader election; a restarted container of the same pod reacquires its lease immediately."""
     pod_namespace: str = "default"
     watch_namespaces: CommaSeparated = ()
+    api_namespace: str = Field(default_factory=lambda known: known["pod_namespace"])
+    """Namespace in which the API creates SeparationJobs; only there do the labels and claims of the API count."""
     lease_name: str = "stemyard-operator"
     health_port: int = 8086
     desk_port: int = 8085
@@ -130,6 +152,13 @@ class Settings(WebhookSettings, SourceSettings):
     model_image: str = ""
     """Image with the model folder, mounted as an image volume; if empty, the claim is mounted."""
     separator_extra_env: dict[str, str] = Field(default_factory=dict)
+    separator_pod_labels: dict[str, str] = Field(default_factory=dict)
+    """Labels of the pods of both stages; a profile's take precedence, as with the annotations."""
+    separator_pod_annotations: dict[str, str] = Field(default_factory=dict)
+    pod_security_context: dict[str, Any] = Field(default_factory=lambda: dict(_RESTRICTED))
+    """securityContext of the pods; it must refuse root."""
+    fetch_host_users: bool | None = None
+    """hostUsers of fetch pods: False gives them a user namespace of their own; None leaves it to the cluster."""
     separator_fetch_volumes_file: Path | None = None
     profiles_file: Path | None = None
 
@@ -137,10 +166,21 @@ class Settings(WebhookSettings, SourceSettings):
     max_active: Annotated[int, Field(ge=1, validation_alias=AliasChoices("max_active", "worker_concurrency"))] = 1
     max_active_fetch: Annotated[int, Field(ge=1)] = 4
     max_active_per_namespace: Annotated[int, Field(ge=0)] = 0
+    max_active_fetch_per_namespace: Annotated[int, Field(ge=0)] = 0
+    """Maximum concurrent fetches in one namespace; 0 means `max_active_fetch`."""
     max_active_fetch_per_host: Annotated[int, Field(ge=0)] = 0
     """Maximum concurrent fetches from one host, all of YouTube being one; 0 means no limit per host."""
     fetch_spacing_seconds: Annotated[float, Field(ge=0)] = 0
     """Minimum seconds between the starts of two fetches from one host."""
+    max_deadline_fetch: Annotated[int, Field(ge=10)] = 86400
+    """Longest `spec.deadlines.fetch` in seconds; a longer one is shortened to it, and so are the others."""
+    max_deadline_queue: Annotated[int, Field(ge=10)] = 604800
+    max_deadline_start: Annotated[int, Field(ge=10)] = 86400
+    max_deadline_separate: Annotated[int, Field(ge=10)] = 86400
+    unscheduled_timeout_seconds: Annotated[float, Field(ge=0)] = 1200
+    """Seconds after which a Job without a scheduled pod gives its slot to others and is queued again; 0 means never."""
+    requeue_base_seconds: Seconds = 60
+    requeue_max_seconds: Seconds = 3600
     retry_base_seconds: Seconds = 10
     retry_max_seconds: Seconds = 300
     resync_seconds: Seconds = 120
@@ -166,6 +206,13 @@ class Settings(WebhookSettings, SourceSettings):
     @classmethod
     def _check_prefixes(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         return check_prefixes(value, info.data.get("stemyard_install_id", ""))
+
+    @field_validator("pod_security_context")
+    @classmethod
+    def _refuses_root(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if value.get("runAsNonRoot") is not True or value.get("runAsUser") == 0:
+            raise ValueError("must have runAsNonRoot: true, and no runAsUser 0: the pods process media of strangers")
+        return value
 
     @cached_property
     def profiles(self) -> dict[str, Profile]:
@@ -217,6 +264,17 @@ class Settings(WebhookSettings, SourceSettings):
         return self.max_active_per_namespace or self.max_active
 
     @property
+    def namespace_fetch_limit(self) -> int:
+        """Maximum concurrent fetch Jobs in one namespace."""
+        return self.max_active_fetch_per_namespace or self.max_active_fetch
+
+    def deadlines(self, requested: Deadlines) -> Deadlines:
+        """Return the deadlines of a SeparationJob, none of them longer than the deployment allows."""
+        most = {name: getattr(self, f"max_deadline_{name}") for name in Deadlines.model_fields}
+        shorter = {name: limit for name, limit in most.items() if getattr(requested, name) > limit}
+        return requested.model_copy(update=shorter) if shorter else requested
+
+    @property
     def endpoint_url(self) -> str | None:
         """Endpoint of the object store for pods; None means AWS."""
         if self.s3_endpoint_url:
@@ -239,7 +297,13 @@ class Settings(WebhookSettings, SourceSettings):
 
     def image(self, flavour: Flavour) -> str:
         """Return the separator image of a flavour."""
-        return self.separator_image_cuda if flavour is Flavour.CUDA else self.separator_image_cpu
+        match flavour:
+            case Flavour.CPU:
+                return self.separator_image_cpu
+            case Flavour.CUDA:
+                return self.separator_image_cuda
+            case _:
+                assert_never(flavour)
 
 
 def load_settings() -> Settings:

@@ -4,13 +4,15 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import BaseSettings, NoDecode
 
-from stemyard_contract.address_guard import origin_of
+from stemyard_contract.address_guard import Rules, origin_of
 from stemyard_contract.event_types import EventType
 from stemyard_contract.validation import split_commas
 from stemyard_contract.webhook import RETRY_SCHEDULE, standard_key
+from stemyard_contract.webhook_guard import WebhookGuard
+from stemyard_contract.webhook_secrets import MASTER_LENGTH
 from stemyard_operator.config.fields import Seconds, Url, http_url
 
 
@@ -20,6 +22,7 @@ def _check_secret(secret: str) -> str:
 
 
 Secret = Annotated[str, AfterValidator(_check_secret)]
+MasterSecret = Annotated[str, StringConstraints(strip_whitespace=True, min_length=MASTER_LENGTH)]
 Hidden: Any = Field(default=None, repr=False)
 Origin = Annotated[str, AfterValidator(http_url), AfterValidator(origin_of)]
 SplitCommas = BeforeValidator(split_commas)
@@ -38,6 +41,10 @@ class WebhookSettings(BaseSettings):
     """During rotation, the secret that WEBHOOK_SECRET replaces."""
     webhook_secrets_dir: Path | None = None
     """Folder of files named like the two variables above, and `endpoints.yaml`; reread on change, takes precedence."""
+    webhook_master_secret: MasterSecret | None = Hidden
+    """Secret from which those of registered webhooks are derived, as set for the API; without one none is sent."""
+    webhook_master_secret_previous: MasterSecret | None = Hidden
+    """During rotation, the secret that WEBHOOK_MASTER_SECRET replaces."""
     webhook_schedule: Annotated[
         tuple[Annotated[float, Field(ge=0)], ...], NoDecode, SplitCommas, Field(min_length=1, max_length=50)
     ] = RETRY_SCHEDULE
@@ -57,3 +64,15 @@ class WebhookSettings(BaseSettings):
     """Public address ranges that are refused too, such as the cluster's own."""
     webhook_proxy_url: Annotated[str, AfterValidator(http_url)] | None = Hidden
     """Proxy for all deliveries; the proxy then resolves and checks addresses."""
+
+    @property
+    def webhook_master_secrets(self) -> tuple[str, ...]:
+        """The master secrets, the current one first; empty without one."""
+        given = (self.webhook_master_secret, self.webhook_master_secret_previous)
+        return tuple(secret for secret in given if secret) if self.webhook_master_secret else ()
+
+    @property
+    def webhook_guard(self) -> WebhookGuard:
+        """Which URLs webhooks may be sent to."""
+        rules = Rules(self.webhook_allow_http, frozenset(self.webhook_ports), self.webhook_denied_cidrs)
+        return WebhookGuard(rules, self.webhook_url, frozenset(self.webhook_allowed_origins))

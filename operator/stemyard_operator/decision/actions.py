@@ -20,6 +20,22 @@ class FindMark:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyFinished:
+    """Verify the commit mark that the pod of a live Job says it has written.
+
+    If it does not verify, or the store does not answer, what the pod said is forgotten: the end of the Job decides.
+    """
+
+    job: Job
+    reference: MarkReference
+
+    @property
+    def search(self) -> FindMark:
+        """The search for that mark, at its key only."""
+        return FindMark(self.job.stage, self.reference)
+
+
+@dataclass(frozen=True, slots=True)
 class ReadPods:
     """Read the pods of a Job."""
 
@@ -40,7 +56,7 @@ class ReadWorkload:
     job: Job
 
 
-Query = FindMark | ReadPods | ConfirmJobAbsent | ReadWorkload
+Query = FindMark | VerifyFinished | ReadPods | ConfirmJobAbsent | ReadWorkload
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,7 @@ class Step:
     create: Creation | None = None
     stop: tuple[Job, ...] = ()
     waiting_for: WorkStage | None = None
+    waiting_shape: str = ""
     requeue_after: float | None = None
     write: bool = True
     """Whether the status may be written with this step; False while queries or stopping Jobs come first."""
@@ -91,6 +108,8 @@ class Decision:
     """Whether to delete the SeparationJob: its TTL has expired."""
     waiting_for: WorkStage | None = None
     """Stage whose Job would be created if a slot were free."""
+    waiting_shape: str = ""
+    """Shape of the workers that may take the song, "" if it does not wait for one."""
     requeue_after: float | None = None
     """Seconds until the next decision, None if only an event can change anything."""
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from stemyard_contract.handover import AUDIO_FILE
 from stemyard_contract.identity import upload_key
-from stemyard_contract.separationjob import SeparationJobSpec, SeparationJobStatus
+from stemyard_contract.separationjob import SeparationJobStatus
+from stemyard_contract.source import UploadSource
 
 
 def prefix_of(key: str) -> str:
@@ -20,23 +21,20 @@ def objects_of_result(status: SeparationJobStatus) -> tuple[str, ...]:
     return _unique(prefix_of(key) for key in keys)
 
 
-def objects_of_source(
-    spec: SeparationJobSpec, status: SeparationJobStatus, install_id: str, *, upload: bool = True
-) -> tuple[str, ...]:
-    """Return the keys of the fetched audio, its commit mark and its upload.
+def objects_of_source(status: SeparationJobStatus, upload: UploadSource | None, install_id: str) -> tuple[str, ...]:
+    """Return the keys of the fetched audio, its commit mark and an upload.
 
     A fetch pod can write nothing else, so no listing is needed.
     """
     mark = status.source.mark_key if status.source else None
     marked = [mark, prefix_of(mark) + AUDIO_FILE] if mark else []
-    source = spec.source.upload
-    uploads = [upload_key(install_id, source.owner, source.id)] if source and upload else []
+    uploads = [upload_key(install_id, upload.owner, upload.id)] if upload else []
     return _unique([*marked, *uploads])
 
 
-def objects_of(spec: SeparationJobSpec, status: SeparationJobStatus, install_id: str) -> tuple[str, ...]:
-    """Return all objects of a SeparationJob, which are removed when it is deleted."""
-    return _unique([*objects_of_result(status), *objects_of_source(spec, status, install_id)])
+def objects_of(status: SeparationJobStatus, upload: UploadSource | None, install_id: str) -> tuple[str, ...]:
+    """Return all objects of a SeparationJob, and an upload, which are removed when it is deleted."""
+    return _unique([*objects_of_result(status), *objects_of_source(status, upload, install_id)])
 
 
 def _unique(keys: Iterable[str]) -> tuple[str, ...]:

@@ -5,9 +5,19 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from stemyard_contract.handover import Manifest, Mark, MarkReference, SourceMark, StoredFile, WorkStage
+from stemyard_contract.handover import (
+    AUDIO_FILE,
+    Manifest,
+    Mark,
+    MarkReference,
+    SourceMark,
+    StoredFile,
+    WorkStage,
+    peaks_file,
+)
 from stemyard_contract.identity import object_prefix, object_token, track_prefix
 from stemyard_operator.decision.actions import FindMark
+from stemyard_operator.decision.status import result_of, source_of
 from stemyard_operator.model.observed import FoundManifest, FoundSource
 from stemyard_operator.model.separation import Separation
 
@@ -43,8 +53,12 @@ def verify_mark(content: bytes, key: str, query: FindMark, separation: Separatio
     if key != object_prefix(install_id, stage.room, separation.track_id, token) + stage.mark_file:
         return None
     if isinstance(mark, SourceMark):
-        return FoundSource(reference, mark)
-    return FoundManifest(reference, mark) if set(mark.stems) == set(separation.spec.stems) else None
+        found: Found = FoundSource(reference, mark)
+        own_files = mark.audio.file == AUDIO_FILE
+    else:
+        found = FoundManifest(reference, mark)
+        own_files = _has_own_files(mark, separation)
+    return found if own_files and _fits_the_status(found) else None
 
 
 def _parse(content: bytes, stage: WorkStage) -> SourceMark | Manifest:
@@ -55,6 +69,24 @@ def _parse(content: bytes, stage: WorkStage) -> SourceMark | Manifest:
 def _of_this_run(mark: Mark, query: FindMark, separation: Separation) -> bool:
     run = separation.spec.run
     return mark.uid == separation.uid and (mark.run == run or (query.any_run and mark.run < run))
+
+
+def _fits_the_status(found: Found) -> bool:
+    """Return whether the status can hold what a mark states."""
+    try:
+        source_of(found) if isinstance(found, FoundSource) else result_of(found)
+    except ValidationError:
+        return False
+    return True
+
+
+def _has_own_files(manifest: Manifest, separation: Separation) -> bool:
+    """Return whether a manifest lists exactly the files that the desk lets its pod write; their names become keys."""
+    spec = separation.spec
+    return set(manifest.stems) == set(spec.stems) and all(
+        file.file == f"{stem}.{spec.output.format}" and (file.peaks is None or file.peaks.file == peaks_file(stem))
+        for stem, file in manifest.stems.items()
+    )
 
 
 def manifest_files(manifest: Manifest) -> list[StoredFile]:

@@ -10,14 +10,15 @@ from stemyard_contract.failures import FailureCode, Stage
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import ConditionType, Reason
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.decision.actions import Decision, Step
+from stemyard_operator.decision.actions import Decision, Step, query
 from stemyard_operator.decision.artifacts import objects_of_result, objects_of_source
 from stemyard_operator.decision.finalize import finalize
 from stemyard_operator.decision.finished import decide_finished
 from stemyard_operator.decision.stages import advance, stop_jobs
 from stemyard_operator.decision.status import accept_source, complete, first_status
 from stemyard_operator.decision.status_draft import HOLD_SECONDS, StatusDraft
-from stemyard_operator.decision.validation import refusal
+from stemyard_operator.decision.usage import unread_ends
+from stemyard_operator.decision.validation import refusal, shortened
 from stemyard_operator.model.conditions import ended, holds, set_condition
 from stemyard_operator.model.job import live_jobs
 from stemyard_operator.model.observed import Observed
@@ -48,6 +49,9 @@ def _next_step(draft: StatusDraft) -> Step:
         return step
     if draft.spec.webhook_test:
         return draft.pass_test()
+    unread = unread_ends(draft.observed, draft.now)
+    if unread:
+        return query(*unread)
     draft.note_start()
     step = _cancel(draft) or _validate(draft)
     if step is not None:
@@ -67,7 +71,7 @@ def _cancel(draft: StatusDraft) -> Step | None:
     if not draft.spec.cancel:
         return None
     jobs = draft.observed.of_stage(WorkStage.SEPARATE)
-    if jobs and jobs[-1].ended == "Complete" and draft.status.retry_at is None:
+    if jobs and jobs[-1].ended == "Complete" and not draft.status.attempt_over:
         return None
     draft.resume()
     stopping = stop_jobs(draft.observed, live_jobs(draft.observed.jobs), draft.now)
@@ -78,9 +82,10 @@ def _validate(draft: StatusDraft) -> Step | None:
     """Accept the spec, or end the run if this deployment cannot serve it."""
     if holds(draft.status, ConditionType.ACCEPTED):
         return None
-    refused = refusal(draft.spec, draft.settings)
+    refused = refusal(draft.separation, draft.settings)
     if refused is None:
-        set_condition(draft.status, ConditionType.ACCEPTED, "True", Reason.VALID, draft.now)
+        message = shortened(draft.spec.deadlines, draft.deadlines)
+        set_condition(draft.status, ConditionType.ACCEPTED, "True", Reason.VALID, draft.now, message)
         return None
     code, message = refused
     set_condition(draft.status, ConditionType.ACCEPTED, "False", Reason.INVALID, draft.now, message)
@@ -88,14 +93,18 @@ def _validate(draft: StatusDraft) -> Step | None:
 
 
 def _accept_source(draft: StatusDraft) -> None:
-    """Record what fetch found. The time in the queue starts when the fetch Job ended, or now if that is unknown."""
+    """Record what fetch found. The time in the queue starts when it said so, or its Job ended, or now if unknown."""
     found = draft.observed.source
     if found is None:
         raise AssertionError("fetch is done only if its commit mark was found")
     jobs = draft.observed.of_stage(WorkStage.FETCH)
-    ended_at = jobs[-1].ended_at if jobs else None
+    said = draft.observed.finished.get(jobs[-1].uid) if jobs else None
+    ended_at = said.at if said is not None else jobs[-1].ended_at if jobs else None
     queued_at = ended_at or draft.now - timedelta(seconds=HOLD_SECONDS)
     accept_source(draft.status, found, draft.now, queued_at)
+    if draft.is_retrying(WorkStage.SEPARATE):
+        # its last attempt found that the store had lost the source
+        draft.attempt_ends()
 
 
 def _publish(draft: StatusDraft) -> Step:
@@ -103,7 +112,10 @@ def _publish(draft: StatusDraft) -> Step:
     found = draft.observed.manifest
     if found is None:
         raise AssertionError("separate is done only if its manifest was found")
-    stored = draft.separation.status
+    source, stored = draft.status.source, draft.separation.status
+    if source is not None and source.sha256 not in {None, found.mark.source_audio_sha256}:
+        # stems are copied to other separations of the same audio, so they must be of the audio that was accepted
+        return draft.fail(FailureCode.ARTIFACT_MISMATCH, Stage.PUBLISH)
     if stored.run != draft.spec.run or not holds(stored, ConditionType.FETCHED):
         if found.mark.copied is not None:
             draft.waiting(WorkStage.SEPARATE, Reason.COPIED, f"Stems were copied from {found.mark.copied.name}.")
@@ -113,7 +125,7 @@ def _publish(draft: StatusDraft) -> Step:
         return Step(requeue_after=0)
     remove = (
         *objects_of_result(stored),
-        *objects_of_source(draft.spec, draft.status, draft.settings.stemyard_install_id),
+        *objects_of_source(draft.status, draft.observed.unneeded_upload, draft.settings.stemyard_install_id),
     )
     complete(draft.status, found, draft.now)
     draft.freeze_webhooks()

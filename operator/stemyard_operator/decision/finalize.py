@@ -13,7 +13,7 @@ from stemyard_operator.decision.status_draft import HOLD_SECONDS, QUIET_REASONS,
 from stemyard_operator.decision.usage import usage_after
 from stemyard_operator.model.conditions import holds
 
-_MINOR_FIELDS: Final = frozenset({"progress", "pod", "started_at", "observed_generation", "reason"})
+_MINOR_FIELDS: Final = frozenset({"progress", "pod", "started_at", "observed_generation", "reason", "usage"})
 _MAJOR_FIELDS: Final = tuple(
     name for name in SeparationJobStatus.model_fields if name not in {*_MINOR_FIELDS, "conditions"}
 )
@@ -25,7 +25,7 @@ def finalize(draft: StatusDraft, step: Step) -> Decision:
     if step.write:
         _take_progress(draft)
         draft.status.usage = usage_after(draft.observed, draft.status, draft.now, draft.settings)
-        derive_phase(draft.status, draft.separation)
+        derive_phase(draft.status, draft.separation, draft.now)
         hold = _hold_seconds(draft)
         write = hold <= 0 and _is_worth_writing(draft)
         if hold > 0 and (requeue_after is None or hold < requeue_after):
@@ -38,6 +38,7 @@ def finalize(draft: StatusDraft, step: Step) -> Decision:
         status=draft.status if write else None,
         stop=step.stop,
         waiting_for=step.waiting_for,
+        waiting_shape=step.waiting_shape,
         requeue_after=requeue_after,
     )
 
@@ -54,7 +55,7 @@ def _hold_seconds(draft: StatusDraft) -> float:
     """Return the seconds that a write may be delayed, since an expected event will replace it."""
     status = draft.status
     visible = holds(status, ConditionType.ADMITTED) or holds(status, ConditionType.SUSPENDED)
-    if draft.urgent or status.finished_at or status.retry_at or visible:
+    if draft.urgent or status.finished_at or status.attempt_over or visible:
         return 0
     if draft.hold_seconds > 0:
         return draft.hold_seconds
@@ -69,6 +70,8 @@ def _hold_left(since: datetime | None, now: datetime) -> float:
 
 def _is_worth_writing(draft: StatusDraft) -> bool:
     before, after = draft.separation.status, draft.status
+    if before.observed_generation != after.observed_generation:
+        return True  # `kubectl wait` ignores conditions of an older generation
     if _major_content(before) != _major_content(after):
         return True
     return before != after and draft.observed.seconds_since_write >= TICK_SECONDS

@@ -9,20 +9,21 @@ from stemyard_operator.config.settings import Settings
 from stemyard_operator.decision.actions import Decision
 from stemyard_operator.decision.artifacts import objects_of_source
 from stemyard_operator.decision.status import derive_phase
+from stemyard_operator.decision.usage import ENDING_SECONDS, is_ending, unread_ends, usage_after
 from stemyard_operator.decision.webhook_outbox import (
     GATHER_SECONDS,
     add_late_targets,
+    forget_withdrawn,
     record_attempts,
     redeliver,
     set_delivered_condition,
 )
 from stemyard_operator.decision.webhook_retries import due_deliveries, has_outstanding, seconds_until_next
-from stemyard_operator.decision.webhook_targets import requested_targets
+from stemyard_operator.decision.webhook_targets import requested_targets, targets
 from stemyard_operator.model.job import Job, live_jobs
 from stemyard_operator.model.observed import Observed
+from stemyard_operator.model.separation import LEFTOVER_SECONDS
 
-LEFTOVER_SECONDS: Final = 24 * 3600
-"""Seconds after which source audio and upload of a failed or cancelled run are removed."""
 _LEFTOVER_WINDOW: Final = 3600
 _OUTSTANDING_LOOK_SECONDS: Final = 60.0
 """Interval at which an expired SeparationJob is checked while webhooks are outstanding."""
@@ -31,37 +32,56 @@ _OUTSTANDING_LOOK_SECONDS: Final = 60.0
 def decide_finished(observed: Observed, now: datetime, settings: Settings) -> Decision:
     """Return the decision about a separation whose run has ended."""
     separation = observed.separation
-    stop = tuple(job for job in live_jobs(observed.jobs) if job.deleted_at is None)
+    unread = unread_ends(observed, now)
+    if unread:
+        return Decision(queries=unread)
+    ending = [job for job in observed.jobs if is_ending(job, separation.status, now)]
+    stop = tuple(job for job in live_jobs(observed.jobs) if job.deleted_at is None and job not in ending)
     draft = _draft_status(observed, now, settings)
     gather = _gather_seconds(observed)
     recorded = tuple(attempt.id for attempt in observed.attempt_results)
     outdated = separation.status.observed_generation != separation.generation
     if outdated or (draft != separation.status and gather <= 0):
-        return Decision(status=derive_phase(draft, separation), recorded=recorded, stop=stop, requeue_after=0)
+        return Decision(status=derive_phase(draft, separation, now), recorded=recorded, stop=stop, requeue_after=0)
     handled = observed.in_flight.union(recorded)
     deliver = due_deliveries(separation.status, handled, now)
     waits = [
         seconds_until_next(separation.status, handled | {one.id for one in deliver}, now),
         gather if gather > 0 else None,
+        ENDING_SECONDS - _seconds_since_end(separation.status, now) if ending else None,
     ]
     return _decide_expiry(observed, now, settings, stop, deliver, [wait for wait in waits if wait is not None])
 
 
-def life_seconds(phase: Phase, spec: SeparationJobSpec, settings: Settings) -> float:
-    """Return the TTL of a finished SeparationJob in seconds; failed and cancelled ones may have a shorter one."""
+def life_seconds(phase: Phase, spec: SeparationJobSpec, settings: Settings) -> float | None:
+    """Return the TTL of a finished SeparationJob in seconds, None if it is kept.
+
+    Failed and cancelled ones may have a shorter one, but are kept too where no TTL is set: what is declared in git
+    would be created, and fail, again and again.
+    """
     longest = {Phase.FAILED: settings.ttl_failed_seconds, Phase.CANCELLED: settings.ttl_cancelled_seconds}
-    return min(spec.ttl_seconds_after_finished, longest.get(phase, spec.ttl_seconds_after_finished))
+    ttl = spec.ttl_seconds_after_finished
+    return None if ttl is None else min(ttl, longest.get(phase, ttl))
 
 
 def _draft_status(observed: Observed, now: datetime, settings: Settings) -> SeparationJobStatus:
     separation = observed.separation
     draft = separation.status.draft()
+    if draft.usage is not None and draft.usage.ending_jobs:
+        draft.usage = usage_after(observed, draft, now, settings)
     record_attempts(draft, observed.attempt_results, settings, once=separation.spec.webhook_test)
-    add_late_targets(draft, requested_targets(separation.spec, observed.endpoints), separation.track_id, now)
+    claims = [claim.key for claim in separation.spec.claims]
+    consumers = observed.endpoints, observed.registrations
+    forget_withdrawn(draft, claims, targets(separation.spec, settings, *consumers))
+    add_late_targets(draft, requested_targets(separation.spec, *consumers), separation.track_id, now)
     redeliver(draft, separation.redeliver, now)
     if draft.webhooks != separation.status.webhooks:
         set_delivered_condition(draft, now)
     return draft
+
+
+def _seconds_since_end(status: SeparationJobStatus, now: datetime) -> float:
+    return (now - (status.finished_at or now)).total_seconds()
 
 
 def _gather_seconds(observed: Observed) -> float:
@@ -81,15 +101,18 @@ def _decide_expiry(
 ) -> Decision:
     separation = observed.separation
     status, spec = separation.status, separation.spec
-    since = (now - (status.finished_at or now)).total_seconds()
-    left = life_seconds(phase_of(status.conditions), spec, settings) - since
-    if left <= 0 and not has_outstanding(status, now, settings):
-        return Decision(stop=stop, delete=True)
-    waits = [*waits, left if left > 0 else _OUTSTANDING_LOOK_SECONDS]
+    since = _seconds_since_end(status, now)
+    life = life_seconds(phase_of(status.conditions), spec, settings)
+    if life is not None:
+        left = life - since
+        ending = any(is_ending(job, status, now) for job in observed.jobs)
+        if left <= 0 and not ending and not has_outstanding(status, now, settings):
+            return Decision(stop=stop, delete=True)
+        waits = [*waits, left if left > 0 else _OUTSTANDING_LOOK_SECONDS]
     until_removal = LEFTOVER_SECONDS - since
     if phase_of(status.conditions) is Phase.COMPLETED or until_removal <= -_LEFTOVER_WINDOW:
-        return Decision(stop=stop, deliver=deliver, requeue_after=min(waits))
+        return Decision(stop=stop, deliver=deliver, requeue_after=min(waits, default=None))
     if until_removal > 0:
-        return Decision(stop=stop, deliver=deliver, requeue_after=min(*waits, until_removal))
-    remove = objects_of_source(spec, status, settings.stemyard_install_id)
-    return Decision(remove=remove, stop=stop, deliver=deliver, requeue_after=min(waits))
+        return Decision(stop=stop, deliver=deliver, requeue_after=min([*waits, until_removal]))
+    remove = objects_of_source(status, observed.unneeded_upload, settings.stemyard_install_id)
+    return Decision(remove=remove, stop=stop, deliver=deliver, requeue_after=min(waits, default=None))

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from stemyard_contract.outbox import TARGETS_LIMIT, WebhookStatus
+from stemyard_contract.outbox import REGISTERED_TARGETS_LIMIT, TARGETS_LIMIT, WebhookStatus
 from stemyard_contract.separationjob import ConditionType, Reason, SeparationJobStatus, phase_of
 from stemyard_contract.webhook import EventType, event_of, webhook_id
 from stemyard_operator.config.settings import Settings
@@ -34,16 +34,36 @@ def freeze_targets(
 
 def add_late_targets(status: SeparationJobStatus, named: Collection[Target], track_id: str, now: datetime) -> None:
     """Store targets that were added after the end of the run; each gets one delivery."""
-    known, event = {one.url for one in status.webhooks}, event_of(phase_of(status.conditions))
-    new = [one for one in named if one.url not in known and event in one.events]
+    known, event = {(one.url, one.registration) for one in status.webhooks}, event_of(phase_of(status.conditions))
+    new = [one for one in named if one.consumer not in known and event in one.events]
     if not new:
         return
-    capacity = TARGETS_LIMIT - len(new)
+    registered = [one for one in status.webhooks if one.registration is not None]
+    unregistered = [one for one in status.webhooks if one.registration is None]
+    capacity = TARGETS_LIMIT - sum(one.registration is None for one in new)
     urls = {one.url for one in named}
-    kept = [one for one in status.webhooks if one.pending or one.url in urls]
-    others = [one for one in status.webhooks if one not in kept]
-    status.webhooks = [*others[max(0, len(others) + len(kept) - capacity) :], *kept]
+    kept = [one for one in unregistered if one.pending or one.url in urls]
+    others = [one for one in unregistered if one not in kept]
+    status.webhooks = [*others[max(0, len(others) + len(kept) - capacity) :], *kept, *registered]
     _add(status, new, event, track_id, now)
+
+
+def forget_withdrawn(status: SeparationJobStatus, claims: Collection[str], current: Iterable[Target]) -> None:
+    """Remove deliveries for API keys without a claim; those to a URL that is still a target are of whom it is now.
+
+    Args:
+        status: is changed.
+        claims: ids of the keys that have a claim.
+        current: targets of a run that would end now.
+    """
+    by_url = {one.url: one for one in current if one.registration is None}
+    kept = []
+    for one in status.webhooks:
+        if one.key is None or one.key in claims:
+            kept.append(one)
+        elif one.registration is None and one.url in by_url:
+            kept.append(one.model_copy(update={"key": by_url[one.url].key}))
+    status.webhooks = kept
 
 
 def _add(
@@ -52,16 +72,20 @@ def _add(
     run, due = status.run or 1, now.replace(microsecond=0)
     added = [
         WebhookStatus(
-            id=webhook_id(track_id, run, event, one.url),
+            id=webhook_id(track_id, run, event, one.url, registration=one.registration),
             url=one.url,
             endpoint=one.endpoint,
             key=one.key,
+            registration=one.registration,
             next_attempt_at=due,
         )
         for one in targets
         if event in {*one.events, EventType.TEST}
     ]
-    status.webhooks = [*status.webhooks, *added][:TARGETS_LIMIT]
+    found = [*status.webhooks, *added]
+    unregistered = [one for one in found if one.registration is None][:TARGETS_LIMIT]
+    registered = [one for one in found if one.registration is not None][:REGISTERED_TARGETS_LIMIT]
+    status.webhooks = [*unregistered, *registered]
 
 
 def redeliver(status: SeparationJobStatus, request: str | None, now: datetime) -> None:

@@ -21,6 +21,7 @@ class ProgressWebhook:
     body: bytes
     endpoint: str | None = None
     key: str | None = None
+    registration: str | None = None
 
 
 def started_webhooks(separation: Separation, targets: Iterable[Target]) -> list[ProgressWebhook]:
@@ -50,7 +51,16 @@ def _for_each(
     track, part = separation.track_id, progress if event is EventType.PROGRESS else None
     body = processing_body(track, progress, separation.created.timestamp(), phase)
     return [
-        ProgressWebhook(webhook_id(track, run, event, one.url, part), one.url, event, run, body, one.endpoint, one.key)
+        ProgressWebhook(
+            webhook_id(track, run, event, one.url, part, one.registration),
+            one.url,
+            event,
+            run,
+            body,
+            one.endpoint,
+            one.key,
+            one.registration,
+        )
         for one in targets
         if event in one.events
     ]

@@ -1,4 +1,4 @@
-"""The desk: where separators report progress and fetch their links; an HTTP server in every replica."""
+"""The desk: the HTTP server, in every replica, to which separators report progress and from which they get links."""
 
 import asyncio
 import logging
@@ -11,58 +11,101 @@ from pydantic import BaseModel, ValidationError
 
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.handover import (
+    DESK_FINISHED_PATH,
     DESK_LINKS_PATH,
     DESK_PROGRESS_PATH,
+    Finished,
     Link,
     LinkRequest,
     Links,
     LinksRequest,
     Progress,
+    WorkStage,
     overall_progress,
 )
+from stemyard_contract.leasing import DESK_LEASE_PATH, LeaseRequest
 from stemyard_contract.mirror import ProgressRecord
 from stemyard_contract.object_source import installation_of, owner_key
 from stemyard_contract.validation import error_lines
 from stemyard_operator.clients.s3 import LINK_SECONDS, ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.desk.authentication import Authenticator, Caller
-from stemyard_operator.desk.authorization import granted, written_with
+from stemyard_operator.desk.authorization import Grant, authorize, authorized_mark, upload_headers
+from stemyard_operator.desk.leasing import Leasing
+from stemyard_operator.desk.limits import RateLimit
 from stemyard_operator.errors import DeskError, OperatorError
+from stemyard_operator.informer.finished_stages import FinishedStages
 from stemyard_operator.mirror.progress import ProgressStore
 from stemyard_operator.model.separation import Separation
 
 _BODY_LIMIT: Final = 64 * 1024
 _BEARER: Final = "Bearer "
+_IN_FLIGHT: Final = 128
+"""Requests that are served at once; more are asked to come again."""
+_BUSY_SECONDS: Final = 1
+_REPORTS_BURST: Final = 3
+"""Reports of progress that a pod may send in a row: delays in the network put some closer together."""
+_REPORTS_PER_SECOND: Final = 1.0
+_LINKS_BURST: Final = 60
+"""Requests for links that a pod may send in a row; a stage needs a few, and some for each link that expires."""
+_LINKS_PER_SECOND: Final = 1.0
+_ENDS_BURST: Final = 6
+"""Reports that its stage is done that a pod may send in a row; each costs a read of the store. A stage needs one."""
+_ENDS_PER_SECOND: Final = 0.1
+_LEASES_BURST: Final = 10
+"""Requests for songs, reports of ends, and reports of progress, each, that a worker may send in a row."""
+_LEASES_PER_SECOND: Final = 3.0
 
 log = logging.getLogger(__name__)
 Body = TypeVar("Body", bound=BaseModel)
+Asked = TypeVar("Asked", Progress, Finished, LinksRequest)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Desk:
-    """Answers are JSON; refusals are problem documents with a code of the failure table."""
+    """Responses are JSON; refusals are problem documents with a code of the failure table.
+
+    What one pod may ask is limited before anything is looked up for it; a separator treats 429 and 503 as temporary.
+    """
 
     def __init__(
-        self, callers: Authenticator, objects: ObjectStoreClient, board: ProgressStore, settings: Settings
+        self,
+        authenticator: Authenticator,
+        objects: ObjectStoreClient,
+        progress: ProgressStore,
+        finished: FinishedStages,
+        leasing: Leasing,
+        settings: Settings,
+        is_leading: Callable[[], bool],
     ) -> None:
-        self._callers = callers
+        self._authenticator = authenticator
         self._objects = objects
-        self._board = board
+        self._progress = progress
+        self._finished = finished
+        self._leasing = leasing
         self._settings = settings
+        self._is_leading = is_leading
+        self._in_flight = 0
+        self._reports = RateLimit(_REPORTS_BURST, _REPORTS_PER_SECOND)
+        self._link_requests = RateLimit(_LINKS_BURST, _LINKS_PER_SECOND)
+        self._ends = RateLimit(_ENDS_BURST, _ENDS_PER_SECOND)
+        self._worker_reports = RateLimit(_LEASES_BURST, _LEASES_PER_SECOND)
+        self._worker_ends = RateLimit(_LEASES_BURST, _LEASES_PER_SECOND)
+        self._leases = RateLimit(_LEASES_BURST, _LEASES_PER_SECOND)
 
     def application(self) -> web.Application:
         """Return the web application."""
-        application = web.Application(client_max_size=_BODY_LIMIT, middlewares=[_problems])
+        application = web.Application(client_max_size=_BODY_LIMIT, middlewares=[_problems, self._bounded])
         application.router.add_post(DESK_PROGRESS_PATH, self.progress)
         application.router.add_post(DESK_LINKS_PATH, self.links)
+        application.router.add_post(DESK_FINISHED_PATH, self.finished)
+        application.router.add_post(DESK_LEASE_PATH, self.lease)
         return application
 
     async def progress(self, request: web.Request) -> web.Response:
-        """Take in how far a stage is; answer 204."""
-        caller, separation = await self._caller(request)
-        progress = await _body(request, Progress)
-        if progress.stage is not caller.job.stage:
-            raise DeskError(422, FailureCode.INVALID_REQUEST, f"This pod's stage is {caller.job.stage}.")
+        """Record the progress of a stage; respond with 204."""
+        caller, separation, progress = await self._caller(request, Progress, self._reports, self._worker_reports)
+        _check_stage(progress.stage, caller)
         record = ProgressRecord(
             uid=separation.uid,
             run=caller.job.run,
@@ -72,23 +115,55 @@ class Desk:
             progress=overall_progress(progress.stage, progress.fraction),
             step=progress.step,
             at=time.time(),
+            step_progress=(
+                None if progress.step_fraction is None else overall_progress(progress.stage, progress.step_fraction)
+            ),
+            step_seconds=progress.step_seconds,
         )
-        await self._board.report(separation.track_id, record)
+        await self._progress.report(separation.track_id, record)
         return web.Response(status=204)
 
+    async def finished(self, request: web.Request) -> web.Response:
+        """Take note that a stage's commit mark is written, to be verified at once; respond with 204.
+
+        Only the leader acts. Another replica refuses with 503 and closes the connection: the next may reach the leader.
+        """
+        caller, separation, finished = await self._caller(request, Finished, self._ends, self._worker_ends)
+        _check_stage(finished.stage, caller)
+        authorized_mark(finished.mark, caller, separation, self._settings)
+        if not self._is_leading():
+            return _not_leading()
+        self._finished.say(separation.uid, caller.job.uid, finished.mark)
+        return web.Response(status=204)
+
+    async def lease(self, request: web.Request) -> web.Response:
+        """Record the ends of songs that a worker reports, and lease it the next: 200, or 204 if there is none.
+
+        Only the leader leases; as `finished`.
+        """
+        caller = await self._pod(request, self._leases)
+        if not caller.job.shape:
+            raise DeskError(403, FailureCode.LINK_REFUSED, "Refused: the pod is not one of a worker.")
+        body = await _body(request, LeaseRequest)
+        if not self._is_leading():
+            return _not_leading()
+        song = await self._leasing.answer(caller, body)
+        if song is None:
+            return web.Response(status=204)
+        return web.Response(text=song.dump(), content_type="application/json")
+
     async def links(self, request: web.Request) -> web.Response:
-        """Sign links for exactly the files that the caller's stage may read or write."""
-        caller, separation = await self._caller(request)
-        asked = await _body(request, LinksRequest)
-        keys = [granted(file, caller, separation, self._settings) for file in asked.files]
-        await self._refuse_foreign(separation, keys)
+        """Sign links for files that the caller's stage may read or write, and for no others."""
+        caller, separation, requested = await self._caller(request, LinksRequest, self._link_requests)
+        grants = [authorize(file, caller, separation, self._settings) for file in requested.files]
+        await self._check_installation(separation, [grant.key for grant in grants])
         links = await asyncio.to_thread(
-            lambda: [self._link(file, key, separation) for file, key in zip(asked.files, keys, strict=True)]
+            lambda: [self._link(file, grant, separation) for file, grant in zip(requested.files, grants, strict=True)]
         )
         return web.Response(text=Links(links=links).dump(), content_type="application/json")
 
-    async def _refuse_foreign(self, separation: Separation, keys: list[str]) -> None:
-        """Refuse an object that another installation keeps in the same bucket, whatever the allowed prefixes say."""
+    async def _check_installation(self, separation: Separation, keys: list[str]) -> None:
+        """Refuse an object of another installation in the same bucket, even below an allowed prefix."""
         given = separation.spec.source.object
         if given is None or given.key not in keys:
             return
@@ -98,19 +173,58 @@ class Desk:
                 403, FailureCode.LINK_REFUSED, f"Refused: the object belongs to installation {installation}."
             )
 
-    def _link(self, file: LinkRequest, key: str, separation: Separation) -> Link:
-        headers = written_with(file, separation) if file.method == "PUT" else {}
+    def _link(self, file: LinkRequest, grant: Grant, separation: Separation) -> Link:
+        headers = upload_headers(file, grant, separation) if file.method == "PUT" else {}
         if headers:
-            url = self._objects.write_link(key, LINK_SECONDS, headers)
+            url = self._objects.write_link(grant.key, LINK_SECONDS, headers)
         else:
-            url = self._objects.read_link(key, LINK_SECONDS)
-        return Link(file=file.file, method=file.method, key=key, url=url, headers=headers)
+            url = self._objects.read_link(grant.key, LINK_SECONDS)
+        return Link(file=file.file, method=file.method, key=grant.key, url=url, headers=headers)
 
-    async def _caller(self, request: web.Request) -> tuple[Caller, Separation]:
+    async def _caller(
+        self, request: web.Request, kind: type[Asked], limit: RateLimit, of_workers: RateLimit | None = None
+    ) -> tuple[Caller, Separation, Asked]:
+        """Return who asks, about which SeparationJob, and what; a worker says about which, and must hold it."""
+        caller = await self._pod(request, limit, of_workers)
+        if not caller.job.shape:
+            separation = await self._authenticator.authorized_separation(caller)
+            return caller, separation, await _body(request, kind)
+        body = await _body(request, kind)
+        holder, separation = await self._authenticator.leased_separation(caller, body.separation)
+        return holder, separation, body
+
+    async def _pod(self, request: web.Request, limit: RateLimit, of_workers: RateLimit | None = None) -> Caller:
+        """Return the pod that asks; `of_workers` is the limit of those that have many songs, if that is another."""
         header = request.headers.get("Authorization", "")
         token = header.removeprefix(_BEARER).strip() if header.startswith(_BEARER) else ""
-        caller = await self._callers.identify(token)
-        return caller, await self._callers.admit(caller)
+        caller = await self._authenticator.authenticate(token, request.remote or "")
+        limit = of_workers if of_workers is not None and caller.job.shape else limit
+        if not limit.take(caller.pod_uid):
+            raise DeskError(429, FailureCode.RATE_LIMITED, "This pod sends too many requests.", limit.seconds)
+        return caller
+
+    @web.middleware
+    async def _bounded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse requests while too many are being served."""
+        if self._in_flight >= _IN_FLIGHT:
+            raise DeskError(503, FailureCode.UNAVAILABLE, "The desk is busy; try again.", _BUSY_SECONDS)
+        self._in_flight += 1
+        try:
+            return await handler(request)
+        finally:
+            self._in_flight -= 1
+
+
+def _not_leading() -> web.Response:
+    """Refuse what only the leader does; the next connection may reach it."""
+    response = _problem(503, FailureCode.UNAVAILABLE, "This replica does not lead.")
+    response.force_close()
+    return response
+
+
+def _check_stage(stage: WorkStage, caller: Caller) -> None:
+    if stage is not caller.job.stage:
+        raise DeskError(422, FailureCode.INVALID_REQUEST, f"This pod's stage is {caller.job.stage}.")
 
 
 async def _body(request: web.Request, kind: type[Body]) -> Body:
@@ -123,11 +237,11 @@ async def _body(request: web.Request, kind: type[Body]) -> Body:
 @web.middleware
 async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        answer: web.StreamResponse = await handler(request)
+        response: web.StreamResponse = await handler(request)
     except DeskError as error:
-        return _problem(error.status, error.answer_code, str(error))
+        return _problem(error.status, error.response_code, str(error), error.retry_after)
     except OperatorError as error:
-        log.warning("the desk could not answer: %s", error)
+        log.warning("desk request failed: %s", error)
         return _problem(503, FailureCode.UNAVAILABLE, FAILURES[FailureCode.UNAVAILABLE].sentence)
     except web.HTTPRequestEntityTooLarge:
         return _problem(413, FailureCode.REQUEST_TOO_LARGE, f"The body may have at most {_BODY_LIMIT} bytes.")
@@ -135,10 +249,10 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         return _problem(405, FailureCode.METHOD_NOT_ALLOWED, FAILURES[FailureCode.METHOD_NOT_ALLOWED].sentence)
     except web.HTTPNotFound:
         return _problem(404, FailureCode.NOT_FOUND, FAILURES[FailureCode.NOT_FOUND].sentence)
-    return answer
+    return response
 
 
-def _problem(status: int, code: FailureCode, detail: str) -> web.Response:
+def _problem(status: int, code: FailureCode, detail: str, retry_after: float = 0) -> web.Response:
     body = {
         "type": "about:blank",
         "title": FAILURES[code].sentence,
@@ -147,4 +261,5 @@ def _problem(status: int, code: FailureCode, detail: str) -> web.Response:
         "code": code,
         "retryable": FAILURES[code].retryable,
     }
-    return web.json_response(body, status=status, content_type="application/problem+json")
+    headers = {"Retry-After": f"{retry_after:g}"} if retry_after else {}
+    return web.json_response(body, status=status, headers=headers, content_type="application/problem+json")

@@ -8,13 +8,14 @@ from typing import Any, Final
 from pydantic_core import from_json, to_json
 
 from stemyard_contract.identity import track_of
-from stemyard_contract.separationjob import ANNOTATION_REDELIVER, Phase
+from stemyard_contract.separationjob import ANNOTATION_REDELIVER, ANNOTATION_SHARES_REVOKED, Phase
 from stemyard_contract.tracing import ANNOTATION_TRACEPARENT
 from stemyard_operator.model.separation import Resource
 
 Key = tuple[str, str]
 """Namespace and name of a SeparationJob."""
 
+_ANNOTATIONS: Final = (ANNOTATION_REDELIVER, ANNOTATION_SHARES_REVOKED, ANNOTATION_TRACEPARENT)
 _LEVEL: Final = 1
 """Compression level of zlib: a tenth of the memory of dictionaries, for 0.1 ms per read."""
 
@@ -29,9 +30,9 @@ def version_of(resource: Resource) -> int:
     return int(resource["metadata"]["resourceVersion"])
 
 
-def track_id_of(resource: Resource) -> str:
+def track_id_of(resource: Resource, api_namespace: str) -> str:
     """Return the track id of a SeparationJob."""
-    return track_of(*key_of(resource), resource["metadata"].get("labels") or {})
+    return track_of(*key_of(resource), resource["metadata"].get("labels") or {}, api_namespace)
 
 
 def is_test(resource: Resource) -> bool:
@@ -64,7 +65,7 @@ class CacheEntry:
         return from_json(zlib.decompress(self.kept)) if isinstance(self.kept, bytes) else self.kept
 
 
-def entry_of(resource: Resource) -> CacheEntry:
+def entry_of(resource: Resource, api_namespace: str) -> CacheEntry:
     """Return the cache entry of a SeparationJob."""
     metadata, spec, status = resource["metadata"], resource["spec"], resource.get("status") or {}
     whole = trimmed(resource)
@@ -73,7 +74,7 @@ def entry_of(resource: Resource) -> CacheEntry:
         uid=metadata["uid"],
         version=version_of(resource),
         created=metadata["creationTimestamp"],
-        track=None if is_test(resource) else track_id_of(resource),
+        track=None if is_test(resource) else track_id_of(resource, api_namespace),
         phase=status.get("phase") or Phase.PENDING,
         at_work=not status.get("finishedAt") or status.get("run") != spec.get("run"),
         webhooks_pending=sum(map(_is_pending, status.get("webhooks") or ())),
@@ -86,7 +87,7 @@ def trimmed(resource: Resource) -> dict[str, Any]:
     """Return the object without managed fields and foreign annotations, which are unused: a third of its size."""
     kept = {key: value for key, value in resource["metadata"].items() if key not in {"managedFields", "annotations"}}
     annotations = resource["metadata"].get("annotations") or {}
-    own = {key: annotations[key] for key in (ANNOTATION_REDELIVER, ANNOTATION_TRACEPARENT) if key in annotations}
+    own = {key: annotations[key] for key in _ANNOTATIONS if key in annotations}
     if own:
         kept["annotations"] = own
     return {**resource, "metadata": kept}

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -18,9 +18,16 @@ _TYPED: Final = 256
 
 
 class ClusterCache:
-    """Updated by events, by responses to own writes and by the resync; older versions never replace newer ones."""
+    """Updated by events, by responses to own writes and by the resync; older versions never replace newer ones.
 
-    def __init__(self) -> None:
+    Args:
+        api_namespace: the namespace of API tracks.
+        is_known: returns whether what is cached of a namespace still counts.
+    """
+
+    def __init__(self, api_namespace: str, is_known: Callable[[str], bool] = lambda _: True) -> None:
+        self._api_namespace = api_namespace
+        self._is_known = is_known
         self._separations: dict[str, CacheEntry] = {}
         self._names: dict[Key, str] = {}
         self._typed: dict[str, Separation] = {}
@@ -55,6 +62,10 @@ class ClusterCache:
         """
         return self.typed(self._names.get(key, ""))
 
+    def resource_at(self, key: Key) -> Resource | None:
+        """Return the SeparationJob of that name as received."""
+        return self.separation(self._names.get(key, ""))
+
     def entry(self, uid: str) -> CacheEntry | None:
         """Return the SeparationJob with that uid as it is kept."""
         return self._separations.get(uid)
@@ -74,7 +85,7 @@ class ClusterCache:
         if known is None:
             return None
         if typed is None or typed.resource_version != known.version:
-            typed = separation_of(known.resource())
+            typed = separation_of(known.resource(), self._api_namespace)
         self._typed[uid] = typed
         if len(self._typed) > _TYPED:
             del self._typed[next(iter(self._typed))]
@@ -91,15 +102,19 @@ class ClusterCache:
         before = self._separations.get(uid)
         if uid in self._gone or (before is not None and before.version >= version):
             return False
-        known = self._separations[uid] = entry_of(resource)
+        known = self._separations[uid] = entry_of(resource, self._api_namespace)
         current = self._separations.get(self._names.get(known.key, ""))
         if current is None or current.created <= known.created:
             self._names[known.key] = uid
         return True
 
     def drop(self, uid: str) -> Resource | None:
-        """Drop a deleted SeparationJob; return its last known state."""
+        """Drop a deleted SeparationJob, which does not come back; return its last known state."""
         self._remember_gone(uid)
+        return self.forget(uid)
+
+    def forget(self, uid: str) -> Resource | None:
+        """Drop a SeparationJob until it is received again; return its last known state."""
         known = self._separations.pop(uid, None)
         self._typed.pop(uid, None)
         if known is None:
@@ -114,16 +129,21 @@ class ClusterCache:
         """Return the Jobs of a SeparationJob, by its uid."""
         return tuple(self._jobs[uid] for uid in self._of_owner.get(owner, ()))
 
+    def workers(self, namespace: str, shape: str = "") -> tuple[Job, ...]:
+        """Return the workers of a namespace, those that have ended included, perhaps of one shape only."""
+        found = (self._jobs[uid] for uid in self._of_owner.get("", ()))
+        return tuple(job for job in found if job.namespace == namespace and shape in {"", job.shape})
+
     def job_uids(self, namespace: str) -> set[str]:
-        """Return the uids of the Jobs of a namespace."""
-        return {uid for uid, job in self._jobs.items() if job.namespace == namespace}
+        """Return the uids of the Jobs of a namespace that a list of its Jobs must contain."""
+        return {uid for uid, job in self._jobs.items() if job.namespace == namespace and job.watched}
 
     def live(self, stage: WorkStage) -> Iterator[Job]:
-        """Yield the Jobs of a stage that may still start or run pods."""
-        return iter(self._live[stage].values())
+        """Yield the Jobs of a stage that may still start or run pods, in namespaces that are known."""
+        return (job for job in self._live[stage].values() if self._is_known(job.namespace))
 
     def apply_job(self, resource: Resource) -> Job | None:
-        """Store a Job; return it if it belongs to a SeparationJob and something other than its version changed."""
+        """Store a Job; return it if it is one of the operator's and something other than its version changed."""
         uid, version = resource["metadata"]["uid"], version_of(resource)
         known = self._jobs.get(uid)
         if uid in self._gone or (known is not None and known.resource_version >= version):
@@ -152,6 +172,16 @@ class ClusterCache:
             if not siblings:
                 del self._of_owner[known.owner]
         return known
+
+    # both
+
+    def gone(self) -> frozenset[str]:
+        """Return the uids of deleted objects."""
+        return frozenset(self._gone)
+
+    def revive(self, uid: str) -> None:
+        """Forget that an object is gone: a read or a list that began later has it."""
+        self._gone.pop(uid, None)
 
     def _remember_gone(self, uid: str) -> None:
         self._gone[uid] = None

@@ -5,60 +5,57 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
-from stemyard_contract.identity import recording_keys
-from stemyard_contract.separationjob import LABEL_OWNER, ConditionType, Phase
+from stemyard_contract.identity import recording_key
+from stemyard_contract.separationjob import ConditionType, Phase
 from stemyard_operator.model.conditions import ended, holds
 from stemyard_operator.model.observed import Duplicate
 from stemyard_operator.model.separation import Resource, Separation, separation_of
 
-_Found = tuple[str | None, str | None]
-"""Media id and SHA-256 of the samples."""
-
 
 class DuplicateIndex:
-    """Covers all SeparationJobs whose source is identified, by uid. Namespaces and owners are never mixed."""
+    """Covers all SeparationJobs whose audio is known, by uid. Namespaces and owners are never mixed."""
 
-    def __init__(self, default_model: str) -> None:
+    def __init__(self, default_model: str, api_namespace: str) -> None:
         self._default_model = default_model
-        self._found: dict[str, _Found] = {}
-        self._keys: dict[str, tuple[str, ...]] = {}
+        self._api_namespace = api_namespace
+        self._audio: dict[str, str] = {}
+        self._keys: dict[str, str] = {}
         self._uids: defaultdict[str, set[str]] = defaultdict(set)
 
     def learn(self, resource: Resource) -> None:
-        """Index a SeparationJob by the source that its status names."""
-        source = (resource.get("status") or {}).get("source") or {}
-        found = (source.get("mediaId"), source.get("sha256"))
-        if not any(found) or self._found.get(resource["metadata"]["uid"]) == found:
+        """Index a SeparationJob by the audio that its status names."""
+        audio = ((resource.get("status") or {}).get("source") or {}).get("sha256")
+        if not audio or self._audio.get(resource["metadata"]["uid"]) == audio:
             return
         try:
-            self.note(separation_of(resource), *found)
+            self.note(separation_of(resource, self._api_namespace), audio)
         except ValidationError:
             return
 
-    def note(self, separation: Separation, media_id: str | None, audio_sha256: str | None) -> None:
-        """Index a SeparationJob by the source that fetch found, whether its status names that yet or not."""
-        uid, found = separation.uid, (media_id, audio_sha256)
-        if self._found.get(uid) == found:
+    def note(self, separation: Separation, audio_sha256: str) -> None:
+        """Index a SeparationJob by the audio that fetch found, whether its status names that yet or not."""
+        uid = separation.uid
+        if self._audio.get(uid) == audio_sha256:
             return
         self.forget(uid)
-        self._found[uid] = found
-        owner = separation.labels.get(LABEL_OWNER)
-        digests = recording_keys(separation.spec, self._default_model, owner, *found)
-        self._keys[uid] = tuple(f"{separation.namespace}/{digest}" for digest in digests)
-        for key in self._keys[uid]:
-            self._uids[key].add(uid)
+        self._audio[uid] = audio_sha256
+        digest = recording_key(separation.spec, self._default_model, separation.owner, audio_sha256)
+        key = self._keys[uid] = f"{separation.namespace}/{digest}"
+        self._uids[key].add(uid)
 
     def forget(self, uid: str) -> None:
         """Drop a deleted SeparationJob."""
-        self._found.pop(uid, None)
-        for key in self._keys.pop(uid, ()):
+        self._audio.pop(uid, None)
+        key = self._keys.pop(uid, None)
+        if key is not None:
             self._uids[key].discard(uid)
             if not self._uids[key]:
                 del self._uids[key]
 
     def others(self, uid: str) -> set[str]:
         """Return the uids of the others of the same recording that request the same result."""
-        return {other for key in self._keys.get(uid, ()) for other in self._uids[key]} - {uid}
+        key = self._keys.get(uid)
+        return self._uids[key] - {uid} if key is not None else set()
 
 
 def duplicates_of(own: Separation, others: Iterable[Separation]) -> tuple[Duplicate, ...]:

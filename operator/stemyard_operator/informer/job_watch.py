@@ -15,6 +15,7 @@ from stemyard_operator.informer.event_handlers import EventHandlers
 JOB_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 """Label selector of the Jobs that are watched."""
 _EXPIRED: Final = 410
+_WHAT: Final = "watch of jobs"
 _PAUSE_BASE: Final = 0.1
 _PAUSE_MAX: Final = 30.0
 
@@ -40,7 +41,7 @@ class JobWatch:
         """Watch forever; while the API server fails, pause longer each time, with jitter."""
         failures = 0
         while True:
-            before = self._version
+            before, least = self._version, 0.0
             try:
                 await self._watch()
                 failures = 0
@@ -48,14 +49,18 @@ class JobWatch:
                 failures = failures + 1 if self._version == before else 1
                 if error.status == _EXPIRED:
                     self._version = ""
+                else:
+                    self._health.namespaces.broken(self._namespace, _WHAT, str(error))
+                least = error.retry_after
                 log.warning("watch of jobs failed, restarting: %s", error)
-            await asyncio.sleep(pause_after(failures, _PAUSE_BASE, _PAUSE_MAX))
+            await asyncio.sleep(least + pause_after(failures, _PAUSE_BASE, _PAUSE_MAX))
 
     async def _watch(self) -> None:
         events = self._cluster.watch(jobs_path(self._namespace), JOB_SELECTOR, self._version)
         async with aclosing(events):
             async for kind, version, job in events:
                 self._version = version
+                self._health.namespaces.recovered(self._namespace, _WHAT)
                 if kind != "BOOKMARK":
                     self._health.event()
                     self._handle(kind, job)

@@ -1,15 +1,17 @@
-"""Ephemeral storage of a stage: from the limits for fetch, from the length of the audio for separate. Pure."""
+"""Ephemeral storage of a stage: from the limits for fetch, from the length of the audio for separate; more if an
+attempt was evicted. Pure."""
 
 from typing import Final
 
-from stemyard_contract.handover import SAMPLE_RATE
+from stemyard_contract.handover import SAMPLE_RATE, WorkStage
 from stemyard_contract.separationjob import Output
+from stemyard_operator.config.profiles import quantity_bytes
+from stemyard_operator.config.settings import Settings
+from stemyard_operator.model.separation import Separation
 
 _CHANNELS: Final = 2
 _FLAC_BYTES: Final = SAMPLE_RATE * _CHANNELS * 3
-"""Bytes per second of 24-bit FLAC in the worst case, without compression."""
-_FLOAT_BYTES: Final = SAMPLE_RATE * _CHANNELS * 4
-"""Bytes per second of the 32-bit spool of one stem."""
+"""Bytes per second of 24-bit FLAC in the worst case, without compression: the source's, and the spool of each stem."""
 _RESERVE: Final = 192 * 1024 * 1024
 """Logs, temporary files and rounding."""
 _DOWNLOADS: Final = 3
@@ -27,7 +29,30 @@ def fetch_workspace(max_bytes: int, max_seconds: float) -> int:
 
 def separate_workspace(seconds: float, stems: int, output: Output) -> int:
     """Return the storage in bytes that separate needs for audio of this length and number of stems."""
-    return int(seconds * (_FLAC_BYTES + stems * (_FLOAT_BYTES + output.most_bytes_per_second))) + _RESERVE
+    return int(seconds * (_FLAC_BYTES + stems * (_FLAC_BYTES + output.most_bytes_per_second))) + _RESERVE
+
+
+def workspace(separation: Separation, stage: WorkStage, settings: Settings) -> int:
+    """Return the storage in bytes that a stage needs for its files."""
+    if stage is WorkStage.FETCH:
+        return fetch_workspace(settings.max_bytes, settings.max_duration_seconds)
+    source = separation.status.source
+    seconds = source.duration if source and source.duration is not None else settings.max_duration_seconds
+    return separate_workspace(seconds, len(separation.spec.stems), separation.spec.output)
+
+
+def first_disk(separation: Separation, stage: WorkStage, settings: Settings) -> int:
+    """Return the ephemeral storage of the first attempt in bytes: the profile's, else what the stage needs."""
+    own = settings.profiles[separation.spec.profile].stage(stage).disk
+    return own if own is not None else workspace(separation, stage, settings)
+
+
+def disk_growth(separation: Separation, stage: WorkStage, settings: Settings) -> int:
+    """Return the bytes that the next attempt gets beyond the first, after an attempt exceeded its own."""
+    attempts = separation.status.attempts
+    if attempts is None or attempts.ephemeral_storage is None:
+        return 0
+    return max(0, quantity_bytes(attempts.ephemeral_storage) - first_disk(separation, stage, settings))
 
 
 def flac_bytes(seconds: float) -> int:

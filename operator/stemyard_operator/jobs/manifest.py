@@ -28,22 +28,42 @@ from stemyard_contract.separationjob import (
     MANAGED_BY,
     SeparationJobSpec,
 )
-from stemyard_operator.config.profiles import Placement, StageProfile
+from stemyard_operator.config.profiles import Placement, Profile, StageProfile
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.errors import ConfigurationError
-from stemyard_operator.jobs.disk import fetch_workspace, mebibytes, separate_workspace
+from stemyard_operator.jobs.disk import disk_growth, first_disk, mebibytes, workspace
 from stemyard_operator.jobs.kueue import queue_labels, queue_of
+from stemyard_operator.jobs.pod_options import extra_mounts, extra_volumes, pod_fields
 from stemyard_operator.jobs.sources import source_environment, source_mounts, source_volumes
 from stemyard_operator.model.separation import Separation
 
 JOB_LABELS: Final = {LABEL_MANAGED_BY: MANAGED_BY}
 """Label selector of the operator's Jobs."""
 JOB_TTL_SECONDS: Final = 3600
-_USER: Final = 65532
 _GRACE_SECONDS: Final = 10
 _TOKEN_SECONDS: Final = 3600
-_TMP: Final = "64Mi"
+_TMP: Final = 64 * 1024 * 1024
+_EPHEMERAL: Final = "ephemeral-storage"
 _CONTAINER: Final = "separator"
+
+
+@dataclass(frozen=True, slots=True)
+class PodTask:
+    """What a separator pod is for."""
+
+    variable: str
+    """Environment variable that says so."""
+    text: str
+    """Its value."""
+    deadline: int
+    """Seconds that the pod may run."""
+    disk: Mapping[str, dict[str, str]]
+    """Ephemeral storage, as requests and limits."""
+    work_bytes: int
+    """Size of the folder for the pod's files."""
+    tmp_bytes: int = _TMP
+    memory: int | None = None
+    """Memory limit in bytes, None for the profile's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +75,8 @@ class Creation:
     manifest: Mapping[str, Any]
     queue: str = ""
     """Kueue queue that limits it instead of the operator's own limits."""
+    shape: str = ""
+    """Shape of a worker; "" for the Job of one song."""
 
 
 def build_job(
@@ -76,22 +98,46 @@ def build_job(
         fetched: commit mark of fetch, for separate.
     """
     name = job_name(separation.name, separation.uid, stage, separation.spec.run, attempt)
-    labels = _labels(separation, stage)
-    metadata = {
-        "name": name,
+    growth = disk_growth(separation, stage, settings)
+    task = PodTask(
+        variable=ASSIGNMENT_VARIABLE,
+        text=assignment(separation, stage, settings, fetched).dump(),
+        deadline=_deadline(separation, stage, settings),
+        disk=_disk(separation, stage, settings),
+        work_bytes=workspace(separation, stage, settings) + growth,
+        tmp_bytes=_TMP + growth,
+        memory=memory,
+    )
+    manifest = job_manifest(separation, stage, settings, task, _labels(separation, stage))
+    manifest["metadata"] |= {"name": name, "ownerReferences": [_owner(separation)]}
+    return Creation(stage, name, manifest, queue_of(separation, stage, settings))
+
+
+def job_manifest(
+    separation: Separation, stage: WorkStage, settings: Settings, task: PodTask, own_labels: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the manifest of a Job for a separation, without a name or an owner."""
+    # Kueue's documentation asks for it: Kueue alone may start the Job, even while its webhook is away
+    suspension = {"suspend": True} if queue_of(separation, stage, settings) else {}
+    options = _profile(separation, settings).options(stage)
+    labels = {**options.labels, **own_labels}
+    metadata: dict[str, Any] = {
         "namespace": separation.namespace,
         "labels": {**labels, **queue_labels(separation, stage, settings)},
-        "ownerReferences": [_owner(separation)],
     }
-    pod_metadata = {"labels": labels, "annotations": _NO_CONSOLIDATION}
-    template = {"metadata": pod_metadata, "spec": _pod(separation, stage, settings, memory, fetched)}
-    manifest = {
+    if options.annotations:
+        metadata["annotations"] = options.annotations
+    pod_metadata = {
+        "labels": {**settings.separator_pod_labels, **labels},
+        "annotations": {**_NO_CONSOLIDATION, **settings.separator_pod_annotations, **options.annotations},
+    }
+    template = {"metadata": pod_metadata, "spec": _pod(separation, stage, settings, task)}
+    return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": metadata,
-        "spec": {**_ONE_POD, "ttlSecondsAfterFinished": JOB_TTL_SECONDS, "template": template},
+        "spec": {**_ONE_POD, **suspension, "ttlSecondsAfterFinished": JOB_TTL_SECONDS, "template": template},
     }
-    return Creation(stage, name, manifest, queue_of(separation, stage, settings))
 
 
 _NO_CONSOLIDATION: Final = {
@@ -109,6 +155,10 @@ _ONE_POD: Final = {
     "podReplacementPolicy": "Failed",
 }
 """One pod, replaced only after disruptions; every other retry is a new Job."""
+
+
+def _profile(separation: Separation, settings: Settings) -> Profile:
+    return settings.profiles[separation.spec.profile]
 
 
 def _labels(separation: Separation, stage: WorkStage) -> dict[str, str]:
@@ -134,32 +184,28 @@ def _owner(separation: Separation) -> dict[str, Any]:
     }
 
 
-def _pod(
-    separation: Separation, stage: WorkStage, settings: Settings, memory: int | None, fetched: MarkReference | None
-) -> dict[str, Any]:
-    spec = separation.spec
-    profile = settings.profiles[spec.profile]
-    deadline = spec.deadlines.fetch if stage is WorkStage.FETCH else spec.deadlines.separate
+def _pod(separation: Separation, stage: WorkStage, settings: Settings, task: PodTask) -> dict[str, Any]:
+    profile = _profile(separation, settings)
     return {
         "restartPolicy": "Never",
-        "activeDeadlineSeconds": deadline,
+        "activeDeadlineSeconds": task.deadline,
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
         "serviceAccountName": settings.separator_service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [_container(separation, stage, settings, memory, fetched)],
-        "volumes": _volumes(separation, stage, settings),
+        "securityContext": settings.pod_security_context,
+        **({"hostUsers": False} if stage is WorkStage.FETCH and settings.fetch_host_users is False else {}),
+        "containers": [_container(separation, stage, settings, task)],
+        "volumes": [*_volumes(stage, settings, task), *extra_volumes(profile.options(stage))],
         **_placement(profile.placement(stage)),
         **_claims(profile.stage(stage)),
-        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
+        **pod_fields(profile.options(stage), settings.image_pull_secrets),
     }
+
+
+def _deadline(separation: Separation, stage: WorkStage, settings: Settings) -> int:
+    deadlines = settings.deadlines(separation.spec.deadlines)
+    return deadlines.fetch if stage is WorkStage.FETCH else deadlines.separate
 
 
 def _claims(profile: StageProfile) -> dict[str, Any]:
@@ -181,36 +227,33 @@ _PLACEMENT_FIELDS: Final = frozenset(
         "priorityClassName",
         "runtimeClassName",
         "topologySpreadConstraints",
+        "schedulerName",
     }
 )
 
 
-def _container(
-    separation: Separation, stage: WorkStage, settings: Settings, memory: int | None, fetched: MarkReference | None
-) -> dict[str, Any]:
+def _container(separation: Separation, stage: WorkStage, settings: Settings, task: PodTask) -> dict[str, Any]:
     flavour = Flavour.CPU if stage is WorkStage.FETCH else model_of(separation.spec, settings).flavour
-    profile = settings.profiles[separation.spec.profile].stage(stage)
+    profile, options = _profile(separation, settings).stage(stage), _profile(separation, settings).options(stage)
     return {
         "name": _CONTAINER,
         "image": settings.image(flavour),
         "imagePullPolicy": settings.image_pull_policy,
-        "env": _environment(separation, stage, settings, fetched),
-        "resources": _resources(profile, memory, _workspace(separation, stage, settings)),
+        "env": _environment(separation, stage, settings, task),
+        "resources": _resources(profile, task.memory, task.disk),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
         "terminationMessagePolicy": "File",
-        "volumeMounts": _mounts(stage, settings),
+        "volumeMounts": [*_mounts(stage, settings), *extra_mounts(options)],
     }
 
 
-def _environment(
-    separation: Separation, stage: WorkStage, settings: Settings, fetched: MarkReference | None
-) -> list[dict[str, Any]]:
+def _environment(separation: Separation, stage: WorkStage, settings: Settings, task: PodTask) -> list[dict[str, Any]]:
     values = {
-        ASSIGNMENT_VARIABLE: assignment(separation, stage, settings, fetched).dump(),
+        task.variable: task.text,
         "STEMYARD_WORK_DIR": "/work",
         "STEMYARD_MODEL_DIR": "/models",
         "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir
@@ -224,7 +267,7 @@ def _environment(
 
 def _compute_environment(separation: Separation, settings: Settings) -> list[dict[str, Any]]:
     """Return the device that separate must use: a GPU requested by the profile, for an engine that supports it."""
-    device = settings.profiles[separation.spec.profile].separate.required_device
+    device = _profile(separation, settings).separate.required_device
     if device is None or model_of(separation.spec, settings).flavour is not Flavour.CUDA:
         return []
     return [{"name": "STEMYARD_DEVICE", "value": device}]
@@ -249,25 +292,24 @@ def assignment(
         stems=spec.stems,
         output=spec.output,
         limits=Limits(max_bytes=settings.max_bytes, max_duration_seconds=settings.max_duration_seconds),
+        deadline_seconds=_deadline(separation, stage, settings),
         desk_url=settings.desk_url.rstrip("/"),
         youtube_enabled=settings.youtube_enabled,
         fetched=fetched if stage is WorkStage.SEPARATE else None,
     )
 
 
-def _workspace(separation: Separation, stage: WorkStage, settings: Settings) -> int:
-    if stage is WorkStage.FETCH:
-        return fetch_workspace(settings.max_bytes, settings.max_duration_seconds)
-    source = separation.status.source
-    seconds = source.duration if source and source.duration is not None else settings.max_duration_seconds
-    return separate_workspace(seconds, len(separation.spec.stems), separation.spec.output)
+def _disk(separation: Separation, stage: WorkStage, settings: Settings) -> dict[str, dict[str, str]]:
+    """Return ephemeral storage as requests and limits: those of the profile win, unless an attempt was evicted."""
+    profile, growth = _profile(separation, settings).stage(stage), disk_growth(separation, stage, settings)
+    size = mebibytes(first_disk(separation, stage, settings) + growth)
+    own = {"requests": profile.resources.requests, "limits": profile.resources.limits}
+    return {kind: {_EPHEMERAL: size if growth else amounts.get(_EPHEMERAL, size)} for kind, amounts in own.items()}
 
 
-def _resources(profile: StageProfile, memory: int | None, workspace: int) -> dict[str, Any]:
-    requests, limits = dict(profile.resources.requests), dict(profile.resources.limits)
-    disk = mebibytes(workspace)
-    requests.setdefault("ephemeral-storage", disk)
-    limits.setdefault("ephemeral-storage", disk)
+def _resources(profile: StageProfile, memory: int | None, disk: Mapping[str, dict[str, str]]) -> dict[str, Any]:
+    requests = {**profile.resources.requests, **disk["requests"]}
+    limits = {**profile.resources.limits, **disk["limits"]}
     if memory is not None and memory != profile.memory:
         requests["memory"] = limits["memory"] = mebibytes(memory)
     if profile.gpu is not None:
@@ -290,11 +332,11 @@ def _mounts(stage: WorkStage, settings: Settings) -> list[dict[str, Any]]:
     return mounts
 
 
-def _volumes(separation: Separation, stage: WorkStage, settings: Settings) -> list[dict[str, Any]]:
+def _volumes(stage: WorkStage, settings: Settings, task: PodTask) -> list[dict[str, Any]]:
     token = {"audience": DESK_AUDIENCE, "expirationSeconds": _TOKEN_SECONDS, "path": DESK_TOKEN_PATH.rpartition("/")[2]}
     volumes: list[dict[str, Any]] = [
-        {"name": "work", "emptyDir": {"sizeLimit": mebibytes(_workspace(separation, stage, settings))}},
-        {"name": "tmp", "emptyDir": {"sizeLimit": _TMP}},
+        {"name": "work", "emptyDir": {"sizeLimit": mebibytes(task.work_bytes)}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": mebibytes(task.tmp_bytes)}},
         {"name": "desk-token", "projected": {"sources": [{"serviceAccountToken": token}]}},
     ]
     if stage is WorkStage.SEPARATE and settings.model_image:
@@ -305,7 +347,7 @@ def _volumes(separation: Separation, stage: WorkStage, settings: Settings) -> li
         volumes.append({"name": "models", "persistentVolumeClaim": claim})
     if stage is WorkStage.FETCH:
         volumes += [{"name": v.name, "configMap": {"name": v.config_map}} for v in settings.fetch_volumes]
-        volumes += source_volumes(settings)
+        volumes += source_volumes(settings, settings.image_pull_policy)
     return volumes
 
 

@@ -1,4 +1,4 @@
-"""What a fetch pod is told and given about the sources that this deployment allows. Pure."""
+"""Environment, volumes and mounts of a fetch pod for the sources that this deployment allows. Pure."""
 
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ _PROXY_KEY: Final = "proxyUrl"
 _PRIVATE: Final = "private"
 _PRIVATE_FOLDER: Final = "/run/stemyard"
 _PRIVATE_SIZE: Final = "1Mi"
+_OVERLAY: Final = "ytdlp"
+_OVERLAY_FOLDER: Final = "/ytdlp"
 
 
 def source_environment(settings: SourceSettings) -> list[dict[str, Any]]:
@@ -22,6 +24,10 @@ def source_environment(settings: SourceSettings) -> list[dict[str, Any]]:
         "STEMYARD_YOUTUBE_DOWNLOAD_DELAY_MAX": _changed(settings, "youtube_download_delay_max"),
         "STEMYARD_EXTRACTORS": ",".join(settings.youtube_extractors),
     }
+    if _has_overlay(settings):
+        values["STEMYARD_YOUTUBE_OVERLAY"] = _OVERLAY_FOLDER
+        values["STEMYARD_YOUTUBE_OVERLAY_LEAST"] = settings.youtube_overlay_least
+        values["STEMYARD_YOUTUBE_OVERLAY_GREATEST"] = settings.youtube_overlay_greatest
     if settings.youtube_cookies_secret:
         values["STEMYARD_YOUTUBE_COOKIES"] = f"{_COOKIES_FOLDER}/{_COOKIES_KEY}"
         values["STEMYARD_PRIVATE_DIR"] = _PRIVATE_FOLDER
@@ -38,26 +44,40 @@ def _changed(settings: SourceSettings, name: str) -> str | None:
     return None if value == SourceSettings.model_fields[name].default else f"{value:g}"
 
 
-def source_volumes(settings: SourceSettings) -> list[dict[str, Any]]:
-    """Return the volumes of a fetch pod: cookies, and a memory volume for the copy that yt-dlp rewrites."""
-    if not settings.youtube_cookies_secret:
-        return []
-    # optional: the separator reports a missing cookie file better than a pod that never starts
-    secret = {
-        "secretName": settings.youtube_cookies_secret,
-        "items": [{"key": _COOKIES_KEY, "path": _COOKIES_KEY}],
-        "defaultMode": 0o440,
-        "optional": True,
-    }
-    memory = {"medium": "Memory", "sizeLimit": _PRIVATE_SIZE}
-    return [{"name": _COOKIES, "secret": secret}, {"name": _PRIVATE, "emptyDir": memory}]
+def _has_overlay(settings: SourceSettings) -> bool:
+    return bool(settings.youtube_overlay_image or settings.youtube_overlay_claim)
+
+
+def source_volumes(settings: SourceSettings, pull_policy: str) -> list[dict[str, Any]]:
+    """Return the volumes of a fetch pod: cookies, a memory volume for the copy that yt-dlp rewrites, a newer yt-dlp."""
+    volumes: list[dict[str, Any]] = []
+    if settings.youtube_cookies_secret:
+        # optional: the separator reports a missing cookie file better than a pod that never starts
+        secret = {
+            "secretName": settings.youtube_cookies_secret,
+            "items": [{"key": _COOKIES_KEY, "path": _COOKIES_KEY}],
+            "defaultMode": 0o440,
+            "optional": True,
+        }
+        memory = {"medium": "Memory", "sizeLimit": _PRIVATE_SIZE}
+        volumes += [{"name": _COOKIES, "secret": secret}, {"name": _PRIVATE, "emptyDir": memory}]
+    if settings.youtube_overlay_image:
+        image = {"reference": settings.youtube_overlay_image, "pullPolicy": pull_policy}
+        volumes.append({"name": _OVERLAY, "image": image})
+    elif settings.youtube_overlay_claim:
+        claim = {"claimName": settings.youtube_overlay_claim, "readOnly": True}
+        volumes.append({"name": _OVERLAY, "persistentVolumeClaim": claim})
+    return volumes
 
 
 def source_mounts(settings: SourceSettings) -> list[dict[str, Any]]:
     """Return the mounts of these volumes in a fetch container."""
-    if not settings.youtube_cookies_secret:
-        return []
-    return [
-        {"name": _COOKIES, "mountPath": _COOKIES_FOLDER, "readOnly": True},
-        {"name": _PRIVATE, "mountPath": _PRIVATE_FOLDER},
-    ]
+    mounts: list[dict[str, Any]] = []
+    if settings.youtube_cookies_secret:
+        mounts += [
+            {"name": _COOKIES, "mountPath": _COOKIES_FOLDER, "readOnly": True},
+            {"name": _PRIVATE, "mountPath": _PRIVATE_FOLDER},
+        ]
+    if _has_overlay(settings):
+        mounts.append({"name": _OVERLAY, "mountPath": _OVERLAY_FOLDER, "readOnly": True})
+    return mounts

@@ -14,6 +14,9 @@ from stemyard_operator.errors import ObjectStoreUnsupportedError
 _EXPIRING: Final = (Room.UPLOADS, Room.WORK)
 """Rooms whose objects are temporary. Stems are removed with their SeparationJobs, never by age."""
 
+_PART_DAYS: Final = 2
+"""Age at which an upload in parts is dropped that was not completed; the API continues it for one day."""
+
 Rule = dict[str, Any]
 
 
@@ -25,6 +28,7 @@ def lifecycle_rules(install_id: str, days: int, present: Sequence[Rule]) -> list
             "Status": "Enabled",
             "Filter": {"Prefix": f"{install_id}/{room}/"},
             "Expiration": {"Days": days},
+            **({"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _PART_DAYS}} if room is Room.UPLOADS else {}),
         }
         for room in _EXPIRING
     ]
@@ -37,7 +41,7 @@ def cors_rules(install_id: str, origins: Sequence[str], present: Sequence[Rule])
         "ID": _name(install_id, "page"),
         "AllowedOrigins": list(origins),
         "AllowedMethods": ["GET", "HEAD", "PUT"],
-        "AllowedHeaders": ["content-type", "if-none-match", "range"],
+        "AllowedHeaders": ["content-disposition", "content-type", "if-none-match", "range", "x-amz-checksum-sha256"],
         "ExposeHeaders": ["Accept-Ranges", "Content-Disposition", "Content-Length", "Content-Range", "ETag"],
         "MaxAgeSeconds": 3600,
     }

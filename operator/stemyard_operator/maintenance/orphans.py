@@ -1,16 +1,15 @@
 """Which objects of the bucket belong to no SeparationJob, and which SeparationJobs miss objects. Pure."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Self
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
 
 from pydantic import BaseModel, Field
 
 from stemyard_contract.handover import Room
-from stemyard_contract.separationjob import Phase
-from stemyard_operator.decision.artifacts import objects_of, prefix_of
-from stemyard_operator.model.conditions import ended
-from stemyard_operator.model.separation import Separation
+from stemyard_operator.maintenance.references import References
+from stemyard_operator.maintenance.sweep_scope import Scope, room_in, track_in
 
 STATE_FILE: Final = "sweep.json"
 """Below the install id: what the last sweep found."""
@@ -25,30 +24,12 @@ class SweepState(BaseModel):
     """Epoch seconds."""
     orphans: list[str] = Field(default_factory=list)
     """Prefixes, with a trailing slash."""
-
-
-@dataclass
-class Kept:
-    """What the SeparationJobs of all watched namespaces refer to."""
-
-    separations: int = 0
-    prefixes: set[str] = field(default_factory=set)
-    tracks: set[str] = field(default_factory=set)
-    """Unfinished tracks: their pods may write to prefixes that no status names yet."""
-    results: dict[str, tuple[Separation, tuple[str, ...]]] = field(default_factory=dict)
-    """By uid: completed SeparationJobs and the objects of their result."""
-
-    def add(self, separation: Separation, install_id: str) -> None:
-        """Add what a SeparationJob refers to."""
-        self.separations += 1
-        named = objects_of(separation.spec, separation.status, install_id)
-        self.prefixes.update(key if key.endswith("/") else prefix_of(key) for key in named)
-        if not ended(separation):
-            self.tracks.add(separation.track_id)
-        elif separation.status.phase is Phase.COMPLETED and separation.status.result is not None:
-            result = separation.status.result
-            keys = (result.manifest_key, *(stem.key for stem in result.stems.values()))
-            self.results[separation.uid] = (separation, keys)
+    stopped: bool = False
+    """Whether it removed nothing as a precaution."""
+    unwatched: int = 0
+    """Objects that were not judged."""
+    refused: int = 0
+    """Prefixes that could not be removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,48 +40,60 @@ class Findings:
     """Tracks that have objects."""
     orphans: frozenset[str]
     """Prefixes that no SeparationJob refers to."""
-    hollow: tuple[Separation, ...]
-    """Completed SeparationJobs whose objects are not all stored."""
-
-    @classmethod
-    def of(cls, keys: Iterable[str], kept: Kept, install_id: str) -> Self:
-        """Compare all keys of the installation with all SeparationJobs."""
-        stored = set(keys)
-        prefixes = {prefix for key in stored if (prefix := _prefix(key, install_id))}
-        orphans = {prefix for prefix in prefixes - kept.prefixes if _track(prefix) not in kept.tracks}
-        hollow = [separation for separation, named in kept.results.values() if not stored.issuperset(named)]
-        return cls(len(_tracks(prefixes)), frozenset(orphans), tuple(hollow))
+    hollow: tuple[tuple[str, str], ...]
+    """Namespace and name of completed SeparationJobs whose objects are not all stored."""
+    unwatched: int = 0
+    """Objects that were not judged: they are not known to belong to a watched namespace."""
 
     def confirmed(self, before: SweepState | None) -> frozenset[str]:
         """Return the orphans that the sweep before found too."""
         return self.orphans.intersection(before.orphans) if before else frozenset()
 
-    def objection(self, confirmed: frozenset[str], kept: Kept) -> str | None:
+    def objection(self, confirmed: frozenset[str], references: References) -> str | None:
         """Return why nothing should be removed, None if nothing speaks against it. One track may always be removed."""
-        tracks = _tracks(confirmed) - _tracks(kept.prefixes)
+        tracks = set(_tracks(confirmed))
+        tracks.difference_update(_tracks(references.prefixes))
         lost = len(tracks) + len(self.hollow)
-        if self.tracks and not kept.separations:
+        if self.tracks and not references.separations:
             return f"no SeparationJob was listed, but {self.tracks} tracks have objects"
         if lost > max(1, (self.tracks + len(self.hollow)) // _SHARE):
             return f"{lost} of {self.tracks} tracks would go, more than one in {_SHARE}"
         return None
 
 
-def _prefix(key: str, install_id: str) -> str | None:
-    """Return the prefix that an object is removed with, None for one outside the swept rooms."""
-    parts = key.split("/")
-    if len(parts) < 5 or parts[0] != install_id or parts[1] not in set(Room):
-        return None
-    return "/".join(parts[:4]) + "/"
+class Comparison:
+    """Compares the keys of the bucket, page by page, with what SeparationJobs refer to; keeps prefixes, not keys."""
+
+    def __init__(self, references: References, scope: Scope) -> None:
+        self._references = references
+        self._scope = scope
+        self._tracks: set[str] = set()
+        self._orphans: set[str] = set()
+        self._unwatched = 0
+
+    def add(self, keys: Iterable[str]) -> None:
+        """Compare some keys, in any order; it takes least time if those of a prefix follow each other."""
+        for prefix, group in groupby(keys, self._scope.prefix):
+            if prefix is None:
+                continue
+            below = list(group)
+            for key in below:
+                self._references.listed(prefix, key)
+            if not self._scope.includes(prefix):
+                self._unwatched += len(below)
+                continue
+            self._tracks.update(_tracks([prefix]))
+            if prefix not in self._references.prefixes and track_in(prefix) not in self._references.tracks:
+                self._orphans.add(prefix)
+
+    def findings(self) -> Findings:
+        """Return what was found among all keys."""
+        return Findings(len(self._tracks), frozenset(self._orphans), self._references.hollow(), self._unwatched)
 
 
-def _tracks(prefixes: Iterable[str]) -> set[str]:
-    """Return the tracks of these prefixes; uploads belong to none until they are submitted."""
-    return {_track(prefix) for prefix in prefixes if prefix.split("/")[1] != Room.UPLOADS}
-
-
-def _track(prefix: str) -> str:
-    return prefix.split("/")[2]
+def _tracks(prefixes: Iterable[str]) -> Iterator[str]:
+    """Yield the tracks of these prefixes; uploads belong to none until they are submitted."""
+    return (track_in(prefix) for prefix in prefixes if room_in(prefix) != Room.UPLOADS)
 
 
 def seen_before(content: bytes | None) -> SweepState | None:
@@ -113,11 +106,6 @@ def seen_before(content: bytes | None) -> SweepState | None:
         return None
 
 
-def to_keep(findings: Findings, removed: frozenset[str], now: float) -> SweepState:
-    """Return what to store for the next sweep."""
-    return SweepState(at=now, orphans=sorted(findings.orphans - removed))
-
-
 def summary(findings: Findings, confirmed: frozenset[str]) -> Mapping[str, int]:
     """Return the figures of a sweep for its log line."""
     return {
@@ -125,4 +113,5 @@ def summary(findings: Findings, confirmed: frozenset[str]) -> Mapping[str, int]:
         "orphans": len(findings.orphans),
         "confirmed": len(confirmed),
         "hollow": len(findings.hollow),
+        "unwatched": findings.unwatched,
     }

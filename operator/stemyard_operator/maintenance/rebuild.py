@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from stemyard_contract.handover import Room
-from stemyard_operator.clients.kubernetes import KubernetesClient, separations_path
+from stemyard_operator.clients.kubernetes import KubernetesClient, is_refusal, separations_path
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings, load_settings
 from stemyard_operator.decision.commit_marks import MARK_LIMIT, file_sizes
-from stemyard_operator.errors import ConflictError
+from stemyard_operator.errors import ConflictError, KubernetesError
 from stemyard_operator.maintenance.restoration import (
     expired,
     manifests_among,
@@ -43,7 +43,7 @@ class Rebuild:
     objects: ObjectStoreClient
 
     async def run(self) -> Counter[str]:
-        """Restore what can be; return how many were `restored`, `present`, `expired`, `incomplete` and so on.
+        """Restore what can be; return the number of each outcome: `restored`, `present`, `expired`, `refused` etc.
 
         Raises:
             OperatorError: the API server or the store does not answer; run it again.
@@ -61,12 +61,20 @@ class Rebuild:
     async def _read(self, key: str, limit: asyncio.Semaphore) -> FoundManifest | None:
         async with limit:
             content = await self.objects.get(key, MARK_LIMIT)
-        return readable(key, content, self.settings.stemyard_install_id) if content else None
+        return (
+            readable(key, content, self.settings.stemyard_install_id, self.settings.api_namespace) if content else None
+        )
 
     async def _restore(self, found: FoundManifest, limit: asyncio.Semaphore) -> str:
         async with limit:
-            outcome = await self._restored(found)
-        name = found.mark.asked.name if found.mark.asked else ""
+            try:
+                outcome = await self._restored(found)
+            except KubernetesError as error:
+                if not is_refusal(error):
+                    raise
+                log.warning("not restored: %s", error, extra={"manifest": found.reference.key})
+                outcome = "refused"
+        name = found.mark.request.name if found.mark.request else ""
         log.info("%s", outcome, extra={"separation": name, "manifest": found.reference.key})
         return outcome
 
@@ -84,7 +92,7 @@ class Rebuild:
             created = await self.cluster.request("POST", separations_path(namespace), body=resource)
         except ConflictError:
             created = await self.cluster.read(separations_path(namespace, name))
-        separation = separation_of(created)
+        separation = separation_of(created, self.settings.api_namespace)
         if not separation.spec.suspend or separation.spec.run != found.mark.run:
             return "present"
         # new, or left like this by an interrupted rebuild
@@ -104,7 +112,8 @@ class Rebuild:
             except ConflictError:
                 if not left:
                     raise
-            separation = separation_of(await self.cluster.read(separations_path(namespace, name)))
+            resource = await self.cluster.read(separations_path(namespace, name))
+            separation = separation_of(resource, self.settings.api_namespace)
         return separation
 
     async def _resume(self, separation: Separation) -> None:

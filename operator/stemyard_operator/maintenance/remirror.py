@@ -5,11 +5,12 @@ from contextlib import AsyncExitStack
 
 from pydantic import ValidationError
 
-from stemyard_contract.mirror import record_of
+from stemyard_contract.mirror import MirrorRecord
 from stemyard_operator.clients.kubernetes import KubernetesClient, separations_path
 from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.config.settings import load_settings
-from stemyard_operator.errors import ConfigurationError
+from stemyard_operator.errors import ConfigurationError, MirrorError
+from stemyard_operator.model.separation import Resource, mirror_record, separation_of
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +32,31 @@ async def remirror() -> int:
         mirror = RedisClient(settings.redis_address, settings.stemyard_install_id)
         stack.push_async_callback(mirror.close)
         if not mirror.enabled:
-            raise ConfigurationError("there is no mirror to rebuild: REDIS_URL is not set")
+            raise ConfigurationError("there is no mirror to rewrite: REDIS_URL is not set")
+        for namespace in settings.namespaces:
+            # one that cannot be read would lose its records
+            await cluster.read(separations_path(namespace), {"limit": "1"})
         await mirror.clear()
-        return sum([await _write(cluster, mirror, namespace) for namespace in settings.namespaces])
+        watched, api_namespace = settings.namespaces, settings.api_namespace
+        return sum([await _write(cluster, mirror, namespace, api_namespace) for namespace in watched])
 
 
-async def _write(cluster: KubernetesClient, mirror: RedisClient, namespace: str) -> int:
+async def _write(cluster: KubernetesClient, mirror: RedisClient, namespace: str, api_namespace: str) -> int:
     written = 0
     async for page in cluster.pages(separations_path(namespace)):
-        for resource in page:
-            try:
-                record = record_of(resource)
-            except ValidationError as error:
-                uid = resource["metadata"]["uid"]
-                log.warning("unknown SeparationJob schema, not mirrored: %s", error, extra={"uid": uid})
-                continue
-            written += await mirror.put(record)
+        found = (_record(resource, api_namespace) for resource in page)
+        for result in await mirror.write([record for record in found if record is not None]):
+            if isinstance(result, MirrorError):
+                raise result
+            written += result
     return written
+
+
+def _record(resource: Resource, api_namespace: str) -> MirrorRecord | None:
+    try:
+        typed = separation_of(resource, api_namespace)
+    except ValidationError as error:
+        uid = resource["metadata"]["uid"]
+        log.warning("unknown SeparationJob schema, not mirrored: %s", error, extra={"uid": uid})
+        return None
+    return mirror_record(resource, typed)

@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
-from stemyard_contract.handover import Manifest, MarkReference, Room, WorkStage
-from stemyard_contract.identity import object_prefix, object_token, track_of
+from stemyard_contract.handover import JobRequest, Manifest, MarkReference, Room, WorkStage
+from stemyard_contract.identity import cache_key, object_prefix, object_token, track_id, track_of
 from stemyard_contract.separationjob import (
+    API_TTL_SECONDS,
     API_VERSION,
     KIND,
     LABEL_OWNER,
@@ -19,12 +20,10 @@ from stemyard_contract.separationjob import (
     SeparationJobSpec,
     SourceStatus,
 )
-from stemyard_operator.decision.status import complete, derive_phase, first_status
+from stemyard_operator.decision.status import complete, derive_phase, first_status, media_fields
 from stemyard_operator.model.conditions import set_condition
 from stemyard_operator.model.observed import FoundManifest
 from stemyard_operator.model.separation import Separation
-
-_TITLE_LIMIT: Final = 256
 
 
 def manifests_among(keys: Iterable[str]) -> list[str]:
@@ -38,11 +37,12 @@ def track_in(key: str, install_id: str) -> str:
     return parts[0] if len(parts) == 3 else ""
 
 
-def readable(key: str, content: bytes, install_id: str) -> FoundManifest | None:
+def readable(key: str, content: bytes, install_id: str, api_namespace: str) -> FoundManifest | None:
     """Return a manifest that can be restored from, else None.
 
     Its key is the one that the pod it names had to use, and it contains the request; manifests written before they
-    contained the request cannot be restored from.
+    contained the request cannot be restored from. A pod wrote it, so the request must be the one of the track: a track
+    of the API has the id of its request, and any other that of its SeparationJob.
     """
     try:
         mark = Manifest.model_validate_json(content)
@@ -52,9 +52,27 @@ def readable(key: str, content: bytes, install_id: str) -> FoundManifest | None:
     token = object_token(mark.uid, mark.run, mark.pod_uid, Room.STEMS)
     if key != object_prefix(install_id, Room.STEMS, track, token) + WorkStage.SEPARATE.mark_file:
         return None
-    if mark.asked is None or track_of(mark.asked.namespace, mark.asked.name, {LABEL_TRACK: track}) != track:
+    if mark.request is None or not _requests(mark, mark.request, track, api_namespace):
         return None
-    return FoundManifest(MarkReference(key=key, sha256=hashlib.sha256(content).hexdigest()), mark)
+    found = FoundManifest(MarkReference(key=key, sha256=hashlib.sha256(content).hexdigest()), mark)
+    try:
+        resource_of(found)
+    except ValidationError:
+        return None
+    return found
+
+
+def _requests(mark: Manifest, request: JobRequest, track: str, api_namespace: str) -> bool:
+    if track_of(request.namespace, request.name, {LABEL_TRACK: track}, api_namespace) != track:
+        return False
+    if not _of_api(request, track):
+        return request.owner is None
+    key = cache_key(request.source, mark.model, mark.stems, mark.output, request.owner, request.quality)
+    return track == track_id(key)
+
+
+def _of_api(request: JobRequest, track: str) -> bool:
+    return track != f"{request.namespace}.{request.name}"
 
 
 def newest(found: Iterable[FoundManifest], install_id: str) -> list[FoundManifest]:
@@ -71,9 +89,9 @@ def published_at(found: FoundManifest) -> datetime:
 
 
 def expired(found: FoundManifest, now: datetime) -> bool:
-    """Return whether a result has outlived the time to live of a new SeparationJob."""
-    spec = SeparationJobSpec.model_validate(resource_of(found)["spec"])
-    return published_at(found) + timedelta(seconds=spec.ttl_seconds_after_finished) <= now
+    """Return whether a result has outlived the time to live that its SeparationJob would have."""
+    ttl = SeparationJobSpec.model_validate(resource_of(found)["spec"]).ttl_seconds_after_finished
+    return ttl is not None and published_at(found) + timedelta(seconds=ttl) <= now
 
 
 def resource_of(found: FoundManifest) -> dict[str, Any]:
@@ -81,22 +99,24 @@ def resource_of(found: FoundManifest) -> dict[str, Any]:
 
     It is suspended, so that a running operator starts no Job before the status says that the run is completed.
     """
-    mark, asked = found.mark, found.mark.asked
-    if asked is None:
+    mark, request = found.mark, found.mark.request
+    if request is None:
         raise ValueError("the manifest does not contain the request")
     track = found.reference.key.split("/")[2]
-    of_api = track_of(asked.namespace, asked.name, {}) != track
-    labels = ({LABEL_TRACK: track} if of_api else {}) | ({LABEL_OWNER: asked.owner} if asked.owner else {})
+    labels = {LABEL_TRACK: track} if _of_api(request, track) else {}
+    if request.owner:
+        labels[LABEL_OWNER] = request.owner
     spec = SeparationJobSpec(
-        source=asked.source,
+        source=request.source,
         model=mark.model,
-        quality=asked.quality,
+        quality=request.quality,
         stems=list(mark.stems),
         output=mark.output,
         run=mark.run,
         suspend=True,
+        ttl_seconds_after_finished=API_TTL_SECONDS if _of_api(request, track) else None,
     )
-    metadata = {"name": asked.name, "namespace": asked.namespace, "labels": labels}
+    metadata = {"name": request.name, "namespace": request.namespace, "labels": labels}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec.dump()}
 
 
@@ -113,16 +133,12 @@ def status_of(separation: Separation, found: FoundManifest, default_model: str) 
     for kind, reason in ((ConditionType.ACCEPTED, Reason.VALID), (ConditionType.FETCHED, Reason.SUCCEEDED)):
         set_condition(status, kind, "True", reason, ended)
     complete(status, found, ended)
-    return derive_phase(status, separation).dump()
+    return derive_phase(status, separation, ended).dump()
 
 
 def _source(mark: Manifest) -> SourceStatus:
-    media = mark.media
     return SourceStatus(
-        title=media.title[:_TITLE_LIMIT] if media.title else None,
-        artist=media.artist[:_TITLE_LIMIT] if media.artist else None,
-        channel=media.channel[:_TITLE_LIMIT] if media.channel else None,
+        **media_fields(mark.media),
         duration=max(round(stem.duration_seconds, 3) for stem in mark.stems.values()),
-        media_id=media.media_id,
         sha256=mark.source_audio_sha256,
     )

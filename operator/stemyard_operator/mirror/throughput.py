@@ -4,8 +4,8 @@ import asyncio
 from collections import deque
 from typing import Final
 
-from stemyard_contract.handover import WorkStage
-from stemyard_contract.mirror import PACE_AUDIO, PACE_FETCH, PACE_SLOTS, pace_factor
+from stemyard_contract.handover import SEPARATE_STEP, UPLOAD_STEP, WorkStage
+from stemyard_contract.mirror import PACE_AUDIO, PACE_FETCH, PACE_FINISH, PACE_SLOTS, pace_factor, pace_start
 from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.decision.status_change import OTHER, StatusChange
 from stemyard_operator.mirror.background import BackgroundWriter
@@ -39,12 +39,19 @@ class ThroughputLog(BackgroundWriter):
 
 
 def measurements(change: StatusChange) -> dict[str, float]:
-    """Return what a status write says, by field of the pace: seconds, and seconds per second of audio."""
+    """Return what a status write says, by field of the pace: seconds, and seconds per second of audio.
+
+    The start of a separate pod and its upload are learned apart from the separation proper, which alone grows with the
+    audio; without the pod's own timings nothing is learned from it.
+    """
     found: dict[str, float] = {}
     for stage in change.stages:
         if stage.name == WorkStage.FETCH:
             found[PACE_FETCH] = stage.seconds
-        elif change.audio_seconds and OTHER not in {change.profile, change.model}:
-            found[PACE_AUDIO] = change.audio_seconds
-            found[pace_factor(change.profile, change.model)] = stage.seconds / change.audio_seconds
+        elif change.audio_seconds and SEPARATE_STEP in change.timings:
+            separating, finish = change.timings[SEPARATE_STEP], change.timings.get(UPLOAD_STEP, 0.0)
+            found |= {PACE_AUDIO: change.audio_seconds, PACE_FINISH: finish}
+            if OTHER not in {change.profile, change.model}:
+                found[pace_factor(change.profile, change.model)] = separating / change.audio_seconds
+                found[pace_start(change.profile, change.model)] = max(0.0, stage.seconds - separating - finish)
     return found

@@ -17,9 +17,15 @@ _MESSAGE_LIMIT: Final = 1024
 _ORDER: Final = {str(kind): position for position, kind in enumerate(ConditionType)}
 
 
+def condition_of(status: SeparationJobStatus, kind: ConditionType) -> Condition | None:
+    """Return the condition of this type, None if the status has none."""
+    return next((condition for condition in status.conditions if condition.type == kind), None)
+
+
 def holds(status: SeparationJobStatus, kind: ConditionType) -> bool:
     """Return whether a condition is True."""
-    return any(condition.type == kind and condition.status == "True" for condition in status.conditions)
+    known = condition_of(status, kind)
+    return known is not None and known.status == "True"
 
 
 def set_condition(
@@ -31,7 +37,7 @@ def set_condition(
     message: str = "",
 ) -> None:
     """Set a condition; lastTransitionTime changes only with its status."""
-    before = next((condition for condition in status.conditions if condition.type == kind), None)
+    before = condition_of(status, kind)
     since = before.last_transition_time if before and before.status == value else now.replace(microsecond=0)
     condition = Condition(
         type=kind,
@@ -42,6 +48,11 @@ def set_condition(
     )
     others = [other for other in status.conditions if other.type != kind]
     status.conditions = sorted([*others, condition], key=lambda one: _ORDER.get(one.type, len(_ORDER)))
+
+
+def drop_condition(status: SeparationJobStatus, kind: ConditionType) -> None:
+    """Remove a condition."""
+    status.conditions = [one for one in status.conditions if one.type != kind]
 
 
 def camel_case(code: FailureCode) -> str:

@@ -1,9 +1,9 @@
-"""Typed view of a fetch or separate Job. Pure."""
+"""Typed view of a fetch or separate Job, and of a worker's. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -13,28 +13,35 @@ from stemyard_contract.handover import (
     MarkReference,
     WorkStage,
 )
-from stemyard_contract.identity import job_name
+from stemyard_contract.identity import job_name, worker_name
+from stemyard_contract.leasing import WORKER_VARIABLE
 from stemyard_contract.separationjob import (
     KIND,
     LABEL_JOB,
+    LABEL_MANAGED_BY,
+    LABEL_PROFILE,
     LABEL_QUEUE,
+    MANAGED_BY,
 )
 from stemyard_operator.config.profiles import quantity_bytes
 from stemyard_operator.model.separation import Resource, controller_of, parse_time
 
 _JOB_NAME: Final = re.compile(r"-(?P<stage>[fs])(?P<run>\d{1,6})-(?P<attempt>\d{1,6})$")
+_WORKER_NAME: Final = re.compile(r"-(?P<number>\d{1,9})$")
+_STUCK: Final = timedelta(seconds=40)
+"""Several times the grace period of a separator pod."""
 _STAGES: Final = {stage[0]: stage for stage in WorkStage}
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A fetch or separate Job. `ended` is `Complete` or `Failed` once it and its pods have ended."""
+    """A fetch or separate Job, or a worker's. `ended` is `Complete` or `Failed` once it and its pods have ended."""
 
     name: str
     namespace: str
     uid: str
     owner: str
-    """uid of its SeparationJob."""
+    """uid of its SeparationJob; "" for a worker, which has none."""
     resource_version: int
     stage: WorkStage
     run: int
@@ -49,21 +56,36 @@ class Job:
     reason: str = ""
     memory: int | None = None
     """Memory limit of its container, in bytes."""
+    disk: int | None = None
+    """Limit of ephemeral storage of its container, in bytes."""
     fetched: MarkReference | None = None
     """Commit mark of fetch that a separate Job was given."""
     queue: str = ""
     """Kueue queue of the Job."""
     suspended: bool = False
+    watched: bool = True
+    """Whether it has the label that lists and watches select by; another client may have removed or replaced it."""
+
+    shape: str = ""
+    """What the songs of a worker have in common; "" for the Job of one song."""
+    profile: str = ""
+    """Profile of a worker."""
 
     @property
     def live(self) -> bool:
         """Whether it may still start or run pods."""
         return self.ended is None
 
+    def is_stuck(self, now: datetime) -> bool:
+        """Return whether its deletion takes longer than its pods' grace period: their node may be dead."""
+        return self.deleted_at is not None and now - self.deleted_at > _STUCK
+
 
 def job_of(resource: Resource) -> Job | None:
-    """Return the typed view of a Job, or None if it is not the operator's: its name must match its owner."""
-    metadata, status = resource["metadata"], resource.get("status") or {}
+    """Return the typed view of a Job, or None if it is not the operator's: its name must match its owner or shape."""
+    metadata = resource["metadata"]
+    if not metadata.get("ownerReferences"):
+        return _worker_of(resource)
     owner = controller_of(metadata, KIND)
     match = _JOB_NAME.search(metadata["name"])
     if owner is None or match is None:
@@ -71,14 +93,34 @@ def job_of(resource: Resource) -> Job | None:
     stage, run, attempt = _STAGES[match["stage"]], int(match["run"]), int(match["attempt"])
     if metadata["name"] != job_name(owner["name"], owner["uid"], stage, run, attempt):
         return None
+    return _typed(resource, owner["uid"], stage, run, attempt)
+
+
+def _worker_of(resource: Resource) -> Job | None:
+    """Return the typed view of a worker's Job: its name follows from its shape, which its container states."""
+    metadata = resource["metadata"]
+    match = _WORKER_NAME.search(metadata["name"])
+    shape = _shape(_container(resource)) if match is not None else ""
+    if match is None or not shape or metadata["name"] != worker_name(shape, int(match["number"])):
+        return None
+    worker = _typed(resource, "", WorkStage.SEPARATE, 0, int(match["number"]))
+    return replace(worker, shape=shape, profile=(metadata.get("labels") or {}).get(LABEL_PROFILE, ""))
+
+
+def _container(resource: Resource) -> Mapping[str, Any]:
+    return dict(resource["spec"]["template"]["spec"]["containers"][0])
+
+
+def _typed(resource: Resource, owner: str, stage: WorkStage, run: int, attempt: int) -> Job:
+    metadata, status = resource["metadata"], resource.get("status") or {}
     created, suspended = datetime.fromisoformat(metadata["creationTimestamp"]), resource["spec"].get("suspend") is True
     end = _end(status)
-    container = resource["spec"]["template"]["spec"]["containers"][0]
+    container = _container(resource)
     return Job(
         name=metadata["name"],
         namespace=metadata["namespace"],
         uid=metadata["uid"],
-        owner=owner["uid"],
+        owner=owner,
         resource_version=int(metadata["resourceVersion"]),
         stage=stage,
         run=run,
@@ -90,10 +132,12 @@ def job_of(resource: Resource) -> Job | None:
         ended=end.get("type"),
         ended_at=parse_time(end.get("lastTransitionTime")),
         reason=end.get("reason", ""),
-        memory=_memory(container),
+        memory=_limit(container, "memory"),
+        disk=_limit(container, "ephemeral-storage"),
         fetched=_fetched(container) if stage is WorkStage.SEPARATE else None,
         queue=(metadata.get("labels") or {}).get(LABEL_QUEUE, ""),
         suspended=suspended,
+        watched=(metadata.get("labels") or {}).get(LABEL_MANAGED_BY) == MANAGED_BY,
     )
 
 
@@ -118,8 +162,8 @@ def _suspension_changed_at(status: Mapping[str, Any], *, suspended: bool) -> dat
     return None
 
 
-def _memory(container: Mapping[str, Any]) -> int | None:
-    limit = (container.get("resources") or {}).get("limits", {}).get("memory")
+def _limit(container: Mapping[str, Any], resource: str) -> int | None:
+    limit = (container.get("resources") or {}).get("limits", {}).get(resource)
     try:
         return quantity_bytes(limit) if limit else None
     except ValueError:
@@ -127,13 +171,23 @@ def _memory(container: Mapping[str, Any]) -> int | None:
 
 
 def _fetched(container: Mapping[str, Any]) -> MarkReference | None:
-    for variable in container.get("env") or []:
-        if variable["name"] == ASSIGNMENT_VARIABLE:
-            try:
-                return MarkReference.model_validate(from_json(variable.get("value") or "")["fetched"])
-            except (ValueError, LookupError, TypeError):
-                return None
-    return None
+    try:
+        return MarkReference.model_validate(_stated(container, ASSIGNMENT_VARIABLE)["fetched"])
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def _shape(container: Mapping[str, Any]) -> str:
+    try:
+        return str(_stated(container, WORKER_VARIABLE)["shape"])
+    except (ValueError, LookupError, TypeError):
+        return ""
+
+
+def _stated(container: Mapping[str, Any], variable: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return the JSON in a variable of a container; raises LookupError or ValueError if there is none."""
+    values = {each["name"]: each.get("value") or "" for each in container.get("env") or []}
+    return from_json(values[variable])
 
 
 def live_jobs(jobs: Iterable[Job]) -> list[Job]:

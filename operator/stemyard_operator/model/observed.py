@@ -10,10 +10,13 @@ from stemyard_contract.handover import (
     SourceMark,
     WorkStage,
 )
+from stemyard_contract.source import UploadSource
 from stemyard_operator.config.webhook_endpoints import NO_ENDPOINTS, Endpoints
 from stemyard_operator.model.attempt_result import AttemptResult
 from stemyard_operator.model.job import Job
+from stemyard_operator.model.lease import NO_LEASES, LeaseView
 from stemyard_operator.model.pod import Pod, Sighting, Workload
+from stemyard_operator.model.registrations import NO_REGISTRATIONS, Registrations
 from stemyard_operator.model.separation import Separation
 
 
@@ -34,6 +37,14 @@ class FoundManifest:
 
 
 @dataclass(frozen=True, slots=True)
+class StageFinished:
+    """What a pod of a live Job said at the desk: that its commit mark is written. Not verified."""
+
+    reference: MarkReference
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Duplicate:
     """Another separation of the same recording with the same request."""
 
@@ -45,6 +56,17 @@ class Duplicate:
     """Seconds that its run took."""
     first: bool = False
     """Whether it is running and closer to completion, so that this one waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A Job that the API server last refused to create."""
+
+    at: datetime
+    due: datetime
+    """When to try again."""
+    message: str
+    """The API server's message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +83,25 @@ class Observed:
     manifest: FoundManifest | None = None
     searched_marks: frozenset[WorkStage] = frozenset()
     """Stages whose commit mark was searched for."""
+    finished: Mapping[str, StageFinished] = field(default_factory=dict)
+    """What pods said of their stage's end, by uid of their Job; nothing that was refuted."""
     workloads: Mapping[str, Workload | None] = field(default_factory=dict)
     """Kueue Workloads by uid of their Job; None if a Job has none."""
     absent_jobs: frozenset[str] = frozenset()
     """Names of Jobs that do not exist according to the API server."""
     foreign_jobs: frozenset[str] = frozenset()
     """Names of Jobs that have another owner."""
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    """Jobs that the API server refused to create, by name."""
     free_stages: frozenset[WorkStage] = frozenset()
     """Stages for which a concurrency slot is free for this separation."""
     host_pause_seconds: float = 0
     """Seconds until its host may be fetched from again, if fetches are spaced."""
+    leasing: LeaseView = NO_LEASES
+    """Workers and leases, where the profile has workers."""
     duplicates: tuple[Duplicate, ...] = ()
+    upload_in_use: bool = False
+    """Whether another SeparationJob needs the same upload."""
     disruptions: int = 0
     """Number of pods of this run that were replaced after a disruption."""
     progress: float | None = None
@@ -88,6 +118,13 @@ class Observed:
     """Ids of webhooks that are in flight or queued behind others of the same consumer."""
     endpoints: Endpoints = NO_ENDPOINTS
     """Webhook endpoints of the deployment."""
+    registrations: Registrations = NO_REGISTRATIONS
+    """Webhooks that API keys have registered."""
+
+    @property
+    def unneeded_upload(self) -> UploadSource | None:
+        """The upload that can be removed when the run no longer needs it."""
+        return None if self.upload_in_use else self.separation.upload
 
     def of_stage(self, stage: WorkStage) -> list[Job]:
         """Return the Jobs of a stage of the requested run, oldest attempt first."""

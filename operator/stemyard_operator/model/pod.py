@@ -26,6 +26,9 @@ class Pod:
     uid: str
     phase: str = "Pending"
     reason: str = ""
+    message: str = ""
+    """Why it is in its phase, such as the kubelet's message about an eviction."""
+    created: datetime | None = None
     scheduled_at: datetime | None = None
     unschedulable: str = ""
     """Message of the scheduler while the pod is unschedulable."""
@@ -46,6 +49,11 @@ class Pod:
         """Whether its container has started."""
         return self.started_at is not None
 
+    @property
+    def waits_for(self) -> str:
+        """Why its container does not run yet, in the kubelet's words, else the scheduler's."""
+        return ": ".join(part for part in (self.waiting, self.waiting_message) if part) or self.unschedulable
+
 
 def pod_of(resource: Resource) -> Pod:
     """Return the typed view of a pod."""
@@ -60,6 +68,8 @@ def pod_of(resource: Resource) -> Pod:
         uid=metadata["uid"],
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
+        message=status.get("message", ""),
+        created=parse_time(metadata.get("creationTimestamp")),
         scheduled_at=parse_time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None,
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
         waiting=waiting.get("reason", ""),

@@ -3,20 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from stemyard_contract.identity import track_of
+from stemyard_contract.mirror import MirrorRecord, record_from
 from stemyard_contract.separationjob import (
     ANNOTATION_REDELIVER,
     LABEL_OWNER,
     REDELIVER_LIMIT,
     SeparationJobSpec,
     SeparationJobStatus,
+    requested_run,
 )
+from stemyard_contract.source import UploadSource
 from stemyard_contract.tracing import traceparent_of
 
 Resource = Mapping[str, Any]
 """A Kubernetes object as raw JSON."""
+LEFTOVER_SECONDS: Final = 24 * 3600
+"""Seconds after which source audio and upload of a failed or cancelled run are removed."""
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -36,18 +41,17 @@ class Separation:
     created: datetime
     deleting: bool
     track_id: str
+    owner: str | None
+    """Id of the API key it belongs to, if results are not shared between keys."""
     labels: Mapping[str, str]
     spec: SeparationJobSpec
     status: SeparationJobStatus
+    upload: UploadSource | None = None
+    """The upload it is made from, if it is one of the API's."""
     redeliver: str | None = None
     """Value of the redelivery annotation."""
     traceparent: str | None = None
     """Trace of the request that created it."""
-
-    @property
-    def owner(self) -> str | None:
-        """Id of the API key it belongs to, if results are not shared between keys."""
-        return self.labels.get(LABEL_OWNER)
 
     @property
     def run_status(self) -> SeparationJobStatus:
@@ -66,13 +70,19 @@ class Separation:
         return {"track_id": self.track_id, "key": key, "uid": self.uid, "run": self.spec.run}
 
 
-def separation_of(resource: Resource) -> Separation:
+def separation_of(resource: Resource, api_namespace: str) -> Separation:
     """Return the typed view of a SeparationJob.
+
+    Track id, owner, claims and uploads are the API's: elsewhere than in its namespace anybody may have written them, so
+    they are ignored there.
 
     Raises:
         pydantic.ValidationError: it does not match its schema.
     """
-    metadata = resource["metadata"]
+    metadata, spec = resource["metadata"], SeparationJobSpec.model_validate(resource["spec"])
+    status = SeparationJobStatus.model_validate(resource.get("status") or {})
+    labels = metadata.get("labels") or {}
+    of_api = metadata["namespace"] == api_namespace
     return Separation(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -81,13 +91,21 @@ def separation_of(resource: Resource) -> Separation:
         generation=metadata.get("generation", 1),
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
         deleting="deletionTimestamp" in metadata,
-        track_id=track_of(metadata["namespace"], metadata["name"], metadata.get("labels") or {}),
-        labels=metadata.get("labels") or {},
-        spec=SeparationJobSpec.model_validate(resource["spec"]),
-        status=SeparationJobStatus.model_validate(resource.get("status") or {}),
+        track_id=track_of(metadata["namespace"], metadata["name"], labels, api_namespace),
+        owner=labels.get(LABEL_OWNER) if of_api else None,
+        labels=labels,
+        spec=spec.model_copy(update={"run": requested_run(spec, status), **({} if of_api else {"claims": []})}),
+        status=status,
+        upload=spec.source.upload if of_api else None,
         redeliver=((metadata.get("annotations") or {}).get(ANNOTATION_REDELIVER) or "")[:REDELIVER_LIMIT] or None,
         traceparent=traceparent_of(resource),
     )
+
+
+def mirror_record(resource: Resource, separation: Separation) -> MirrorRecord:
+    """Return the record of a SeparationJob for the mirror, from the object and its typed view."""
+    metadata = resource["metadata"]
+    return record_from(metadata, separation.spec, separation.status, separation.track_id, separation.owner)
 
 
 def controller_of(metadata: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:

@@ -51,8 +51,12 @@ class Reading:
     """Turns that failed and were put off, since the process started."""
     watch_age: float
     resync_age: float | None
+    namespaces: Mapping[str, bool]
+    """Whether each watched namespace could be listed the last time."""
     mirror_lag: float
     mirror_waiting: int
+    dependencies: Mapping[str, bool]
+    """Whether each dependency answers, by name."""
     webhooks_pending: int = 0
     """Deliveries neither made nor given up; 0 unless this replica leads."""
     webhook_lanes: Mapping[str, int] = field(default_factory=dict)
@@ -70,7 +74,9 @@ class Readings:
         mirror_writer: MirrorWriter,
         leading: Callable[[], bool],
         dispatcher: Dispatcher,
+        dependencies: Mapping[str, Callable[[], bool]],
     ) -> None:
+        self._dependencies = dependencies
         self._cluster_cache = cluster_cache
         self._queue = queue
         self._health = health
@@ -90,11 +96,17 @@ class Readings:
             retries=self._queue.retries,
             watch_age=self._health.event_age,
             resync_age=self._health.resync_age,
+            namespaces=self._namespaces(),
             mirror_lag=self._mirror_writer.lag,
             mirror_waiting=self._mirror_writer.behind,
+            dependencies={name: is_up() for name, is_up in self._dependencies.items()},
             webhooks_pending=self._cluster_cache.webhooks_pending() if leader else 0,
             webhook_lanes=self._dispatcher.consumers(),
         )
+
+    def _namespaces(self) -> dict[str, bool]:
+        watched = self._health.namespaces
+        return {name: age is not None and name not in watched.errors for name, age in watched.ages.items()}
 
     def _phases(self) -> dict[Phase, int]:
         counted = collections.Counter(self._cluster_cache.phases())
@@ -145,6 +157,26 @@ class Metrics:
         self._gpu_seconds = Counter(
             "stemyard_gpu_seconds", "Seconds that separate pods held a GPU, times GPUs.", ["profile"], registry=registry
         )
+        self._busy = Counter(
+            "stemyard_gpu_busy_seconds",
+            "Seconds that networks computed on a GPU, times GPUs, of published separations.",
+            ["profile"],
+            registry=registry,
+        )
+        self._held_over_busy = Gauge(
+            "stemyard_gpu_held_over_busy",
+            "Seconds that pods held a GPU, idle workers included, for each in which a network computed.",
+            ["profile"],
+            registry=registry,
+        )
+        self._held: collections.defaultdict[str, float] = collections.defaultdict(float)
+        self._busy_total: collections.defaultdict[str, float] = collections.defaultdict(float)
+        self._worker_idle = Counter(
+            "stemyard_worker_idle_seconds",
+            "Seconds that workers spent without a song, from their first song to their last call.",
+            ["profile"],
+            registry=registry,
+        )
         self._cache_hits = Counter(
             "stemyard_cache_hits",
             "Separations completed from the result of another, by how it was found.",
@@ -185,6 +217,16 @@ class Metrics:
         self._stopped = Gauge(
             "stemyard_sweep_stopped", "Whether the last sweep stopped as a precaution.", registry=registry
         )
+        self._failing = Gauge(
+            "stemyard_sweep_failing",
+            "Whether the last sweep failed, or could not remove all orphans.",
+            registry=registry,
+        )
+        self._unwatched = Gauge(
+            "stemyard_sweep_unwatched",
+            "Objects that are not known to belong to a watched namespace, so that sweeps keep them.",
+            registry=registry,
+        )
 
     def expose(self, readings: Readings) -> None:
         """Add the gauges that are read at each scrape."""
@@ -195,7 +237,7 @@ class Metrics:
         application.router.add_get(METRICS_PATH, make_aiohttp_handler(self.registry))
         return application
 
-    def wrote(self, account: StatusChange) -> None:
+    def status_written(self, account: StatusChange) -> None:
         """Count what a status write made true."""
         if account.queue_wait is not None:
             self._queue_wait.labels(account.profile).observe(account.queue_wait.seconds)
@@ -203,6 +245,7 @@ class Metrics:
             self._stages.labels(stage.name, account.model).observe(stage.seconds)
         if account.gpu_seconds:
             self._gpu_seconds.labels(account.profile).inc(account.gpu_seconds)
+        self._gpu_used(account.profile, account.gpu_seconds, account.busy_gpu_seconds)
         if account.ended is not None:
             self._ended.labels(account.ended).inc()
         if account.failure is not None:
@@ -214,11 +257,32 @@ class Metrics:
         if account.retry is not None:
             self._retries.labels(*account.retry).inc()
 
-    def swept(self, *, orphans: int, removed: int, stopped: bool) -> None:
-        """Take note of one sweep."""
+    def worker_idle(self, profile: str, seconds: float, gpus: int) -> None:
+        """Count what a worker with so many GPUs, of a profile of the deployment, says that it spent without a song."""
+        self._worker_idle.labels(profile).inc(seconds)
+        self._gpu_used(profile, seconds * gpus, 0)
+
+    def _gpu_used(self, profile: str, held: float, busy: float) -> None:
+        """Add GPU seconds, and update what a GPU is held for each second that it is busy, once one was."""
+        if not held and not busy:
+            return
+        self._held[profile] += held
+        self._busy_total[profile] += busy
+        self._busy.labels(profile).inc(busy)
+        if self._busy_total[profile]:
+            self._held_over_busy.labels(profile).set(self._held[profile] / self._busy_total[profile])
+
+    def swept(self, *, orphans: int, removed: int, stopped: bool, unwatched: int, refused: int) -> None:
+        """Take over what the last sweep found; count the prefixes that it removed now."""
         self._swept.inc(removed)
         self._orphans.set(orphans)
         self._stopped.set(stopped)
+        self._unwatched.set(unwatched)
+        self._failing.set(refused > 0)
+
+    def sweep_failed(self) -> None:
+        """Count an attempt at a sweep that failed."""
+        self._failing.set(1)
 
     def attempted(self, attempt: AttemptRecord) -> None:
         """Count one attempt at a webhook."""
@@ -281,7 +345,21 @@ class _Gauges(Collector):
         yield GaugeMetricFamily("stemyard_leader", "Whether this replica leads.", now.leader)
         yield GaugeMetricFamily("stemyard_watch_age_seconds", "Since the last event of a watch.", now.watch_age)
         if now.resync_age is not None:
-            yield GaugeMetricFamily("stemyard_resync_age_seconds", "Since the last complete resync.", now.resync_age)
+            yield GaugeMetricFamily("stemyard_resync_age_seconds", "Since a namespace was listed.", now.resync_age)
+        readable = GaugeMetricFamily(
+            "stemyard_namespace_readable",
+            "Whether a namespace can be listed and watched.",
+            labels=["watched_namespace"],
+        )
+        for name, listed in now.namespaces.items():
+            readable.add_metric([name], listed)
+        yield readable
+        up = GaugeMetricFamily(
+            "stemyard_dependency_up", "Whether a dependency answers, as its breaker knows.", labels=["dependency"]
+        )
+        for name, answers in now.dependencies.items():
+            up.add_metric([name], answers)
+        yield up
         yield GaugeMetricFamily(
             "stemyard_mirror_lag_seconds", "For how long the oldest change waits to be mirrored.", now.mirror_lag
         )

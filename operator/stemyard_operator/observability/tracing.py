@@ -1,15 +1,15 @@
-"""Spans of separations and their webhooks, and the only importer of OpenTelemetry.
+"""Exports spans of separations and their webhooks; the only importer of OpenTelemetry.
 
-A separation lives for minutes, perhaps in several processes: its spans are made when the status write that ends them
-has succeeded, from times that the cluster knows. So each is exported once, whoever leads by then.
+A separation takes minutes and may span several leaders: a span is created after the status write that ends it, from
+times that the cluster recorded, so that it is exported once.
 
-Without `OTEL_EXPORTER_OTLP_ENDPOINT` nothing of it is imported. The variables of the OpenTelemetry specification hold.
+Without `OTEL_EXPORTER_OTLP_ENDPOINT` OpenTelemetry is not imported. The variables of its specification configure it.
 """
 
 import asyncio
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _NANOSECONDS: Final = 10**9
-_LAST_WORDS_MILLISECONDS: Final = 2000
+_FLUSH_MILLISECONDS: Final = 2000
 
 
 class Tracing:
-    """Makes spans below the trace that a SeparationJob's annotation names; one without it has no spans."""
+    """Creates spans in the trace that a SeparationJob's annotation names; without the annotation there are none."""
 
     def __init__(self, provider: "TracerProvider") -> None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -39,7 +39,7 @@ class Tracing:
 
     @classmethod
     def open(cls) -> Self | None:
-        """Return what the environment says, None where it names no endpoint.
+        """Return the tracing that the environment configures, None without an endpoint.
 
         Raises:
             ConfigurationError: the packages of the extra `tracing` are not installed.
@@ -59,44 +59,49 @@ class Tracing:
         return cls(provider)
 
     async def close(self) -> None:
-        """Export what waits, for a bounded time."""
-        await asyncio.to_thread(self._provider.force_flush, _LAST_WORDS_MILLISECONDS)
+        """Export pending spans, for a bounded time."""
+        await asyncio.to_thread(self._provider.force_flush, _FLUSH_MILLISECONDS)
         await asyncio.to_thread(self._provider.shutdown)
 
-    def wrote(self, account: StatusChange) -> None:
-        """Make the spans that a status write ended."""
-        separation = account.separation
+    def status_written(self, change: StatusChange) -> None:
+        """Create the spans that a status write ended."""
+        separation = change.separation
         if separation.traceparent is None:
             return
         about = {"stemyard.track_id": separation.track_id, "stemyard.run": separation.spec.run}
-        for span in account.spans:
-            told = {**about, "stemyard.model": account.model, "stemyard.profile": account.profile}
-            self._span(separation.traceparent, span, told | ({"stemyard.error": span.error} if span.error else {}))
+        for span in change.spans:
+            attributes = {**about, "stemyard.model": change.model, "stemyard.profile": change.profile}
+            self._span(
+                separation.traceparent, span, attributes | ({"stemyard.error": span.error} if span.error else {})
+            )
 
     @contextmanager
     def webhook(self, separation: Separation, task: WebhookTask) -> Iterator[Mapping[str, str]]:
-        """Make a span of an attempt at a webhook while the block runs; yield the headers that hand the trace on."""
+        """Create a span of a webhook attempt around the block; yield the headers that propagate the trace."""
         if separation.traceparent is None:
             yield {}
             return
         from opentelemetry.trace import SpanKind
 
-        told = {"stemyard.track_id": separation.track_id, "stemyard.webhook": task.id}
-        told |= {"server.address": origin_of(task.url)}
+        attributes = {"stemyard.track_id": separation.track_id, "stemyard.webhook": task.id}
+        with suppress(ValueError):  # the client refuses a malformed URL, and records that
+            attributes["server.address"] = origin_of(task.url)
         parent = self._wire.extract({"traceparent": separation.traceparent})
-        with self._tracer.start_as_current_span("webhook", parent, SpanKind.CLIENT, told):
+        with self._tracer.start_as_current_span("webhook", parent, SpanKind.CLIENT, attributes):
             headers: dict[str, str] = {}
             self._wire.inject(headers)
             yield headers
 
-    def _span(self, traceparent: str, span: Span, told: Mapping[str, Any]) -> None:
+    def _span(self, traceparent: str, span: Span, attributes: Mapping[str, Any]) -> None:
         from opentelemetry.trace import StatusCode
 
         parent = self._wire.extract({"traceparent": traceparent})
-        made = self._tracer.start_span(span.name, parent, attributes=dict(told), start_time=_nanoseconds(span.begun))
+        created = self._tracer.start_span(
+            span.name, parent, attributes=dict(attributes), start_time=_nanoseconds(span.begun)
+        )
         if span.error:
-            made.set_status(StatusCode.ERROR, span.error)
-        made.end(_nanoseconds(max(span.begun, span.ended)))
+            created.set_status(StatusCode.ERROR, span.error)
+        created.end(_nanoseconds(max(span.begun, span.ended)))
 
 
 def _nanoseconds(moment: datetime) -> int:

@@ -4,14 +4,17 @@ import bisect
 import heapq
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
+
+from pydantic import ValidationError
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.identity import youtube_id
+from stemyard_contract.separationjob import SeparationJobSpec
 from stemyard_contract.source import Source
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.informer.cache_entry import Key
@@ -19,11 +22,21 @@ from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.model.job import Job
 from stemyard_operator.model.separation import Separation
 
-Lane = tuple[str, str]
-"""Namespace, and the host that is fetched from if hosts are limited: all in a lane fit, or none does."""
+
+class Lane(NamedTuple):
+    """What limits a Job: of those that wait in one lane, all fit or none does."""
+
+    namespace: str
+    host: str = ""
+    """Host that is fetched from, if hosts are limited."""
+    profile: str = ""
+    """Profile of a separation, if it has a limit."""
+
+
 _Place = tuple[tuple[int, float, str], str]
 """Sort key of a separation, and its name."""
 _NO_HOST: Final = ""
+_DEFAULT_PROFILE: Final = SeparationJobSpec.model_fields["profile"].default
 _YOUTUBE: Final = "youtube.com"
 
 
@@ -32,17 +45,21 @@ class _Load:
     """How many of a stage's places are taken, and what limits them."""
 
     free: int
-    namespace_limit: int | None
+    namespace_limit: int
     host_limit: int | None
     spaced: bool
+    profile_limits: Mapping[str, int]
     paused_hosts: set[str] = field(default_factory=set)
     """Hosts whose last fetch began less than the spacing ago."""
     namespaces: Counter[str] = field(default_factory=Counter)
     hosts: Counter[str] = field(default_factory=Counter)
+    profiles: Counter[str] = field(default_factory=Counter)
 
     def fits(self, lane: Lane) -> bool:
-        namespace, host = lane
-        if self.free <= 0 or (self.namespace_limit is not None and self.namespaces[namespace] >= self.namespace_limit):
+        namespace, host, profile = lane
+        if self.free <= 0 or self.namespaces[namespace] >= self.namespace_limit:
+            return False
+        if profile in self.profile_limits and self.profiles[profile] >= self.profile_limits[profile]:
             return False
         if host == _NO_HOST:
             return True
@@ -50,16 +67,16 @@ class _Load:
 
     def count(self, lane: Lane, number: int = 1) -> None:
         """Count places that are taken."""
-        namespace, host = lane
         self.free -= number
-        self.namespaces[namespace] += number
-        self.hosts[host] += number
+        self.namespaces[lane.namespace] += number
+        self.hosts[lane.host] += number
+        self.profiles[lane.profile] += number
 
     def take(self, lane: Lane) -> None:
         """Take a place; with spacing, no other fetch from this host begins now."""
         self.count(lane)
         if self.spaced:
-            self.paused_hosts.add(lane[1])
+            self.paused_hosts.add(lane.host)
 
 
 class ConcurrencyLimiter:
@@ -73,6 +90,8 @@ class ConcurrencyLimiter:
         self._cluster_cache = cluster_cache
         self._settings = settings
         self._now = now
+        limits = {name: profile.max_active for name, profile in settings.profiles.items() if profile.max_active}
+        self._profile_limits: Mapping[str, int] = limits
         self._by_host = settings.max_active_fetch_per_host > 0 or settings.fetch_spacing_seconds > 0
         self._waiting: dict[WorkStage, dict[Lane, list[_Place]]] = {stage: {} for stage in WorkStage}
         self._places: dict[str, tuple[WorkStage, Lane, _Place]] = {}
@@ -86,7 +105,7 @@ class ConcurrencyLimiter:
 
     def spacing_delay(self, separation: Separation) -> float:
         """Return the seconds until the spacing of fetches allows the next from its host."""
-        spacing, host = self._settings.fetch_spacing_seconds, self._lane(separation, WorkStage.FETCH)[1]
+        spacing, host = self._settings.fetch_spacing_seconds, self._lane(separation, WorkStage.FETCH).host
         if not spacing or host not in self._fetched_at:
             return 0.0
         return max(0.0, self._fetched_at[host] + spacing - time.monotonic())
@@ -98,7 +117,7 @@ class ConcurrencyLimiter:
         lane = self._lane(separation, stage)
         self._claims[separation.uid] = (stage, lane)
         if stage is WorkStage.FETCH:
-            self._record_fetch(lane[1], 0)
+            self._record_fetch(lane.host, 0)
         self.leave(separation.uid)
         return True
 
@@ -147,8 +166,8 @@ class ConcurrencyLimiter:
             lanes[lane] = heapq.merge(self._waiting[stage].get(lane, ()), [place])
         heads = {lane: head for lane, places in lanes.items() if (head := next(places, None)) is not None}
         while fitting := [lane for lane in heads if load.fits(lane)]:
-            lane = min(fitting, key=lambda lane: (load.namespaces[lane[0]], heads[lane]))
-            yield lane[0], heads[lane]
+            lane = min(fitting, key=lambda lane: (load.namespaces[lane.namespace], heads[lane]))
+            yield lane.namespace, heads[lane]
             load.take(lane)
             following = next(lanes[lane], None)
             if following is None:
@@ -160,16 +179,19 @@ class ConcurrencyLimiter:
         fetch, settings = stage is WorkStage.FETCH, self._settings
         load = _Load(
             free=settings.max_active_fetch if fetch else settings.max_active,
-            namespace_limit=None if fetch else settings.namespace_limit,
+            namespace_limit=settings.namespace_fetch_limit if fetch else settings.namespace_limit,
             host_limit=(settings.max_active_fetch_per_host or None) if fetch else None,
             spaced=fetch and settings.fetch_spacing_seconds > 0,
+            profile_limits={} if fetch else self._profile_limits,
         )
-        taken = [(self._lane_of_job(job), job) for job in self._cluster_cache.live(stage) if not job.queue]
+        now = self._now()
+        counted = [job for job in self._cluster_cache.live(stage) if not job.queue and not job.is_stuck(now)]
+        taken = [(self._lane_of_job(job), job) for job in counted]
         for lane, number in Counter(lane for lane, _ in taken).items():
             load.count(lane, number)
         if load.spaced:
-            for (_, host), job in taken:
-                self._record_fetch(host, (self._now() - job.created).total_seconds())
+            for lane, job in taken:
+                self._record_fetch(lane.host, (now - job.created).total_seconds())
         for uid, (claimed, lane) in self._claims.items():
             if claimed is stage and uid != excluding:
                 load.count(lane)
@@ -178,13 +200,21 @@ class ConcurrencyLimiter:
         return load
 
     def _lane(self, separation: Separation, stage: WorkStage) -> Lane:
-        by_host = stage is WorkStage.FETCH and self._by_host
-        return separation.namespace, host_of(separation.spec.source) if by_host else _NO_HOST
+        if stage is WorkStage.FETCH:
+            return Lane(separation.namespace, host_of(separation.spec.source) if self._by_host else _NO_HOST)
+        profile = separation.spec.profile
+        return Lane(separation.namespace, profile=profile if profile in self._profile_limits else "")
 
     def _lane_of_job(self, job: Job) -> Lane:
-        by_host = job.stage is WorkStage.FETCH and self._by_host
-        owner = self._cluster_cache.separation(job.owner) if by_host else None
-        return job.namespace, _NO_HOST if owner is None else host_of(Source.model_validate(owner["spec"]["source"]))
+        if job.shape:
+            return Lane(job.namespace, profile=job.profile if job.profile in self._profile_limits else "")
+        limited = self._by_host if job.stage is WorkStage.FETCH else self._profile_limits
+        owner = self._cluster_cache.separation(job.owner) if limited else None
+        if owner is None:
+            return Lane(job.namespace)
+        if job.stage is WorkStage.FETCH:
+            return Lane(job.namespace, _host_of_raw(owner["spec"]["source"]))
+        return Lane(job.namespace, profile=owner["spec"].get("profile", _DEFAULT_PROFILE))
 
     def _record_fetch(self, host: str, age: float) -> None:
         """Record a fetch that began so many seconds ago, perhaps under another leader."""
@@ -202,10 +232,23 @@ def _place(separation: Separation) -> _Place:
     return separation.queue_key, separation.name
 
 
+def _host_of_raw(source: Mapping[str, Any]) -> str:
+    try:
+        return host_of(Source.model_validate(source))
+    except ValidationError:
+        return ""
+
+
 def host_of(source: Source) -> str:
-    """Return the host that is fetched from, one for all of YouTube; "" if there is none, as for uploads."""
+    """Return the host that is fetched from, one for all of YouTube; "" if there is none, as for uploads.
+
+    A URL that cannot be parsed has none: it is refused before anything is fetched.
+    """
     if source.search_query is not None:
         return _YOUTUBE
     if source.url is None:
         return ""
-    return _YOUTUBE if youtube_id(source.url) else (urlsplit(source.url).hostname or "").lower()
+    try:
+        return _YOUTUBE if youtube_id(source.url) else (urlsplit(source.url).hostname or "").lower()
+    except ValueError:
+        return ""

@@ -2,7 +2,7 @@
 
 from pydantic import ValidationError
 
-from stemyard_contract.handover import MANIFEST_FILE, Asked, Copied, Manifest, Room
+from stemyard_contract.handover import MANIFEST_FILE, Copied, JobRequest, Manifest, Room
 from stemyard_contract.identity import object_prefix, object_token
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.decision.actions import CopyStems
@@ -10,9 +10,9 @@ from stemyard_operator.decision.commit_marks import MARK_LIMIT, manifest_files
 from stemyard_operator.model.separation import Separation
 
 
-def asked_by(separation: Separation) -> Asked:
+def job_request(separation: Separation) -> JobRequest:
     """Return what a separation requests, as its manifest records it."""
-    return Asked(
+    return JobRequest(
         namespace=separation.namespace,
         name=separation.name,
         source=separation.spec.source,
@@ -50,7 +50,7 @@ async def copy_stems(objects: ObjectStoreClient, copy: CopyStems, separation: Se
         "run": separation.spec.run,
         "pod_uid": copy.uid,
         "copied": copied,
-        "asked": asked_by(separation),
+        "request": job_request(separation),
     }
     await objects.put(own_prefix + MANIFEST_FILE, original.model_copy(update=mark).dump().encode(), "application/json")
     return True

@@ -11,14 +11,15 @@ from pydantic import ValidationError
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.decision.actions import Decision
 from stemyard_operator.decision.decide import decide
+from stemyard_operator.decision.unreadable import refuse_unreadable
 from stemyard_operator.errors import OperatorError
 from stemyard_operator.informer.cache_entry import Key
 from stemyard_operator.informer.cluster_cache import ClusterCache
-from stemyard_operator.mirror.progress import ProgressStore
 from stemyard_operator.model.conditions import ended
 from stemyard_operator.model.observed import Observed
 from stemyard_operator.model.separation import Separation
 from stemyard_operator.reconciler.apply import Applier, DecideAgain
+from stemyard_operator.reconciler.lane import Lane, LaneFullError
 from stemyard_operator.reconciler.observer import Answers, Observer
 from stemyard_operator.reconciler.run_cache import RunCache, RunState
 
@@ -35,10 +36,12 @@ class Reconciler:
     settings: Settings
     cluster_cache: ClusterCache
     run_cache: RunCache
-    progress: ProgressStore
     observer: Observer
     applier: Applier
+    store_lane: Lane
     now: Callable[[], datetime]
+    is_known: Callable[[str], bool]
+    """Returns whether a namespace can be read; what waits in another is requeued when it can."""
 
     async def reconcile(self, key: Key) -> float | None:
         """Reconcile one SeparationJob; return the seconds until the next pass, None to wait for an event.
@@ -49,9 +52,11 @@ class Reconciler:
         try:
             separation = self.cluster_cache.at(key)
         except ValidationError as error:
-            log.error("unknown SeparationJob schema, skipping: %s", error, extra={"key": key})  # noqa: TRY400 - the message says it all
-            return None
+            return await self._refuse(key, error)
         if separation is None:
+            return None
+        if not self.is_known(key[0]):
+            self.applier.limiter.leave(separation.uid)
             return None
         run_state = self._run_state(separation)
         try:
@@ -59,7 +64,25 @@ class Reconciler:
             await self.applier.apply(decision, observed, run_state)
         except DecideAgain as again:
             return again.seconds
+        except LaneFullError:
+            return None
+        finally:
+            self.store_lane.leave(key)
         return decision.requeue_after
+
+    async def _refuse(self, key: Key, error: ValidationError) -> float | None:
+        """Fail a SeparationJob that cannot be read, unless it is to be left alone."""
+        log.error("unknown SeparationJob schema: %s", error, extra={"key": key})
+        resource = self.cluster_cache.resource_at(key)
+        refused = resource and refuse_unreadable(resource, self.settings.api_namespace, error, self.now())
+        if not refused:
+            return None
+        observed, decision = refused
+        try:
+            await self.applier.apply(decision, observed, RunState(run=observed.separation.spec.run))
+        except DecideAgain as again:
+            return again.seconds
+        return None
 
     async def _decide(self, separation: Separation, run_state: RunState) -> tuple[Observed, Decision]:
         """Observe and decide, until the decision has no more queries."""
@@ -77,5 +100,4 @@ class Reconciler:
         if not ended(separation):
             return self.run_cache.of(separation.uid, separation.spec.run, separation.status)
         self.run_cache.forget(separation.uid)
-        self.progress.forget(separation.uid)
         return RunState(run=separation.spec.run)

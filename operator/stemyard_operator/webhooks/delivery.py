@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from stemyard_contract.event_types import EventType
 from stemyard_contract.mirror import AttemptRecord
-from stemyard_contract.outbox import WebhookStatus
+from stemyard_contract.outbox import ADDRESS_REFUSED, WebhookStatus
 from stemyard_contract.separationjob import phase_of
 from stemyard_contract.webhook import SecretError, event_of
 from stemyard_operator.clients.webhook_http import WebhookHttpClient
 from stemyard_operator.config.webhook_secrets import EndpointRemovedError
-from stemyard_operator.errors import NotLeadingError
+from stemyard_operator.errors import NotLeadingError, ObjectStoreError
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.model.attempt_result import AttemptResult
 from stemyard_operator.model.conditions import ended
@@ -25,6 +25,7 @@ from stemyard_operator.model.separation import Separation
 from stemyard_operator.webhooks.dispatcher import WebhookTask
 from stemyard_operator.webhooks.request import RequestBuilder, WebhookRequest
 
+OnAttempt = tuple[Callable[[str, AttemptRecord], None], ...]
 Trace = Callable[[Separation, WebhookTask], AbstractContextManager[Mapping[str, str]]]
 """Makes a span of an attempt, and yields the headers that propagate it."""
 
@@ -49,7 +50,7 @@ class DeliveryAttempts:
         client: WebhookHttpClient,
         fence: Callable[[], None],
         now: Callable[[], datetime],
-        on_attempt: tuple[Callable[[str, AttemptRecord], None], ...] = (),
+        on_attempt: OnAttempt = (),
         trace: Trace = untraced,
     ) -> None:
         self._cluster_cache = cluster_cache
@@ -81,9 +82,12 @@ class DeliveryAttempts:
             status=result.status,
             error=result.error,
             key=due.key,
+            registration=due.registration,
         )
         fields = {"webhook": task.id, "event": record.event.value, "status": record.status, "error": record.error}
-        log.info("attempted a webhook", extra={**separation.log_fields, **fields})
+        refused = record.error == ADDRESS_REFUSED
+        text = "the address guard refused a webhook's URL; nothing was sent" if refused else "attempted a webhook"
+        log.log(logging.WARNING if refused else logging.INFO, text, extra={**separation.log_fields, **fields})
         for notify in self._on_attempt:
             notify(separation.track_id, record)
         return result
@@ -94,19 +98,20 @@ class DeliveryAttempts:
         if progress is not None:
             stale = separation.spec.run != progress.run or ended(separation)
             build = partial(self._builder.progress, progress)
-            return None if stale else _DueWebhook(progress.event, progress.key, build)
+            return None if stale else _DueWebhook(progress.event, progress.key, progress.registration, build)
         delivery = _pending(separation, task.id)
         if delivery is None:
             return None
         event = event_of(phase_of(separation.status.conditions), test=separation.spec.webhook_test)
-        return _DueWebhook(event, delivery.key, partial(self._builder.terminal, separation, delivery))
+        build = partial(self._builder.terminal, separation, delivery)
+        return _DueWebhook(event, delivery.key, delivery.registration, build)
 
     async def _post(self, separation: Separation, task: WebhookTask, due: "_DueWebhook") -> AttemptResult:
         try:
             request = due.build(int(self._now().timestamp()))
         except EndpointRemovedError:
             return AttemptResult(task.id, self._now(), error="EndpointRemoved", hopeless=True)
-        except (SecretError, OSError) as error:
+        except (SecretError, ObjectStoreError, OSError) as error:
             log.error("a webhook cannot be signed: %s", error)  # noqa: TRY400 - the message is enough
             return AttemptResult(task.id, self._now(), error="NotSigned")
         with self._trace(separation, task) as headers:
@@ -127,6 +132,7 @@ class DeliveryAttempts:
 class _DueWebhook:
     event: EventType
     key: str | None
+    registration: str | None
     build: Callable[[int], WebhookRequest]
     """Builds the request of an attempt at these epoch seconds."""
 

@@ -1,4 +1,4 @@
-"""Sends webhooks in the background, with one queue per consumer, so that a failing one does not delay the others."""
+"""Sends webhooks in the background, with a queue for each tenant's consumers, so that a failing one delays no other."""
 
 import asyncio
 import logging
@@ -6,13 +6,15 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 from stemyard_contract.address_guard import origin_of
+from stemyard_operator.circuit_breaker import CircuitBreaker
 from stemyard_operator.config.webhook_settings import WebhookSettings
 from stemyard_operator.decision.webhook_progress import ProgressWebhook
 from stemyard_operator.model.attempt_result import AttemptResult
-from stemyard_operator.webhooks.circuit_breaker import CircuitBreaker
+from stemyard_operator.webhooks.fair_slots import FairSlots
 
 _CONSUMERS_KEPT: Final = 1024
 """Consumers whose circuit breaker is kept while no webhook is queued for them."""
@@ -32,7 +34,11 @@ class WebhookTask:
     id: str
     """The `webhook-id`."""
     url: str
+    namespace: str
+    """Namespace of the SeparationJob."""
     progress: ProgressWebhook | None = None
+    key: str | None = None
+    """Id of the API key that requested it."""
 
 
 @dataclass(slots=True)
@@ -45,6 +51,10 @@ class _ConsumerQueue:
 
 class Dispatcher:
     """Queues tasks and keeps the results of deliveries until they are recorded in the status.
+
+    Each tenant has a queue and a circuit breaker of its own for every origin that it names: on a host that many share,
+    such as one that routes by path, what one of them makes fail pauses only its own. The tenants share the concurrent
+    attempts.
 
     Nothing here is durable: after a crash, deliveries are still pending in the SeparationJob. `send` returns None if
     the task is no longer due. `on_result` is called with the uid of a SeparationJob that has results to record.
@@ -59,8 +69,9 @@ class Dispatcher:
         self._settings = settings
         self._send = send
         self._on_result = on_result
-        self._slots = asyncio.Semaphore(settings.webhook_concurrency)
-        self._queues: OrderedDict[str, _ConsumerQueue] = OrderedDict()
+        self._slots = FairSlots(settings.webhook_concurrency)
+        self._queues: OrderedDict[tuple[str, str], _ConsumerQueue] = OrderedDict()
+        """By tenant and origin, the least recently used first."""
         self._in_flight: dict[str, set[str]] = {}
         self._results: dict[str, dict[str, AttemptResult]] = {}
         self._oldest_result: dict[str, float] = {}
@@ -68,17 +79,16 @@ class Dispatcher:
 
     def enqueue(self, delivery: WebhookTask) -> None:
         """Queue a delivery, unless it is in flight or its result is not recorded yet."""
-        ids = self._in_flight.setdefault(delivery.uid, set())
-        if delivery.id in ids or delivery.id in self._results.get(delivery.uid, {}):
+        if any(delivery.id in by_uid.get(delivery.uid, ()) for by_uid in (self._in_flight, self._results)):
             return
-        ids.add(delivery.id)
-        queue = self._queue(delivery.url)
+        queue = self._queue(delivery)
         queue.waiting.append(delivery)
+        self._in_flight.setdefault(delivery.uid, set()).add(delivery.id)
         self._start_attempts(queue)
 
     def enqueue_progress(self, event: WebhookTask) -> None:
         """Queue a progress event for one attempt; drop it if its consumer fails or cannot keep up."""
-        queue = self._queue(event.url)
+        queue = self._queue(event)
         if queue.breaker.closed and len(queue.waiting) < _PROGRESS_QUEUE_LIMIT:
             queue.waiting.append(event)
             self._start_attempts(queue)
@@ -123,22 +133,30 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _queue(self, url: str) -> _ConsumerQueue:
+    def _tenant(self, task: WebhookTask) -> str:
+        """Return whose a webhook is: an API key's, else its namespace's; "" for the deployment's own."""
+        if task.key is not None:
+            return f"{task.namespace}/{task.key}"
+        return "" if task.url == self._settings.webhook_url else task.namespace
+
+    def _queue(self, task: WebhookTask) -> _ConsumerQueue:
         try:
-            name = origin_of(url)
+            origin = origin_of(task.url)
         except ValueError:
-            name = url
+            origin = task.url
+        name = self._tenant(task), origin
         queue = self._queues.get(name)
         if queue is None:
+            self._drop_idle()  # first, as the new queue is idle until its caller adds to it
             breaker = CircuitBreaker(self._settings.webhook_breaker_seconds, time.monotonic)
             queue = self._queues[name] = _ConsumerQueue(breaker)
-            self._drop_idle()
         self._queues.move_to_end(name)
         return queue
 
     def _drop_idle(self) -> None:
+        """Make room for one more consumer by forgetting the idle ones that were used least recently."""
         idle = [name for name, queue in self._queues.items() if not queue.running and not queue.waiting]
-        for name in idle[: max(0, len(self._queues) - _CONSUMERS_KEPT)]:
+        for name in idle[: max(0, len(self._queues) + 1 - _CONSUMERS_KEPT)]:
             del self._queues[name]
 
     def _start_attempts(self, queue: _ConsumerQueue) -> None:
@@ -163,10 +181,12 @@ class Dispatcher:
         result = None
         try:
             if task.progress is not None or task.id in self._in_flight.get(task.uid, ()):
-                async with self._slots:
+                async with self._slots.slot(self._tenant(task)):
                     result = await self._send(task)
-        except Exception:  # a bug in one webhook must not stop the consumer's queue
-            log.exception("a webhook could not be attempted", extra={"uid": task.uid, "webhook": task.id})
+        except Exception:
+            # counts as a failed attempt, so that a bug neither stops the consumer's queue nor repeats without end
+            log.exception("an attempt at a webhook failed", extra={"uid": task.uid, "webhook": task.id})
+            result = AttemptResult(task.id, datetime.now(UTC), error="InternalError")
         finally:
             queue.running -= 1
         if result is not None:

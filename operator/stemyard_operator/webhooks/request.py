@@ -14,6 +14,7 @@ from stemyard_operator.config.settings import Settings
 from stemyard_operator.config.webhook_secrets import WebhookSecrets
 from stemyard_operator.decision.webhook_progress import ProgressWebhook
 from stemyard_operator.model.separation import Separation
+from stemyard_operator.webhooks.registered_secrets import RegisteredSecrets
 
 USER_AGENT: Final = f"Stemyard/{version('stemyard')}"
 LINK_SECONDS: Final = 7 * 24 * 3600
@@ -35,21 +36,32 @@ class RequestBuilder:
     `WebhookSecrets.secrets` does.
     """
 
-    def __init__(self, settings: Settings, objects: ObjectStoreClient, webhook_secrets: WebhookSecrets) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        objects: ObjectStoreClient,
+        webhook_secrets: WebhookSecrets,
+        registered_secrets: RegisteredSecrets,
+    ) -> None:
         self._settings = settings
         self._objects = objects
         self._webhook_secrets = webhook_secrets
+        self._registered_secrets = registered_secrets
 
     def terminal(self, separation: Separation, delivery: WebhookStatus, at: int) -> WebhookRequest:
         """Return the request of a run's terminal event."""
         event = event_of(phase_of(separation.status.conditions), test=separation.spec.webhook_test)
-        secrets = self._webhook_secrets.secrets(delivery.endpoint, delivery.key)
+        secrets = self._secrets(delivery, at, test=separation.spec.webhook_test)
         return _signed(delivery.id, event, _body(separation, self._objects, self._settings), at, secrets)
 
     def progress(self, webhook: ProgressWebhook, at: int) -> WebhookRequest:
         """Return the request of a progress event."""
-        secrets = self._webhook_secrets.secrets(webhook.endpoint, webhook.key)
-        return _signed(webhook.id, webhook.event, webhook.body, at, secrets)
+        return _signed(webhook.id, webhook.event, webhook.body, at, self._secrets(webhook, at))
+
+    def _secrets(self, webhook: WebhookStatus | ProgressWebhook, at: int, *, test: bool = False) -> tuple[str, ...]:
+        if webhook.registration is not None:
+            return self._registered_secrets.secrets(webhook.key or "", webhook.registration, webhook.url, at, test=test)
+        return self._webhook_secrets.secrets(webhook.endpoint, webhook.key)
 
 
 def _signed(message_id: str, event: EventType, body: bytes, at: int, secrets: Iterable[str]) -> WebhookRequest:

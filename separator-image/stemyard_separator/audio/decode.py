@@ -1,7 +1,7 @@
 """Decodes any media file to 24-bit FLAC at 44.1 kHz stereo, scaled by 2^-k against clipping, and measures it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, frexp
 from pathlib import Path
 from typing import Final
@@ -10,14 +10,18 @@ import numpy as np
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import SAMPLE_RATE
+from stemyard_separator.audio.formats import CARRIED_TAGS
 from stemyard_separator.audio.measurements import FULL_SCALE, Measurements, PcmMeter
-from stemyard_separator.audio.media import FlacWriter, Pcm24, SourceMedia
+from stemyard_separator.audio.media import FlacWriter, Pcm24
+from stemyard_separator.audio.source_media import SourceMedia
 from stemyard_separator.engines.protocol import Samples
 from stemyard_separator.errors import SourceError
 
 MIN_SECONDS: Final = 0.1
 _MAX_SAMPLE: Final = FULL_SCALE - 1
 _MAX_EXPONENT: Final = 64
+_MAX_INVALID_SHARE: Final = 0.001
+"""Share of samples that may be silenced before the file counts as damaged."""
 _BLOCK_SAMPLES: Final = SAMPLE_RATE
 OnProgress = Callable[[float], None]
 """Called with the progress, 0 to 1."""
@@ -31,15 +35,23 @@ class DecodedAudio:
         path: the FLAC; it contains `source x 2^-exponent`.
         exponent: at least 1.
         measured: measurements of the samples as written.
+        invalid_samples: samples of the source that were no plausible numbers and are silent.
+        is_cut: whether the source is damaged, so that its end is missing.
         title: tag of the source.
         artist: tag of the source.
+        tags: other tags for the stems.
+        source_rate: sample rate of the source in Hz.
     """
 
     path: Path
     exponent: int
     measured: Measurements
+    invalid_samples: int
+    is_cut: bool
     title: str | None
     artist: str | None
+    tags: dict[str, str] = field(default_factory=dict)
+    source_rate: int = SAMPLE_RATE
 
 
 def decode(source: Path, target: Path, max_seconds: float, on_progress: OnProgress) -> DecodedAudio:
@@ -77,7 +89,7 @@ def _write(
     """Write the FLAC; return it and the peak of the source."""
     meter, peak = PcmMeter(), 0.0
     with FlacWriter(target) as writer:
-        for block in _checked_blocks(media, max_seconds):
+        for block in _limited_blocks(media, max_seconds):
             peak = max(peak, float(np.abs(block).max()))
             pcm = _quantise(block, exponent)
             meter.update(pcm)
@@ -86,7 +98,18 @@ def _write(
     measured = meter.result()
     if measured.samples < ceil(MIN_SECONDS * SAMPLE_RATE):
         raise _too_short(measured.samples)
-    return DecodedAudio(target, exponent, measured, media.tag("title"), media.tag("artist")), peak
+    _check_invalid(media)
+    tags = {name: value for name in CARRIED_TAGS if (value := media.tag(name))}
+    title, artist = media.tag("title"), media.tag("artist")
+    return DecodedAudio(
+        target, exponent, measured, media.invalid_values, media.is_cut, title, artist, tags, media.rate
+    ), peak
+
+
+def _check_invalid(media: SourceMedia) -> None:
+    if media.invalid_values > _MAX_INVALID_SHARE * media.values:
+        detail = f"{media.invalid_values} of its {media.values} samples are not numbers."
+        raise SourceError(FailureCode.SOURCE_UNDECODABLE, detail)
 
 
 def _check_declared_length(media: SourceMedia, max_seconds: float) -> None:
@@ -106,15 +129,13 @@ def _too_short(samples: int) -> SourceError:
     )
 
 
-def _checked_blocks(media: SourceMedia, max_seconds: float) -> Iterator[Samples]:
-    """Yield non-empty blocks of about a second; refuse tracks that are too long or contain NaN or infinity."""
+def _limited_blocks(media: SourceMedia, max_seconds: float) -> Iterator[Samples]:
+    """Yield non-empty blocks of about a second; refuse tracks that are too long."""
     limit, samples = int(max_seconds * SAMPLE_RATE), 0
     for block in _coalesce(media.blocks()):
         samples += block.shape[1]
         if samples > limit:
             raise SourceError(FailureCode.SOURCE_TOO_LONG, f"At most {max_seconds:g} s are accepted.")
-        if not np.isfinite(block).all():
-            raise SourceError(FailureCode.SOURCE_UNDECODABLE, "Some of its samples are not numbers.")
         yield block
 
 

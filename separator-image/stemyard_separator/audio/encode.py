@@ -14,6 +14,7 @@ from stemyard_separator.audio.formats import Encoding
 from stemyard_separator.audio.loudness import LevelMeter, Levels
 from stemyard_separator.audio.media import StemWriter
 from stemyard_separator.audio.peaks import Waveform
+from stemyard_separator.audio.spool import StemSpool
 from stemyard_separator.engines.protocol import Samples
 
 _QUEUED_BLOCKS: Final = 2
@@ -29,6 +30,7 @@ class StemPlan:
         samples: length of the track per channel.
         encoding: codec and container.
         tags: tags of the file.
+        cover: image for the file.
     """
 
     path: Path
@@ -36,13 +38,14 @@ class StemPlan:
     samples: int
     encoding: Encoding
     tags: Mapping[str, str] = field(default_factory=dict)
+    cover: bytes | None = None
 
 
 class StemEncoder:
-    """Applies the gain to a stem, measures and encodes it; the files are complete when the context exits."""
+    """Applies the gain to a stem, measures, spools and encodes it; the files are complete when the context exits."""
 
-    def __init__(self, plan: StemPlan, gain: float) -> None:
-        self._plan, self._gain = plan, np.float32(gain)
+    def __init__(self, plan: StemPlan, gain: float, spool: StemSpool | None = None) -> None:
+        self._plan, self._gain, self._spool = plan, np.float32(gain), spool
         self._queue: queue.Queue[Samples | None] = queue.Queue(_QUEUED_BLOCKS)
         self._failure: Exception | None = None
         self._levels: Levels | None = None
@@ -79,15 +82,18 @@ class StemEncoder:
                 pass
 
     def _encode(self, blocks: Iterator[Samples]) -> None:
-        meter, waveform = LevelMeter(), Waveform(self._plan.samples)
-        with StemWriter(self._plan.path, self._plan.encoding, self._plan.tags) as writer:
+        plan = self._plan
+        meter, waveform = LevelMeter(), Waveform(plan.samples)
+        with StemWriter(plan.path, plan.encoding, plan.tags, plan.cover) as writer:
             for samples in blocks:
                 scaled = samples * self._gain
                 writer.write(scaled)
                 meter.update(scaled)
                 waveform.update(scaled)
+                if self._spool is not None:
+                    self._spool.append(scaled)
         self._levels = meter.result()
-        self._plan.peaks.write_text(waveform.json())
+        plan.peaks.write_text(waveform.json())
 
     def _queued(self) -> Iterator[Samples]:
         while (samples := self._queue.get()) is not None:

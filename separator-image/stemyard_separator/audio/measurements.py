@@ -1,4 +1,4 @@
-"""Measures 24-bit PCM while it is written: length, peak, mean and standard deviation of the mono mix, digest."""
+"""Measures 24-bit PCM while it is written: length, peak, statistics of the mono mix, level, digest."""
 
 import hashlib
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ class Measurements:
         peak: largest absolute sample of both channels.
         mean: mean of the mono mix.
         standard_deviation: of the mono mix, with n - 1.
+        level: square root of the mean of both channels' variances.
+        is_mono: whether both channels are the same.
         sha256: digest of the interleaved little-endian 24-bit samples.
     """
 
@@ -26,6 +28,8 @@ class Measurements:
     peak: float
     mean: float
     standard_deviation: float
+    level: float
+    is_mono: bool
     sha256: str
 
 
@@ -40,6 +44,8 @@ class PcmMeter:
         self._peak = 0
         self._mean = 0.0
         self._squares = 0.0
+        self._sums = np.zeros((2, 2))
+        self._is_mono = True
         self._digest = hashlib.sha256()
 
     def update(self, block: npt.NDArray[np.int32]) -> None:
@@ -47,7 +53,10 @@ class PcmMeter:
         if not block.shape[1]:
             return
         self._peak = max(self._peak, int(block.max()), -int(block.min()))
-        self._merge(block.astype(np.float64).mean(axis=0) / FULL_SCALE)
+        self._is_mono = self._is_mono and np.array_equal(block[0], block[1])
+        values = block.astype(np.float64) / FULL_SCALE
+        self._merge(values.mean(axis=0))
+        self._sums += values.sum(axis=1), np.square(values).sum(axis=1)
         interleaved = np.ascontiguousarray(block.T).astype("<i4", copy=False)
         self._digest.update(interleaved.view(np.uint8).reshape(-1, 4)[:, :3].tobytes())
 
@@ -68,5 +77,11 @@ class PcmMeter:
             peak=self._peak / FULL_SCALE,
             mean=self._mean,
             standard_deviation=variance**0.5,
+            level=self._level(),
+            is_mono=self._is_mono,
             sha256=self._digest.hexdigest(),
         )
+
+    def _level(self) -> float:
+        means, squares = self._sums / max(1, self._samples)
+        return float(np.sqrt(np.maximum(squares - means**2, 0.0).mean()))

@@ -11,19 +11,19 @@ import numpy as np
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
-from stemyard_contract.handover import peaks_file
+from stemyard_contract.handover import SAMPLE_RATE, peaks_file
 from stemyard_contract.output import Output
 from stemyard_separator.audio.decode import OnProgress
 from stemyard_separator.audio.encode import StemEncoder, StemPlan
 from stemyard_separator.audio.formats import encoding_for
 from stemyard_separator.audio.loudness import Levels
 from stemyard_separator.audio.media import declared_samples
-from stemyard_separator.engines.protocol import Samples, StemBlock
+from stemyard_separator.audio.spool import SPOOL_PEAK, StemSpool
+from stemyard_separator.engines.protocol import StemBlock
 from stemyard_separator.errors import ModelError, StageError
 
 HEADROOM_PEAK: Final = 0.89
 """Maximum peak of source and stems: -1 dBFS, headroom for the overshoot of lossy codecs."""
-_BLOCK_SAMPLES: Final = 1 << 18
 
 
 def gain_for(peak: float) -> float:
@@ -43,45 +43,34 @@ class Rendering:
 
 Tags = Mapping[Stem, Mapping[str, str]]
 _NO_TAGS: Final[Tags] = MappingProxyType({})
-
-
-class StemSpool:
-    """The float samples of one stem in a temporary file, and their peak."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = path.open("wb")
-        self.peak = 0.0
-
-    def append(self, samples: Samples) -> None:
-        """Append the next samples."""
-        if samples.shape[1]:
-            self.peak = max(self.peak, float(np.abs(samples).max()))
-            self._file.write(np.ascontiguousarray(samples.T).data)
-
-    def blocks(self) -> Iterator[Samples]:
-        """Yield all samples from the start."""
-        self._file.flush()
-        with self._path.open("rb") as file:
-            while raw := file.read(_BLOCK_SAMPLES * 8):
-                yield np.frombuffer(raw, np.float32).reshape(-1, 2).T
-
-    def close(self) -> None:
-        """Delete the file."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+_NO_SPOOLS: Final[Mapping[Stem, StemSpool]] = MappingProxyType({})
 
 
 class Renderer:
     """Encodes the requested stems of one track to a folder."""
 
     def __init__(
-        self, folder: Path, stems: Sequence[Stem], output: Output, samples: int, tags: Tags = _NO_TAGS
+        self,
+        folder: Path,
+        stems: Sequence[Stem],
+        output: Output,
+        samples: int,
+        tags: Tags = _NO_TAGS,
+        cover: bytes | None = None,
+        source_rate: int = SAMPLE_RATE,
+        *,
+        is_mono: bool = False,
     ) -> None:
-        encoding = encoding_for(output)
+        encoding = encoding_for(output, source_rate, is_mono=is_mono)
+        self._is_mono = encoding.channels == 1
         self._plans = {
             stem: StemPlan(
-                folder / f"{stem}.{output.format}", folder / peaks_file(stem), samples, encoding, tags.get(stem, {})
+                folder / f"{stem}.{output.format}",
+                folder / peaks_file(stem),
+                samples,
+                encoding,
+                tags.get(stem, {}),
+                cover,
             )
             for stem in stems
         }
@@ -105,16 +94,18 @@ class Renderer:
             StageError: ARTIFACT_MISMATCH if a file's length differs from the track's.
         """
         with ExitStack() as stack:
-            spools = {stem: StemSpool(self._folder / f"{stem}.f32") for stem in self._plans}
-            for spool in spools.values():
-                stack.callback(spool.close)
-            levels = self._encode(self._spool(blocks, spools, on_progress), gain)
-            peak = max(spool.peak for spool in spools.values())
+            spools = {stem: stack.enter_context(StemSpool(self._folder / f"{stem}.spool.flac")) for stem in self._plans}
+            peaks: list[float] = []
+            equal = map(_with_equal_channels, blocks) if self._is_mono else blocks
+            levels = self._encode(self._checked(equal, peaks, on_progress), gain, spools)
+            peak = max(peaks, default=0.0)
             if not peak and not silent:
                 raise ModelError(FailureCode.SEPARATION_INVALID, "All its stems are silent.")
+            if peak * gain > SPOOL_PEAK:
+                raise ModelError(FailureCode.SEPARATION_INVALID, "Its stems are far louder than the song.")
             if peak * gain > 1.0:
+                levels = self._encode(_replay(spools), gain_for(peak) / gain)
                 gain = gain_for(peak)
-                levels = self._encode(_replay(spools), gain)
         self._check_lengths()
         return Rendering(
             files={stem: plan.path for stem, plan in self._plans.items()},
@@ -123,8 +114,11 @@ class Renderer:
             gain=gain,
         )
 
-    def _encode(self, blocks: Iterable[StemBlock], gain: float) -> Mapping[Stem, Levels]:
-        encoders = {stem: StemEncoder(plan, gain) for stem, plan in self._plans.items()}
+    def _encode(
+        self, blocks: Iterable[StemBlock], gain: float, spools: Mapping[Stem, StemSpool] = _NO_SPOOLS
+    ) -> Mapping[Stem, Levels]:
+        """Encode the blocks; the spools receive them with the gain applied."""
+        encoders = {stem: StemEncoder(plan, gain, spools.get(stem)) for stem, plan in self._plans.items()}
         with ExitStack() as stack:
             for encoder in encoders.values():
                 stack.enter_context(encoder)
@@ -133,16 +127,14 @@ class Renderer:
                     encoder.put(block[stem])
         return {stem: encoder.levels for stem, encoder in encoders.items()}
 
-    def _spool(
-        self, blocks: Iterable[StemBlock], spools: Mapping[Stem, StemSpool], on_progress: OnProgress
-    ) -> Iterator[StemBlock]:
-        """Check and spool the blocks while passing them on."""
+    def _checked(self, blocks: Iterable[StemBlock], peaks: list[float], on_progress: OnProgress) -> Iterator[StemBlock]:
+        """Check the blocks and collect their peaks while passing them on."""
         done = 0
         for block in blocks:
-            for stem, spool in spools.items():
+            for stem in self._plans:
                 if not np.isfinite(block[stem]).all():
                     raise ModelError(FailureCode.SEPARATION_INVALID, f"Its {stem} contain values that are not numbers.")
-                spool.append(block[stem])
+            peaks.append(max(float(np.abs(block[stem]).max(initial=0.0)) for stem in self._plans))
             done += next(iter(block.values())).shape[1]
             yield block
             on_progress(done / self._samples)
@@ -155,6 +147,11 @@ class Renderer:
             if abs(samples - self._samples) > self._tolerance:
                 detail = f"{plan.path.name} has {samples} samples instead of {self._samples}."
                 raise StageError(FailureCode.ARTIFACT_MISMATCH, detail)
+
+
+def _with_equal_channels(block: StemBlock) -> StemBlock:
+    """Return the mean of both channels in both: networks treat equal channels almost, but not quite, the same."""
+    return {stem: np.repeat(samples.mean(axis=0, keepdims=True), 2, axis=0) for stem, samples in block.items()}
 
 
 def _replay(spools: Mapping[Stem, StemSpool]) -> Iterator[StemBlock]:

@@ -18,15 +18,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.findings import Stem
 from stemyard_contract.handover import SAMPLE_RATE, MediaMetadata, peaks_file
+from stemyard_separator.audio.cover import read_cover
 from stemyard_separator.audio.decode import DecodedAudio, decode
 from stemyard_separator.audio.loudness import round_level
 from stemyard_separator.audio.media import library_versions
 from stemyard_separator.audio.render import Rendering
 from stemyard_separator.audio.stems import FetchedAudio, RenderOptions, render_stems
-from stemyard_separator.cli.arguments import output_of, parse
+from stemyard_separator.cli.arguments import PROGRAM, output_of, parse
 from stemyard_separator.cli.progress_bar import ProgressBar, format_duration
+from stemyard_separator.cli.targets import target_files
 from stemyard_separator.engines.protocol import SeparationEngine
 from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.errors import StageError
@@ -49,9 +52,10 @@ class _Result:
     seconds: dict[str, float]
 
 
-def run_locally(arguments: Sequence[str]) -> int:
+def run_locally(arguments: Sequence[str], program: str = PROGRAM) -> int:
     """Separate the files on the command line; return the exit code of the first failure, or 0."""
-    options = parse(arguments)
+    _print_names_unchanged()
+    options = parse(arguments, program)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -63,6 +67,12 @@ def run_locally(arguments: Sequence[str]) -> int:
         sys.stderr.write("\nstopped; unfinished files were removed\n")
         return _INTERRUPTED_EXIT_CODE
     return next((code for code in codes if code), 0)
+
+
+def _print_names_unchanged() -> None:
+    """Write file names to stdout as their bytes, whatever the locale: they may be in any encoding."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors=sys.getfilesystemencodeerrors())
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -79,6 +89,7 @@ def _load(options: Namespace) -> SeparationEngine:
             device=options.device,
             preset=options.preset,
             compiled=options.compile,
+            residual=options.residual,
         )
     )
 
@@ -86,10 +97,8 @@ def _load(options: Namespace) -> SeparationEngine:
 def _process(options: Namespace, engine: SeparationEngine, path: Path) -> int:
     """Separate one file and print the result; return its exit code."""
     try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder; name the files in it", str(path))
         result = _separate(options, engine, path)
-    except (StageError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - one file must not end the others
         return _report_error(path, error)
     if not options.quiet:
         sys.stderr.write(_summary(result) + "\n")
@@ -102,7 +111,13 @@ def _process(options: Namespace, engine: SeparationEngine, path: Path) -> int:
 
 
 def _separate(options: Namespace, engine: SeparationEngine, path: Path) -> _Result:
-    # in the output folder: the float spool takes 40 MB a minute, for which /tmp may be too small
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; name the files in it", str(path))
+    output = output_of(options)
+    endings = [f"{stem}.{output.format}" for stem in options.stems]
+    endings += [peaks_file(stem) for stem in options.stems] if options.peaks else []
+    targets = target_files(path, options.out, endings, options.files, options.force)
+    # in the output folder: source and spools take 10 to 25 MB a minute, for which /tmp may be too small
     with (
         _progress_bar(path, quiet=options.quiet) as bar,
         tempfile.TemporaryDirectory(dir=options.out, prefix=".stemyard-") as name,
@@ -110,14 +125,15 @@ def _separate(options: Namespace, engine: SeparationEngine, path: Path) -> _Resu
         folder, start = Path(name), time.monotonic()
         decoded = decode(path, folder / "audio.flac", _MAX_SECONDS, partial(bar.update, "decoding"))
         middle = time.monotonic()
-        render_options = RenderOptions(options.stems, output_of(options), options.model)
+        render_options = RenderOptions(options.stems, output, options.model)
         audio = _fetched_audio(decoded, path)
         rendering = render_stems(engine, audio, folder, render_options, partial(bar.update, "separating"))
         seconds = {"decode": middle - start, "separate": time.monotonic() - middle}
-        files = {stem: file.rename(options.out / f"{path.stem}.{file.name}") for stem, file in rendering.files.items()}
-        if options.peaks:
-            for stem, file in rendering.peaks.items():
-                file.rename(options.out / f"{path.stem}.{peaks_file(stem)}")
+        written = [rendering.files[stem] for stem in options.stems]
+        written += [rendering.peaks[stem] for stem in options.stems] if options.peaks else []
+        for file, target in zip(written, targets, strict=True):
+            file.rename(target)
+    files = dict(zip(options.stems, targets, strict=False))
     return _Result(path, decoded, rendering, files, seconds)
 
 
@@ -139,14 +155,27 @@ def _fetched_audio(decoded: DecodedAudio, path: Path) -> FetchedAudio:
         peak=measured.peak,
         mean=measured.mean,
         standard_deviation=measured.standard_deviation,
+        level=measured.level,
         media=MediaMetadata(title=decoded.title or path.stem, artist=decoded.artist),
+        tags=decoded.tags,
+        cover=read_cover(path),
+        source_rate=decoded.source_rate,
+        is_mono=measured.is_mono,
     )
 
 
 def _summary(result: _Result) -> str:
     length, elapsed = result.decoded.measured.samples / SAMPLE_RATE, sum(result.seconds.values())
     speed = f"{length / elapsed:.1f}x real time"
-    return f"{result.source.name}: {format_duration(length)} of audio in {format_duration(elapsed)}, {speed}"
+    damage = "".join(f"; {each}" for each in _damage(result.decoded))
+    return f"{result.source.name}: {format_duration(length)} of audio in {format_duration(elapsed)}, {speed}{damage}"
+
+
+def _damage(decoded: DecodedAudio) -> Iterator[str]:
+    if decoded.invalid_samples:
+        yield f"{decoded.invalid_samples} damaged sample(s) are silent"
+    if decoded.is_cut:
+        yield "the file is damaged and its end is missing"
 
 
 def _to_json(result: _Result, options: Namespace, engine: SeparationEngine) -> dict[str, Any]:
@@ -159,6 +188,8 @@ def _to_json(result: _Result, options: Namespace, engine: SeparationEngine) -> d
         "artist": result.decoded.artist,
         "duration_seconds": round(length, 6),
         "samples": measured.samples,
+        "invalid_samples": result.decoded.invalid_samples,
+        "is_cut": result.decoded.is_cut,
         "stems": {stem: _stem_json(result, stem) for stem in result.files},
         "output": output_of(options).dump(),
         "engine": engine.name,
@@ -184,12 +215,16 @@ def _stem_json(result: _Result, stem: Stem) -> dict[str, Any]:
     }
 
 
-def _report_error(path: Path | None, error: StageError | OSError) -> int:
+def _report_error(path: Path | None, error: Exception) -> int:
     """Print an error; return its exit code."""
     prefix = f"{path}: " if path else ""
     if isinstance(error, StageError):
         sys.stderr.write(f"{prefix}{error.message} ({error.code})\n")
         return error.exit_code
+    if not isinstance(error, OSError):
+        failure = FAILURES[FailureCode.INTERNAL]
+        sys.stderr.write(f"{prefix}{failure.sentence} ({type(error).__name__}: {error})\n")
+        return failure.exit_code
     at = f" ({error.filename})" if error.filename and str(error.filename) != str(path) else ""
     sys.stderr.write(f"{prefix}{error.strerror or error}{at}\n")
     return _FILE_ERROR_EXIT_CODE

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, get_args
 
 import numpy as np
@@ -15,8 +16,12 @@ from stemyard_contract.handover import SAMPLE_RATE
 from stemyard_contract.output import AudioFormat, Output
 from stemyard_separator.audio.decode import decode
 from stemyard_separator.audio.formats import encoding_for
-from stemyard_separator.audio.media import StemWriter, declared_samples, library_versions
+from stemyard_separator.audio.media import StemWriter, declared_samples, library_versions, stored_codec
 
+_CODECS: Final = MappingProxyType[AudioFormat, str](
+    {"mp3": "mp3", "flac": "flac", "wav": "pcm_s24le", "m4a": "aac", "opus": "opus"}
+)
+"""Codec of each format, as FFmpeg names it; a file of another codec may still have the right length."""
 _OUTPUTS: Final = tuple(Output(format=each) for each in get_args(AudioFormat))
 Check = Callable[[], str]
 
@@ -54,10 +59,12 @@ def _round_trip(output: Output) -> str:
         path = Path(folder, f"tone.{output.format}")
         with StemWriter(path, encoding) as writer:
             writer.write(tone)
+        if (codec := stored_codec(path)) != _CODECS[output.format]:
+            raise ValueError(f"the codec is {codec} instead of {_CODECS[output.format]}")
         if abs(declared_samples(path) - SAMPLE_RATE) > encoding.frame:
             raise ValueError(f"{declared_samples(path)} samples instead of {SAMPLE_RATE}")
         decoded = decode(path, Path(folder, "decoded.flac"), 10, lambda _: None).measured.samples
-        return f"{path.stat().st_size} bytes, {decoded} samples decoded"
+        return f"{codec}, {path.stat().st_size} bytes, {decoded} samples decoded"
 
 
 def _spleeter() -> str:

@@ -30,12 +30,12 @@ class HostCopy:
         """Wait for the copy and return it.
 
         Raises:
-            ModelError: SEPARATION_INVALID if the GPU failed.
+            ModelError: DEVICE_UNAVAILABLE if the GPU failed.
         """
         try:
             self._done.synchronize()
         except RuntimeError as error:
-            raise ModelError(FailureCode.SEPARATION_INVALID, f"The network failed: {error}") from error
+            raise _network_error(error) from error
         return np.asarray(self._samples.numpy(), np.float32)
 
 
@@ -58,13 +58,14 @@ class Batcher:
         """Return `forward(audio)`, split in halves if memory does not suffice.
 
         Raises:
-            ModelError: OUT_OF_MEMORY if not even one segment fits, SEPARATION_INVALID if the network fails.
+            ModelError: OUT_OF_MEMORY if not even one segment fits, SEPARATION_INVALID if the network fails,
+                DEVICE_UNAVAILABLE if the GPU does: its context is of no use to this process any more.
         """
         try:
             return self._measure(forward, audio)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
-                raise ModelError(FailureCode.SEPARATION_INVALID, f"The network failed: {error}") from error
+                raise _network_error(error) from error
             if len(audio) == 1:
                 raise ModelError(FailureCode.OUT_OF_MEMORY, "Not even one segment fits.") from error
         # outside the handler: the error references the tensors of the failed attempt
@@ -91,6 +92,11 @@ class Batcher:
     def _empty_cache(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _network_error(error: Exception) -> ModelError:
+    lost = "CUDA error" in str(error) or type(error).__name__ == "AcceleratorError"
+    return ModelError(FailureCode.DEVICE_UNAVAILABLE if lost else FailureCode.SEPARATION_INVALID, cause=str(error))
 
 
 def _is_out_of_memory(error: Exception) -> bool:

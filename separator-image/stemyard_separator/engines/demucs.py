@@ -35,7 +35,7 @@ _EPSILON: Final = 1e-8
 """Added to the standard deviation, as in demucs."""
 _GPU_QUEUE: Final = 1
 """Batches that a GPU computes while the estimates of an earlier one are overlap-added."""
-_DTYPES: Final = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
+_DTYPES: Final = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class DemucsEngine:
         threads: CPU threads.
         compiled: whether to compile the networks with torch, which takes minutes and needs a C++ compiler; otherwise
             they are rewritten by hand.
+        residual: whether `other` is the mix minus the other stems if all are requested, so that they sum to the mix.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class DemucsEngine:
         preset: Preset,
         threads: int,
         compiled: bool = False,
+        residual: bool = True,
     ) -> None:
         self._device = open_device(device, threads)
         if self._device.type == "cpu":
@@ -84,6 +86,7 @@ class DemucsEngine:
         self._overlap = preset.overlap
         self._names = [Stem(name) for name in first.sources]
         self._stems = _network_stems(stems)
+        self._residual = residual and set(self._stems) == set(self._names)
         self._precision = preset.precision_on(self._device.type)
         self._sub_models = [
             self._prepare(network, self._source_indices(own_stems), compiled)
@@ -101,6 +104,7 @@ class DemucsEngine:
             "precision": self._precision,
             "threads": threads,
             "compiled": str(compiled).lower(),
+            "residual": str(self._residual).lower(),
         }
 
     def _prepare(self, network: HTDemucs, sources: tuple[int, ...], compiled: bool) -> SubModel:
@@ -111,14 +115,14 @@ class DemucsEngine:
             network = rewrite_for_cpu(network)
         else:
             network = rewrite_for_gpu(network)
-            cast_weights(network, _DTYPES.get(self._precision, torch.float32))
+            cast_weights(network, _DTYPES[self._precision])
         return SubModel(network, sources)
 
     def _source_indices(self, own_stems: frozenset[Stem]) -> tuple[int, ...]:
         return tuple(self._names.index(stem) for stem in self._stems if not own_stems or stem in own_stems)
 
     def separate(self, mix: Iterable[Samples], statistics: MixStatistics) -> Iterator[StemBlock]:
-        """Yield the requested stems; the instrumental is the mix minus the vocals."""
+        """Yield the requested stems; instrumental is the mix minus the vocals, other what all other stems leave."""
         delay, scale = MixDelay(mix), statistics.standard_deviation + _EPSILON
         stride = int((1 - self._overlap) * self._segment)
         segmentation = Segmentation(statistics.samples, self._segment, stride)
@@ -130,6 +134,8 @@ class DemucsEngine:
 
     def _stem_block(self, estimate: Estimate, mix: Samples) -> StemBlock:
         stems = {stem: estimate[index] for index, stem in enumerate(self._stems)}
+        if self._residual:
+            stems[Stem.OTHER] = mix - sum(samples for stem, samples in stems.items() if stem is not Stem.OTHER)
         if Stem.VOCALS in stems:
             stems[Stem.INSTRUMENTAL] = mix - stems[Stem.VOCALS]
         return stems
@@ -160,9 +166,9 @@ class DemucsEngine:
         return mix if self._device.type == "cpu" else mix.pin_memory().to(self._device, non_blocking=True)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        dtype = _DTYPES.get(self._precision)
+        dtype = _DTYPES[self._precision]
         # the network's STFT and normalisation stay in float32 under autocast
-        return nullcontext() if dtype is None else torch.autocast(self._device.type, dtype)
+        return nullcontext() if dtype is torch.float32 else torch.autocast(self._device.type, dtype)
 
 
 def _wait(positions: Sequence[SegmentPosition], pending: PendingEstimate) -> Iterator[tuple[SegmentPosition, Estimate]]:

@@ -32,7 +32,8 @@ def load_network(model: InstalledModel) -> HTDemucs:
         network = _build(metadata)
         network.load_state_dict({key: value.float() for key, value in state.items()})
     except (SafetensorError, ValueError, TypeError, RuntimeError, KeyError, OSError) as error:
-        raise ModelError(FailureCode.MODEL_CORRUPT, f"{model.path.name} is not a {_CLASS}: {error}") from error
+        detail = f"{model.path.name} is not a network of this model."
+        raise ModelError(FailureCode.MODEL_CORRUPT, detail, cause=f"{_CLASS}: {error}") from error
     return network.eval()
 
 

@@ -22,11 +22,13 @@ class Preset:
         name: name in the API and on the command line.
         overlap: share of a segment that overlaps the next one.
         gpu_precision: precision on a GPU; on a CPU it is always float32, which is also fastest there.
+        wide: whether spleeter separates up to 16 kHz instead of 11.
     """
 
     name: str
     overlap: float
     gpu_precision: Precision
+    wide: bool = False
 
     def precision_on(self, device: str) -> Precision:
         """Return the precision on `cpu` or `cuda`."""
@@ -39,7 +41,7 @@ PRESETS: Final = MappingProxyType(
         for preset in (
             Preset("fast", 0.1, Precision.BF16),
             Preset("balanced", 0.25, Precision.BF16),
-            Preset("best", 0.5, Precision.FP32),
+            Preset("best", 0.5, Precision.FP32, wide=True),
         )
     }
 )

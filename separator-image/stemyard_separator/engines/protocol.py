@@ -23,11 +23,20 @@ class MixStatistics:
         samples: length per channel.
         mean: mean of the mono mix.
         standard_deviation: of the mono mix, with n - 1.
+        level: square root of the mean of both channels' variances; None if it was not measured.
     """
 
     samples: int
     mean: float
     standard_deviation: float
+    level: float | None = None
+
+
+class BlockEngine(Protocol):
+    """What separates a mix, block by block."""
+
+    def separate(self, mix: Iterable[Samples], statistics: MixStatistics) -> Iterator[StemBlock]:
+        """As `SeparationEngine.separate`."""
 
 
 class SeparationEngine(Protocol):
@@ -56,5 +65,6 @@ class SeparationEngine(Protocol):
     def separate(self, mix: Iterable[Samples], statistics: MixStatistics) -> Iterator[StemBlock]:
         """Yield the stems of `mix` in blocks of any length, `statistics.samples` samples in total.
 
-        Memory does not grow with the track. The stems sum to the mix.
+        Memory does not grow with the track. Vocals and instrumental sum to the mix; so do all sources of a network,
+        unless the engine was loaded without `residual`.
         """

@@ -35,6 +35,7 @@ class EngineOptions:
         device: `cpu`, `cuda`, or `auto`: a GPU if there is one.
         preset: `fast`, `balanced` or `best`.
         compiled: whether to compile the networks with torch.
+        residual: whether `other` is what all other stems leave, so that they sum to the mix; of demucs.
     """
 
     model: str
@@ -44,6 +45,7 @@ class EngineOptions:
     device: str = "auto"
     preset: str = DEFAULT_PRESET
     compiled: bool = False
+    residual: bool = True
 
 
 def _load_spleeter(options: EngineOptions) -> SeparationEngine:
@@ -54,7 +56,7 @@ def _load_spleeter(options: EngineOptions) -> SeparationEngine:
         model = pool.submit(verified_model, options.folder, options.model)
         from stemyard_separator.engines.spleeter import SpleeterEngine
 
-    return SpleeterEngine(model.result(), options.threads)
+    return SpleeterEngine(model.result(), options.threads, wide=PRESETS[options.preset].wide)
 
 
 def _load_demucs(options: EngineOptions) -> SeparationEngine:
@@ -77,6 +79,7 @@ def _load_demucs(options: EngineOptions) -> SeparationEngine:
         PRESETS[options.preset],
         options.threads,
         options.compiled,
+        options.residual,
     )
 
 

@@ -1,6 +1,7 @@
 """Short-time Fourier transform and its inverse on a stream of any length, in float32."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -37,20 +38,43 @@ def _batches(frames: int) -> Iterator[slice]:
         yield slice(start, min(frames, start + _BATCH))
 
 
-class Analysis:
-    """Transforms a stream in frames centred at multiples of `HOP`; the signal is zero outside its length."""
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Consecutive frames, of which `kept` is the result; the others are the context of those."""
 
-    def __init__(self, mix: Iterable[Samples], samples: int, frames_per_chunk: int) -> None:
+    spectra: Spectra
+    kept: slice
+
+
+class Analysis:
+    """Transforms a stream in frames centred at multiples of `HOP`; the signal is zero outside its length.
+
+    Args:
+        mix: the stream.
+        samples: its length.
+        frames: frames per window.
+        context: frames at each end of a window that belong to the result of its neighbour.
+    """
+
+    def __init__(self, mix: Iterable[Samples], samples: int, frames: int, context: int = 0) -> None:
         self._blocks = iter(mix)
         self._frames = frame_count(samples)
-        self._chunk = frames_per_chunk
+        self._window = frames
+        self._context = context
         self._buffer = np.zeros((2, _HALF), np.float32)
 
-    def chunks(self) -> Iterator[Spectra]:
-        """Yield spectra, `frames_per_chunk` frames at a time; the last chunk may be shorter."""
-        for start in range(0, self._frames, self._chunk):
-            frames = min(self._chunk, self._frames - start)
-            yield self._transform(self._take(frames), frames)
+    def windows(self) -> Iterator[Window]:
+        """Yield windows whose kept frames are all frames in order; the last window may be shorter."""
+        done, shared = 0, 2 * self._context
+        tail = np.zeros((2, 0, FRAME // 2 + 1), np.complex64)
+        while done < self._frames:
+            frames = min(self._window - tail.shape[1], self._frames - done)
+            spectra = np.concatenate((tail, self._transform(self._take(frames), frames)), axis=1)
+            first = self._context if done else 0
+            done += frames
+            end = spectra.shape[1] - (self._context if done < self._frames else 0)
+            tail = spectra[:, spectra.shape[1] - shared :].copy()
+            yield Window(spectra, slice(first, end))
 
     def _take(self, frames: int) -> Samples:
         """Return the samples of `frames` frames and keep those that the next chunk overlaps."""

@@ -22,7 +22,7 @@ def open_device(setting: str, threads: int) -> torch.device:
         device = torch.device("cuda")
         torch.zeros(1, device=device).add_(1).cpu()
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(FailureCode.DEVICE_UNAVAILABLE, str(error).partition("\n")[0]) from error
+        raise ModelError(FailureCode.DEVICE_UNAVAILABLE, cause=str(error).partition("\n")[0]) from error
     return device
 
 

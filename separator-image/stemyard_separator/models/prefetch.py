@@ -4,7 +4,6 @@ import os
 import re
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urljoin, urlsplit
@@ -24,14 +23,6 @@ _DIGEST_HEADERS: Final = ("x-linked-etag", "x-checksum-sha256", "etag")
 _MAX_HEADER_BYTES: Final = 100 << 20
 OnTransfer = Callable[[int, int | None], None]
 """Called with the bytes on disk and, if known, the total."""
-
-
-@dataclass(frozen=True, slots=True)
-class _DownloadedFile:
-    """A complete file under its temporary name, and the digest that the host declared."""
-
-    path: Path
-    declared_sha256: str | None
 
 
 def prefetch(
@@ -62,14 +53,14 @@ def prefetch(
     url = f"{os.environ.get('STEMYARD_MODEL_HOST', MODEL_HOST).rstrip('/')}/{weights.path}"
     part = folder / f".{weights.name}.safetensors.part"
     try:
-        downloaded = retry(lambda: _download(url, part, http, on_transfer), _ATTEMPTS)
+        declared = download(url, part, http, on_transfer)
     except HttpError as error:
         detail = (
             f"{weights.name} could not be downloaded from {urlsplit(url).hostname}: {error}. "
             "Without access to it, copy a filled model folder here, or set STEMYARD_MODEL_HOST to a mirror."
         )
         raise ModelError(FailureCode.MODEL_MISSING, detail) from None
-    return _install(entry, weights, folder, downloaded, sha256 or weights.sha256)
+    return _install(entry, weights, folder, part, sha256 or weights.sha256 or declared)
 
 
 def _is_intact(folder: Path, record: ModelRecord, sha256: str | None) -> bool:
@@ -77,8 +68,18 @@ def _is_intact(folder: Path, record: ModelRecord, sha256: str | None) -> bool:
     return path.is_file() and file_sha256(path) == record.sha256 and sha256 in (None, record.sha256)
 
 
-def _download(url: str, part: Path, http: HttpClient, on_transfer: OnTransfer) -> _DownloadedFile:
-    """Download the missing bytes of a file, following redirects; the first declared digest counts."""
+def download(url: str, part: Path, http: HttpClient, on_transfer: OnTransfer) -> str | None:
+    """Download the missing bytes of a file, following redirects and with retries; return the digest that is declared.
+
+    Raises:
+        HttpError: it cannot be downloaded.
+        ModelError: MODEL_MISSING if a redirect leads to an address without TLS, MODEL_CORRUPT if it is far too large.
+    """
+    return retry(lambda: _download(url, part, http, on_transfer), _ATTEMPTS)
+
+
+def _download(url: str, part: Path, http: HttpClient, on_transfer: OnTransfer) -> str | None:
+    """Download once; the first declared digest counts."""
     declared: str | None = None
     for _ in range(_MAX_REQUESTS):
         offset = part.stat().st_size if part.exists() else 0
@@ -87,7 +88,7 @@ def _download(url: str, part: Path, http: HttpClient, on_transfer: OnTransfer) -
             declared = declared or declared_digest(response.headers)
             if response.status not in (301, 302, 303, 307, 308):
                 _write(response, part, offset, on_transfer)
-                return _DownloadedFile(part, declared)
+                return declared
             url = _redirect_target(url, response.headers.get("location", ""))
     raise HttpError("too many redirects")
 
@@ -123,19 +124,17 @@ def _write(response: StreamedResponse, part: Path, offset: int, on_transfer: OnT
             on_transfer(written, total)
 
 
-def _install(
-    entry: CatalogueEntry, weights: WeightFile, folder: Path, downloaded: _DownloadedFile, sha256: str | None
-) -> ModelRecord:
-    digest, expected = file_sha256(downloaded.path), sha256 or downloaded.declared_sha256
+def _install(entry: CatalogueEntry, weights: WeightFile, folder: Path, part: Path, expected: str | None) -> ModelRecord:
+    digest = file_sha256(part)
     if expected is None:
         detail = f"No digest of {weights.name} is known; give it with --sha256."
         raise ModelError(FailureCode.MODEL_CORRUPT, detail)
-    if digest != expected or not _is_safetensors(downloaded.path):
-        downloaded.path.unlink()
+    if digest != expected or not _is_safetensors(part):
+        part.unlink()
         detail = f"{weights.name} has digest {digest} instead of {expected}, or is not a safetensors file."
         raise ModelError(FailureCode.MODEL_CORRUPT, detail)
     path = folder / f"{weights.name}.safetensors"
-    downloaded.path.replace(path)
+    part.replace(path)
     record = ModelRecord(
         file=path.name,
         sha256=digest,

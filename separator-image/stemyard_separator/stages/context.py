@@ -1,11 +1,13 @@
 """What both stages work with: the Assignment, settings, HTTP client, object store, progress reporter and a folder."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stemyard_contract.handover import Assignment, Mark, MarkReference
 from stemyard_separator.http import HttpClient
 from stemyard_separator.settings import SeparatorSettings
+from stemyard_separator.stages.timings import process_age
 from stemyard_separator.transfer.object_store import LocalFile, ObjectStore
 from stemyard_separator.transfer.progress import ProgressReporter
 
@@ -21,6 +23,7 @@ class StageContext:
         store: the stage's files in the object store.
         reporter: reports progress to the desk.
         folder: empty scratch folder, removed afterwards.
+        age: returns the seconds since the process began, or since a worker's song was leased.
     """
 
     assignment: Assignment
@@ -29,9 +32,8 @@ class StageContext:
     store: ObjectStore
     reporter: ProgressReporter
     folder: Path
+    age: Callable[[], float] = process_age
 
-    def commit(self, mark: Mark) -> MarkReference:
-        """Upload the stage's commit mark, the last file of a stage."""
-        path = self.folder / self.assignment.stage.mark_file
-        path.write_text(mark.dump())
-        return self.store.commit(LocalFile(path, "application/json"))
+    def publish(self, files: Sequence[LocalFile], mark_of: Callable[[], Mark]) -> MarkReference:
+        """Upload the stage's files, and its commit mark last, as `ObjectStore.publish`."""
+        return self.store.publish(files, self.folder / self.assignment.stage.mark_file, mark_of)

@@ -22,10 +22,11 @@ from stemyard_separator.audio.decode import DecodedAudio, decode
 from stemyard_separator.audio.media import library_versions
 from stemyard_separator.errors import ConfigurationError, SourceError
 from stemyard_separator.logs import log
+from stemyard_separator.settings import SeparatorSettings
 from stemyard_separator.stages.context import StageContext
 from stemyard_separator.transfer.link import DownloadLimits, download_link, link_title
 from stemyard_separator.transfer.object_store import LocalFile
-from stemyard_separator.youtube.messages import Downloaded, DownloadRequest
+from stemyard_separator.youtube.messages import Downloaded, DownloadRequest, Overlay
 from stemyard_separator.youtube.runner import run_downloader
 
 _DOWNLOADED, _DECODED = 0.6, 0.9
@@ -40,6 +41,8 @@ class SourceFile:
     path: Path
     media: MediaMetadata = field(default_factory=MediaMetadata)
     candidates: list[Candidate] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of what downloaded it, if that is not the separator itself."""
 
 
 def fetch(context: StageContext) -> MarkReference:
@@ -52,11 +55,18 @@ def fetch(context: StageContext) -> MarkReference:
     original = LocalFile(source.path, "").stored()
     log("source received", bytes=original.bytes, media_id=source.media.media_id)
     audio = _decode(context, source)
-    log("source decoded", samples=audio.measured.samples, exponent=audio.exponent, peak=round(audio.measured.peak, 4))
+    log(
+        "source decoded",
+        samples=audio.measured.samples,
+        exponent=audio.exponent,
+        peak=round(audio.measured.peak, 4),
+        invalid_samples=audio.invalid_samples,
+        is_cut=audio.is_cut,
+    )
     context.reporter.update("upload", _DECODED)
     file = LocalFile(audio.path, "audio/flac")
-    context.store.upload([file])
-    return context.commit(_mark(context, source, audio, file.stored(), original))
+    mark = _mark(context, source, audio, file.stored(), original)
+    return context.publish([file], lambda: mark)
 
 
 def _decode(context: StageContext, source: SourceFile) -> DecodedAudio:
@@ -87,14 +97,14 @@ def _get_source(context: StageContext) -> SourceFile:
 def _from_store(context: StageContext, media: MediaMetadata, missing: FailureCode) -> SourceFile:
     context.reporter.update("download", 0.0)
     target = context.folder / "received"
-    context.store.download(INPUT_FILE, target, context.assignment.limits.max_bytes, SourceError(missing))
+    [link] = context.store.links_to_read(INPUT_FILE)
+    context.store.download(link, target, context.assignment.limits.max_bytes, SourceError(missing))
     return SourceFile(target, media)
 
 
 def _from_link(context: StageContext, url: str) -> SourceFile:
-    host = (urlsplit(url).hostname or "").lower()
-    if any(host == domain or host.endswith(f".{domain}") for domain in _YOUTUBE_DOMAINS):
-        video = youtube_id(url)
+    host, video = (urlsplit(url).hostname or "").lower(), youtube_id(url)
+    if video or any(host == domain or host.endswith(f".{domain}") for domain in _YOUTUBE_DOMAINS):
         if video is None:
             raise SourceError(FailureCode.SOURCE_NOT_FOUND, "The link does not name one video.")
         return _from_youtube(context, query=None, video=video)
@@ -124,7 +134,9 @@ def _from_downloader(context: StageContext, request: DownloadRequest) -> SourceF
         context.settings.youtube_deadline_seconds,
         lambda step: context.reporter.update(step.step, _DOWNLOADED * step.fraction),
     )
-    return SourceFile(Path(result.path), result.media, result.candidates) if isinstance(result, Downloaded) else None
+    if not isinstance(result, Downloaded):
+        return None
+    return SourceFile(Path(result.path), result.media, result.candidates, result.versions)
 
 
 def _request(
@@ -144,6 +156,17 @@ def _request(
         request_interval=settings.youtube_request_interval,
         download_delay=(settings.youtube_download_delay, settings.youtube_download_delay_max),
         extractors=settings.extractors,
+        overlay=_overlay(settings),
+    )
+
+
+def _overlay(settings: SeparatorSettings) -> Overlay | None:
+    if settings.youtube_overlay is None:
+        return None
+    return Overlay(
+        folder=str(settings.youtube_overlay),
+        least=settings.youtube_overlay_least,
+        greatest=settings.youtube_overlay_greatest,
     )
 
 
@@ -171,17 +194,23 @@ def _mark(
         pod_uid=context.settings.pod_uid,
         audio=stored,
         sample_rate=SAMPLE_RATE,
+        source_sample_rate=audio.source_rate,
         samples=measured.samples,
         exponent=audio.exponent,
         peak=measured.peak,
         mean=measured.mean,
         standard_deviation=measured.standard_deviation,
+        is_mono=measured.is_mono,
+        level=measured.level,
         audio_sha256=measured.sha256,
+        invalid_samples=audio.invalid_samples,
+        is_cut=audio.is_cut,
         media=_media(source.media, audio),
+        tags=audio.tags,
         candidates=source.candidates,
         received_bytes=original.bytes,
         received_sha256=original.sha256,
-        versions={"stemyard": version("stemyard"), "yt-dlp": version("yt-dlp"), **library_versions()},
+        versions={"stemyard": version("stemyard"), **source.versions, **library_versions()},
     )
 
 

@@ -1,8 +1,10 @@
 """Loads the model in a background thread while other modules are imported and the audio is downloaded."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 from stemyard_contract.handover import Assignment
+from stemyard_contract.leasing import WorkerAssignment
 from stemyard_separator.engines.protocol import SeparationEngine
 from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.logs import log
@@ -10,7 +12,14 @@ from stemyard_separator.process import available_cores
 from stemyard_separator.settings import SeparatorSettings
 
 
-def start_loading(assignment: Assignment, settings: SeparatorSettings) -> "Future[SeparationEngine]":
+class Loading(Protocol):
+    """An engine that is being loaded, or in use by another song."""
+
+    def result(self) -> SeparationEngine:
+        """Wait for the engine; raises what `load_engine` raises."""
+
+
+def start_loading(assignment: Assignment | WorkerAssignment, settings: SeparatorSettings) -> "Future[SeparationEngine]":
     """Start to load the Assignment's model; the future returns its engine or raises what `load_engine` raises."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
     try:
@@ -19,7 +28,7 @@ def start_loading(assignment: Assignment, settings: SeparatorSettings) -> "Futur
         pool.shutdown(wait=False)
 
 
-def _load(assignment: Assignment, settings: SeparatorSettings) -> SeparationEngine:
+def _load(assignment: Assignment | WorkerAssignment, settings: SeparatorSettings) -> SeparationEngine:
     threads = settings.threads or available_cores()
     engine = load_engine(
         EngineOptions(
@@ -30,6 +39,7 @@ def _load(assignment: Assignment, settings: SeparatorSettings) -> SeparationEngi
             device=settings.device,
             preset=assignment.quality,
             compiled=settings.compile,
+            residual=settings.residual,
         )
     )
     log("model loaded", model=assignment.model, digest=engine.digest, device=engine.device, threads=threads)

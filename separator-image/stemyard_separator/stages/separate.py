@@ -1,7 +1,6 @@
 """The separate stage: downloads the audio, separates it, uploads the stems and then the manifest."""
 
 import math
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final
@@ -12,8 +11,13 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
 from stemyard_contract.handover import (
     AUDIO_FILE,
+    LOADED_FRACTION,
+    SEPARATE_STEP,
+    SEPARATED_FRACTION,
     SOURCE_MARK_FILE,
-    Asked,
+    UPLOAD_STEP,
+    JobRequest,
+    Link,
     Manifest,
     MarkReference,
     SourceMark,
@@ -24,20 +28,22 @@ from stemyard_separator.audio.loudness import Levels, round_level
 from stemyard_separator.audio.media import library_versions
 from stemyard_separator.audio.render import Rendering
 from stemyard_separator.audio.stems import FetchedAudio, RenderOptions, render_stems
-from stemyard_separator.engines.protocol import SeparationEngine
+from stemyard_separator.engines.metering import MeteredEngine
+from stemyard_separator.engines.protocol import BlockEngine, SeparationEngine
 from stemyard_separator.errors import ConfigurationError, PublishError
 from stemyard_separator.logs import log
 from stemyard_separator.stages.context import StageContext
+from stemyard_separator.stages.model_loading import Loading
 from stemyard_separator.stages.timings import Stopwatch
 from stemyard_separator.transfer.object_store import LocalFile
 from stemyard_separator.transfer.streamed_file import OnBytes, StreamedFile
 
 _MAX_MARK_BYTES: Final = 1 << 20
-_DOWNLOADED, _LOADED, _SEPARATED = 0.02, 0.04, 0.97
-"""The stage's progress once reading the audio can start, the model is loaded, and the stems are encoded."""
+_DOWNLOADED: Final = 0.02
+"""The stage's progress once reading the audio can start."""
 
 
-def separate(context: StageContext, loading: "Future[SeparationEngine]") -> MarkReference:
+def separate(context: StageContext, loading: Loading) -> MarkReference:
     """Separate fetch's audio and upload the stems; return the manifest's reference.
 
     Args:
@@ -47,23 +53,31 @@ def separate(context: StageContext, loading: "Future[SeparationEngine]") -> Mark
     Raises:
         StageError: any failure of the table's separate stage.
     """
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(context.age)
     context.reporter.update("download", 0.0)
-    source = _download_mark(context)
-    audio = _start_download(context, source, stopwatch)
+    mark_link, audio_link = context.store.links_to_read(SOURCE_MARK_FILE, AUDIO_FILE)
+    source = _download_mark(context, mark_link)
+    audio = _start_download(context, audio_link, source, stopwatch)
     stopwatch.lap("download")
     context.reporter.update("load", _DOWNLOADED)
     engine = loading.result()
+    metered = MeteredEngine(engine)
     stopwatch.lap("load")
-    rendering = _render_verified(context, engine, source, audio, stopwatch)
-    stopwatch.lap("separate")
-    context.reporter.update("upload", _SEPARATED)
+    rendering = _render_verified(context, metered, source, audio, stopwatch)
+    stopwatch.lap(SEPARATE_STEP)
+    context.reporter.update(UPLOAD_STEP, SEPARATED_FRACTION)
     files = _stem_files(context, rendering)
-    context.store.upload([file for pair in files.values() for file in pair])
-    stopwatch.lap("upload")
-    log("separated", samples=source.samples, gain=round(rendering.gain, 4), timings=stopwatch.seconds)
     stems = {stem: _stem_file(*pair, rendering.levels[stem], source) for stem, pair in files.items()}
-    return context.commit(_manifest(context, source, engine, rendering, stems, stopwatch))
+
+    def manifest() -> Manifest:
+        timings = {**stopwatch.seconds, UPLOAD_STEP: stopwatch.elapsed}
+        found = _manifest(context, source, engine, rendering, stems, timings)
+        return found.model_copy(update={"network_seconds": round(metered.seconds, 3)})
+
+    reference = context.publish([file for pair in files.values() for file in pair], manifest)
+    stopwatch.lap(UPLOAD_STEP)
+    log("separated", samples=source.samples, gain=round(rendering.gain, 4), timings=stopwatch.seconds)
+    return reference
 
 
 def _stem_files(context: StageContext, rendering: Rendering) -> dict[Stem, tuple[LocalFile, LocalFile]]:
@@ -76,7 +90,7 @@ def _stem_files(context: StageContext, rendering: Rendering) -> dict[Stem, tuple
 
 
 def _render_verified(
-    context: StageContext, engine: SeparationEngine, source: SourceMark, audio: StreamedFile, stopwatch: Stopwatch
+    context: StageContext, engine: BlockEngine, source: SourceMark, audio: StreamedFile, stopwatch: Stopwatch
 ) -> Rendering:
     """Separate the audio and verify its digest; a wrong digest takes precedence over a failed separation."""
     try:
@@ -89,7 +103,7 @@ def _render_verified(
 
 
 def _render(
-    context: StageContext, engine: SeparationEngine, source: SourceMark, audio: StreamedFile, stopwatch: Stopwatch
+    context: StageContext, engine: BlockEngine, source: SourceMark, audio: StreamedFile, stopwatch: Stopwatch
 ) -> Rendering:
     fetched = FetchedAudio(
         flac=audio,
@@ -98,27 +112,32 @@ def _render(
         peak=source.peak,
         mean=source.mean,
         standard_deviation=source.standard_deviation,
+        level=source.level,
         media=source.media,
+        sha256=source.audio_sha256,
+        tags=source.tags,
+        source_rate=source.source_sample_rate or source.sample_rate,
+        is_mono=source.is_mono,
     )
 
     def on_progress(fraction: float) -> None:
         stopwatch.record("first_block")
         audio.need_rest()
-        context.reporter.update("separate", _LOADED + (_SEPARATED - _LOADED) * fraction)
+        context.reporter.update(SEPARATE_STEP, LOADED_FRACTION + (SEPARATED_FRACTION - LOADED_FRACTION) * fraction)
 
     assignment = context.assignment
     options = RenderOptions(assignment.stems, assignment.output, assignment.model)
     return render_stems(engine, fetched, context.folder, options, on_progress)
 
 
-def _download_mark(context: StageContext) -> SourceMark:
+def _download_mark(context: StageContext, link: Link) -> SourceMark:
     """Download the source mark; its digest must be that of the mark the operator accepted."""
     fetched = context.assignment.fetched
     if fetched is None:
         raise ConfigurationError("The Assignment contains no source mark.")
     path = context.folder / SOURCE_MARK_FILE
     missing = _mismatch("The source mark is gone.")
-    stored = context.store.download(SOURCE_MARK_FILE, path, _MAX_MARK_BYTES, missing)
+    stored = context.store.download(link, path, _MAX_MARK_BYTES, missing)
     if stored.sha256 != fetched.sha256:
         raise _mismatch("The source mark is not the one that was accepted.")
     try:
@@ -127,13 +146,13 @@ def _download_mark(context: StageContext) -> SourceMark:
         raise _mismatch("The source mark cannot be parsed.") from None
 
 
-def _start_download(context: StageContext, source: SourceMark, stopwatch: Stopwatch) -> StreamedFile:
+def _start_download(context: StageContext, link: Link, source: SourceMark, stopwatch: Stopwatch) -> StreamedFile:
     """Start to download the audio, which is separated while it arrives."""
     path = context.folder / AUDIO_FILE
 
     def download(on_bytes: OnBytes) -> StoredFile:
         missing = _mismatch("The audio is gone.")
-        stored = context.store.download(AUDIO_FILE, path, source.audio.bytes, missing, on_bytes)
+        stored = context.store.download(link, path, source.audio.bytes, missing, on_bytes)
         stopwatch.record("downloaded")
         return stored
 
@@ -169,7 +188,7 @@ def _manifest(
     engine: SeparationEngine,
     rendering: Rendering,
     stems: dict[Stem, StemFile],
-    stopwatch: Stopwatch,
+    timings: dict[str, float],
 ) -> Manifest:
     assignment = context.assignment
     return Manifest(
@@ -185,12 +204,12 @@ def _manifest(
         device=engine.device,
         output=assignment.output,
         gain_db=round(20 * math.log10(rendering.gain), 4),
-        real_time_factor=round(stopwatch.seconds["separate"] / source.duration_seconds, 5),
-        timings=stopwatch.seconds,
+        real_time_factor=round(timings[SEPARATE_STEP] / source.duration_seconds, 5),
+        timings=timings,
         versions={"stemyard": version("stemyard"), **library_versions(), **engine.versions},
         parameters=engine.parameters,
         source_mark_sha256=assignment.fetched.sha256 if assignment.fetched else None,
-        asked=Asked(
+        request=JobRequest(
             namespace=assignment.namespace,
             name=assignment.name,
             source=assignment.source,

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -21,21 +22,26 @@ class Stopwatch:
     """Seconds by step, which add up to the age of the process; `start` is the time before the stopwatch.
 
     Events such as `first_block` are recorded separately, as seconds since the start of the process, each with the CPU
-    seconds used by then (`<event>_cpu`).
+    seconds used by then (`<event>_cpu`). For a worker's song, which shares its process, `age` is that of its lease.
     """
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {"start": round(process_age(), 3)}
+    def __init__(self, age: Callable[[], float] = process_age) -> None:
+        self._age = age
+        self.seconds: dict[str, float] = {"start": round(age(), 3)}
         self._since = time.monotonic()
 
     def lap(self, step: str) -> None:
         """Record the time since the last call as the duration of `step`."""
-        now = time.monotonic()
-        self.seconds[step] = round(now - self._since, 3)
-        self._since = now
+        self.seconds[step] = self.elapsed
+        self._since = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the last lap."""
+        return round(time.monotonic() - self._since, 3)
 
     def record(self, event: str) -> None:
         """Record the time of `event`; only the first call counts."""
         if event not in self.seconds:
-            self.seconds[event] = round(process_age(), 3)
+            self.seconds[event] = round(self._age(), 3)
             self.seconds[f"{event}_cpu"] = round(time.process_time(), 3)

@@ -97,7 +97,7 @@ def download_link(url: str, target: Path, limits: DownloadLimits, http: HttpClie
                     return ResumableDownload(target, limits.max_bytes).write(replace(response, chunks=chunks))
                 url = urljoin(url, response.headers.get("location", ""))
         except HttpError as error:
-            raise SourceError(FailureCode.SOURCE_NETWORK, f"{error}.") from None
+            raise SourceError(FailureCode.SOURCE_NETWORK, cause=str(error)) from None
     raise SourceError(FailureCode.SOURCE_UNAVAILABLE, f"It redirects more than {_MAX_REQUESTS - 1} times.")
 
 

@@ -19,6 +19,7 @@ from yt_dlp.utils import (
 
 from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import StageError, redact
+from stemyard_separator.youtube.messages import DownloadFailed
 
 _C = FailureCode
 _MESSAGES: Final = (
@@ -53,8 +54,21 @@ _DECORATION: Final = re.compile(
 _DETAIL_LIMIT: Final = 200
 
 
-def diagnose(error: BaseException, warnings: Sequence[str] = ()) -> tuple[FailureCode, str]:
-    """Return the failure code of an error raised by yt-dlp, and a short message.
+_ABOUT_THE_RECORDING: Final = frozenset(
+    {
+        *(_C.SOURCE_UNAVAILABLE, _C.SOURCE_LOGIN_REQUIRED, _C.SOURCE_AGE_RESTRICTED, _C.SOURCE_GEO_BLOCKED),
+        *(_C.SOURCE_LIVE, _C.SOURCE_DRM),
+    }
+)
+"""Codes whose messages come from the site and tell people something; those of others are about the service."""
+_INTERNAL: Final = re.compile(
+    r"\[Errno|\(caused by|\b\w+(Error|Exception)\b[:(]|HTTP Error|Unable to |Traceback|<\w+|yt-dlp|--\w", re.IGNORECASE
+)
+"""Marks of messages that are for developers."""
+
+
+def diagnose(error: BaseException, warnings: Sequence[str] = ()) -> DownloadFailed:
+    """Return the failure code of an error raised by yt-dlp, a sentence for people, and the message for the log.
 
     Args:
         error: the outermost exception.
@@ -63,8 +77,10 @@ def diagnose(error: BaseException, warnings: Sequence[str] = ()) -> tuple[Failur
     chain = list(_chain(error))
     for cause in chain:
         if isinstance(cause, StageError):
-            return cause.code, cause.detail
-    return _code(chain, warnings), _first_line(error)
+            return DownloadFailed(code=cause.code, detail=cause.detail, cause=cause.cause)
+    code, line = _code(chain, warnings), _first_line(error)
+    for_people = code in _ABOUT_THE_RECORDING and not _INTERNAL.search(line)
+    return DownloadFailed(code=code, detail=line if for_people else "", cause=line)
 
 
 def _code(chain: Sequence[BaseException], warnings: Sequence[str]) -> FailureCode:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from yt_dlp import YoutubeDL
+from yt_dlp.dependencies import yt_dlp_ejs
 from yt_dlp.extractor import gen_extractor_classes
+from yt_dlp.version import __version__
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Candidate
@@ -24,9 +26,13 @@ from stemyard_separator.youtube.result_ranking import LIVE_STATES, rank
 
 EXTRACTORS: Final = ("youtube", "youtube:search")
 """Exact names of the extractors for searches and videos; without a list, yt-dlp would fetch any URL of any site."""
-SEARCH_SIZE: Final = 5
+SEARCH_SIZE: Final = 10
+"""One request returns more; the artist's release is often not among the first five."""
 _SEARCH_SHARE: Final = 0.2
 _MAX_WARNINGS: Final = 20
+_NO_ITEMS: Final = "0"
+"""Entries of a list are numbered from 1: it is recognised without asking for a single one."""
+_LISTS: Final = ("playlist", "multi_video")
 InfoDict = Mapping[str, Any]
 """yt-dlp's description of a video."""
 
@@ -49,6 +55,11 @@ class WarningCollector:
         """Discard it: the exception contains the same."""
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of yt-dlp and of the scripts with which it solves YouTube's challenges."""
+    return {"yt-dlp": str(__version__), **({"yt-dlp-ejs": str(yt_dlp_ejs.version)} if yt_dlp_ejs else {})}
+
+
 def fetch(
     request: DownloadRequest, warnings: WarningCollector, on_progress: OnDownloadProgress
 ) -> Downloaded | UnsupportedLink:
@@ -68,7 +79,9 @@ def fetch(
         video = candidates[0].media_id.removeprefix("youtube:")
     on_progress(DownloadProgress(step="download", fraction=_SEARCH_SHARE))
     info = _download(request.link or f"https://www.youtube.com/watch?v={video}", request, warnings, on_progress)
-    return Downloaded(path=_downloaded_path(info, request), media=_metadata(info), candidates=candidates)
+    return Downloaded(
+        path=_downloaded_path(info, request), media=_metadata(info), candidates=candidates, versions=versions()
+    )
 
 
 def _is_supported(link: str, request: DownloadRequest, warnings: WarningCollector) -> bool:
@@ -95,7 +108,10 @@ def _download(
         "progress_hooks": [lambda state: _report(state, request, on_progress)],
     }
     with YoutubeDL(options) as downloader:
-        return dict(downloader.extract_info(link) or {})
+        info = dict(downloader.extract_info(link) or {})
+    if info.get("_type") in _LISTS:
+        raise SourceError(FailureCode.SOURCE_NOT_FOUND, "The link names a list of recordings; give the link of one.")
+    return info
 
 
 def _options(request: DownloadRequest, warnings: WarningCollector) -> dict[str, Any]:
@@ -110,6 +126,7 @@ def _options(request: DownloadRequest, warnings: WarningCollector) -> dict[str, 
         "allowed_extractors": [re.escape(name) for name in allowed],
         "format": "bestaudio/best",
         "noplaylist": True,
+        "playlist_items": _NO_ITEMS if request.link is not None else None,
         "fixup": "never",
         "outtmpl": "%(id)s.%(ext)s",
         "paths": {"home": request.folder},

@@ -14,6 +14,20 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Overlay(_Message):
+    """A folder with a yt-dlp that takes the place of the image's own, and the versions that are accepted.
+
+    Attributes:
+        folder: holds the packages `yt_dlp` and `yt_dlp_ejs`.
+        least: oldest accepted version of yt-dlp; None means the image's own.
+        greatest: newest accepted version; None means a year newer than the image's own.
+    """
+
+    folder: str
+    least: str | None = None
+    greatest: str | None = None
+
+
 class DownloadRequest(_Message):
     """Search for `query`, or take the YouTube id `video`, or a `link` to another site; download to `folder`."""
 
@@ -34,6 +48,15 @@ class DownloadRequest(_Message):
     """Minimum and maximum seconds to wait before a download."""
     extractors: tuple[str, ...] = ()
     """Names of the extractors allowed for `link`."""
+    overlay: Overlay | None = None
+
+
+class DownloaderStarted(_Message):
+    """yt-dlp is imported; `overlay_refusal` says why the overlay is not used, None if it is or there is none."""
+
+    kind: Literal["started"] = "started"
+    versions: dict[str, str]
+    overlay_refusal: str | None = None
 
 
 class DownloadProgress(_Message):
@@ -51,6 +74,8 @@ class Downloaded(_Message):
     path: str
     media: MediaMetadata
     candidates: list[Candidate]
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Versions of yt-dlp and its challenge solver."""
 
 
 class UnsupportedLink(_Message):
@@ -65,8 +90,11 @@ class DownloadFailed(_Message):
     kind: Literal["failed"] = "failed"
     code: FailureCode
     detail: str
+    """For people; may be empty."""
+    cause: str = ""
+    """What yt-dlp said, for the log."""
 
 
-Message = DownloadProgress | Downloaded | UnsupportedLink | DownloadFailed
+Message = DownloaderStarted | DownloadProgress | Downloaded | UnsupportedLink | DownloadFailed
 OnDownloadProgress = Callable[[DownloadProgress], None]
 MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])

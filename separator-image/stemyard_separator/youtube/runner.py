@@ -7,17 +7,18 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
 from pydantic import ValidationError
 
 from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import SourceError
-from stemyard_separator.logs import log_failure
+from stemyard_separator.logs import log, log_failure
 from stemyard_separator.process import kill_group, killed_on_exit
 from stemyard_separator.youtube.messages import (
     MESSAGES,
     Downloaded,
+    DownloaderStarted,
     DownloadFailed,
     DownloadProgress,
     DownloadRequest,
@@ -71,14 +72,25 @@ def _exchange(
     process.stdin.write(request.model_dump_json())
     process.stdin.close()
     for line in process.stdout:
-        match _parse(line):
+        message = _parse(line)
+        match message:
+            case DownloaderStarted() as started:
+                _log_start(started)
             case DownloadProgress() as progress:
                 on_progress(progress)
-            case DownloadFailed(code=code, detail=detail):
-                raise SourceError(code, detail)
+            case DownloadFailed(code=code, detail=detail, cause=cause):
+                raise SourceError(code, detail, cause=cause)
             case Downloaded() | UnsupportedLink() as result:
                 return result
+            case _:
+                assert_never(message)
     return None
+
+
+def _log_start(started: DownloaderStarted) -> None:
+    log("downloader started", versions=started.versions)
+    if started.overlay_refusal is not None:
+        log_failure("yt-dlp overlay refused, using the image's own", reason=started.overlay_refusal)
 
 
 def _parse(line: str) -> Message:

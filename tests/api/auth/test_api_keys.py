@@ -1,4 +1,4 @@
-"""Who is asking is told by the key alone."""
+"""Callers are identified by their key alone."""
 
 import time
 
@@ -22,12 +22,12 @@ def test_each_key_has_its_id() -> None:
 
 
 @pytest.mark.parametrize("key", [None, b"", b"wrong", b"correct ", b"CORRECT", "córrect".encode(), b"\xff"])
-def test_anything_else_is_nobody(key: bytes | None) -> None:
+def test_any_other_key_is_refused(key: bytes | None) -> None:
     with pytest.raises(UnauthenticatedError):
         RING.identify(key)
 
 
-def test_without_keys_nobody_enters_unless_it_is_open_to_all() -> None:
+def test_without_keys_requests_are_refused_unless_insecure() -> None:
     with pytest.raises(UnauthenticatedError):
         Keyring().identify(b"")
     assert Keyring(open_to_all=True).identify(None) == Principal("default")
@@ -35,11 +35,30 @@ def test_without_keys_nobody_enters_unless_it_is_open_to_all() -> None:
         Keyring([entry("default", "k")], open_to_all=True).identify(None)
 
 
-def test_a_key_may_expire_and_one_id_may_have_two() -> None:
+def test_keys_expire_and_an_id_may_have_two_keys() -> None:
     ring = Keyring([entry("studio", "old", time.time() - 1), entry("studio", "next", time.time() + 60)])
     assert ring.identify(b"next").key_id == "studio"
     with pytest.raises(UnauthenticatedError):
         ring.identify(b"old")
+
+
+def test_an_empty_key_is_refused_whatever_is_stored() -> None:
+    ring = Keyring([entry("nobody", "")])
+    for key in (None, b""):
+        with pytest.raises(UnauthenticatedError):
+            ring.identify(key)
+
+
+def test_a_principal_learns_that_its_key_was_revoked_changed_or_expired() -> None:
+    kept, gone, changed = entry("a", "kept"), entry("a", "gone"), entry("b", "changed")
+    ring = Keyring([kept, gone, changed, entry("c", "brief", time.time() + 0.05)])
+    one, two, three, brief = (ring.identify(key) for key in (b"kept", b"gone", b"changed", b"brief"))
+    assert all(each.validity.holds() for each in (one, two, three, brief))
+    ring.replace([entry("a", "kept"), KeyEntry(Principal("b", frozenset({Scope.READ})), changed.digest)])
+    assert [each.validity.holds() for each in (one, two, three)] == [True, False, False]
+    assert ring.identify(b"kept").validity.holds()
+    time.sleep(0.06)
+    assert not brief.validity.holds()
 
 
 def test_no_scope_includes_another() -> None:
@@ -50,7 +69,7 @@ def test_no_scope_includes_another() -> None:
             admin.require(scope)
 
 
-def test_a_key_travels_in_either_header() -> None:
+def test_both_headers_carry_a_key() -> None:
     assert presented_key({b"x-api-key": b"k"}) == b"k"
     assert presented_key({b"authorization": b"Bearer k"}) == b"k"
     assert presented_key({b"authorization": b"bearer  k "}) == b"k"
@@ -59,7 +78,7 @@ def test_a_key_travels_in_either_header() -> None:
     assert presented_key({}) is None
 
 
-def test_an_upload_id_tells_its_owner() -> None:
+def test_an_upload_id_identifies_its_owner() -> None:
     minted = {mint_upload_id("main", "default") for _ in range(100)}
     assert len(minted) == 100
     for upload_id in minted:
@@ -74,7 +93,7 @@ def test_no_other_text_is_an_upload_id(text: str) -> None:
     assert not belongs_to(text, "main", "default")
 
 
-def test_an_upload_id_has_one_spelling() -> None:
+def test_an_upload_id_has_one_canonical_form() -> None:
     upload_id = mint_upload_id("main", "default")
     for other in (upload_id.upper(), upload_id.replace("-", ""), f"{{{upload_id}}}"):
         assert other == upload_id or not belongs_to(other, "main", "default")

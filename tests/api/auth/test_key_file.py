@@ -1,6 +1,7 @@
-"""The file of keys: hashed, strict, read again when it changes; and the command that makes an entry."""
+"""The file of keys: hashed, strict, reloaded when it changes; and the command that creates an entry."""
 
 import asyncio
+import hashlib
 import json
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def key_and_entry(key_id: str, scopes: str = "submit,read") -> tuple[str, str]:
     return ended.stderr.split()[-1], ended.stdout
 
 
-def test_the_command_makes_a_key_that_opens_with_its_scopes(tmp_path: Path) -> None:
+def test_the_command_creates_a_working_key(tmp_path: Path) -> None:
     key, entry = key_and_entry("team-a", "submit,read")
     assert key not in entry
     file = tmp_path / "keys.yaml"
@@ -39,6 +40,17 @@ def test_the_command_makes_a_key_that_opens_with_its_scopes(tmp_path: Path) -> N
     principal = load_keyring(settings(api_keys_file=str(file))).identify(key.encode())
     assert (principal.key_id, principal.scopes) == ("team-a", frozenset({Scope.SUBMIT, Scope.READ}))
     assert load_keyring(settings(api_keys_file=str(file))).identify(KEY.encode()).is_admin
+
+
+def test_the_command_names_namespaces(tmp_path: Path) -> None:
+    ended = run("--id", "team-a", "--namespace", "songs", "--namespace", "team-a")
+    assert ended.returncode == 0, ended.stderr
+    [entry] = parse("keys:\n" + ended.stdout)
+    assert entry.principal.namespaces == frozenset({"songs", "team-a"})
+    assert "namespaces" not in run("--id", "team-a").stdout
+    refused = run("--id", "team-a", "--namespace", "Songs")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "namespaces.0" in refused.stderr
 
 
 def test_the_deprecated_spelling_works_with_a_hint() -> None:
@@ -52,7 +64,7 @@ def test_the_deprecated_spelling_works_with_a_hint() -> None:
 
 @pytest.mark.parametrize("command", [COMMAND, DEPRECATED_COMMAND])
 @pytest.mark.parametrize("arguments", [["--id", "a b"], ["--id", "a", "--scopes", "fly"], ["--scopes", "read"]])
-def test_the_command_refuses_in_a_sentence(arguments: list[str], command: list[str]) -> None:
+def test_the_command_reports_invalid_arguments(arguments: list[str], command: list[str]) -> None:
     ended = run(*arguments, command=command)
     assert ended.returncode == 2
     assert "error:" in ended.stderr
@@ -78,19 +90,20 @@ def test_the_file_may_be_json_with_limits() -> None:
         ("{", "not valid"),
         ("[]", "API_KEYS_FILE"),
         (yaml.safe_dump({"keys": [{**GOOD, "sha256": "hunter2"}]}), "keys.0.sha256"),
+        (yaml.safe_dump({"keys": [{**GOOD, "sha256": hashlib.sha256(b"").hexdigest()}]}), "an empty key"),
         (yaml.safe_dump({"keys": [{**GOOD, "key": "hunter2"}]}), "keys.0.key"),
         (yaml.safe_dump({"keys": [{**GOOD, "scopes": []}]}), "keys.0.scopes"),
         (yaml.safe_dump({"keys": [{**GOOD, "id": "default"}]}), "default"),
         (yaml.safe_dump({"keys": [{**GOOD, "limits": {"concurrent": 0}}]}), "keys.0.limits.concurrent"),
     ],
 )
-def test_a_bad_file_is_refused_and_never_quoted(text: str, told: str) -> None:
+def test_an_invalid_file_is_refused_without_quoting_it(text: str, told: str) -> None:
     with pytest.raises(KeyFileError, match=told) as caught:
         parse(text)
     assert "hunter2" not in str(caught.value)
 
 
-def test_it_does_not_start_without_any_key(tmp_path: Path) -> None:
+def test_the_api_does_not_start_without_any_key(tmp_path: Path) -> None:
     empty = tmp_path / "keys.yaml"
     with pytest.raises(KeyFileError, match="cannot be read"):
         create_app(settings(api_keys_file=str(empty)))
@@ -99,7 +112,7 @@ def test_it_does_not_start_without_any_key(tmp_path: Path) -> None:
         create_app(settings(api_secret_key=None, api_keys_file=str(empty)))
 
 
-async def test_changes_of_the_file_are_followed_and_broken_ones_are_not(
+async def test_changes_of_the_file_are_applied_unless_invalid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(keys, "RELOAD_SECONDS", 0.02)

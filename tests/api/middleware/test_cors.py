@@ -1,4 +1,4 @@
-"""Pages of other origins may ask where the deployment names them, and nobody else's."""
+"""Only pages of configured origins may call the API."""
 
 from collections.abc import AsyncIterator
 
@@ -21,30 +21,30 @@ async def client(nowhere: str) -> AsyncIterator[httpx.AsyncClient]:
             yield found
 
 
-async def test_a_browser_may_ask_for_a_page_that_is_named(client: httpx.AsyncClient) -> None:
+async def test_preflights_of_allowed_origins_are_accepted(client: httpx.AsyncClient) -> None:
     before = await client.options("/separate-audio", headers={"Origin": PAGE, **ASKED})
     assert before.status_code == 200
     assert before.headers["access-control-allow-origin"] == PAGE
-    assert {"GET", "POST", "DELETE"} == set(before.headers["access-control-allow-methods"].split(", "))
+    assert {"GET", "HEAD", "POST", "DELETE"} == set(before.headers["access-control-allow-methods"].split(", "))
     assert "x-api-key" in before.headers["access-control-allow-headers"].lower()
     assert "access-control-allow-credentials" not in before.headers
 
 
 @pytest.mark.parametrize("path", ["/job/0f9f9a8e-8c5e-5a0e-9a53-3f0d7f6a2a11", "/health", "/nothing"])
-async def test_pages_may_read_answers_and_their_headers(client: httpx.AsyncClient, path: str) -> None:
+async def test_allowed_origins_may_read_responses_and_headers(client: httpx.AsyncClient, path: str) -> None:
     found = await client.get(path, headers={"Origin": PAGE, "X-API-Key": KEY})
     assert found.headers["access-control-allow-origin"] == PAGE
     assert "RateLimit" in found.headers["access-control-expose-headers"]
     assert found.headers["vary"] == "Origin"
 
 
-async def test_refusals_can_be_read_too(client: httpx.AsyncClient) -> None:
+async def test_allowed_origins_may_read_errors(client: httpx.AsyncClient) -> None:
     refused = await client.post("/separate-audio", headers={"Origin": PAGE}, json={})
     assert refused.status_code == 401
     assert refused.headers["access-control-allow-origin"] == PAGE
 
 
-async def test_other_pages_may_not(client: httpx.AsyncClient) -> None:
+async def test_other_origins_are_refused(client: httpx.AsyncClient) -> None:
     other = {"Origin": "https://evil.example"}
     assert (await client.options("/separate-audio", headers={**other, **ASKED})).status_code == 400
     assert "access-control-allow-origin" not in (await client.get("/health", headers=other)).headers

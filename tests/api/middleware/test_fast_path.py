@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,11 +16,11 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stemyard_api.app import create_app
-from stemyard_api.auth.api_keys import Keyring, Principal
+from stemyard_api.app import App, create_app
+from stemyard_api.auth.api_keys import Keyring, Principal, Validity
 from stemyard_api.middleware.fast_path import FastPath
 from stemyard_contract.identity import cache_key, resource_name, track_id
-from stemyard_contract.mirror import DELETED_UID, AskedRecord, MirrorKeys
+from stemyard_contract.mirror import DELETED_UID, MirrorKeys, RequestRecord
 from stemyard_contract.separationjob import Output, Phase, Source, Stem
 from tests.api import tracks
 from tests.api.settings_for_tests import settings
@@ -33,7 +34,7 @@ Exchanged = tuple[int, Headers, bytes]
 
 
 class Noting:
-    """Notes which requests come as far as here."""
+    """Records the requests that reach it."""
 
     def __init__(self, app: ASGIApp, seen: list[str]) -> None:
         self.app, self.seen = app, seen
@@ -77,7 +78,7 @@ async def both(cache: Server, folder: Path, **changes: Any) -> AsyncIterator[tup
 
 
 async def exchange(app: FastAPI, method: str, path: str, headers: Headers, chunks: list[bytes]) -> Exchanged:
-    """Send one request as uvicorn hands it over."""
+    """Send one request as uvicorn does."""
     parts = [
         {"type": "http.request", "body": chunk, "more_body": number + 1 < len(chunks)}
         for number, chunk in enumerate(chunks)
@@ -109,7 +110,7 @@ async def exchange(app: FastAPI, method: str, path: str, headers: Headers, chunk
 
 
 def masked(answer: Exchanged) -> Exchanged:
-    """Without what Redis's clock decides."""
+    """Remove values that depend on Redis's clock."""
     status, headers, body = answer
     return status, [(name, re.sub(rb"\b([rt])=\d+", rb"\1=?", value)) for name, value in headers], body
 
@@ -136,10 +137,10 @@ STATES: dict[str, dict[str, Any]] = {
     "run again": {**SHARED, "phase": Phase.COMPLETED, "run": 2, "ended_at": NOW - 5},
     "Ünïcode № 1": {**SHARED, "phase": Phase.COMPLETED, "title": "Ünïcode", "ended_at": NOW - 5},
 }
-ASKED = {
-    "done for ever": AskedRecord(uid="u1", run=1, version=7),
-    "told": AskedRecord(uid="u1", run=2, version=7),
-    "others": AskedRecord(uid=DELETED_UID, run=1),
+REQUESTS = {
+    "done for ever": RequestRecord(uid="u1", run=1, version=7),
+    "told": RequestRecord(uid="u1", run=2, version=7),
+    "others": RequestRecord(uid=DELETED_UID, run=1),
 }
 
 
@@ -153,8 +154,8 @@ def fill(cache: Server, owner: str | None = None) -> list[str]:
                 owned = {} if owner is None else {"owner": owner}
                 names = {"track_id": track, "name": resource_name(track), "query": query, "cache_key": content}
                 mirror.set(MIRROR.record(track), tracks.record(**{**names, **changes, **owned}).dump())
-                if query in ASKED:
-                    mirror.set(MIRROR.asked(track), ASKED[query].dump())
+                if query in REQUESTS:
+                    mirror.set(MIRROR.request(track), REQUESTS[query].dump())
                 ids.append(track)
             unreadable = identity("unreadable", owner)[1]
             mirror.set(MIRROR.record(unreadable), "{}")
@@ -219,7 +220,7 @@ FURTHER: list[Headers] = [
 
 
 def posts(seed: int) -> Iterator[tuple[Headers, list[bytes]]]:
-    """Every body as most clients send it, then any body with any headers."""
+    """Every body with usual headers, then random bodies with random headers."""
     chance = random.Random(seed)
     for body in BODIES:
         yield [*KEYS[0], PLAIN, (b"content-length", b"%d" % len(body))], [body]
@@ -261,6 +262,35 @@ async def test_states(nowhere: str, cache: Server, tmp_path: Path) -> None:
     assert len(passed) < len(ids) * len(KEYS) * 2
 
 
+async def test_a_kubectl_users_track_is_hidden_once_a_key_no_longer_names_its_namespace(
+    nowhere: str, cache: Server, tmp_path: Path
+) -> None:
+    track = "songs.demo"
+    with redis.Redis(port=cache.port) as mirror:
+        mirror.set(MIRROR.record(track), tracks.completed(track_id=track, namespace="songs", name="demo").dump())
+    async with both(cache, tmp_path) as (hot, _, passed):
+        keyring = cast(Keyring, cast(App, hot).outer[-2].kwargs["keyring"])
+        entries = keyring.entries
+
+        def reload_keys(namespaces: frozenset[str]) -> None:
+            principals = [replace(one.principal, namespaces=namespaces, validity=Validity()) for one in entries]
+            keyring.replace(replace(one, principal=new) for one, new in zip(entries, principals, strict=True))
+
+        async def statuses(key: Headers) -> list[int]:
+            told = [*key, (b"x-request-id", b"r")]
+            return [(await exchange(hot, "GET", f"/job/{track}", told, [b""]))[0] for _ in range(2)]
+
+        assert await statuses([(b"x-api-key", b"tenant-key")]) == [404, 404]
+        reload_keys(frozenset({"songs"}))
+        assert await statuses([(b"x-api-key", b"tenant-key")]) == [200, 200]
+        reload_keys(frozenset())
+        passed.clear()
+        assert await statuses([(b"x-api-key", b"tenant-key")]) == [404, 404]
+        assert await statuses(KEYS[0]) == [404, 404]
+        assert await statuses(KEYS[2]) == [200, 200]
+        assert len(passed) == 4
+
+
 async def test_refusals_are_counted_once(nowhere: str, cache: Server, tmp_path: Path) -> None:
     fill(cache)
     body = b'{"search_query": "done"}'
@@ -292,7 +322,7 @@ async def test_a_hit_is_one_call(nowhere: str, cache: Server, tmp_path: Path) ->
 
 @pytest.mark.parametrize("query", ["new", "failed", "others"])
 async def test_a_miss_reads_redis_once(nowhere: str, cache: Server, tmp_path: Path, query: str) -> None:
-    """The route continues with what the fast path found; without a cluster it then fails."""
+    """The route continues with the fast path's result; without a cluster it then fails."""
     fill(cache)
     body = spelt(query)
     headers = [*KEYS[0], PLAIN, (b"content-length", b"%d" % len(body)), (b"x-request-id", b"r")]

@@ -1,4 +1,4 @@
-"""The page as it is served: to anybody, for good or asked each time, and unable to load from anywhere else."""
+"""Serving of the page: without a key, with caching headers and a strict Content-Security-Policy."""
 
 import gzip
 import re
@@ -9,6 +9,7 @@ import pytest
 
 from stemyard_api.app import create_app
 from stemyard_api.middleware.page import load_page, store_origins
+from stemyard_api.settings import DOCS_URL
 from tests.api.settings_for_tests import settings
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -21,7 +22,7 @@ def base_of(page: httpx.Response) -> str:
 
 
 @pytest.mark.parametrize("accept", [BROWSER["Accept"], "*/*", None])
-async def test_anybody_gets_the_page(anonymous: httpx.AsyncClient, accept: str | None, nowhere: str) -> None:
+async def test_the_page_needs_no_key(anonymous: httpx.AsyncClient, accept: str | None, nowhere: str) -> None:
     response = await anonymous.get("/", headers={} if accept is None else {"Accept": accept})
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
@@ -36,12 +37,12 @@ async def test_anybody_gets_the_page(anonymous: httpx.AsyncClient, accept: str |
     assert response.headers["x-request-id"]
 
 
-async def test_programs_that_want_json_are_answered_as_before(anonymous: httpx.AsyncClient) -> None:
+async def test_clients_that_accept_json_do_not_get_the_page(anonymous: httpx.AsyncClient) -> None:
     response = await anonymous.get("/", headers={"Accept": "application/json"})
     assert (response.status_code, response.json()["code"]) == (401, "UNAUTHENTICATED")
 
 
-async def test_every_file_the_page_names_is_there_for_good(anonymous: httpx.AsyncClient) -> None:
+async def test_files_of_the_page_are_cached_permanently(anonymous: httpx.AsyncClient) -> None:
     base = base_of(page := await anonymous.get("/", headers=BROWSER))
     names = set(re.findall(rf'"{base}/([a-z.]+)"', page.text))
     for name in [*names]:
@@ -55,7 +56,7 @@ async def test_every_file_the_page_names_is_there_for_good(anonymous: httpx.Asyn
         assert response.headers["cross-origin-resource-policy"] == "same-origin"
 
 
-async def test_an_older_page_still_finds_its_files_and_keeps_none(anonymous: httpx.AsyncClient) -> None:
+async def test_files_of_another_version_are_served_but_not_cached(anonymous: httpx.AsyncClient) -> None:
     response = await anonymous.get("/web/0123456789abcdef/app.js")
     assert (response.status_code, response.headers["cache-control"]) == (200, "no-cache")
 
@@ -65,7 +66,7 @@ async def test_nothing_else_is_served(anonymous: httpx.AsyncClient, path: str) -
     assert (await anonymous.get(path, headers=BROWSER)).status_code == 401
 
 
-async def test_a_known_page_is_not_sent_again(anonymous: httpx.AsyncClient) -> None:
+async def test_an_unchanged_page_is_304(anonymous: httpx.AsyncClient) -> None:
     first = await anonymous.get("/", headers=BROWSER)
     again = await anonymous.get("/", headers={**BROWSER, "If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
@@ -74,7 +75,7 @@ async def test_a_known_page_is_not_sent_again(anonymous: httpx.AsyncClient) -> N
     assert other.status_code == 200
 
 
-async def test_files_are_sent_compressed_to_those_who_can_read_them(anonymous: httpx.AsyncClient) -> None:
+async def test_files_are_compressed_for_clients_that_accept_gzip(anonymous: httpx.AsyncClient) -> None:
     plain = await anonymous.get("/", headers={**BROWSER, "Accept-Encoding": "identity"})
     zipped = await anonymous.get("/", headers={**BROWSER, "Accept-Encoding": "gzip"})
     assert "content-encoding" not in plain.headers
@@ -90,7 +91,7 @@ async def test_head_has_no_body(anonymous: httpx.AsyncClient) -> None:
     assert int(response.headers["content-length"]) > 0
 
 
-async def test_it_can_be_turned_off(nowhere: str) -> None:
+async def test_the_page_can_be_disabled(nowhere: str) -> None:
     app = create_app(settings(web_enabled=False))
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
@@ -99,7 +100,7 @@ async def test_it_can_be_turned_off(nowhere: str) -> None:
             assert (await visitor.get("/web/x/app.js")).status_code == 401
 
 
-def test_the_page_may_reach_the_store_as_clients_do() -> None:
+def test_the_policy_allows_the_clients_store_endpoint() -> None:
     inner = {"s3_endpoint_url": "http://inside:7070"}
     assert store_origins(settings()) == ()
     assert store_origins(settings(**inner)) == ("http://inside:7070",)
@@ -116,26 +117,43 @@ def test_the_page_may_reach_the_store_as_clients_do() -> None:
     )
 
 
-def test_it_asks_for_no_key_where_none_is_needed() -> None:
+def test_the_page_does_not_ask_for_a_key_without_authentication() -> None:
     assert b'data-key="needed"' in SITE.page.content
     assert b'data-key="open"' in load_page(settings(api_secret_key=None, stemyard_insecure_dev=True)).page.content
 
 
-def test_it_is_small() -> None:
+def test_the_page_names_the_contact_and_the_documentation() -> None:
+    body = re.search(rb"<body [^>]+>", SITE.page.content)
+    assert body is not None
+    assert b'data-contact="" data-docs="https://github.com/stemyard/stemyard/' in body[0]
+    for contact, link in (("a&b@example.com", "mailto:a&amp;b@example.com"), ("https://x.example/?a&b", None)):
+        page = load_page(settings(web_contact=contact, web_docs_url='https://x.example/"><b>')).page.content.decode()
+        assert f'data-contact="{link or "https://x.example/?a&amp;b"}"' in page
+        assert "<b>" not in page[page.index("data-docs") : page.index("data-docs") + 60]
+
+
+@pytest.mark.parametrize("contact", ["javascript:alert(1)", "somebody", "a@b <c@d>", "a@", "ftp://x.example"])
+def test_a_contact_that_is_no_address_is_refused(contact: str) -> None:
+    with pytest.raises(ValueError, match="e-mail address"):
+        settings(web_contact=contact)
+
+
+def test_the_page_is_small() -> None:
     sent = sum(len(asset.zipped) for asset in (SITE.page, *SITE.assets.values()))
-    assert sent < 40_000
+    assert sent < 50_000
     assert gzip.decompress(SITE.page.zipped) == SITE.page.content
 
 
-def test_it_names_no_other_host_and_makes_no_markup() -> None:
-    allowed = {"http://www.w3.org/2000/svg", "https://www.youtube.com/watch?v=${id}"}
+def test_the_page_uses_no_other_host_and_no_inner_html() -> None:
+    docs = DOCS_URL  # a link, which visitors follow if they choose
+    allowed = {"http://www.w3.org/2000/svg", "https://www.youtube.com/watch?v=${id}", docs}
     for name, asset in {"index.html": SITE.page, **SITE.assets}.items():
-        text = asset.content.decode()
+        text = asset.content.decode(errors="replace")
         assert set(re.findall(r"https?://[\w][^\s\"'`<]*", text)) <= allowed, name
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text), name
         assert not re.search(r"<script(?![^>]*src=)|\son[a-z]+=\"|style=\"", text), name
 
 
-def test_all_files_of_the_folder_are_of_a_kind_that_is_served() -> None:
+def test_every_file_of_the_folder_has_a_served_type() -> None:
     folder = Path(__file__).parents[3] / "api" / "stemyard_api" / "web"
     assert {path.name for path in folder.iterdir()} == {"index.html", *SITE.assets}

@@ -1,4 +1,4 @@
-"""Metrics before a real process and a real Valkey: what was done is counted, in words that no client chose."""
+"""Metrics of a real process with a real Valkey; no client chooses a label."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,8 +41,8 @@ def api(nowhere: str, cache: Server, tmp_path: Path) -> Iterator[Api]:
 
 
 def text(api: Api) -> str:
-    """Everything, newer than the second for which the text is kept."""
-    answer = httpx.get(f"{api.url}/metrics")
+    """Return the metrics after the text's cache has expired."""
+    answer = httpx.get(f"{api.health_url}/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")
     return answer.text
@@ -54,7 +54,7 @@ def value(api: Api, name: str, **labels: str) -> float | None:
     return sum(found) if found else None
 
 
-def test_what_was_done_is_counted(api: Api, cache: Server) -> None:
+def test_requests_are_counted(api: Api, cache: Server) -> None:
     key = identity("done")
     known = tracks.completed(track_id=TRACK, cache_key=key)
     with redis.Redis(port=cache.port) as mirror, api.client() as client:
@@ -85,7 +85,7 @@ def test_what_was_done_is_counted(api: Api, cache: Server) -> None:
     assert not any(word in shown for word in ("hunter2", TRACK, "secret-path", "unknown-track", "PROPFIND"))
 
 
-def test_hits_are_counted_on_both_ways(api: Api, cache: Server) -> None:
+def test_hits_are_counted_on_fast_path_and_route(api: Api, cache: Server) -> None:
     key = identity("done")
     with redis.Redis(port=cache.port) as mirror, api.client() as client:
         track = tracks.completed(cache_key=key, track_id=track_of(key), expires_at=None)
@@ -97,7 +97,7 @@ def test_hits_are_counted_on_both_ways(api: Api, cache: Server) -> None:
     assert value(api, "stemyard_api_submits_total", cache="miss") == 0
 
 
-def test_the_parts_behind_and_the_streams_are_told(api: Api, cache: Server) -> None:
+def test_backends_and_streams_are_gauges(api: Api, cache: Server) -> None:
     with redis.Redis(port=cache.port) as mirror:
         mirror.set(KEYS.record(TRACK), tracks.known().dump())
     assert value(api, "stemyard_api_event_streams") == 0

@@ -1,4 +1,4 @@
-"""Rate limits through Cloudflare KV: late and approximate, never over a process's part, and back when KV is back."""
+"""Rate limits through Cloudflare KV: approximate, within a process's share, and restored with KV."""
 
 from collections.abc import Iterator
 
@@ -69,7 +69,7 @@ class Clock:
         return self.now
 
 
-async def test_each_process_keeps_to_what_the_others_leave(server: HttpServer) -> None:
+async def test_each_process_admits_what_the_others_leave(server: HttpServer) -> None:
     client, clock = kv(server), Clock()
     first, second, third = (KvCounts(client, "stemyard:main", clock) for _ in range(3))
     assert first.share_of("k", 60) == 60
@@ -83,7 +83,7 @@ async def test_each_process_keeps_to_what_the_others_leave(server: HttpServer) -
     await client.close()
 
 
-async def test_an_idle_process_writes_nothing_and_old_counts_go(server: HttpServer, store: KvServer) -> None:
+async def test_an_idle_process_writes_nothing_and_old_counts_expire(server: HttpServer, store: KvServer) -> None:
     client, clock = kv(server), Clock()
     idle, busy = KvCounts(client, "stemyard:main", clock), KvCounts(client, "stemyard:main", clock)
     await idle.exchange()
@@ -98,7 +98,7 @@ async def test_an_idle_process_writes_nothing_and_old_counts_go(server: HttpServ
     await client.close()
 
 
-async def test_late_readers_never_get_less_than_an_equal_part(server: HttpServer, store: KvServer) -> None:
+async def test_a_process_always_gets_an_equal_share(server: HttpServer, store: KvServer) -> None:
     store.stale_seconds = 3600.0
     client = kv(server)
     first, second = KvCounts(client, "stemyard:main"), KvCounts(client, "stemyard:main")

@@ -1,4 +1,4 @@
-"""What a deployment offers is what its submissions accept."""
+"""Capabilities match what submissions accept."""
 
 from typing import Any
 
@@ -17,11 +17,16 @@ STORE = {"s3_endpoint_url": "http://store", "r2_access_key_id": "a", "r2_secret_
 READER = Principal("reader", frozenset({Scope.READ}))
 
 
-async def test_any_key_may_ask_and_nobody_else(anonymous: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+async def test_capabilities_need_any_valid_key(anonymous: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
     answer = (await client.get("/capabilities")).json()
     assert answer["key"] == {"id": "default", "scopes": ["admin", "read", "submit"]}
     assert answer["models"] == [
-        {"name": "spleeter-2stems", "stems": ["instrumental", "vocals"], "qualities": [], "default": True}
+        {
+            "name": "spleeter-2stems",
+            "stems": ["instrumental", "vocals"],
+            "qualities": ["balanced", "best"],
+            "default": True,
+        }
     ]
     del anonymous.headers["X-API-Key"]
     assert (await anonymous.get("/capabilities")).status_code == 401
@@ -30,7 +35,7 @@ async def test_any_key_may_ask_and_nobody_else(anonymous: httpx.AsyncClient, cli
 def test_everything_that_is_offered_is_accepted() -> None:
     offered = key_capabilities(SETTINGS, READER)
     assert offered["key"] == {"id": "reader", "scopes": ["read"]}
-    assert [model["qualities"] for model in offered["models"]] == [[], ["fast", "balanced", "best"]]
+    assert [model["qualities"] for model in offered["models"]] == [["balanced", "best"], ["fast", "balanced", "best"]]
     for model in offered["models"]:
         for quality in model["qualities"]:
             order = build_order(
@@ -57,7 +62,7 @@ def test_everything_that_is_offered_is_accepted() -> None:
         ({"object_source_prefixes": "songs/", **STORE}, ("object", True), {"object": "songs/a.mp3"}),
     ],
 )
-def test_kinds_of_source_are_offered_as_they_are_accepted(
+def test_offered_kinds_of_source_are_accepted(
     changes: dict[str, Any], offered: tuple[str, bool], request_for_it: dict[str, str]
 ) -> None:
     given = settings(**changes)
@@ -71,6 +76,6 @@ def test_kinds_of_source_are_offered_as_they_are_accepted(
     assert accepted is wanted
 
 
-def test_limits_are_told() -> None:
+def test_limits_are_reported() -> None:
     sources = key_capabilities(SETTINGS, READER)["sources"]
     assert (sources["max_file_size_mb"], sources["max_duration_seconds"], sources["upload"]) == (7, 3600, False)

@@ -1,10 +1,12 @@
-"""Streams of events before a real process and a real Valkey; tests write them as the operator does."""
+"""Streams of events of a real process with a real Valkey; tests write events as the operator does."""
 
 import json
 import signal
-import threading
+import socket
+import struct
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,18 @@ import redis
 from stemyard_contract.mirror import EVENT_FIELD, EventRecord, MirrorKeys, MirrorRecord
 from stemyard_contract.separationjob import Phase
 from tests.api import tracks
+from tests.api.settings_for_tests import settings
 from tests.api.tracks import TRACK
+from tests.support.api_world import eventually, keys_file
 from tests.support.servers import Api, Server, api_process, valkey
 
 KEYS = MirrorKeys("main")
+ENVIRONMENT = {
+    "STEMYARD_INSTALL_ID": "main",
+    "STEMYARD_NAMESPACE": "stemyard",
+    "R2_PUBLIC_DOMAIN": "media.example.com",
+    "EVENTS_HEARTBEAT_SECONDS": "0.3",
+}
 PUBLISH = """
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', '200', '*', ARGV[1], ARGV[2])
 redis.call('PUBLISH', KEYS[2], ARGV[3])
@@ -41,13 +51,7 @@ def mirror(cache: Server) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def api(nowhere: str, cache: Server, tmp_path: Path) -> Iterator[Api]:
-    environment = {
-        "STEMYARD_INSTALL_ID": "main",
-        "STEMYARD_NAMESPACE": "stemyard",
-        "REDIS_URL": f"redis://127.0.0.1:{cache.port}/0",
-        "R2_PUBLIC_DOMAIN": "media.example.com",
-        "EVENTS_HEARTBEAT_SECONDS": "0.3",
-    }
+    environment = {**ENVIRONMENT, "REDIS_URL": f"redis://127.0.0.1:{cache.port}/0"}
     with api_process(tmp_path, environment) as running:
         yield running
 
@@ -66,7 +70,7 @@ Message = dict[str, str]
 
 
 class Stream:
-    """Messages as they come; comments are messages with only `comment`."""
+    """Received messages; comments are messages with only `comment`."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.response = response
@@ -97,7 +101,7 @@ def follow(api: Api, **headers: str) -> Iterator[Stream]:
         yield Stream(response)
 
 
-def test_a_stream_is_a_snapshot_then_events_then_the_end(api: Api, mirror: redis.Redis) -> None:
+def test_a_stream_sends_snapshot_events_and_end(api: Api, mirror: redis.Redis) -> None:
     mirrored(mirror, tracks.known(phase=Phase.FETCHING))
     with follow(api) as stream:
         first = stream.next("snapshot")
@@ -116,13 +120,74 @@ def test_a_stream_is_a_snapshot_then_events_then_the_end(api: Api, mirror: redis
     assert answer["status"] == "completed"
 
 
+def test_only_a_client_that_has_received_the_end_is_told_not_to_reconnect(api: Api, mirror: redis.Redis) -> None:
+    mirrored(mirror, tracks.completed())
+    with follow(api) as stream:
+        snapshot, end = [message for message in stream if "event" in message]
+    headers = {"X-API-Key": api.key, "Last-Event-ID": end["id"]}
+    told = httpx.get(f"{api.url}/job/{TRACK}/events", headers=headers)
+    assert (told.status_code, told.content) == (204, b"")
+    with follow(api, Last_Event_ID=snapshot["id"]) as missed:
+        assert [message["event"] for message in missed] == ["snapshot", "end"]
+    mirrored(mirror, tracks.known(run=2, resource_version=9))
+    with follow(api, Last_Event_ID=end["id"]) as retried:
+        assert json.loads(retried.next("snapshot")["data"])["status"] == "processing"
+
+
+def test_a_stream_beats_within_the_read_timeout_of_any_usual_client() -> None:
+    shortest = httpx.Client().timeout.read
+    assert shortest is not None
+    assert settings().events_heartbeat_seconds < shortest == 5.0
+
+
+def test_a_revoked_key_gets_nothing_more(nowhere: str, cache: Server, mirror: redis.Redis, tmp_path: Path) -> None:
+    keys = keys_file(tmp_path)
+    environment = {**ENVIRONMENT, "REDIS_URL": f"redis://127.0.0.1:{cache.port}/0", "API_KEYS_FILE": str(keys)}
+    mirrored(mirror, tracks.known(phase=Phase.SEPARATING))
+    with api_process(tmp_path, environment) as api, follow(api, X_API_Key="team-a-key") as stream:
+        stream.next("snapshot")
+        waiting = f"{api.url}/job/{TRACK}/wait?timeout=60"
+        with ThreadPoolExecutor(1) as threads:
+            waits = threads.submit(httpx.get, waiting, headers={"X-API-Key": "team-a-key"}, timeout=60.0)
+            keys.write_text(keys.read_text().replace("id: team-a,", "id: team-z,"))
+            assert [message for message in stream if "event" in message] == []
+            assert waits.result().status_code == 401
+        mirrored(mirror, tracks.completed())
+        again = httpx.get(f"{api.url}/job/{TRACK}/events", headers={"X-API-Key": "team-a-key"})
+        assert again.status_code == 200  # it is a key of another id now
+
+
+def test_a_key_has_a_maximum_of_streams(nowhere: str, cache: Server, mirror: redis.Redis, tmp_path: Path) -> None:
+    address = f"redis://127.0.0.1:{cache.port}/0"
+    keys = {"API_KEYS_FILE": str(keys_file(tmp_path)), "QUOTA_STREAMS": "2"}
+    mirrored(mirror, tracks.known(phase=Phase.SEPARATING))
+    with api_process(tmp_path, {**ENVIRONMENT, **keys, "REDIS_URL": address}) as api:
+        path = f"{api.url}/job/{TRACK}/events"
+        with follow(api) as first:
+            first.next("snapshot")
+            with follow(api) as second:
+                second.next("snapshot")
+                refused = httpx.get(path, headers={"X-API-Key": api.key})
+                assert (refused.status_code, refused.json()["code"]) == (429, "QUOTA_EXCEEDED")
+                assert "2 event streams" in refused.json()["error"]
+                with follow(api, X_API_Key="team-a-key") as other:
+                    other.next("snapshot")
+            deadline = time.monotonic() + 10  # the heartbeat notices that the second one has left
+            while time.monotonic() < deadline:
+                with httpx.stream("GET", path, headers={"X-API-Key": api.key}) as again:
+                    if again.status_code == 200:
+                        return
+                time.sleep(0.1)
+            pytest.fail("the place of a closed stream did not become free")
+
+
 def test_a_finished_track_ends_at_once(api: Api, mirror: redis.Redis) -> None:
     mirrored(mirror, tracks.failed())
     with follow(api) as stream:
         assert [message["event"] for message in stream] == ["snapshot", "end"]
 
 
-def test_what_was_missed_follows_the_snapshot(api: Api, mirror: redis.Redis) -> None:
+def test_missed_events_follow_the_snapshot(api: Api, mirror: redis.Redis) -> None:
     mirrored(mirror, tracks.known(phase=Phase.SEPARATING))
     ids = [happened(mirror, progress=float(number)) for number in range(4)]
     with follow(api, Last_Event_ID=ids[1]) as stream:
@@ -142,7 +207,7 @@ def test_an_unknown_last_event_gets_only_the_snapshot(api: Api, mirror: redis.Re
         assert stream.next("snapshot", "progress")["id"] == later
 
 
-def test_without_events_changes_of_the_record_are_told(api: Api, mirror: redis.Redis) -> None:
+def test_changes_of_the_record_without_events_are_sent(api: Api, mirror: redis.Redis) -> None:
     mirrored(mirror, tracks.known(phase=Phase.FETCHING))
     with follow(api) as stream:
         stream.next("snapshot")
@@ -152,7 +217,7 @@ def test_without_events_changes_of_the_record_are_told(api: Api, mirror: redis.R
         assert json.loads(stream.next("snapshot", "end")["data"])["status"] == "completed"
 
 
-def test_a_quiet_stream_beats(api: Api, mirror: redis.Redis) -> None:
+def test_a_quiet_stream_sends_heartbeats(api: Api, mirror: redis.Redis) -> None:
     mirrored(mirror, tracks.known())
     with follow(api) as stream:
         stream.next("snapshot")
@@ -160,7 +225,7 @@ def test_a_quiet_stream_beats(api: Api, mirror: redis.Redis) -> None:
         assert all(next(beats) for _ in range(3))
 
 
-def test_while_redis_is_away_it_beats_then_a_snapshot(api: Api, cache: Server, mirror: redis.Redis) -> None:
+def test_an_outage_of_redis_leads_to_heartbeats_then_a_snapshot(api: Api, cache: Server, mirror: redis.Redis) -> None:
     mirrored(mirror, tracks.known(phase=Phase.FETCHING))
     with follow(api) as stream:
         stream.next("snapshot")
@@ -185,17 +250,27 @@ def test_many_streams_share_one_subscription(api: Api, mirror: redis.Redis) -> N
         assert {stream.next("progress")["id"] for stream in streams} == {later}
 
 
-def test_when_the_process_ends_clients_are_told_to_come_again(api: Api, mirror: redis.Redis) -> None:
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_draining_process_tells_clients_to_reconnect(
+    nowhere: str, cache: Server, mirror: redis.Redis, tmp_path: Path, begun: bool
+) -> None:
     mirrored(mirror, tracks.known(phase=Phase.SEPARATING))
-    with follow(api) as stream:
-        stream.next("snapshot")
-        started = time.monotonic()
-        ending = threading.Thread(target=api.server.stop, args=(signal.SIGTERM,))
-        ending.start()
-        last = list(stream)[-1]
-        ending.join()
+    environment = ENVIRONMENT | {
+        "REDIS_URL": f"redis://127.0.0.1:{cache.port}/0",
+        "EVENTS_HEARTBEAT_SECONDS": "300",
+    }
+    with api_process(tmp_path, environment) as api, follow(api) as stream:
+        if begun:
+            stream.next("snapshot")
+        with ThreadPoolExecutor(1) as threads:
+            ending = threads.submit(api.server.stop, signal.SIGTERM)
+            last = list(stream)[-1]
+            assert ending.result() == -signal.SIGTERM
+        log = api.server.log.read_text()
+    assert last["comment"] == "draining, reconnect"
     assert 0 < int(last["retry"]) <= 5000
-    assert time.monotonic() - started < 15  # far from the 20 s that requests under way are given
+    assert "Cancel" not in log  # of requests that did not end in 20 s
+    assert '"level": "error"' not in log
 
 
 def test_refusals_are_problems(api: Api, mirror: redis.Redis) -> None:
@@ -203,3 +278,28 @@ def test_refusals_are_problems(api: Api, mirror: redis.Redis) -> None:
     assert httpx.get(url).status_code == 401
     assert httpx.get(url, headers={"X-API-Key": api.key}).status_code == 503  # the cluster may know it, and is away
     assert httpx.get(f"{api.url}/job/x/events", headers={"X-API-Key": api.key}).json()["code"] == "TRACK_NOT_FOUND"
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.002, 0.01, 0.5])
+def test_a_client_that_leaves_is_noticed_before_a_heartbeat(
+    nowhere: str, cache: Server, mirror: redis.Redis, tmp_path: Path, wait: float
+) -> None:
+    mirrored(mirror, tracks.known(phase=Phase.SEPARATING))
+    environment = {
+        "STEMYARD_INSTALL_ID": "main",
+        "STEMYARD_NAMESPACE": "stemyard",
+        "REDIS_URL": f"redis://127.0.0.1:{cache.port}/0",
+        "EVENTS_HEARTBEAT_SECONDS": "300",
+    }
+    with api_process(tmp_path, environment) as api:
+        for reset in (False, True) * 5:
+            leaver = socket.create_connection(("127.0.0.1", api.server.port))
+            if reset:
+                leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            leaver.sendall(f"GET /job/{TRACK}/events HTTP/1.1\r\nHost: a\r\nX-API-Key: {api.key}\r\n\r\n".encode())
+            time.sleep(wait)
+            leaver.close()
+        eventually(lambda: "stemyard_api_event_streams 0.0" in httpx.get(f"{api.health_url}/metrics").text, seconds=10)
+        log = api.server.log.read_text()
+        assert "Traceback" not in log
+        assert '"level": "error"' not in log

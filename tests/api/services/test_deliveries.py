@@ -1,4 +1,4 @@
-"""What a key sees of a track's webhooks, and the annotation that asks to deliver them again."""
+"""A key's view of a track's webhooks, and the annotation that requests redelivery."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ AT = "2026-01-02T03:04:06Z"
 
 
 def resource(**metadata: Any) -> dict[str, Any]:
-    """A completed track that two keys named webhooks of, and the deployment two."""
+    """A completed track with two webhooks of keys and two of the deployment."""
     box: list[dict[str, Any]] = [{"id": one, "url": url} for one, url in zip(IDS, URLS, strict=True)]
     box[0] |= {"attempts": 1, "lastStatus": 200, "deliveredAt": AT, "lastAttemptAt": AT}
     box[1] |= {"attempts": 1, "lastStatus": 500, "nextAttemptAt": AT, "key": "team-a"}
@@ -40,7 +40,7 @@ def resource(**metadata: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("who", "seen"), [(BOSS, IDS), (A, IDS[1:3]), (B, IDS[3:])])
-def test_a_key_sees_what_is_for_it_and_an_admin_all(who: Principal, seen: list[str]) -> None:
+def test_a_key_sees_its_own_deliveries_and_an_admin_all(who: Principal, seen: list[str]) -> None:
     found = resource()
     record = record_of(found)
     assert [one.id for one in visible_deliveries(found, record, who)] == seen
@@ -51,22 +51,29 @@ def test_a_key_sees_what_is_for_it_and_an_admin_all(who: Principal, seen: list[s
     assert [one["id"] for one in visible_attempts(log, record, who)] == seen
 
 
-def test_states_and_what_a_deletion_abandons() -> None:
+def test_delivery_states_and_pending_counts() -> None:
     found = resource()
     states = [delivery_body(one, found)["state"] for one in visible_deliveries(found, record_of(found), BOSS)]
     assert states == ["delivered", "pending", "given_up", "pending"]
     assert count_pending(found) == 2
 
 
-def test_a_wish_is_annotated_and_adds_to_one_that_was_not_heard_yet() -> None:
+def test_a_redelivery_request_is_merged_with_a_pending_one() -> None:
     first = redelivery_patch(resource(), IDS[:1], 1.5)
     assert first[-1] == {"op": "add", "path": "/metadata/annotations", "value": {NOTE: f"{IDS[0]} 1500"}}
-    assert first[1] == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
-    unheard = resource(annotations={NOTE: f"{IDS[2]} 1", "other": "x"})
-    guard, change = redelivery_patch(unheard, IDS[:1], 2)[1:]
-    assert guard == {"op": "test", "path": "/metadata/annotations/stemyard.dev~1redeliver", "value": f"{IDS[2]} 1"}
+    pending = resource(annotations={NOTE: f"{IDS[2]} 1", "other": "x"})
+    change = redelivery_patch(pending, IDS[:1], 2)[-1]
+    assert change["path"] == "/metadata/annotations/stemyard.dev~1redeliver"
     assert change["value"] == f"{IDS[0]},{IDS[2]} 2000"
-    unheard["status"]["lastHandledRedelivery"] = f"{IDS[2]} 1"
-    assert redelivery_patch(unheard, IDS[:1], 2)[-1]["value"] == f"{IDS[0]} 2000"
+    pending["status"]["lastHandledRedelivery"] = f"{IDS[2]} 1"
+    assert redelivery_patch(pending, IDS[:1], 2)[-1]["value"] == f"{IDS[0]} 2000"
     assert redelivery_patch(resource(annotations={NOTE: "all 1"}), IDS[:1], 2)[-1]["value"] == "all 2000"
     assert redelivery_patch(resource(annotations={"other": "x"}), IDS[:1], 2)[-1]["value"] == f"{IDS[0]} 2000"
+
+
+@pytest.mark.parametrize("annotations", [None, {"other": "x"}, {NOTE: "all 1"}, {NOTE: "größer 1"}])
+def test_a_redelivery_request_is_guarded_by_the_version_alone(annotations: dict[str, str] | None) -> None:
+    """The API server compares strings by their JSON bytes: text beyond ASCII would never equal itself."""
+    metadata = {} if annotations is None else {"annotations": annotations}
+    tests = [one for one in redelivery_patch(resource(**metadata), IDS[:1], 2) if one["op"] == "test"]
+    assert [one["path"] for one in tests] == ["/metadata/uid", "/metadata/resourceVersion"]

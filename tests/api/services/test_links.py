@@ -1,4 +1,4 @@
-"""Links: for whom they are signed, how long they are kept, and under which name a stem is saved."""
+"""Links: their host, caching, expiry and the file names of stems."""
 
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -33,7 +33,13 @@ def test_links_are_signed_for_the_host_that_clients_use() -> None:
     assert links.expires_at == NOW + LINK_SECONDS
 
 
-def test_amazons_own_store_is_addressed_by_host() -> None:
+def test_links_are_valid_for_seven_days() -> None:
+    links = LinkBuilder(signer(), None).links_for(tracks.completed(), NOW)
+    assert parse_qs(urlsplit(links.urls[Stem.VOCALS]).query)["X-Amz-Expires"] == ["604800"]
+    assert links.expires_at == NOW + 604_800
+
+
+def test_amazon_s3_uses_virtual_hosted_addresses() -> None:
     objects = ObjectStoreClient(
         settings(s3_endpoint_url="https://s3.eu-west-1.amazonaws.com", **{**KEYS, "s3_region": "eu-west-1"})
     )
@@ -46,7 +52,7 @@ def test_links_do_not_outlive_the_track() -> None:
     assert LinkBuilder(signer(), None).links_for(record, NOW).expires_at == NOW + 60
 
 
-def test_signed_links_are_kept_for_half_their_life() -> None:
+def test_signed_links_are_cached_for_half_their_lifetime() -> None:
     links, record = LinkBuilder(signer(), None), tracks.completed()
     first = links.links_for(record, NOW)
     assert links.links_for(record, NOW + LINK_SECONDS / 2) is first
@@ -64,7 +70,7 @@ def test_with_a_public_domain_links_are_permanent() -> None:
     assert links.expires_at == record.expires_at
 
 
-def test_outlines_are_linked_where_there_are_some() -> None:
+def test_peaks_are_linked_if_they_exist() -> None:
     record = tracks.completed(peaks_keys={Stem.VOCALS: "main/stems/x/tok/vocals.peaks.json"})
     signed = LinkBuilder(signer(), None).links_for(record, NOW).peaks
     assert urlsplit(signed[Stem.VOCALS]).path == "/stemyard/main/stems/x/tok/vocals.peaks.json"
@@ -74,6 +80,6 @@ def test_outlines_are_linked_where_there_are_some() -> None:
     assert LinkBuilder(signer(), None).links_for(tracks.completed(), NOW).peaks == {}
 
 
-def test_without_a_store_there_are_no_links() -> None:
+def test_links_need_an_object_store() -> None:
     with pytest.raises(MisconfiguredError):
         LinkBuilder(None, None).links_for(tracks.completed(), NOW)

@@ -28,7 +28,7 @@ def order(body: dict[str, Any], principal: Principal = DEFAULT, **changes: Any) 
     return build_order(SeparationRequest.model_validate(body), principal, settings(**changes))
 
 
-def test_every_default_is_written_out() -> None:
+def test_defaults_are_explicit() -> None:
     made = order({"search_query": " Song Title  Artist "})
     manifest = made.manifest("stemyard")
     assert manifest["metadata"] == {
@@ -58,7 +58,7 @@ def test_every_default_is_written_out() -> None:
         {"search_query": "Song Title Artist", "bitrate": 320.0},
     ],
 )
-def test_requests_that_mean_the_same_are_one_track(same: dict[str, Any]) -> None:
+def test_equivalent_requests_are_one_track(same: dict[str, Any]) -> None:
     assert order(same).track_id == order({"search_query": "Song Title Artist"}).track_id
 
 
@@ -71,7 +71,7 @@ def test_requests_that_mean_the_same_are_one_track(same: dict[str, Any]) -> None
         {"url": "https://example.com/Song Title Artist".replace(" ", "%20")},
     ],
 )
-def test_requests_that_mean_something_else_are_other_tracks(other: dict[str, Any]) -> None:
+def test_different_requests_are_different_tracks(other: dict[str, Any]) -> None:
     assert order(other).track_id != order({"search_query": "Song Title Artist"}).track_id
 
 
@@ -126,7 +126,35 @@ def test_bad_input_names_its_field(body: dict[str, Any], field: str) -> None:
     assert {error["loc"][0] for error in caught.value.errors()} == {field}
 
 
-def test_events_are_for_a_webhook_that_is_named() -> None:
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://app.example.com/hook", "not https"),
+        ("https://app.example.com:8443/hook", "port 8443"),
+        ("https://10.0.0.7/hook", "not public"),
+        ("https://2130706433/hook", "unusual form"),
+        ("https://stemyard-redis.stemyard.svc/hook", "private network"),
+    ],
+)
+def test_a_webhook_that_would_never_be_sent_is_refused(url: str, why: str) -> None:
+    with pytest.raises(InvalidRequestError, match=why) as caught:
+        order({"search_query": "a", "webhook_url": url})
+    assert [item.field for item in caught.value.fields] == ["webhook_url"]
+
+
+def test_what_the_operator_sends_to_is_accepted() -> None:
+    for url, changes in (
+        ("http://app.example.com/hook", {"webhook_allow_http": True}),
+        ("https://app.example.com:8443/hook", {"webhook_ports": (8443,)}),
+        ("http://10.0.0.7:9000/hook", {"webhook_allowed_origins": ("http://10.0.0.7:9000",)}),
+        ("http://10.0.0.7:9000/hook", {"webhook_url": "http://10.0.0.7:9000/hook"}),
+    ):
+        assert order({"search_query": "a", "webhook_url": url}, **changes).claim.webhook == url
+    with pytest.raises(InvalidRequestError, match="not public"):
+        order({"search_query": "a", "webhook_url": "https://8.8.8.8/"}, webhook_denied_cidrs=("8.8.8.0/24",))
+
+
+def test_webhook_events_require_a_webhook_url() -> None:
     with pytest.raises(InvalidRequestError, match="webhook_events"):
         order({"search_query": "a", "webhook_events": ["separation.started"]})
 
@@ -141,6 +169,7 @@ def test_events_are_for_a_webhook_that_is_named() -> None:
         ({"search_query": "a", "format": "flac", "bit_depth": 32}, InvalidRequestError, "bit_depth"),
         ({"search_query": "a", "format": "opus", "bit_depth": 16}, InvalidRequestError, "bit_depth"),
         ({"search_query": "a", "format": "flac", "vbr_quality": 2}, InvalidRequestError, "vbr_quality"),
+        ({"search_query": "a", "format": "opus", "sample_rate": "48000"}, InvalidRequestError, "sample_rate"),
         ({"search_query": "a", "stems": ["drums"]}, InvalidRequestError, "stems"),
         ({"search_query": "a", "model": "demucs"}, ModelNotEnabledError, "model"),
     ],
@@ -161,12 +190,12 @@ def test_an_upload_belongs_to_its_key() -> None:
 
 
 def test_objects_are_off_by_default() -> None:
-    with pytest.raises(SourceDisabledError, match="turned off"):
+    with pytest.raises(SourceDisabledError, match="are disabled"):
         order({"object": "incoming/a.mp3"})
 
 
 @pytest.mark.parametrize("key", ["elsewhere/a.mp3", "incoming", "incoming-2/a.mp3", "main/stems/t/k/vocals.mp3"])
-def test_objects_elsewhere_are_refused(key: str) -> None:
+def test_objects_outside_the_prefixes_are_refused(key: str) -> None:
     with pytest.raises(SourceDisabledError) as caught:
         order({"object": key}, object_source_prefixes="incoming/")
     assert [item.field for item in caught.value.fields] == ["object"]
@@ -177,18 +206,22 @@ def test_an_object_of_an_allowed_prefix() -> None:
     assert made.spec.dump()["source"] == {"object": {"key": "incoming/a.mp3"}}
 
 
-def test_quality_counts_where_the_model_knows_it() -> None:
+def test_quality_matters_only_for_models_that_support_it() -> None:
     demucs = {"search_query": "a", "model": "htdemucs"}
     models = "spleeter-2stems,htdemucs"
     made = [order({**demucs, "quality": quality}, enabled_models=models) for quality in ("fast", "balanced", "best")]
     assert [one.spec.quality for one in made] == ["fast", "balanced", "best"]
     assert len({one.track_id for one in made}) == 3
     assert made[1].track_id == order(demucs, enabled_models=models).track_id
+    default = order({"search_query": "a"})
+    fast = order({"search_query": "a", "quality": "fast"})
+    assert (fast.spec.quality, fast.track_id) == ("balanced", default.track_id)
     best = order({"search_query": "a", "quality": "best"})
-    assert (best.spec.quality, best.track_id) == ("balanced", order({"search_query": "a"}).track_id)
+    assert best.spec.quality == "best"
+    assert best.track_id != default.track_id
 
 
-def test_youtube_can_be_turned_off() -> None:
+def test_youtube_can_be_disabled() -> None:
     for body in ({"search_query": "a"}, {"url": "https://youtu.be/abcdefghijk"}):
         with pytest.raises(SourceDisabledError):
             order(body, youtube_enabled=False)
@@ -204,7 +237,7 @@ def test_youtube_can_be_turned_off() -> None:
         (Principal("boss", frozenset(Scope), KeyLimits(priority=-1)), -1),
     ],
 )
-def test_a_key_may_be_as_urgent_as_its_entry_says(principal: Principal, highest: int) -> None:
+def test_priority_is_limited_by_the_keys_entry(principal: Principal, highest: int) -> None:
     for priority in (highest, -100):
         made = order({"search_query": "a", "priority": priority}, principal)
         assert (made.spec.priority, made.track_id) == (priority, order({"search_query": "a"}).track_id)
@@ -213,6 +246,13 @@ def test_a_key_may_be_as_urgent_as_its_entry_says(principal: Principal, highest:
             order({"search_query": "a", "priority": highest + 1}, principal)
 
 
-def test_metadata_is_kept_as_text() -> None:
+def test_metadata_is_stored_as_text() -> None:
     made = order({"search_query": "a", "metadata": {"ü": [1, None]}})
     assert made.claim.metadata == '{"ü":[1,null]}'
+
+
+def test_an_upload_id_may_be_sent_in_upper_case() -> None:
+    upload_id = mint_upload_id("main", "default")
+    assert order({"upload_id": upload_id.upper()}) == order({"upload_id": upload_id})
+    with pytest.raises(UploadNotFoundError):
+        order({"upload_id": upload_id.translate({ord(one): ord(one) + 0xFEE0 for one in "0123456789"})})

@@ -1,4 +1,4 @@
-"""What a request that meets an existing track leads to."""
+"""Requests for existing tracks."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ RERUN = [
 
 
 @pytest.mark.parametrize("status", [{}, tracks.status_completed()])
-def test_a_track_of_this_key_is_served_as_it_is(status: dict[str, Any]) -> None:
+def test_a_track_of_this_key_is_served_unchanged(status: dict[str, Any]) -> None:
     plan = plan_join(resource(status), order(), MODEL, NOW)
     assert (plan.patch, plan.runs_again) == ([], False)
 
@@ -54,7 +54,7 @@ def test_a_failed_or_cancelled_track_runs_again(status: dict[str, Any]) -> None:
     assert plan.runs_again
 
 
-def test_a_more_urgent_request_hurries_what_is_under_way() -> None:
+def test_a_request_of_higher_priority_raises_a_running_tracks_priority() -> None:
     waiting = resource({}, {"priority": 3})
     raised = [
         {"op": "test", "path": "/spec/priority", "value": 3},
@@ -66,12 +66,12 @@ def test_a_more_urgent_request_hurries_what_is_under_way() -> None:
     assert plan_join(resource(tracks.status_completed(), {"priority": 3}), order(priority=5), MODEL, NOW).patch == []
 
 
-def test_a_new_run_is_as_urgent_as_who_asks_for_it() -> None:
+def test_a_new_run_has_its_requests_priority() -> None:
     plan = plan_join(resource(tracks.status_failed(), {"priority": 3}), order(), MODEL, NOW)
     assert plan.patch[-1] == {"op": "replace", "path": "/spec/priority", "value": 0}
 
 
-def test_the_mirror_does_not_answer_a_more_urgent_request() -> None:
+def test_a_request_of_higher_priority_is_a_miss() -> None:
     waiting = record_of(resource({"cacheKey": order().content_key}, {"priority": 3}))
     assert isinstance(place(order(priority=3), MirrorEntry(waiting), NOW), Hit)
     assert isinstance(place(order(priority=4), MirrorEntry(waiting), NOW), Miss)
@@ -92,7 +92,7 @@ def test_refresh_runs_a_completed_track_again_and_joins_one_under_way() -> None:
     assert plan_join(resource(), order(cache="refresh"), MODEL, NOW).patch == []
 
 
-def test_an_expired_result_is_made_again() -> None:
+def test_an_expired_track_runs_again() -> None:
     later = NOW + 31 * 24 * 3600
     assert plan_join(resource(tracks.status_completed()), order(), MODEL, later).patch == [UID, *RERUN]
 
@@ -104,7 +104,7 @@ def test_another_key_adds_its_claim() -> None:
     assert not plan.runs_again
 
 
-def test_the_first_claim_makes_the_list() -> None:
+def test_the_first_claim_creates_the_list() -> None:
     bare = resource()
     del bare["spec"]["claims"]
     added = {"op": "add", "path": "/spec/claims", "value": [claim("default")]}
@@ -125,20 +125,20 @@ def test_the_65th_key_is_served_without_a_claim() -> None:
 HOOK = "https://app.example.com/hook"
 
 
-def test_a_new_webhook_is_written_into_the_claim_that_is_there() -> None:
+def test_a_new_webhook_is_added_to_the_existing_claim() -> None:
     plan = plan_join(resource(tracks.status_completed()), order(webhook_url=HOOK), MODEL, NOW)
     added = {"op": "add", "path": "/spec/claims/0/webhook", "value": HOOK}
     assert plan.patch == [UID, {"op": "test", "path": "/spec/claims/0/key", "value": "default"}, added]
     assert not plan.runs_again
 
 
-def test_a_webhook_that_is_known_changes_nothing() -> None:
+def test_an_unchanged_webhook_changes_nothing() -> None:
     known = {"claims": [{"key": "default", "webhook": HOOK}]}
     for body in ({}, {"webhook_url": HOOK}, {"webhook_url": "HTTPS://App.example.com:443/hook#part"}):
         assert plan_join(resource(tracks.status_completed(), known), order(**body), MODEL, NOW).patch == []
 
 
-def test_another_choice_of_events_is_written_and_a_known_one_is_not() -> None:
+def test_only_changed_events_are_written() -> None:
     chosen = ["separation.failed", "separation.started"]
     known = {"claims": [{"key": "default", "webhook": HOOK, "webhookEvents": chosen}]}
     same = order(webhook_url=HOOK, webhook_events=["separation.started", "separation.failed"])
@@ -152,32 +152,32 @@ def test_another_choice_of_events_is_written_and_a_known_one_is_not() -> None:
     assert plan_join(resource(tracks.status_completed(), known), order(), MODEL, NOW).patch == []
 
 
-def test_a_new_key_brings_its_webhook() -> None:
+def test_a_new_claim_contains_its_webhook() -> None:
     added = {"op": "add", "path": "/spec/claims/-", "value": {"key": "studio", "webhook": HOOK}}
     assert plan_join(resource(), order("studio", webhook_url=HOOK), MODEL, NOW).patch == [UID, added]
     assert order(webhook_url=HOOK).manifest("stemyard")["spec"]["claims"] == [{"key": "default", "webhook": HOOK}]
     assert order(webhook_url=HOOK).track_id == order().track_id
 
 
-def test_the_65th_key_cannot_bring_a_webhook() -> None:
+def test_the_65th_key_cannot_add_a_webhook() -> None:
     full = [claim(f"key-{number}") for number in range(64)]
     with pytest.raises(ClaimsFullError) as caught:
         plan_join(resource(tracks.status_completed(), {"claims": full}), order("studio", webhook_url=HOOK), MODEL, NOW)
     assert (caught.value.status, caught.value.code) == (409, "CLAIMS_FULL")
 
 
-def test_a_resource_with_another_meaning_is_a_conflict() -> None:
+def test_a_resource_with_other_content_is_a_conflict() -> None:
     with pytest.raises(NameConflictError):
         plan_join(resource(spec={"source": {"searchQuery": "Another"}}), order(), MODEL, NOW)
     with pytest.raises(NameConflictError):
         plan_join(resource(labels={}), order(), MODEL, NOW)
 
 
-def test_auto_written_by_hand_means_the_default_model() -> None:
+def test_auto_in_a_kubectl_resource_is_the_default_model() -> None:
     assert plan_join(resource(spec={"model": "auto"}), order(), MODEL, NOW).patch == []
 
 
-def test_a_resource_being_deleted_is_in_the_way_for_a_moment() -> None:
+def test_a_resource_being_deleted_is_an_error() -> None:
     with pytest.raises(BeingDeletedError) as caught:
         plan_join(resource(deletionTimestamp="2026-01-02T03:04:06Z"), order(), MODEL, NOW)
     assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "2"})
@@ -195,7 +195,7 @@ def test_a_resource_being_deleted_is_in_the_way_for_a_moment() -> None:
         ({}, {"cancel": True}, "default", {}, False),
     ],
 )
-def test_the_mirror_answers_when_nothing_is_to_be_written(
+def test_the_mirror_answers_if_nothing_must_be_written(
     status: dict[str, Any], spec: dict[str, Any], key_id: str, body: dict[str, Any], answered: bool
 ) -> None:
     asked = order(key_id, **body)

@@ -1,4 +1,4 @@
-"""A track's place among those that wait, read from a real Valkey as the operator fills it."""
+"""A track's queue position, read from a real Valkey as the operator writes it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield found
 
 
-async def test_position_and_pace_come_in_one_call(server: Server) -> None:
+async def test_position_and_throughput_are_read_in_one_call(server: Server) -> None:
     url = f"redis://127.0.0.1:{server.port}/0"
     mirror, store = RedisClient(url, "install-1"), ApiRedisClient(url, KEYS)
     for number, priority in enumerate([0, 5, 0]):

@@ -1,4 +1,4 @@
-"""Every answer has the seed's fields with the seed's types, and exactly the fields we document."""
+"""Every response has the original service's fields and types, and exactly the documented fields."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,7 @@ from stemyard_api.services import rendering
 from stemyard_api.services.rendering import StemLinks
 from stemyard_contract import webhook
 from stemyard_contract.handover import WorkStage
+from stemyard_contract.output import Output
 from stemyard_contract.separationjob import TERMINAL_PHASES, Phase, Stem
 from tests.api import tracks
 
@@ -44,10 +45,27 @@ def shape(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_answers_are_golden(name: str) -> None:
+def test_responses_match_the_golden_files(name: str) -> None:
     answer = json.loads(json.dumps(ANSWERS[name]))
     assert answer == load(name)
     assert shape(answer) == shape(load(name))
+
+
+@pytest.mark.parametrize(
+    ("output", "shown"),
+    [
+        (Output(), {"format": "mp3", "bitrate": 320}),
+        (Output(format="mp3", vbr_quality=2), {"format": "mp3", "vbr_quality": 2}),
+        (Output(format="flac"), {"format": "flac", "bit_depth": 24}),
+        (Output(format="wav", bit_depth=16), {"format": "wav", "bit_depth": 16}),
+    ],
+)
+def test_states_and_lists_tell_how_stems_are_encoded(output: Output, shown: dict[str, Any]) -> None:
+    record = tracks.completed(output=output, stems=[Stem.BASS], quality="best")
+    for answer in (rendering.completed(record, LINKS, "default"), rendering.summary(record, None, "default")):
+        encoding = {name: answer.get(name) for name in ("format", "bitrate", "vbr_quality", "bit_depth")}
+        assert {name: value for name, value in encoding.items() if value is not None} == shown
+        assert (answer["stems"], answer["quality"]) == (["bass"], "best")
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -70,7 +88,7 @@ def test_started_at_is_never_null() -> None:
     assert rendering.failed(tracks.failed(started_at=None), None, "default")["started_at"] == tracks.CREATED
 
 
-def test_a_new_run_tells_nothing_of_the_old_one() -> None:
+def test_a_new_run_shows_nothing_of_the_old_one() -> None:
     rerun = tracks.failed(run=2, progress=90)
     answer = rendering.processing(rerun, tracks.progress(progress=80.0), "default")
     assert (answer["progress"], answer["started_at"], answer["phase"]) == (0.0, tracks.CREATED, "Pending")
@@ -94,7 +112,7 @@ def test_cancelled_is_failed_with_its_code() -> None:
     assert answer["progress"] == 0
 
 
-def test_last_progress_is_what_was_reached() -> None:
+def test_last_progress_is_the_progress_at_failure() -> None:
     reached = tracks.progress(stage=WorkStage.FETCH, progress=7.5)
     assert rendering.failed(tracks.failed(), reached, "default")["last_progress"] == 7.5
 
@@ -104,7 +122,7 @@ def test_metadata_is_echoed_to_its_own_key_only() -> None:
     assert "metadata" not in rendering.completed(tracks.completed(), LINKS, "third")
 
 
-def test_only_the_stems_asked_for_are_linked() -> None:
+def test_only_requested_stems_are_linked() -> None:
     links = StemLinks({Stem.VOCALS: "https://domain.com/v.mp3"})
     answer = rendering.completed(tracks.completed(), links, "default")
     assert answer["result"] == {"vocals_url": "https://domain.com/v.mp3", "track_id": tracks.TRACK}
@@ -120,14 +138,14 @@ def test_only_the_stems_asked_for_are_linked() -> None:
         (ProcessingWebhook, webhook.processing_body("t", 42, 1.0, Phase.SEPARATING)),
     ],
 )
-def test_webhooks_are_as_the_openapi_document_says(model: type[dict[str, Any]], body: bytes) -> None:
+def test_webhooks_match_the_openapi_document(model: type[dict[str, Any]], body: bytes) -> None:
     payload = json.loads(body)
-    assert TypeAdapter(model).validate_python(payload, strict=True) == payload
+    assert TypeAdapter(model).validate_json(body, strict=True) == payload
     assert set(payload) == set(model.__annotations__)
     assert shape(payload) == shape(WEBHOOKS[model.__name__])
 
 
-def test_outlines_come_with_the_links() -> None:
+def test_peaks_are_returned_with_the_links() -> None:
     outlined = StemLinks(LINKS.urls, LINKS.expires_at, {Stem.VOCALS: "https://domain.com/vocals.peaks.json"})
     for answer in (
         rendering.completed(tracks.completed(), outlined, "default"),
@@ -146,6 +164,6 @@ def test_outlines_come_with_the_links() -> None:
         (Phase.SEPARATING, WorkStage.SEPARATE, "download"),
     ],
 )
-def test_a_step_is_told_while_its_stage_works(phase: Phase, stage: WorkStage, step: str | None) -> None:
+def test_a_step_is_shown_while_its_stage_runs(phase: Phase, stage: WorkStage, step: str | None) -> None:
     last = tracks.progress(stage=stage, step="download")
     assert rendering.processing(tracks.known(phase=phase), last, "default").get("step") == step

@@ -1,7 +1,7 @@
-"""What the operator writes to a real Valkey: newest wins, whoever comes late."""
+"""The operator's writes to a real Valkey: the newest version wins, in any order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +21,10 @@ from stemyard_contract.separationjob import Phase
 from stemyard_operator.clients import redis as mirror_module
 from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.errors import MirrorError
-from tests.support.servers import Server, valkey
+from tests.support.servers import Server
 
 KEYS = MirrorKeys("install-1")
 TRACK = "music.song"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with valkey(tmp_path_factory.mktemp("valkey")).running() as found:
-        yield found
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[redis.Redis]:
-    with redis.Redis(port=server.port, decode_responses=True) as found:
-        found.flushall()
-        yield found
 
 
 @pytest.fixture
@@ -117,7 +104,7 @@ async def test_a_finished_record_ends_with_its_resource_and_a_rerun_does_not(
     assert client.ttl(KEYS.record(TRACK)) == client.ttl(KEYS.version(TRACK)) == -1
 
 
-async def test_drop_spares_another_resource(mirror: RedisClient, client: redis.Redis) -> None:
+async def test_drop_keeps_the_record_of_another_resource(mirror: RedisClient, client: redis.Redis) -> None:
     await mirror.put(record())
     assert not await mirror.drop(TRACK, "uid-2")
     assert stored(client) is not None
@@ -153,7 +140,7 @@ async def test_progress_is_ordered_as_the_contract_says(mirror: RedisClient, cli
     assert 0 < client.ttl(KEYS.progress(TRACK)) <= 3600
 
 
-async def test_a_dead_redis_is_an_error_within_seconds(tmp_path: Path) -> None:
+async def test_an_unreachable_redis_is_an_error_within_seconds(tmp_path: Path) -> None:
     mirror = RedisClient("redis://127.0.0.1:1/0", "install-1")
     for call in (mirror.put(record()), mirror.tracks(), mirror.progress(TRACK)):
         with pytest.raises(MirrorError):
@@ -168,19 +155,19 @@ async def test_without_redis_nothing_is_written() -> None:
     assert await mirror.progress(TRACK) is None
 
 
-def told(client: redis.Redis) -> list[EventRecord]:
+def events_of(client: redis.Redis) -> list[EventRecord]:
     entries: Any = client.xrange(KEYS.events(TRACK))
     return [EventRecord.model_validate_json(fields[EVENT_FIELD]) for _, fields in entries]
 
 
-async def test_a_new_phase_or_run_is_told_once(mirror: RedisClient, client: redis.Redis) -> None:
+async def test_a_new_phase_or_run_is_one_event(mirror: RedisClient, client: redis.Redis) -> None:
     await mirror.put(record(1))
     await mirror.put(record(2, claims=["another-key"]))
     await mirror.put(record(3, phase=Phase.FETCHING, stage="fetch"))
     await mirror.put(record(2, phase=Phase.PENDING))
     await mirror.put(record(4, phase=Phase.FAILED, stage="fetch"))
     await mirror.put(record(5, phase=Phase.FAILED, stage="fetch", run=2))
-    assert [(event.kind, event.run, event.phase) for event in told(client)] == [
+    assert [(event.kind, event.run, event.phase) for event in events_of(client)] == [
         ("phase", 1, Phase.PENDING),
         ("phase", 1, Phase.FETCHING),
         ("phase", 1, Phase.FAILED),
@@ -189,7 +176,7 @@ async def test_a_new_phase_or_run_is_told_once(mirror: RedisClient, client: redi
     assert 0 < int(str(client.ttl(KEYS.events(TRACK)))) <= EVENTS_TTL_SECONDS
 
 
-async def test_progress_is_told_and_listeners_are_woken(mirror: RedisClient, client: redis.Redis) -> None:
+async def test_progress_is_an_event_and_wakes_listeners(mirror: RedisClient, client: redis.Redis) -> None:
     with client.pubsub(ignore_subscribe_messages=True) as listener:  # type: ignore[no-untyped-call]
         listener.subscribe(KEYS.changes)
         listener.get_message(timeout=2)
@@ -199,17 +186,17 @@ async def test_progress_is_told_and_listeners_are_woken(mirror: RedisClient, cli
         assert woken is not None
         assert woken["data"] == TRACK
         assert listener.get_message(timeout=0.1) is None
-    (event,) = told(client)
+    (event,) = events_of(client)
     assert (event.kind, event.phase, event.step) == ("progress", Phase.SEPARATING, "x")
 
 
-async def test_events_go_with_their_track(mirror: RedisClient, client: redis.Redis) -> None:
+async def test_events_are_dropped_with_their_track(mirror: RedisClient, client: redis.Redis) -> None:
     await mirror.put(record(1))
     await mirror.drop(TRACK)
-    assert told(client) == []
+    assert events_of(client) == []
 
 
-async def test_a_redis_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_redis_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror_module, "_SECONDS", 0.2)
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -226,3 +213,40 @@ async def test_a_redis_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyP
     finally:
         await mirror.close()
         server.close()
+
+
+def listed(client: redis.Redis, *, key: str = "", namespace: str = "") -> list[str]:
+    name = KEYS.tracks_of_key(key) if key else KEYS.tracks_of_namespace(namespace)
+    return [str(member) for member in client.zrange(name, 0, -1)]
+
+
+async def test_a_track_is_in_the_lists_of_the_keys_that_claim_it(mirror: RedisClient, client: redis.Redis) -> None:
+    track = "7a1e0f0e-8d0c-5b9f-9a55-0d7c6f1b2a34"
+    await mirror.put(record(1, track_id=track, claims=["a", "b"]))
+    assert listed(client, key="a") == listed(client, key="b") == [track]
+    assert client.zscore(KEYS.tracks_of_key("a"), track) == 1000.0
+    assert listed(client, namespace="music") == []
+    await mirror.put(record(2, track_id=track, claims=["b", "c"]))
+    assert (listed(client, key="a"), listed(client, key="b"), listed(client, key="c")) == ([], [track], [track])
+    await mirror.put(record(1, track_id=track, claims=["a"]))  # an older one
+    assert listed(client, key="a") == []
+    await mirror.drop(track, "uid-1")
+    assert listed(client, key="b") == listed(client, key="c") == []
+
+
+async def test_a_track_made_with_kubectl_is_in_the_list_of_its_namespace(
+    mirror: RedisClient, client: redis.Redis
+) -> None:
+    await mirror.put(record(1, claims=["a"]))
+    assert (listed(client, namespace="music"), listed(client, key="a")) == ([TRACK], [])
+    await mirror.drop(TRACK, "uid-1")
+    assert listed(client, namespace="music") == []
+
+
+async def test_a_record_of_an_older_operator_is_listed_when_it_is_written_again(
+    mirror: RedisClient, client: redis.Redis
+) -> None:
+    await mirror.put(record(7))
+    client.delete(KEYS.tracks_of_namespace("music"))
+    assert await mirror.put(record(7)) is False
+    assert listed(client, namespace="music") == [TRACK]

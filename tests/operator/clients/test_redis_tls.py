@@ -1,9 +1,9 @@
-"""Redis over TLS, as both parts speak it: a private authority is believed where it is given, and nowhere else."""
+"""Redis over TLS in operator and API: a private authority is trusted only if configured."""
 
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from stemyard_contract.mirror import MirrorKeys
 from stemyard_contract.runtime import with_authority
 from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.errors import MirrorError
-from tests.support.servers import Server, valkey
+from tests.support.servers import Server
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +25,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return made
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with valkey(tmp_path_factory.mktemp("valkey")).running() as found:
-        yield found
-
-
 @pytest.fixture
 async def url(authority: Authority, server: Server) -> AsyncIterator[str]:
-    """A door before Valkey that speaks TLS, as its wheel is built without."""
+    """TLS termination in front of Valkey, whose wheel is built without TLS."""
     pair = authority.for_server("valkey", ["127.0.0.1"], ["localhost"])
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pair.certificate, pair.key)
@@ -55,19 +49,19 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.close()
 
 
-async def test_the_operator_believes_the_authority_it_is_given(url: str, authority: Authority) -> None:
+async def test_the_operator_trusts_the_configured_authority(url: str, authority: Authority) -> None:
     mirror = RedisClient(with_authority(url, str(authority.certificate)), "install")
     assert await mirror.tracks() == set()
     await mirror.close()
 
 
-async def test_the_api_believes_the_authority_it_is_given(url: str, authority: Authority) -> None:
+async def test_the_api_trusts_the_configured_authority(url: str, authority: Authority) -> None:
     store = ApiRedisClient(with_authority(url, str(authority.certificate)), MirrorKeys("install"))
     await store.ping()
     await store.close()
 
 
-async def test_neither_believes_an_unknown_authority(url: str, tmp_path: Path) -> None:
+async def test_an_unknown_authority_is_not_trusted(url: str, tmp_path: Path) -> None:
     stranger = Authority(tmp_path)
     stranger.create()
     for file in (None, str(stranger.certificate)):

@@ -1,4 +1,4 @@
-"""One attempt against a real consumer: what is sent, what comes of each way to answer, and where it never goes."""
+"""Attempts at a real consumer: requests, classification of responses, and refused addresses."""
 
 import ssl
 import subprocess
@@ -40,7 +40,7 @@ async def post(url: str, **config: Any) -> WebhookResponse:
         return await sender.post(url, {"webhook-id": "1", "Content-Type": "application/json"}, BODY)
 
 
-async def test_the_very_bytes_and_headers_arrive(receiver: Receiver) -> None:
+async def test_body_and_headers_arrive_unchanged(receiver: Receiver) -> None:
     assert await post(receiver.url("/hook?a=b%20c")) == WebhookResponse(200)
     [got] = receiver.received
     assert got.body == BODY
@@ -56,6 +56,8 @@ async def test_the_very_bytes_and_headers_arrive(receiver: Receiver) -> None:
         (status(410), WebhookResponse(410)),
         (status(503, Retry_After="7"), WebhookResponse(503, None, 7.0)),
         (status(503, Retry_After="soon"), WebhookResponse(503)),
+        (status(200, Retry_After="Mon, 01 Jan 99999999999999999 00:00:00 GMT"), WebhookResponse(200)),
+        (status(503, Retry_After="Mon, 01 Jan 2024 00:00:00 +99999999999999999999"), WebhookResponse(503)),
         (status(429, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"), WebhookResponse(429, None, 0.0)),
         (status(302, Location="/elsewhere"), WebhookResponse(302, "Redirected")),
         (break_off, WebhookResponse(error="NoAnswer")),
@@ -64,18 +66,18 @@ async def test_the_very_bytes_and_headers_arrive(receiver: Receiver) -> None:
         (endless, WebhookResponse(200)),
     ],
 )
-async def test_what_comes_of_an_answer(receiver: Receiver, behaviour: Any, expected: WebhookResponse) -> None:
+async def test_responses_are_classified(receiver: Receiver, behaviour: Any, expected: WebhookResponse) -> None:
     receiver.behaviours["/hook"] = behaviour
     assert await post(receiver.url("/hook")) == expected
     assert [one.path for one in receiver.received] == ["/hook"]
 
 
-async def test_nobody_is_there() -> None:
+async def test_a_refused_connection_is_an_error() -> None:
     assert await post(f"http://127.0.0.1:{free_port()}/") == WebhookResponse(error="ConnectFailed")
     assert await post("https://no-such-host.invalid/") == WebhookResponse(error="NameNotFound")
 
 
-async def test_a_body_is_not_waited_for(receiver: Receiver) -> None:
+async def test_the_response_body_is_not_awaited(receiver: Receiver) -> None:
     def dripping(exchange: Any, _: Any) -> None:
         def drops() -> Iterator[bytes]:
             while True:
@@ -107,21 +109,41 @@ async def test_the_deployments_consumer_keeps_its_connection(receiver: Receiver)
     "host",
     ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "[::ffff:127.0.0.1]", "[::1]"],
 )
-async def test_strangers_cannot_reach_this_machine(receiver: Receiver, host: str) -> None:
+async def test_private_addresses_are_refused(receiver: Receiver, host: str) -> None:
     open_rules = {"webhook_allow_http": True, "webhook_ports": (receiver.port,), "webhook_url": None}
     answer = await post(f"http://{host}:{receiver.port}/hook", **open_rules)
     assert answer.error in {"AddressRefused", "NameNotFound"}
     assert receiver.received == []
 
 
-async def test_a_bad_form_is_hopeless_and_a_bad_address_is_not(receiver: Receiver) -> None:
+async def test_a_refused_url_is_permanent_and_a_name_at_a_refused_address_is_not(receiver: Receiver) -> None:
     url = receiver.url("/hook")
-    assert await post(url, webhook_url=None) == WebhookResponse(error="AddressRefused", hopeless=True)
+    refused = WebhookResponse(error="AddressRefused", hopeless=True)
+    assert await post(url, webhook_url=None) == refused
     open_rules = {"webhook_allow_http": True, "webhook_ports": (receiver.port,)}
-    assert await post(url, webhook_url=None, **open_rules) == WebhookResponse(error="AddressRefused")
+    assert await post(url, webhook_url=None, **open_rules) == refused
+    assert await post(f"http://localhost:{receiver.port}/hook", webhook_url=None, **open_rules) == refused
+    resolver, _ = rebinding("127.0.0.1")
+    async with sending(resolver, webhook_url=None, **open_rules) as sender:
+        answer = await sender.post(f"http://rebind.example.com:{receiver.port}/hook", {}, BODY)
+        assert answer == WebhookResponse(error="AddressRefused")
+    assert receiver.received == []
 
 
-async def test_only_the_deployments_very_address_is_trusted(receiver: Receiver) -> None:
+@pytest.mark.parametrize(
+    "host", ["a..b.example.com", ".example.com", f"{'a' * 64}.example.com", "\u2603.example.com", "a\0b.example.com"]
+)
+@pytest.mark.parametrize("proxied", [False, True])
+async def test_a_host_that_is_no_name_is_refused_for_good(receiver: Receiver, host: str, proxied: bool) -> None:
+    config = {"webhook_proxy_url": receiver.url("")} if proxied else {}
+    resolver, _ = rebinding("93.184.216.34")
+    async with sending(resolver, webhook_url=None, **config) as sender:
+        refused = WebhookResponse(error="AddressRefused", hopeless=True)
+        assert await sender.post(f"https://{host}/hook", {}, BODY) == refused
+    assert receiver.received == []
+
+
+async def test_only_the_deployments_exact_url_is_trusted(receiver: Receiver) -> None:
     async with sending(webhook_url=receiver.url("/hook"), webhook_allow_http=True) as sender:
         assert (await sender.post(receiver.url("/admin"), {}, BODY)).error == "AddressRefused"
     async with sending(webhook_allowed_origins=receiver.url("")) as sender:
@@ -130,33 +152,33 @@ async def test_only_the_deployments_very_address_is_trusted(receiver: Receiver) 
 
 
 def rebinding(*answers: str) -> tuple[Callable[[str, int], Any], list[str]]:
-    """A resolver whose answer changes from call to call."""
-    left, asked = list(answers), []
+    """A resolver whose result changes with each call."""
+    left, resolved = list(answers), []
 
     async def resolve(host: str, _: int) -> list[str]:
-        asked.append(host)
+        resolved.append(host)
         return [left.pop(0)]
 
-    return resolve, asked
+    return resolve, resolved
 
 
-async def test_a_name_is_resolved_once_and_what_was_checked_is_connected_to(receiver: Receiver) -> None:
-    resolver, asked = rebinding("127.0.0.1", "198.51.100.1")
+async def test_the_checked_address_is_the_connected_address(receiver: Receiver) -> None:
+    resolver, resolved = rebinding("127.0.0.1", "198.51.100.1")
     origin = f"http://rebinding.example.com:{receiver.port}"
     async with sending(resolver, webhook_allowed_origins=origin) as sender:
         assert (await sender.post(f"{origin}/hook", {}, BODY)).status == 200
-    assert asked == ["rebinding.example.com"]
+    assert resolved == ["rebinding.example.com"]
     [got] = receiver.received
     assert got.headers["Host"] == f"rebinding.example.com:{receiver.port}"
 
 
-async def test_a_name_that_turns_private_is_refused_at_its_next_attempt(receiver: Receiver) -> None:
-    resolver, asked = rebinding("127.0.0.1", "::1")
+async def test_a_name_that_resolves_to_a_private_address_later_is_refused(receiver: Receiver) -> None:
+    resolver, resolved = rebinding("127.0.0.1", "::1")
     url = f"http://rebinding.example.com:{receiver.port}/hook"
     async with sending(resolver, webhook_allow_http=True, webhook_ports=(receiver.port,)) as sender:
         for _ in range(2):
             assert (await sender.post(url, {}, BODY)).error == "AddressRefused"
-    assert len(asked) == 2
+    assert len(resolved) == 2
     assert receiver.received == []
 
 
@@ -169,9 +191,7 @@ def certificate(folder: Path, host: str) -> Path:
     return pem
 
 
-async def test_the_certificate_must_be_the_hosts_though_an_address_is_connected_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_certificate_is_verified_by_host_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pem = certificate(tmp_path, "consumer.example.com")
     monkeypatch.setenv("SSL_CERT_FILE", str(pem) + ".crt")
     assert ssl.get_default_verify_paths().openssl_cafile_env == "SSL_CERT_FILE"
@@ -191,7 +211,7 @@ async def test_the_certificate_must_be_the_hosts_though_an_address_is_connected_
                 assert await sender.post(f"{origin}/hook", {}, BODY) == expected
 
 
-async def test_a_proxy_is_given_the_name(receiver: Receiver) -> None:
+async def test_a_proxy_gets_the_host_name(receiver: Receiver) -> None:
     url = "http://consumer.example.com/hook"
     async with sending(webhook_url=url, webhook_proxy_url=receiver.url("")) as sender:
         assert (await sender.post(url, {}, BODY)).status == 200

@@ -1,4 +1,4 @@
-"""Settings come from the environment, and what cannot be used is named."""
+"""Settings come from the environment, and errors name the invalid variables."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def test_defaults() -> None:
     assert found.profiles["default"].separate.gpu is None
 
 
-def test_the_original_services_name_for_concurrency_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_original_services_concurrency_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKER_CONCURRENCY", "3")
     assert load_settings().max_active == 3
     monkeypatch.setenv("MAX_ACTIVE", "8")
@@ -57,7 +57,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SEPARATOR_FETCH_VOLUMES_FILE", "/nowhere/volumes.json"),
     ],
 )
-def test_what_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_invalid_settings_are_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=name):
         load_settings()
@@ -73,7 +73,7 @@ def test_secrets_are_not_shown() -> None:
     assert "hunter2" not in repr(settings(r2_secret_access_key="hunter2"))
 
 
-def test_there_is_no_module_that_shadows_the_standard_librarys() -> None:
+def test_no_module_shadows_the_standard_library() -> None:
     assert not (Path(__file__).parents[3] / "operator" / "__init__.py").exists()
 
 

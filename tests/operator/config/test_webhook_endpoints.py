@@ -1,4 +1,4 @@
-"""Endpoints of the deployment: who is told of what, and which secret signs it; read anew when their file changes."""
+"""Endpoints of the deployment: events, secrets and reloading of their file."""
 
 from pathlib import Path
 from typing import Any
@@ -33,47 +33,47 @@ def claims(*given: tuple[str, str | None]) -> list[dict[str, str]]:
     return [{"key": key} | ({"webhook": url} if url else {}) for key, url in given]
 
 
-def told(wanted: SeparationJobSpec, endpoints: Endpoints, **config: Any) -> dict[str, Target]:
+def targets_by_url(wanted: SeparationJobSpec, endpoints: Endpoints, **config: Any) -> dict[str, Target]:
     return {one.url: one for one in targets(wanted, settings(**config), endpoints)}
 
 
-def test_endpoints_of_a_key_are_told_of_its_tracks_alone() -> None:
+def test_endpoints_of_a_key_get_events_of_its_tracks_only() -> None:
     endpoints = parse(FILE)
-    assert told(spec(claims=claims(("team-b", None))), endpoints).keys() == {ALL}
-    found = told(spec(claims=claims(("team-b", None), ("team-a", None))), endpoints)
+    assert targets_by_url(spec(claims=claims(("team-b", None))), endpoints).keys() == {ALL}
+    found = targets_by_url(spec(claims=claims(("team-b", None), ("team-a", None))), endpoints)
     assert found[CRM] == Target(CRM, frozenset({EventType.COMPLETED}), "crm", "team-a")
     assert found[ALL] == Target(ALL, frozenset({EventType.PROGRESS, EventType.FAILED}), "all")
     assert found.keys() == {CRM, ALL}
 
 
-def test_everybody_is_told_of_the_ends_who_says_nothing_else() -> None:
+def test_endpoints_get_terminal_events_by_default() -> None:
     wanted = spec(webhooks=[{"url": ALL}, {"url": OTHER, "events": ["separation.started"]}])
-    found = told(wanted, Endpoints(), webhook_url=OWN)
+    found = targets_by_url(wanted, Endpoints(), webhook_url=OWN)
     assert {url: one.events for url, one in found.items()} == {
         OWN: ENDS,
         ALL: ENDS,
         OTHER: frozenset({EventType.STARTED}),
     }
-    [own] = told(spec(), Endpoints(), webhook_url=OWN, webhook_events="separation.failed").values()
+    [own] = targets_by_url(spec(), Endpoints(), webhook_url=OWN, webhook_events="separation.failed").values()
     assert own.events == {EventType.FAILED}
 
 
-def test_an_address_is_told_once_of_all_that_anybody_wants_it_told() -> None:
+def test_subscriptions_of_one_url_are_merged() -> None:
     wanted = spec(
         webhooks=[{"url": OTHER, "events": ["separation.started"]}],
         claims=[{"key": "b", "webhook": OTHER, "webhookEvents": ["separation.failed"]}, {"key": "c", "webhook": OTHER}],
     )
-    assert told(wanted, parse(FILE))[OTHER] == Target(OTHER, ENDS | {EventType.STARTED}, "lent")
+    assert targets_by_url(wanted, parse(FILE))[OTHER] == Target(OTHER, ENDS | {EventType.STARTED}, "lent")
     assert [one.url for one in requested_targets(wanted, parse(FILE))] == [OTHER]
 
 
-def test_a_key_cannot_borrow_the_secret_of_anothers_endpoint() -> None:
+def test_a_key_cannot_use_the_secret_of_another_keys_endpoint() -> None:
     for key, endpoint in (("team-b", None), ("team-a", "crm")):
-        assert told(spec(claims=claims((key, CRM))), parse(FILE))[CRM].endpoint == endpoint
-    assert told(spec(webhooks=[{"url": CRM}]), parse(FILE))[CRM].endpoint is None
+        assert targets_by_url(spec(claims=claims((key, CRM))), parse(FILE))[CRM].endpoint == endpoint
+    assert targets_by_url(spec(webhooks=[{"url": CRM}]), parse(FILE))[CRM].endpoint is None
 
 
-def test_the_nearest_secret_signs(tmp_path: Path) -> None:
+def test_the_most_specific_secret_signs(tmp_path: Path) -> None:
     (tmp_path / "WEBHOOK_SECRET").write_text("global")
     (tmp_path / "endpoints.yaml").write_text(FILE)
     webhook_secrets = WebhookSecrets(settings(webhook_secrets_dir=tmp_path))
@@ -87,7 +87,7 @@ def test_the_nearest_secret_signs(tmp_path: Path) -> None:
         webhook_secrets.secrets("gone")
 
 
-def test_a_changed_file_is_taken_up_and_a_broken_one_changes_nothing(
+def test_a_changed_file_is_reloaded_and_an_invalid_one_ignored(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     webhook_secrets = WebhookSecrets(settings(webhook_secrets_dir=tmp_path))
@@ -116,18 +116,20 @@ def test_a_changed_file_is_taken_up_and_a_broken_one_changes_nothing(
         ("endpoints: [{name: a, url: ftp://example.com}]", "http"),
         ("endpoints: [{name: a, url: https://e.com, events: [all]}]", "events"),
         ("endpoints: [{name: a, url: https://e.com, secret: whsec_%}]", "base64"),
+        ("endpoints: [{name: a, url: https://e.com, secret: whsec_QUJDRA}]", "lacks its padding: append =="),
+        ("keys: {a: {secret: x, previousSecret: whsec_QUI}}", "lacks its padding: append ="),
         ("endpoints: [{name: a, url: https://e.com, previousSecret: old}]", "there is none"),
         ("endpoints: [{name: a, url: https://e.com}, {name: a, url: https://f.com}]", "one name"),
         ("endpoints: [{name: a, url: https://e.com}, {name: b, url: https://e.com}]", "one url"),
         ("keys: {team-a: {sekret: x}}", "sekret"),
     ],
 )
-def test_a_file_that_makes_no_sense_is_refused(text: str, complaint: str) -> None:
+def test_an_invalid_file_of_endpoints_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(EndpointsError, match=complaint):
         parse(text)
 
 
-def test_a_broken_file_stops_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_invalid_file_prevents_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STEMYARD_INSTALL_ID", INSTALL)
     monkeypatch.setenv("WEBHOOK_SECRETS_DIR", str(tmp_path))
     (tmp_path / "endpoints.yaml").write_text("endpoints: [{name: a}]")
@@ -135,5 +137,5 @@ def test_a_broken_file_stops_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path
         load_settings()
 
 
-def test_secrets_of_endpoints_do_not_show() -> None:
+def test_secrets_of_endpoints_are_not_in_reprs() -> None:
     assert "secret-" not in repr(parse(FILE.replace("crm-secret", "secret-1").replace("team-a-secret", "secret-2")))

@@ -1,4 +1,4 @@
-"""The secrets that webhooks are signed with: from variables, or from files that may change."""
+"""Secrets that sign webhooks: from variables, or from files that may change."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from stemyard_operator.errors import ConfigurationError
 from tests.operator.world import INSTALL, settings
 
 
-def test_secrets_in_a_folder_are_read_anew(tmp_path: Path) -> None:
+def test_secrets_in_a_folder_are_reloaded(tmp_path: Path) -> None:
     configured = settings(webhook_secrets_dir=tmp_path, webhook_secret="from-env")
     assert default_secrets(configured) == ()
     (tmp_path / "WEBHOOK_SECRET").write_text("one\n")
@@ -24,18 +24,23 @@ def test_secrets_in_a_folder_are_read_anew(tmp_path: Path) -> None:
         default_secrets(configured)
 
 
-def test_a_secret_that_cannot_be_used_stops_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("secret", "words"), [("whsec_%%%", "not base64"), ("whsec_" + "A" * 43, "lacks its padding: append =")]
+)
+def test_an_invalid_secret_prevents_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, secret: str, words: str
+) -> None:
     monkeypatch.setenv("STEMYARD_INSTALL_ID", INSTALL)
-    monkeypatch.setenv("WEBHOOK_SECRET", "whsec_%%%")
-    with pytest.raises(ConfigurationError, match=r"WEBHOOK_SECRET.*not base64"):
+    monkeypatch.setenv("WEBHOOK_SECRET", secret)
+    with pytest.raises(ConfigurationError, match=f"WEBHOOK_SECRET.*{words}"):
         load_settings()
     monkeypatch.delenv("WEBHOOK_SECRET")
-    (tmp_path / "WEBHOOK_SECRET").write_text("whsec_%%%")
+    (tmp_path / "WEBHOOK_SECRET").write_text(secret)
     monkeypatch.setenv("WEBHOOK_SECRETS_DIR", str(tmp_path))
-    with pytest.raises(ConfigurationError, match=r"WEBHOOK_SECRET.*not base64"):
+    with pytest.raises(ConfigurationError, match=f"WEBHOOK_SECRET.*{words}"):
         load_settings()
 
 
-def test_secrets_do_not_show() -> None:
+def test_secrets_are_not_in_reprs() -> None:
     shown = repr(settings(webhook_secret="s3cret-1", webhook_secret_previous="s3cret-2"))
     assert "s3cret" not in shown

@@ -22,7 +22,7 @@ def test_unusable_settings_are_refused(name: str, value: str) -> None:
         settings(**{name: value})
 
 
-def test_settings_are_read_as_words() -> None:
+def test_lists_are_read_as_comma_separated_words() -> None:
     found = settings(webhook_schedule="0, 1,2.5", webhook_ports="443,8443", webhook_denied_cidrs="10.0.0.0/8,fd00::/8")
     assert found.webhook_schedule == (0, 1, 2.5)
     assert found.webhook_ports == (443, 8443)

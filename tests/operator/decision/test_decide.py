@@ -1,6 +1,7 @@
 """Decisions on the way from a new SeparationJob to its end, fault by fault."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -10,13 +11,15 @@ import pytest
 from stemyard_contract.failures import FAILURES, Failure, FailureCode
 from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_contract.separationjob import Phase
-from stemyard_operator.decision.actions import FindMark
+from stemyard_operator.decision.actions import Decision, FindMark
 from stemyard_operator.decision.decide import decide
 from stemyard_operator.jobs.manifest import JOB_TTL_SECONDS
 from stemyard_operator.model.job import job_of
 from tests.operator.world import SPEC, START, World, settings, stamp
 
 FETCH, SEPARATE = WorkStage
+UPLOAD = {"id": "0b1f2f3e-0000-4000-8000-000000000000", "owner": "default"}
+SENT = f"install-1/uploads/default/{UPLOAD['id']}/source"
 
 
 def fetched(world: World) -> World:
@@ -73,21 +76,51 @@ def test_first_write_comes_with_the_fetch_job() -> None:
 
 
 def test_source_and_upload_go_when_the_run_completes() -> None:
-    upload = {"id": "0b1f2f3e-0000-4000-8000-000000000000", "owner": "default"}
-    world = World(spec={"source": {"upload": upload}})
-    sent = f"install-1/uploads/default/{upload['id']}/source"
-    world.objects[sent] = b"song"
+    world = World(spec={"source": {"upload": UPLOAD}})
+    world.objects[SENT] = b"song"
     separating(world)
-    assert sent in world.objects
+    assert SENT in world.objects
     world.succeed(world.job(SEPARATE))
     world.settle()
     assert world.phase() is Phase.COMPLETED
-    assert sent not in world.objects
+    assert SENT not in world.objects
     assert not [key for key in world.objects if "/work/" in key]
     assert len([key for key in world.objects if "/stems/" in key]) == 3
     assert world.separation.status.source is not None
     assert world.separation.status.source.mark_key is None
     assert world.separation.status.source.artist == "The Band"
+
+
+@pytest.mark.parametrize("code", [None, FailureCode.SOURCE_UNDECODABLE])
+def test_an_upload_that_another_separation_needs_stays(code: FailureCode | None) -> None:
+    world = World(spec={"source": {"upload": UPLOAD}}, upload_in_use=True)
+    world.objects[SENT] = b"song"
+    if code is None:
+        separating(world)
+        world.succeed(world.job(SEPARATE))
+    else:
+        world.settle()
+        world.end(world.job(FETCH), "Failed", message=Outcome(stage=FETCH, code=code).dump())
+    world.settle()
+    assert world.phase() is (Phase.COMPLETED if code is None else Phase.FAILED)
+    world.wait(25 * 3600)
+    world.settle()
+    assert SENT in world.objects
+    assert not [key for key in world.objects if "/work/" in key]
+
+
+def test_uploads_are_sources_in_the_namespace_of_the_api_only() -> None:
+    """Elsewhere who knows an id could read an upload, and remove it with a SeparationJob that names it."""
+    world = World(spec={"source": {"upload": UPLOAD}}, api_namespace="stemyard")
+    world.objects[SENT] = b"song"
+    world.settle()
+    assert failure(world) == FailureCode.SOURCE_DISABLED
+    assert conditions(world)["Accepted"] == ("False", "Invalid")
+    assert "through the API" in (world.separation.status.failure.message if world.separation.status.failure else "")
+    assert world.created == []
+    world.wait(24 * 3600)
+    world.settle()
+    assert SENT in world.objects
 
 
 def test_queued_is_written_only_when_the_wait_is_long() -> None:
@@ -140,6 +173,58 @@ def test_a_retry_without_room_still_says_what_it_is_a_retry_of() -> None:
     assert conditions(world)["Fetched"] == ("False", "Retrying")
 
 
+@pytest.mark.parametrize("stage", WorkStage)
+def test_the_time_of_a_retry_is_not_kept_when_it_has_passed(stage: WorkStage) -> None:
+    world = World()
+    world.settle()
+    if stage is SEPARATE:
+        fetched(world)
+    world.end(world.job(stage), "Failed", message=Outcome(stage=stage, code="STORE_UNREACHABLE").dump())
+    world.settle()
+    due = world.separation.status.retry_at
+    assert due is not None
+    world.room.clear()
+    world.now = due - timedelta(seconds=1)
+    world.settle()
+    assert world.separation.status.retry_at == due
+    world.wait(1)
+    world.settle()
+    status = world.separation.status
+    assert (status.retry_at, status.reason) == (None, "ConcurrencyLimit")
+    assert world.decide().waiting_for is stage
+    world.wait(120)
+    world.settle()
+    assert len(world.live(stage)) == 0, "it waits, it is neither lost nor begun"
+    world.room.add(stage)
+    world.settle()
+    assert world.live(stage) == [world.job(stage, 2)["metadata"]["name"]]
+    world.run(world.job(stage, 2))
+    world.settle()
+    attempts = world.separation.status.attempts
+    assert attempts is not None
+    assert (attempts.failed, attempts.ended) == (1, None)
+
+
+def test_a_suspended_retry_keeps_its_time_until_that_has_passed() -> None:
+    world = World()
+    world.settle()
+    world.end(world.job(FETCH), "Failed", message=Outcome(stage=FETCH, code="SOURCE_NETWORK").dump())
+    world.settle()
+    due = world.separation.status.retry_at
+    assert due is not None
+    world.spec = {**world.spec, "suspend": True}
+    world.settle()
+    assert world.separation.status.retry_at == due
+    assert world.requeue_after == pytest.approx((due - world.now).total_seconds())
+    world.now = due
+    world.settle()
+    assert world.phase() is Phase.SUSPENDED
+    assert "retryAt" not in world.status
+    world.spec = {**world.spec, "suspend": False}
+    world.settle()
+    assert world.live(FETCH) == [world.job(FETCH, 2)["metadata"]["name"]]
+
+
 def test_queue_deadline() -> None:
     world = World(spec={**SPEC, "deadlines": {"queue": 60}})
     world.settle()
@@ -174,6 +259,28 @@ def test_what_cannot_be_served_fails_at_once(
     assert words in (world.separation.status.failure.message if world.separation.status.failure else "")
     assert conditions(world)["Accepted"][0] == "False"
     assert world.created == []
+
+
+def test_deadlines_are_no_longer_than_the_deployment_allows() -> None:
+    """A place is held for no longer, whatever a spec says."""
+    asked = {"fetch": 86400, "queue": 604800, "start": 86400, "separate": 60}
+    most = {"max_deadline_fetch": 100, "max_deadline_queue": 300, "max_deadline_start": 50}
+    world = World(spec={**SPEC, "deadlines": asked}, config=settings(**most))
+    world.settle()
+    [accepted] = [one for one in world.separation.status.conditions if one.type == "Accepted"]
+    assert accepted.status == "True"
+    for told in ("deadlines.fetch to 100 seconds", "deadlines.queue to 300 seconds", "deadlines.start to 50 seconds"):
+        assert told in accepted.message
+    assert "separate" not in accepted.message
+    assert world.job(FETCH)["spec"]["template"]["spec"]["activeDeadlineSeconds"] == 100
+    world.room.discard(SEPARATE)
+    world.succeed(world.job(FETCH))
+    world.wait(299)
+    world.settle()
+    assert world.phase() is Phase.QUEUED
+    world.wait(2)
+    world.settle()
+    assert failure(world) == FailureCode.QUEUE_DEADLINE
 
 
 def test_retries_are_bounded_and_spaced() -> None:
@@ -341,6 +448,67 @@ def test_out_of_memory_gets_more_up_to_the_limit() -> None:
     said = [one.message for write in world.writes for one in write.conditions if "memory" in one.message]
     assert any("It had 4096Mi; the next attempt gets 6144Mi." in message for message in said)
     assert "It had 8192Mi, the maximum of the profile default." in said[-1]
+
+
+OUTGREW = 'Usage of EmptyDir volume "work" exceeds the limit "192Mi". '
+
+
+def disk(job: dict[str, Any]) -> set[str]:
+    """Every size that bounds a Job's disk."""
+    spec = job["spec"]["template"]["spec"]
+    resources = spec["containers"][0]["resources"]
+    volume = next(volume for volume in spec["volumes"] if volume["name"] == "work")
+    return {
+        resources["requests"]["ephemeral-storage"],
+        resources["limits"]["ephemeral-storage"],
+        volume["emptyDir"]["sizeLimit"],
+    }
+
+
+def test_a_pod_that_outgrew_its_disk_gets_more_up_to_the_limit() -> None:
+    world = fetched(World(spec={**SPEC, "retryPolicy": {"limit": 9}}))
+    sizes = []
+    for attempt in range(1, 10):
+        sizes.append(disk(world.job(SEPARATE, attempt)))
+        world.run(world.job(SEPARATE, attempt))
+        world.settle()
+        world.pod(world.job(SEPARATE, attempt), message=OUTGREW)
+        world.end(world.job(SEPARATE, attempt), "Failed", exit_code=137, pod_reason="Evicted")
+        world.settle()
+        if world.phase() is Phase.FAILED:
+            break
+        assert conditions(world)["Admitted"] == ("False", "Retrying")
+        world.wait(400)
+        world.settle()
+    assert sizes == [{"201Mi"}, {"302Mi"}, {"453Mi"}, {"680Mi"}, {"802Mi"}]
+    assert failure(world) == FailureCode.EVICTED
+    said = [one.message for write in world.writes for one in write.conditions if "It had" in one.message]
+    assert f"{OUTGREW.strip()} It had 201Mi; the next attempt gets 302Mi." in said[0]
+    assert said[-1].endswith(f"{OUTGREW.strip()} It had 802Mi, the maximum of the profile.")
+
+
+def test_a_node_that_lacked_disk_is_no_reason_for_more() -> None:
+    world = separating(World())
+    world.pod(world.job(SEPARATE), message="The node was low on resource: ephemeral-storage.")
+    world.end(world.job(SEPARATE), "Failed", exit_code=137, pod_reason="Evicted")
+    world.settle()
+    first = disk(world.job(SEPARATE))
+    world.wait(400)
+    world.settle()
+    assert disk(world.job(SEPARATE, 2)) == first
+
+
+def test_more_disk_is_for_the_stage_that_outgrew_it_only() -> None:
+    world = World()
+    world.settle()
+    world.end(world.job(FETCH), "Failed", exit_code=137, pod_reason="Evicted")
+    world.settle()
+    world.wait(400)
+    world.settle()
+    assert max(disk(world.job(FETCH, 2))) > max(disk(world.job(FETCH)))
+    world.succeed(world.job(FETCH, 2))
+    world.settle()
+    assert disk(world.job(SEPARATE)) == disk(fetched(World()).job(SEPARATE))
 
 
 def test_more_memory_is_not_forgotten_while_waiting_for_room() -> None:
@@ -655,8 +823,65 @@ def test_ttl() -> None:
     assert world.deleted
 
 
+def test_without_a_ttl_it_is_kept_whatever_its_end() -> None:
+    """What is declared in git and deleted here would be made again, for ever."""
+    done = separating(World())
+    done.succeed(done.job(SEPARATE))
+    failed = separating(World(config=settings(ttl_failed_seconds=100)))
+    failed.end(failed.job(SEPARATE), "Failed", message=Outcome(stage=SEPARATE, code="MODEL_MISSING").dump())
+    cancelled = World(spec={**SPEC, "cancel": True}, config=settings(ttl_cancelled_seconds=100))
+    for world, phase in ((done, Phase.COMPLETED), (failed, Phase.FAILED), (cancelled, Phase.CANCELLED)):
+        world.settle()
+        assert world.phase() is phase
+        for _ in range(3):
+            world.wait(400 * 24 * 3600)
+            world.settle()
+        assert not world.deleted
+        assert world.requeue_after is None
+
+
+def test_what_an_older_manifest_says_does_not_undo_a_run() -> None:
+    world = separating(World(spec={**SPEC, "run": 2}))
+    world.succeed(world.job(SEPARATE, run=2))
+    world.settle()
+    world.spec = {**SPEC, "run": 1, "cancel": False}
+    world.generation += 1
+    world.settle()
+    assert world.phase() is Phase.COMPLETED
+    assert world.status["run"] == 2
+    assert len(world.created) == 2
+    world.spec = {**SPEC, "run": 3}
+    world.settle()
+    assert world.status["run"] == 3
+
+
+def test_a_cancellation_that_is_taken_back_after_its_end_stays_one() -> None:
+    world = World(spec={**SPEC, "cancel": True})
+    world.settle()
+    world.spec = {**SPEC, "cancel": False}
+    world.generation += 1
+    world.settle()
+    assert world.phase() is Phase.CANCELLED
+    assert world.created == []
+
+
+def test_a_cancellation_that_is_taken_back_before_its_end_goes_on_with_another_attempt() -> None:
+    world = separating(World())
+    world.spec = {**SPEC, "cancel": True}
+    world.step()
+    world.vanish(world.job(SEPARATE))
+    world.spec = {**SPEC, "cancel": False}
+    for _ in range(5):
+        world.settle()
+        world.wait(30)
+    world.run(world.job(SEPARATE, attempt=2))
+    world.succeed(world.job(SEPARATE, attempt=2))
+    world.settle()
+    assert world.phase() is Phase.COMPLETED
+
+
 def test_what_came_to_nothing_has_a_shorter_life() -> None:
-    world = separating(World(config=settings(ttl_failed_seconds=100)))
+    world = separating(World(spec={**SPEC, "ttlSecondsAfterFinished": 1000}, config=settings(ttl_failed_seconds=100)))
     world.end(world.job(SEPARATE), "Failed", message=Outcome(stage=SEPARATE, code="MODEL_MISSING").dump())
     world.settle()
     world.wait(99)
@@ -737,6 +962,40 @@ def test_a_start_deadline_is_retried_once_the_job_is_gone() -> None:
     assert world.created[-1].endswith("-f1-2")
 
 
+@pytest.mark.parametrize("stage", [FETCH, SEPARATE])
+def test_an_unreachable_desk_is_a_disruption(stage: WorkStage) -> None:
+    world = World(spec={**SPEC, "retryPolicy": {"limit": 0}})
+    world.settle()
+    if stage is SEPARATE:
+        world.succeed(world.job(FETCH))
+        world.settle()
+    unreachable = Outcome(stage=stage, code="DESK_UNREACHABLE", message="No answer.").dump()
+    pauses = []
+    for attempt in range(1, 21):
+        world.end(world.job(stage, attempt), "Failed", exit_code=13, message=unreachable)
+        world.settle()
+        status = world.separation.status
+        assert status.attempts is not None
+        assert (status.attempts.failed, status.attempts.disruptions) == (0, attempt)
+        if status.retry_at is not None:
+            assert status.reason == "DeskUnreachable"
+            pauses.append((status.retry_at - world.now).total_seconds())
+            world.now = status.retry_at + timedelta(seconds=1)
+            world.settle()
+    assert pauses[0] < pauses[2] < pauses[4]
+    assert failure(world) == FailureCode.DISRUPTED
+    assert world.separation.status.failure is not None
+    assert world.separation.status.failure.message.endswith("No answer.")
+
+
+def test_disruptions_of_all_kinds_are_counted_together() -> None:
+    world = separating(World())
+    world.disruptions = 19
+    world.end(world.job(SEPARATE), "Failed", exit_code=13)
+    world.settle()
+    assert failure(world) == FailureCode.DISRUPTED
+
+
 def test_disruptions_do_not_count_but_are_bounded() -> None:
     world = separating(World())
     world.disruptions = 3
@@ -761,7 +1020,7 @@ def test_progress_is_written_at_most_every_thirty_seconds() -> None:
     assert world.separation.status.progress == 70
 
 
-def test_a_job_of_somebody_else_ends_the_run() -> None:
+def test_a_job_of_another_owner_ends_the_run() -> None:
     world = World()
     name = world.decide().create
     assert name is not None
@@ -790,3 +1049,53 @@ def test_a_crash_within_any_step_changes_nothing(crash: int) -> None:
             world.wait(1)
         assert world.phase() is Phase.COMPLETED, (crash, crashing)
         assert len(world.created) == 2
+
+
+def test_an_accepted_run_says_so_and_one_that_is_being_deleted_is_left_alone() -> None:
+    world = World()
+    world.settle()
+    assert conditions(world)["Accepted"] == ("True", "Valid")
+    observed = world.observed()
+    deleting = replace(observed, separation=replace(observed.separation, deleting=True))
+    assert decide(deleting, world.now, world.config) == Decision()
+
+
+def test_a_run_whose_separate_job_is_complete_without_a_mark_can_be_cancelled_while_it_waits_to_retry() -> None:
+    world = separating(World())
+    world.end(world.job(SEPARATE), "Complete", exit_code=0)
+    world.settle()
+    assert world.separation.status.retry_at is not None
+    world.spec = {**world.spec, "cancel": True}
+    world.settle()
+    assert world.phase() is Phase.CANCELLED
+
+
+def test_without_the_fetch_job_the_queue_begins_when_the_mark_is_found() -> None:
+    world = World()
+    world.settle()
+    world.succeed(world.job(FETCH))
+    world.vanish(world.job(FETCH))
+    world.settle()
+    world.wait(6)
+    world.settle()
+    assert world.separation.status.queued_at == world.now - timedelta(seconds=5)
+
+
+def test_stems_of_other_audio_than_was_accepted_fail_the_run() -> None:
+    world = separating(World())
+    world.succeed(world.job(SEPARATE), recording="another")
+    world.settle()
+    assert failure(world) == FailureCode.ARTIFACT_MISMATCH
+    assert world.separation.status.failure is not None
+    assert world.separation.status.failure.stage == "publish"
+
+
+def test_a_fetched_source_that_is_not_written_yet_is_written_before_the_run_completes() -> None:
+    world = separating(World())
+    world.succeed(world.job(SEPARATE))
+    world.status = {**world.status, "conditions": [], "source": None}
+    world.room.clear()
+    decision = world.decide()
+    assert decision.requeue_after == 0
+    assert decision.status is not None
+    assert decision.status.phase is Phase.SEPARATING

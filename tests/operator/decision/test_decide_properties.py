@@ -13,15 +13,17 @@ from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_contract.separationjob import TERMINAL_PHASES, Phase
 from stemyard_operator.decision.actions import FindMark
 from stemyard_operator.decision.commit_marks import file_sizes
+from stemyard_operator.decision.usage import ending_jobs
 from stemyard_operator.model.job import job_of
 from stemyard_operator.model.observed import Duplicate, FoundManifest, FoundSource
-from tests.operator.world import SPEC, World, mark_of, stamp
+from tests.operator.world import RECORDING, SPEC, World, mark_of, stamp
 from tests.operator.world import settings as configured
 
 FETCH, SEPARATE = WorkStage
 FAILURES = [
     {"message": Outcome(stage=FETCH, code=FailureCode.SOURCE_NETWORK).dump()},
     {"message": Outcome(stage=FETCH, code=FailureCode.SOURCE_DRM).dump()},
+    {"message": Outcome(stage=SEPARATE, code=FailureCode.ARTIFACT_MISMATCH).dump()},
     {"exit_code": 137, "reason": "OOMKilled"},
     {"exit_code": 1},
     {"pod_reason": "DeadlineExceeded"},
@@ -97,6 +99,19 @@ class Separations(RuleBasedStateMachine):
         self.world.succeed(data.draw(st.sampled_from(self.jobs())), outcome=outcome)
 
     @precondition(lambda self: self.jobs())
+    @rule(data=st.data(), how=st.sampled_from(["truly", "too early", "falsely"]))
+    def pod_says_that_it_has_finished(self, data: st.DataObject, how: str) -> None:
+        """Its Job still lives; it may end well or badly afterwards, or not at all for long."""
+        job = data.draw(st.sampled_from(self.jobs()))
+        self.world.pod(job)
+        reference = self.world.publish(job)
+        if how == "too early":
+            del self.world.objects[reference.key]
+        elif how == "falsely":
+            reference = reference.model_copy(update={"sha256": "0" * 64})
+        self.world.say_finished(job, reference)
+
+    @precondition(lambda self: self.jobs())
     @rule(data=st.data(), how=st.sampled_from(FAILURES))
     def job_fails(self, data: st.DataObject, how: dict[str, Any]) -> None:
         self.world.end(data.draw(st.sampled_from(self.jobs())), "Failed", **how)
@@ -115,7 +130,7 @@ class Separations(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.separation.status.job in self.world.jobs)
     @rule()
-    def recorded_job_is_deleted_by_somebody(self) -> None:
+    def recorded_job_is_deleted_by_another_party(self) -> None:
         self.world.vanish(self.world.jobs[self.world.separation.status.job or ""])
 
     @rule(pods=st.integers(0, 25))
@@ -127,7 +142,7 @@ class Separations(RuleBasedStateMachine):
         self.world.room ^= {stage}
 
     @rule(percent=st.none() | st.floats(0, 99))
-    def progress_is_told(self, percent: float | None) -> None:
+    def progress_is_reported(self, percent: float | None) -> None:
         """Reports come late, out of order, or not at all."""
         self.world.progress = percent
 
@@ -171,7 +186,7 @@ class Separations(RuleBasedStateMachine):
             del self.world.objects[data.draw(st.sampled_from(sorted(self.world.objects)))]
 
     @rule(claimed=st.booleans())
-    def somebody_wants_to_be_told(self, claimed: bool) -> None:
+    def a_target_is_added(self, claimed: bool) -> None:
         self.named += 1
         url = f"https://consumer-{self.named}.example.com/"
         if claimed:
@@ -191,7 +206,7 @@ class Separations(RuleBasedStateMachine):
         self.named += 1
         uid = f"{self.named:08x}-2222-4222-8333-944455556666"
         other = replace(self.world.separation, uid=uid, name="other", track_id=f"music.other-{self.named}")
-        key, content, beside = mark_of(other, SEPARATE, 1, "pod-other")
+        key, content, beside = mark_of(other, SEPARATE, 1, "pod-other", recording=RECORDING)
         if there:
             self.world.objects |= {**beside, key: content}
         self.world.duplicates = [Duplicate("other", uid, "" if first else key, 12.5, first)]
@@ -282,8 +297,11 @@ class Separations(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_at_work_while_suspended(self) -> None:
-        if self.world.separation.status.phase is Phase.SUSPENDED:
-            assert not [job for job in self.jobs() if "deletionTimestamp" not in job["metadata"]]
+        status = self.world.separation.status
+        if status.phase is Phase.SUSPENDED:
+            at_work = [job for job in self.jobs() if "deletionTimestamp" not in job["metadata"]]
+            # the pod of a fetch that is done ends by itself
+            assert all(job["metadata"]["name"] in ending_jobs(status) for job in at_work)
 
     def teardown(self) -> None:
         """Left alone, with all Jobs ending well, every run ends."""
@@ -297,7 +315,7 @@ class Separations(RuleBasedStateMachine):
             self.a_terminal_phase_is_final_within_its_run()
             status = self.world.separation.status
             if status.phase in TERMINAL_PHASES and status.run == self.world.spec.get("run", 1):
-                self.everybody_is_told()
+                self.all_targets_are_notified()
                 return
             for job in self.jobs():
                 if "deletionTimestamp" in job["metadata"]:
@@ -307,7 +325,7 @@ class Separations(RuleBasedStateMachine):
             self.world.wait(max(1.0, self.world.requeue_after or 0))
         raise AssertionError(f"it never ends: {self.world.separation.status}")
 
-    def everybody_is_told(self) -> None:
+    def all_targets_are_notified(self) -> None:
         """Consumers that answer well from now on all know of the end, and then the SeparationJob may go."""
         for _ in range(20):
             for url in list(self.world.in_hand.values()):
@@ -319,8 +337,8 @@ class Separations(RuleBasedStateMachine):
             assert not self.world.deleted
             self.world.wait(max(1.0, self.world.requeue_after or 0))
         assert not any(one.pending for one in status.webhooks), status.webhooks
-        told = {condition.type: condition for condition in status.conditions}["WebhooksDelivered"]
-        assert (told.status == "True") is all(one.delivered_at for one in status.webhooks)
+        delivered = {condition.type: condition for condition in status.conditions}["WebhooksDelivered"]
+        assert (delivered.status == "True") is all(one.delivered_at for one in status.webhooks)
         named = [one["url"] for one in self.world.spec["webhooks"]] + [c["webhook"] for c in self.world.spec["claims"]]
         assert {OWN, *named} == {one.url for one in status.webhooks}
 

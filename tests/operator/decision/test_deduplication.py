@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stemyard_contract.handover import Manifest, Outcome, WorkStage
-from stemyard_contract.separationjob import LABEL_OWNER, AttemptsStatus, Phase
+from stemyard_contract.separationjob import AttemptsStatus, Phase
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.decision.actions import CopyStems
 from stemyard_operator.informer.duplicate_index import DuplicateIndex, duplicates_of
@@ -20,7 +20,7 @@ from stemyard_operator.model.observed import Duplicate
 from stemyard_operator.model.separation import Separation
 from stemyard_operator.reconciler.copy_stems import copy_stems
 from tests.operator.decision.test_decide import conditions, failure, separating
-from tests.operator.world import INSTALL, START, World, mark_of, settings
+from tests.operator.world import INSTALL, NAMESPACE, RECORDING, START, World, mark_of, settings
 from tests.support.servers import ObjectStore, object_store
 
 FETCH, SEPARATE = WorkStage
@@ -36,7 +36,7 @@ def other(number: int, *, namespace: str = "music", owner: str | None = None, **
         namespace=namespace,
         track_id=f"{namespace}.song-{number}",
         created=START + timedelta(seconds=number),
-        labels={LABEL_OWNER: owner} if owner else {},
+        owner=owner,
         spec=own.spec.model_copy(update=spec),
     )
 
@@ -50,17 +50,27 @@ def completed(number: int) -> Separation:
 
 
 def test_those_of_one_recording_know_each_other() -> None:
-    index = DuplicateIndex("spleeter-2stems")
-    index.note(other(1), "youtube:x", SHA)
-    index.note(other(2, model="spleeter-2stems"), "youtube:x", "b" * 64)
-    index.note(other(3), None, SHA)
-    index.note(other(4), "youtube:y", "c" * 64)
+    index = DuplicateIndex("spleeter-2stems", NAMESPACE)
+    index.note(other(1), SHA)
+    index.note(other(2, model="spleeter-2stems"), SHA)
+    index.note(other(3), SHA)
+    index.note(other(4), "c" * 64)
     assert index.others(other(1).uid) == {other(2).uid, other(3).uid}
-    assert index.others(other(2).uid) == {other(1).uid}
-    index.note(other(3), None, "d" * 64)
+    assert index.others(other(4).uid) == set()
+    index.note(other(3), "d" * 64)
     assert index.others(other(1).uid) == {other(2).uid}
     index.forget(other(2).uid)
     assert index.others(other(1).uid) == set()
+
+
+def test_a_media_id_makes_no_duplicate() -> None:
+    """A fetch pod says what it likes: only equal audio, which the separate stage verifies, gives equal stems."""
+    index = DuplicateIndex("spleeter-2stems", NAMESPACE)
+    for number, sound in ((1, SHA), (2, "b" * 64)):
+        resource = World(status={"source": {"mediaId": "youtube:x", "sha256": sound}}).resource
+        resource["metadata"]["uid"] = str(number)
+        index.learn(resource)
+    assert index.others("1") == set()
 
 
 @pytest.mark.parametrize(
@@ -75,9 +85,9 @@ def test_those_of_one_recording_know_each_other() -> None:
     ],
 )
 def test_others_stay_strangers(stranger: Separation) -> None:
-    index = DuplicateIndex("spleeter-2stems")
-    index.note(other(1, owner="key-1" if LABEL_OWNER in stranger.labels else None), "youtube:x", SHA)
-    index.note(stranger, "youtube:x", SHA)
+    index = DuplicateIndex("spleeter-2stems", NAMESPACE)
+    index.note(other(1, owner="key-1" if stranger.owner else None), SHA)
+    index.note(stranger, SHA)
     assert index.others(other(1).uid) == set()
 
 
@@ -96,7 +106,7 @@ def test_what_was_made_is_offered_with_the_time_it_took() -> None:
     priorities=st.lists(st.integers(-1, 1), min_size=3, max_size=3),
 )
 def test_no_two_wait_for_each_other(at_work: list[bool], priorities: list[int]) -> None:
-    """Those at work wait for nobody, and somebody of those that are not goes on as well when nobody is at work."""
+    """A run at work waits for no other, and if none is at work, at least one of the others continues."""
     all_three = [
         replace(
             other(number, priority=priority),
@@ -122,7 +132,7 @@ def test_one_that_may_need_other_nodes_is_not_waited_for() -> None:
 def with_other(*, first: bool) -> tuple[World, str]:
     """A world whose source is fetched, and the prefix of another's stems."""
     world = World()
-    key, content, beside = mark_of(completed(1), SEPARATE, 1, "pod-other")
+    key, content, beside = mark_of(completed(1), SEPARATE, 1, "pod-other", recording=RECORDING)
     world.objects |= {**beside, key: content}
     world.duplicates = [Duplicate("song-1", completed(1).uid, "" if first else key, 23.0, first)]
     world.settle()
@@ -146,6 +156,8 @@ def test_stems_are_copied_and_no_job_is_made() -> None:
     assert not [name for name in world.objects if "/work/" in name]
     assert conditions(world)["Separated"] == ("True", "Copied")
     assert [write.phase for write in world.writes] == [Phase.FETCHING, Phase.QUEUED, Phase.COMPLETED]
+    [reported] = [one.message for one in world.writes[1].conditions if one.type == "Admitted"]
+    assert reported == "Stems were copied from song-1."
 
 
 @pytest.mark.parametrize("crash", range(7))
@@ -224,7 +236,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
 async def test_a_real_store_copies(store: ObjectStore) -> None:
     objects = ObjectStoreClient(settings(**{key.lower(): value for key, value in store.environment.items()}))
     await objects.prepare()
-    key, content, beside = mark_of(completed(1), SEPARATE, 1, "pod-other")
+    key, content, beside = mark_of(completed(1), SEPARATE, 1, "pod-other", recording=RECORDING)
     for name, body in {**beside, key: content}.items():
         await objects.put(name, body, "audio/mpeg")
     own = World().separation

@@ -9,13 +9,13 @@ FETCH, SEPARATE = WorkStage
 
 
 def test_a_run_with_retries_tells_four_things_once() -> None:
-    world, told = World(), list[tuple[str, str]]()
+    world, posted = World(), list[tuple[str, str]]()
     for number in range(60):
         before = world.separation
         decision = world.step()
         if decision.status is not None:
             found = events_of(before, decision.status, world.now)
-            told += [(event["reason"], event["metadata"]["name"]) for event in found]
+            posted += [(event["reason"], event["metadata"]["name"]) for event in found]
         for stage in WorkStage:
             for name in world.live(stage):
                 job = world.jobs[name]
@@ -26,12 +26,12 @@ def test_a_run_with_retries_tells_four_things_once() -> None:
                 else:
                     world.succeed(job)
         world.wait(7)
-    assert {reason for reason, _ in told} == {"Fetching", "Retrying", "Separating", "Completed"}
-    assert len({name for _, name in told}) == 4
-    assert all(len(name) <= 63 for _, name in told)
+    assert {reason for reason, _ in posted} == {"Fetching", "Retrying", "Separating", "Completed"}
+    assert len({name for _, name in posted}) == 4
+    assert all(len(name) <= 63 for _, name in posted)
 
 
-def test_webhooks_that_are_given_up_are_told_once() -> None:
+def test_an_event_reports_webhooks_that_are_given_up_once() -> None:
     world = finished({"webhooks": [{"url": ONE}]})
     world.settle()
     world.answer(OWN)
@@ -44,3 +44,22 @@ def test_webhooks_that_are_given_up_are_told_once() -> None:
     assert event["message"].startswith("Gave up 1 of 2 webhooks")
     assert ONE not in event["message"]
     assert events_of(world.separation, world.separation.status, world.now) == []
+
+
+def test_a_webhook_that_the_guard_refuses_is_told_once_and_before_it_is_given_up() -> None:
+    world = finished({"webhooks": [{"url": ONE}]})
+    world.settle()
+    world.answer(OWN)
+    told = []
+    for _ in range(3):
+        world.answer(ONE, 0, error="AddressRefused")
+        before = world.separation
+        decision = world.step()
+        assert decision.status is not None
+        told += [event for event in events_of(before, decision.status, world.now) if event["reason"] != "Completed"]
+        world.wait(86400)
+        world.settle()
+    [event] = told
+    assert (event["reason"], event["type"]) == ("WebhookRefused", "Warning")
+    assert "was not sent" in event["message"]
+    assert ONE not in event["message"]

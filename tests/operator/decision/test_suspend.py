@@ -175,17 +175,17 @@ def test_a_crash_within_any_step_counts_no_failure(crash: int) -> None:
         assert world.created[-1].endswith("-s1-2")
 
 
-def test_it_is_told_by_an_event_and_not_as_a_retry() -> None:
+def test_it_is_reported_by_an_event_and_not_as_a_retry() -> None:
     world = separating(World())
-    told = []
+    reasons = []
     for spec in ({"suspend": True}, {}, {"suspend": False}):
         world.spec.update(spec)
         for _ in range(4):
             before, writes = world.separation, len(world.writes)
             world.step()
             if len(world.writes) > writes:
-                told += [event["reason"] for event in events_of(before, world.separation.status, world.now)]
+                reasons += [event["reason"] for event in events_of(before, world.separation.status, world.now)]
         for name in list(world.jobs):
             if "deletionTimestamp" in world.jobs[name]["metadata"]:
                 world.vanish(world.jobs[name])
-    assert told == ["Suspended"]
+    assert reasons == ["Suspended"]

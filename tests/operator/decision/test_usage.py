@@ -33,7 +33,7 @@ def failing(world: World, attempt: int = 1) -> None:
     world.settle()
 
 
-def test_both_stages_count_for_what_they_asked_for(world: World) -> None:
+def test_both_stages_count_what_they_requested(world: World) -> None:
     through_fetch(world, 12)
     through_separate(world, 30)
     assert world.phase() is Phase.COMPLETED
@@ -50,7 +50,7 @@ def test_failed_attempts_count_once_though_the_run_is_cancelled_while_another_is
     assert usage(world) == (3 + 20, 20)
 
 
-def test_an_attempt_is_not_counted_again_for_a_later_one_that_nobody_saw(world: World) -> None:
+def test_an_attempt_is_not_counted_again_for_a_later_one_that_was_not_observed(world: World) -> None:
     through_fetch(world, 12)
     failing(world)
     world.wait(100)
@@ -80,7 +80,7 @@ def test_a_new_run_begins_with_nothing(world: World) -> None:
     assert usage(world) == (0, 0)
 
 
-def test_loudness_is_told_of_each_stem(world: World) -> None:
+def test_the_loudness_of_each_stem_is_measured(world: World) -> None:
     through_fetch(world)
     through_separate(world)
     result = world.separation.status.result
@@ -88,6 +88,6 @@ def test_loudness_is_told_of_each_stem(world: World) -> None:
     assert {(stem.lufs, stem.true_peak) for stem in result.stems.values()} == {(-14.2, -1.1)}
 
 
-@pytest.mark.parametrize(("asked", "cores"), [("250m", 0.25), ("2", 2), ("1.5", 1.5), ("", 0), ("many", 0)])
-def test_cores(asked: str, cores: float) -> None:
-    assert StageProfile(resources=Resources(requests={"cpu": asked} if asked else {})).cpu == cores
+@pytest.mark.parametrize(("requested", "cores"), [("250m", 0.25), ("2", 2), ("1.5", 1.5), ("", 0), ("many", 0)])
+def test_cores(requested: str, cores: float) -> None:
+    assert StageProfile(resources=Resources(requests={"cpu": requested} if requested else {})).cpu == cores

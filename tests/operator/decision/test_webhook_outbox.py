@@ -1,4 +1,4 @@
-"""The outbox: who is told of a run's end, when, how often, and what is written about it."""
+"""The outbox: who is notified of a run's end, when, how often, and what is written about it."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,6 +10,7 @@ from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import Condition, Phase
 from stemyard_contract.webhook import RETRY_SCHEDULE, EventType, webhook_id
 from stemyard_operator.config.webhook_endpoints import parse
+from tests.operator.model.registered import registrations, webhook
 from tests.operator.world import NAME, NAMESPACE, SPEC, World, settings
 
 OWN, ONE, TWO = (f"https://{name}.example.com/hook" for name in ("own", "one", "two"))
@@ -18,7 +19,7 @@ TRACK = f"{NAMESPACE}.{NAME}"
 
 def finished(spec: dict[str, Any] | None = None, **config: Any) -> World:
     """A separation that has just ended well."""
-    more = {name: config.pop(name) for name in ("annotations", "endpoints") if name in config}
+    more = {name: config.pop(name) for name in ("annotations", "endpoints", "registrations") if name in config}
     world = World(spec={**SPEC, **(spec or {})}, config=settings(**{"webhook_url": OWN, **config}), **more)
     for stage in WorkStage:
         world.settle()
@@ -37,11 +38,11 @@ def of(world: World, url: str) -> WebhookStatus:
     return found
 
 
-def told(world: World) -> Condition:
+def delivered_condition(world: World) -> Condition:
     return {one.type: one for one in world.separation.status.conditions}["WebhooksDelivered"]
 
 
-def test_the_write_that_ends_a_run_names_everybody_who_is_told() -> None:
+def test_the_write_that_ends_a_run_names_all_targets() -> None:
     claims = [{"key": "a", "webhook": TWO}, {"key": "b", "webhook": ONE}, {"key": "c"}]
     world = finished({"webhooks": [{"url": ONE}], "claims": claims})
     status = world.writes[-1]
@@ -49,7 +50,11 @@ def test_the_write_that_ends_a_run_names_everybody_who_is_told() -> None:
     assert [one.url for one in status.webhooks] == [OWN, ONE, TWO]
     assert all(one.pending and one.attempts == 0 for one in status.webhooks)
     assert of(world, ONE).id == webhook_id(TRACK, 1, EventType.COMPLETED, ONE)
-    assert (told(world).status, told(world).reason, told(world).message) == ("False", "Delivering", "0 of 3 delivered")
+    assert (
+        delivered_condition(world).status,
+        delivered_condition(world).reason,
+        delivered_condition(world).message,
+    ) == ("False", "Delivering", "0 of 3 delivered")
 
 
 def test_without_addresses_there_is_neither_delivery_nor_condition() -> None:
@@ -58,7 +63,7 @@ def test_without_addresses_there_is_neither_delivery_nor_condition() -> None:
     assert "WebhooksDelivered" not in {one["type"] for one in world.status["conditions"]}
 
 
-def test_failures_and_cancellations_are_told_too() -> None:
+def test_failures_and_cancellations_are_sent_too() -> None:
     world = World(spec={**SPEC, "cancel": True}, config=settings(webhook_url=OWN))
     world.settle()
     assert world.phase() is Phase.CANCELLED
@@ -77,7 +82,7 @@ def test_a_good_delivery_takes_one_write() -> None:
         world.answer(url)
     world.settle()
     assert len(world.writes) == writes + 1
-    assert (told(world).status, told(world).reason) == ("True", "Delivered")
+    assert (delivered_condition(world).status, delivered_condition(world).reason) == ("True", "Delivered")
     assert of(world, OWN).delivered_at == world.now
     assert of(world, OWN).last_status == 200
     assert world.in_hand == {}
@@ -125,7 +130,10 @@ def test_attempts_follow_the_schedule_and_then_end() -> None:
     for gap, planned in zip(gaps, RETRY_SCHEDULE[1:], strict=True):
         assert planned <= gap <= planned * 1.2
     assert of(world, OWN).attempts == len(RETRY_SCHEDULE)
-    assert (told(world).reason, told(world).message) == ("Undelivered", "0 of 1 delivered")
+    assert (delivered_condition(world).reason, delivered_condition(world).message) == (
+        "Undelivered",
+        "0 of 1 delivered",
+    )
     world.wait(10**6)
     world.settle()
     assert world.in_hand == {}
@@ -183,10 +191,10 @@ def test_a_new_address_on_a_finished_track_gets_one_delivery() -> None:
     world.generation += 1
     world.settle()
     assert list(world.in_hand.values()) == [ONE]
-    assert told(world).reason == "Delivering"
+    assert delivered_condition(world).reason == "Delivering"
     world.answer(ONE)
     world.settle()
-    assert told(world).status == "True"
+    assert delivered_condition(world).status == "True"
     world.spec = {**world.spec, "claims": [{"key": "a"}]}
     world.generation += 1
     world.settle()
@@ -194,14 +202,32 @@ def test_a_new_address_on_a_finished_track_gets_one_delivery() -> None:
     assert of(world, ONE).delivered_at is not None
 
 
-def test_settings_changed_after_the_end_add_nobody() -> None:
+def test_a_key_that_withdraws_leaves_nothing_in_the_outbox() -> None:
+    shared = "https://shared.example.com/hook"
+    claims = [{"key": key, "webhook": url} for key, url in (("a", ONE), ("b", TWO), ("c", shared), ("d", shared))]
+    world = finished({"claims": claims})
+    world.settle()
+    world.answer(ONE)
+    world.settle()
+    world.spec = {**world.spec, "claims": [claims[1], claims[3]]}
+    world.generation += 1
+    world.settle()
+    found = {one.url: one.key for one in world.separation.status.webhooks}
+    assert found == {OWN: None, TWO: "b", shared: "d"}
+    for url in (OWN, TWO, shared):
+        world.answer(url)
+    world.settle()
+    assert (delivered_condition(world).status, delivered_condition(world).message) == ("True", "3 of 3 delivered")
+
+
+def test_settings_changed_after_the_end_add_no_target() -> None:
     world = finished(webhook_url=None)
     world.config = settings(webhook_url=OWN)
     world.settle()
     assert world.in_hand == {}
 
 
-def test_many_late_addresses_push_out_those_nobody_names_any_more() -> None:
+def test_many_late_addresses_push_out_those_no_longer_named() -> None:
     world = finished()
     for number in range(90):
         world.spec = {**world.spec, "claims": [{"key": "a", "webhook": f"https://example.com/{number}"}]}
@@ -214,6 +240,33 @@ def test_many_late_addresses_push_out_those_nobody_names_any_more() -> None:
     assert len(urls) == 81
     assert "https://example.com/89" in urls
     assert "https://example.com/0" not in urls
+
+
+def test_the_end_of_a_run_names_registered_webhooks_with_ids_of_their_own() -> None:
+    claims = [{"key": "a", "webhook": ONE}, {"key": "b"}]
+    known = registrations(a=[webhook(1, TWO)], b=[webhook(2, ONE)])
+    world = finished({"claims": claims}, registrations=known)
+    got = [(one.url, one.key, one.registration) for one in world.separation.status.webhooks]
+    assert got == [(OWN, None, None), (ONE, "a", None), (TWO, "a", webhook(1, TWO).id), (ONE, "b", webhook(2, ONE).id)]
+    ids = [one.id for one in world.separation.status.webhooks]
+    assert ids[1] == webhook_id(TRACK, 1, EventType.COMPLETED, ONE)
+    assert ids[3] == webhook_id(TRACK, 1, EventType.COMPLETED, ONE, registration=webhook(2, ONE).id)
+
+
+def test_webhooks_registered_after_the_end_are_not_notified_of_it() -> None:
+    world = finished({"claims": [{"key": "a"}]})
+    world.registrations = registrations(a=[webhook(1, ONE)])
+    world.settle()
+    assert [one.url for one in world.separation.status.webhooks] == [OWN]
+
+
+def test_a_withdrawn_claim_takes_its_registered_webhooks_with_it() -> None:
+    known = registrations(a=[webhook(1, ONE)], b=[webhook(2, ONE)])
+    world = finished({"claims": [{"key": "a"}, {"key": "b"}]}, registrations=known)
+    world.spec = {**world.spec, "claims": [{"key": "b"}]}
+    world.generation += 1
+    world.settle()
+    assert [(one.url, one.key) for one in world.separation.status.webhooks] == [(OWN, None), (ONE, "b")]
 
 
 def test_a_new_run_begins_with_an_empty_outbox_and_tells_anew() -> None:
@@ -245,10 +298,10 @@ def test_what_was_delivered_is_delivered_again_once_for_each_wish() -> None:
     for number, text in enumerate((first, f"{first} again", f"{first},nobody")):
         wish(world, text)
         assert list(world.in_hand) == [first], number
-        assert (of(world, ONE).attempts, told(world).reason) == (0, "Delivering")
+        assert (of(world, ONE).attempts, delivered_condition(world).reason) == (0, "Delivering")
         world.answer(ONE)
         world.settle()
-        assert (world.in_hand, told(world).status) == ({}, "True")
+        assert (world.in_hand, delivered_condition(world).status) == ({}, "True")
         world.restart()
         world.settle()
         assert world.in_hand == {}
@@ -281,7 +334,7 @@ def test_a_wish_that_was_there_before_the_end_changes_nothing() -> None:
     assert of(world, OWN).attempts == 1
 
 
-def test_only_those_are_told_of_an_end_who_want_to_hear_of_it() -> None:
+def test_only_subscribers_are_notified_of_an_end() -> None:
     wanted = [{"url": ONE, "events": ["separation.failed", "separation.started"]}, {"url": TWO}]
     assert [one.url for one in finished({"webhooks": wanted}).separation.status.webhooks] == [OWN, TWO]
     world = finished({"webhooks": wanted[:1]}, webhook_events=("separation.failed",))

@@ -17,15 +17,15 @@ ONE, TWO = (f"https://{name}.example.com/hook" for name in ("one", "two"))
 EVERYTHING = frozenset(EventType)
 
 
-def separated(*told: Target) -> tuple[World, list[ProgressWebhook]]:
-    """Take a separation from its creation to its end, two minutes a stage; return the progress told on the way."""
+def separated(*subscribers: Target) -> tuple[World, list[ProgressWebhook]]:
+    """Take a separation from its creation to its end, two minutes a stage; return its progress webhooks."""
     world, notices = World(), list[ProgressWebhook]()
 
     def turn() -> None:
         before = world.separation
         decision = world.step()
         if decision.status is not None:
-            notices.extend(progress_webhooks(before, decision.status, told))
+            notices.extend(progress_webhooks(before, decision.status, subscribers))
 
     for stage in WorkStage:
         for _ in range(3):
@@ -42,7 +42,7 @@ def separated(*told: Target) -> tuple[World, list[ProgressWebhook]]:
     return world, notices
 
 
-def test_whoever_wants_to_is_told_how_far_it_is_by_the_writes_made_anyway() -> None:
+def test_subscribers_get_progress_by_the_status_writes_made_anyway() -> None:
     quiet, none = separated(*targets(SeparationJobSpec.model_validate(SPEC), settings(webhook_url=ONE), NO_ENDPOINTS))
     loud, some = separated(Target(ONE, EVERYTHING), Target(TWO, frozenset({EventType.STARTED})))
     assert none == []
@@ -55,10 +55,13 @@ def test_whoever_wants_to_is_told_how_far_it_is_by_the_writes_made_anyway() -> N
     assert len(quiet.writes) == len(loud.writes)
 
 
-def test_the_start_is_told_until_the_status_knows_of_it() -> None:
-    world, told = World(), [Target(ONE, EVERYTHING), Target(TWO, frozenset({EventType.STARTED}), "crm", "team-a")]
+def test_the_start_is_sent_until_the_status_records_it() -> None:
+    world, subscribers = (
+        World(),
+        [Target(ONE, EVERYTHING), Target(TWO, frozenset({EventType.STARTED}), "crm", "team-a")],
+    )
     world.settle()
-    found = started_webhooks(world.separation, [*told, Target("https://other.example.com", ENDS)])
+    found = started_webhooks(world.separation, [*subscribers, Target("https://other.example.com", ENDS)])
     assert [(one.url, one.event, one.endpoint, one.key) for one in found] == [
         (ONE, EventType.STARTED, None, None),
         (TWO, EventType.STARTED, "crm", "team-a"),
@@ -70,15 +73,15 @@ def test_the_start_is_told_until_the_status_knows_of_it() -> None:
     )
     running = world.separation
     knows = running.status.model_copy(update={"started_at": world.now})
-    assert started_webhooks(replace(running, status=knows), told) == []
+    assert started_webhooks(replace(running, status=knows), subscribers) == []
     earlier = replace(running, spec=running.spec.model_copy(update={"run": 2}), status=knows)
-    assert [one.run for one in started_webhooks(earlier, told)] == [2, 2]
+    assert [one.run for one in started_webhooks(earlier, subscribers)] == [2, 2]
 
 
 def test_the_end_is_no_progress_and_another_run_starts_anew() -> None:
     world, _ = separated()
-    before, told = world.separation, [Target(ONE, EVERYTHING)]
-    assert progress_webhooks(replace(before, status=SeparationJobStatus(run=1)), before.status, told) == []
+    before, subscribers = world.separation, [Target(ONE, EVERYTHING)]
+    assert progress_webhooks(replace(before, status=SeparationJobStatus(run=1)), before.status, subscribers) == []
     after = SeparationJobStatus(run=2, progress=10, phase=Phase.SEPARATING)
-    [found] = progress_webhooks(before, after, told)
+    [found] = progress_webhooks(before, after, subscribers)
     assert found.id == webhook_id(TRACK, 2, EventType.PROGRESS, ONE, 10)

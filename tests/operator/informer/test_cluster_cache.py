@@ -1,4 +1,4 @@
-"""What is known of the cluster: newer replaces older, and what is gone does not come back."""
+"""The cluster cache: newer versions replace older ones, and deleted resources do not reappear."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ import pytest
 
 from stemyard_contract.handover import WorkStage
 from stemyard_operator.informer.cluster_cache import ClusterCache
-from tests.operator.world import SPEC, World
+from tests.operator.world import NAMESPACE, SPEC, World
 
 
 def resource(uid: str = "a", version: int = 1, created: str = "2026-11-22T12:00:00Z", name: str = "song") -> Any:
@@ -16,8 +16,18 @@ def resource(uid: str = "a", version: int = 1, created: str = "2026-11-22T12:00:
     return {"metadata": {**metadata, "creationTimestamp": created, "managedFields": [{"manager": "x"}]}, "spec": SPEC}
 
 
+def test_jobs_of_a_namespace_that_cannot_be_read_take_no_place() -> None:
+    world, readable = World(), True
+    world.settle()
+    cluster_cache = ClusterCache(NAMESPACE, lambda _: readable)
+    cluster_cache.apply_job(world.job(WorkStage.FETCH))
+    assert len(list(cluster_cache.live(WorkStage.FETCH))) == 1
+    readable = False
+    assert list(cluster_cache.live(WorkStage.FETCH)) == []
+
+
 def test_newer_versions_win_and_are_trimmed() -> None:
-    cluster_cache = ClusterCache()
+    cluster_cache = ClusterCache(NAMESPACE)
     assert cluster_cache.apply(resource(version=9))
     assert not cluster_cache.apply(resource(version=9))
     assert not cluster_cache.apply(resource(version=8))
@@ -28,8 +38,8 @@ def test_newer_versions_win_and_are_trimmed() -> None:
     assert "managedFields" not in known["metadata"]
 
 
-def test_the_typed_form_is_of_the_newest_version_and_made_once() -> None:
-    cluster_cache = ClusterCache()
+def test_the_typed_form_is_parsed_once_per_version() -> None:
+    cluster_cache = ClusterCache(NAMESPACE)
     cluster_cache.apply(resource(version=1))
     first = cluster_cache.typed("a")
     assert first is not None
@@ -42,8 +52,8 @@ def test_the_typed_form_is_of_the_newest_version_and_made_once() -> None:
     assert cluster_cache.typed("a") is None
 
 
-def test_how_long_ago_the_newest_version_was_received(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster_cache, now = ClusterCache(), 100.0
+def test_the_age_of_the_newest_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster_cache, now = ClusterCache(NAMESPACE), 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     cluster_cache.apply(resource(version=3))
     now += 2.5
@@ -60,8 +70,8 @@ def test_how_long_ago_the_newest_version_was_received(monkeypatch: pytest.Monkey
     )
 
 
-def test_typed_forms_are_kept_of_a_few() -> None:
-    cluster_cache = ClusterCache()
+def test_the_cache_of_typed_forms_is_bounded() -> None:
+    cluster_cache = ClusterCache(NAMESPACE)
     uids = [str(number) for number in range(300)]
     for uid in uids:
         cluster_cache.apply(resource(uid, name=f"song-{uid}"))
@@ -72,8 +82,8 @@ def test_typed_forms_are_kept_of_a_few() -> None:
     assert cluster_cache.typed(uids[0]) is not first
 
 
-def test_a_job_of_which_only_the_version_changed_is_no_news() -> None:
-    world, cluster_cache = World(), ClusterCache()
+def test_a_job_with_only_a_new_version_is_not_a_change() -> None:
+    world, cluster_cache = World(), ClusterCache(NAMESPACE)
     world.settle()
     job = world.job(WorkStage.FETCH)
     versions = itertools.count(1)
@@ -92,8 +102,8 @@ def test_a_job_of_which_only_the_version_changed_is_no_news() -> None:
     assert known.resource_version == 4
 
 
-def test_what_is_gone_does_not_come_back() -> None:
-    cluster_cache = ClusterCache()
+def test_deleted_resources_do_not_reappear() -> None:
+    cluster_cache = ClusterCache(NAMESPACE)
     cluster_cache.apply(resource())
     assert cluster_cache.drop("a") is not None
     assert not cluster_cache.apply(resource(version=2))
@@ -101,8 +111,25 @@ def test_what_is_gone_does_not_come_back() -> None:
     assert cluster_cache.drop("a") is None
 
 
+def test_a_job_that_only_the_watch_does_not_see_is_known_again_once_it_is_read() -> None:
+    cluster_cache, world = ClusterCache(NAMESPACE), World()
+    world.settle()
+    job = world.job(WorkStage.FETCH)
+    uid = job["metadata"]["uid"]
+    assert cluster_cache.apply_job(job)
+    assert cluster_cache.job_uids("music") == {uid}
+    cluster_cache.drop_job(uid)
+    del job["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+    assert cluster_cache.apply_job(job) is None
+    cluster_cache.revive(uid)
+    found = cluster_cache.apply_job(job)
+    assert found is not None
+    assert not found.watched
+    assert cluster_cache.job_uids("music") == set()
+
+
 def test_a_name_means_the_newest_resource() -> None:
-    cluster_cache = ClusterCache()
+    cluster_cache = ClusterCache(NAMESPACE)
     cluster_cache.apply(resource("b", 20, "2026-11-22T12:00:05Z"))
     cluster_cache.apply(resource("a", 5))
     known = cluster_cache.at(("music", "song"))
@@ -113,8 +140,8 @@ def test_a_name_means_the_newest_resource() -> None:
     assert cluster_cache.uids("music") == {"b"}
 
 
-def test_a_finished_one_is_packed_and_comes_back_as_it_was() -> None:
-    cluster_cache = ClusterCache()
+def test_a_finished_separation_is_compressed_losslessly() -> None:
+    cluster_cache = ClusterCache(NAMESPACE)
     done = {"phase": "Completed", "run": 1, "finishedAt": "2026-11-22T12:01:00Z", "source": {"title": "Días 🎧"}}
     seen = {**resource(), "spec": {"run": 1}, "status": done}
     cluster_cache.apply(seen)
@@ -128,14 +155,14 @@ def test_a_finished_one_is_packed_and_comes_back_as_it_was() -> None:
     assert cluster_cache.drop("a") == back
 
 
-def test_one_that_runs_again_is_at_work_though_its_status_tells_of_an_end() -> None:
-    cluster_cache = ClusterCache()
+def test_a_rerun_is_active_despite_its_finished_status() -> None:
+    cluster_cache = ClusterCache(NAMESPACE)
     cluster_cache.apply({**resource(), "spec": {"run": 2}, "status": {"run": 1, "finishedAt": "2026-11-22T12:01:00Z"}})
     assert cluster_cache.known()[0].at_work
 
 
-def test_what_all_are_searched_by() -> None:
-    cluster_cache = ClusterCache()
+def test_tracks_phases_and_pending_webhooks_are_listed() -> None:
+    cluster_cache = ClusterCache(NAMESPACE)
     boxes = [{"nextAttemptAt": "x"}, {"nextAttemptAt": "x", "deliveredAt": "y"}, {"deliveredAt": "y"}]
     cluster_cache.apply({**resource("b", created="2026-11-22T12:00:05Z", name="later"), "status": {"webhooks": boxes}})
     cluster_cache.apply({**resource("a"), "spec": {"webhookTest": True}, "status": {"phase": "Completed"}})
@@ -143,3 +170,21 @@ def test_what_all_are_searched_by() -> None:
     assert list(cluster_cache.phases()) == ["Pending", "Completed"]
     assert cluster_cache.webhooks_pending() == 1
     assert cluster_cache.known()[1].at_work
+
+
+def test_a_forgotten_separation_is_known_again_once_it_is_received() -> None:
+    cluster_cache = ClusterCache(NAMESPACE)
+    cluster_cache.apply(resource())
+    assert cluster_cache.forget("a") is not None
+    assert cluster_cache.at(("music", "song")) is None
+    assert cluster_cache.gone() == frozenset()
+    assert cluster_cache.apply(resource())
+
+
+def test_a_revived_separation_is_known_again() -> None:
+    cluster_cache = ClusterCache(NAMESPACE)
+    cluster_cache.apply(resource())
+    cluster_cache.drop("a")
+    assert cluster_cache.gone() == {"a"}
+    cluster_cache.revive("a")
+    assert cluster_cache.apply(resource())

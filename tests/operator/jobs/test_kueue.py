@@ -64,6 +64,39 @@ def test_the_queue_is_the_labels_else_the_profiles_and_bounds_instead_of_us(conf
     assert queue(world, FETCH) == "net"
 
 
+def admit(job: dict[str, Any]) -> None:
+    job["spec"]["suspend"] = False
+
+
+def test_a_job_for_a_queue_is_created_suspended(config: Settings) -> None:
+    """So that only Kueue starts it, even where its webhook does not see the Job."""
+    world = fetched(config)
+    assert world.job(SEPARATE)["spec"]["suspend"] is True
+    assert "suspend" not in world.job(FETCH)["spec"]
+    world.wait(5)
+    world.settle()
+    assert conditions(world)["Admitted"] == ("False", "Waiting")
+    assert world.requeue_after == pytest.approx(10)
+    world.workloads[world.created[-1]] = PENDING
+    world.settle()
+    assert conditions(world)["Admitted"] == ("False", "WaitingForQuota")
+    world = World(spec={**SPEC, "profile": "fetched"}, config=config)
+    world.settle()
+    assert world.job(FETCH)["spec"]["suspend"] is True
+
+
+def test_a_fetch_in_a_queue_waits_until_the_queue_deadline(config: Settings) -> None:
+    world = World(spec={**SPEC, "profile": "fetched", "deadlines": {"queue": 5000, "start": 60}}, config=config)
+    world.settle()
+    world.workloads[world.created[-1]] = PENDING
+    world.wait(4999)
+    world.settle()
+    assert conditions(world)["Fetched"] == ("False", "WaitingForQuota")
+    world.wait(1)
+    world.settle()
+    assert failure(world) == "QUEUE_DEADLINE"
+
+
 def test_without_kueue_a_label_means_nothing() -> None:
     world = World(labels={LABEL_QUEUE: "own"})
     world.settle()
@@ -108,10 +141,11 @@ def test_an_eviction_queues_it_again_and_is_no_failure(config: Settings) -> None
 
 def test_what_kueue_has_admitted_is_admitted_and_waits_for_a_node_as_such(config: Settings) -> None:
     world = fetched(config)
+    admit(world.job(SEPARATE))
     pending(world, SEPARATE, conditions=UNSCHEDULABLE)
     world.wait(6)
     world.settle()
-    assert world.phase() is Phase.SEPARATING
+    assert world.phase() is Phase.QUEUED
     assert conditions(world)["Admitted"] == ("True", "Admitted")
     separated = next(one for one in world.separation.status.conditions if one.type == "Separated")
     assert (separated.status, separated.reason, separated.message) == ("False", "Unschedulable", "no GPU")
@@ -126,6 +160,7 @@ def test_the_start_of_a_fetch_is_awaited_from_when_kueue_let_go_of_it(config: Se
     world.settle()
     job, start = world.job(FETCH), world.separation.spec.deadlines.start
     world.wait(2 * start)
+    admit(job)
     job["status"] = {"conditions": [{"type": "Suspended", "status": "False", "lastTransitionTime": stamp(world.now)}]}
     pending(world, FETCH, conditions=UNSCHEDULABLE)
     failed = []
@@ -137,7 +172,7 @@ def test_the_start_of_a_fetch_is_awaited_from_when_kueue_let_go_of_it(config: Se
     assert failed == [0, 1]
 
 
-def test_a_job_suspended_by_somebody_else_is_said_so_after_a_minute(config: Settings) -> None:
+def test_an_external_suspension_of_a_job_is_reported_after_a_minute(config: Settings) -> None:
     for settled in (config, settings()):
         world = World(config=settled)
         world.settle()
@@ -165,7 +200,7 @@ def test_the_queue_deadline_holds_for_kueue_too(config: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "reason", "message"),
+    ("conditions", "reason", "message"),
     [
         ([], "WaitingForQuota", "Kueue has not stated a reason yet."),
         ([("QuotaReserved", "False", "Pending", "no quota")], "WaitingForQuota", "Pending: no quota"),
@@ -175,8 +210,8 @@ def test_the_queue_deadline_holds_for_kueue_too(config: Settings) -> None:
          "WaitingForQuota", "Inadmissible: no queue"),
     ],
 )  # fmt: skip
-def test_workloads_are_read(told: list[tuple[str, str, str, str]], reason: str, message: str | None) -> None:
-    listed = [dict(zip(("type", "status", "reason", "message"), one, strict=True)) for one in told]
+def test_workloads_are_read(conditions: list[tuple[str, str, str, str]], reason: str, message: str | None) -> None:
+    listed = [dict(zip(("type", "status", "reason", "message"), one, strict=True)) for one in conditions]
     found = workload_of({"status": {"conditions": listed}})
     assert found.reason == reason
     assert message in {None, found.message}

@@ -1,4 +1,4 @@
-"""The bucket's rules: ours in their place, others untouched, and a store that knows none says so."""
+"""The bucket's rules: the operator's are set, others untouched, and missing support is reported."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ FOREIGN = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "
 PAGE = "https://songs.example.com"
 
 
-def test_only_uploads_and_source_audio_age() -> None:
+def test_only_uploads_and_source_audio_expire() -> None:
     *others, uploads, work = lifecycle_rules(INSTALL, 14, [FOREIGN])
     assert others == [FOREIGN]
     assert [rule["Filter"]["Prefix"] for rule in (uploads, work)] == [f"{INSTALL}/uploads/", f"{INSTALL}/work/"]
@@ -27,20 +27,28 @@ def test_only_uploads_and_source_audio_age() -> None:
     assert [rule["Expiration"]["Days"] for rule in lifecycle_rules(INSTALL, 20, [work, uploads])] == [20, 20]
 
 
+def test_uploads_in_parts_that_are_not_completed_expire_earlier() -> None:
+    uploads, work = lifecycle_rules(INSTALL, 14, [])
+    assert uploads["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}
+    assert "AbortIncompleteMultipartUpload" not in work
+
+
 def test_another_installation_keeps_its_rules() -> None:
     theirs = lifecycle_rules("install-2", 30, [])
     assert lifecycle_rules(INSTALL, 14, theirs)[:2] == theirs
 
 
-def test_pages_may_upload_and_without_pages_the_rule_goes() -> None:
+def test_the_cors_rule_follows_the_allowed_origins() -> None:
     [ours] = cors_rules(INSTALL, [PAGE], [])
     assert ours["AllowedOrigins"] == [PAGE]
     assert "PUT" in ours["AllowedMethods"]
+    signed = {"content-type", "content-disposition", "if-none-match", "x-amz-checksum-sha256"}
+    assert signed <= set(ours["AllowedHeaders"]), "what the links of uploads require"
     assert cors_rules(INSTALL, [], [ours, FOREIGN]) == [FOREIGN]
 
 
 class RuleStore:
-    """The part of S3 that keeps a bucket's rules, as XML; speaks its protocol and nothing else."""
+    """The S3 calls for a bucket's rules, as XML."""
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
@@ -68,10 +76,10 @@ def rule_store() -> Iterator[tuple[RuleStore, Settings]]:
         yield store, settings(s3_endpoint_url=server.url, **keys)
 
 
-async def test_rules_are_set_and_set_again(rule_store: tuple[RuleStore, Settings]) -> None:
+async def test_setting_rules_is_idempotent(rule_store: tuple[RuleStore, Settings]) -> None:
     store, given = rule_store
-    told = await set_up(given, 14, [PAGE])
-    assert told[1:] == [
+    answers = await set_up(given, 14, [PAGE])
+    assert answers[1:] == [
         f"lifecycle: {INSTALL}/uploads/ and {INSTALL}/work/ go after 14 days",
         f"CORS: {PAGE} may read and upload",
     ]
@@ -82,7 +90,7 @@ async def test_rules_are_set_and_set_again(rule_store: tuple[RuleStore, Settings
     assert (store.kept, store.writes) == (first, 4)
 
 
-async def test_rules_of_others_and_of_pages_stay(rule_store: tuple[RuleStore, Settings]) -> None:
+async def test_other_rules_are_kept(rule_store: tuple[RuleStore, Settings]) -> None:
     store, given = rule_store
     objects = ObjectStoreClient(given)
     await objects.set_lifecycle([FOREIGN])
@@ -105,7 +113,7 @@ def called(store: ObjectStore, *arguments: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_a_store_without_lifecycle_says_so(versity: ObjectStore) -> None:
+def test_a_store_without_lifecycle_is_reported(versity: ObjectStore) -> None:
     ended = called(versity, "--origin", PAGE)
     assert ended.returncode == 0, ended.stderr
     assert "lifecycle: this store knows no such rules; nothing was set" in ended.stdout
@@ -115,13 +123,13 @@ def test_a_store_without_lifecycle_says_so(versity: ObjectStore) -> None:
 @pytest.mark.parametrize(
     "arguments", [("--days", "7"), ("--days", "x"), ("--origin", "songs.example.com"), ("--origin", PAGE + "/")]
 )
-def test_wrong_arguments_are_refused_in_a_sentence(versity: ObjectStore, arguments: tuple[str, str]) -> None:
+def test_wrong_arguments_are_refused_with_a_clear_error(versity: ObjectStore, arguments: tuple[str, str]) -> None:
     ended = called(versity, *arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "must be" in ended.stderr
 
 
-def test_wrong_credentials_are_told(versity: ObjectStore) -> None:
+def test_wrong_credentials_are_reported(versity: ObjectStore) -> None:
     environment = {**versity.environment, "R2_SECRET_ACCESS_KEY": "wrong", "STEMYARD_INSTALL_ID": INSTALL}
     command = [sys.executable, "-m", "stemyard_operator", "bucket-rules"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)

@@ -1,4 +1,4 @@
-"""What the metrics say, and that a label never has more values than the deployment has settings."""
+"""Metrics, and that their labels are bounded by the deployment's settings."""
 
 import asyncio
 import re
@@ -21,10 +21,12 @@ from stemyard_operator.clients.kubernetes import (
     separations_path,
 )
 from stemyard_operator.config.profiles import Gpu, Profile, StageProfile
+from stemyard_operator.decision.actions import FindMark
 from stemyard_operator.decision.status_change import Span, StatusChange, status_change_of
 from stemyard_operator.health import Health
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.mirror.writer import MirrorWriter
+from stemyard_operator.namespaces import Namespaces
 from stemyard_operator.observability.metrics import Metrics, Reading
 from stemyard_operator.workqueue import WorkQueue
 from tests.operator.decision.test_webhook_outbox import ONE, OWN, finished
@@ -39,15 +41,17 @@ READING = Reading(
     retries=4,
     watch_age=5,
     resync_age=6,
+    namespaces={"music": True, "lost": False},
     mirror_lag=7,
     mirror_waiting=8,
+    dependencies={"store": False, "redis": True},
     webhooks_pending=9,
     webhook_lanes={"closed": 2, "open": 1},
 )
 
 
 class Told:
-    """Readings as a test wants them."""
+    """Configurable readings."""
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
@@ -67,13 +71,15 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 
 def accounts(world: World) -> list[StatusChange]:
-    """Accounts of the writes of a world, from now on."""
+    """Return a list that records the status changes of a world."""
     found: list[StatusChange] = []
     write = world._write
 
     def watched(decision: Any) -> None:
         if decision.status is not None:
-            found.append(status_change_of(world.observed(), decision.status, world.now, world.config))
+            mark = world.find(FindMark(SEPARATE))
+            observed = world.observed(manifest=mark)
+            found.append(status_change_of(observed, decision.status, world.now, world.config))
         write(decision)
 
     world._write = watched  # type: ignore[method-assign]
@@ -113,62 +119,62 @@ def gpu_world(**changes: Any) -> World:
     return World(config=config)
 
 
-def test_a_separation_is_accounted_for_once() -> None:
+def test_a_separation_is_counted_once() -> None:
     world = gpu_world()
-    told = accounts(world)
+    found = accounts(world)
     through_fetch(world)
     world.wait(7)
     through_separate(world)
     assert world.phase() is Phase.COMPLETED
-    assert [one.ended for one in told if one.ended] == [Phase.COMPLETED]
-    assert [one.queue_wait.seconds for one in told if one.queue_wait is not None] == [7]
-    assert [(stage.name, stage.seconds) for one in told for stage in one.stages] == [(FETCH, 12), (SEPARATE, 30)]
-    assert [(one.whole.name, one.whole.seconds) for one in told if one.whole] == [("separation", 49)]
-    assert sum(one.gpu_seconds for one in told) == 60
-    assert all(one.failure is None and one.retry is None for one in told)
+    assert [one.ended for one in found if one.ended] == [Phase.COMPLETED]
+    assert [one.queue_wait.seconds for one in found if one.queue_wait is not None] == [7]
+    assert [(stage.name, stage.seconds) for one in found for stage in one.stages] == [(FETCH, 12), (SEPARATE, 30)]
+    assert [(one.whole.name, one.whole.seconds) for one in found if one.whole] == [("separation", 49)]
+    assert sum(one.gpu_seconds for one in found) == 60
+    assert all(one.failure is None and one.retry is None for one in found)
 
 
-def test_failed_attempts_hold_gpus_too() -> None:
+def test_failed_attempts_count_gpu_seconds() -> None:
     world = gpu_world()
-    told = accounts(world)
+    found = accounts(world)
     through_fetch(world)
     world.run(world.job(SEPARATE))
     world.settle()
     world.wait(10)
     world.end(world.job(SEPARATE), "Failed", exit_code=137, reason="OOMKilled")
     world.settle()
-    assert [one.retry for one in told if one.retry] == [("separate", "OOMKilled")]
-    [attempt] = [one.attempt for one in told if one.attempt]
+    assert [one.retry for one in found if one.retry] == [("separate", "OOMKilled")]
+    [attempt] = [one.attempt for one in found if one.attempt]
     assert (attempt.name, attempt.seconds, attempt.error) == ("separate", 10, "OOMKilled")
-    assert sum(one.gpu_seconds for one in told) == 20
+    assert sum(one.gpu_seconds for one in found) == 20
 
 
-def test_a_cancelled_run_held_its_gpus_until_it_was_stopped() -> None:
+def test_a_cancelled_run_counts_gpu_seconds_until_it_stops() -> None:
     world = gpu_world()
-    told = accounts(world)
+    found = accounts(world)
     through_fetch(world)
     stopped_while_separating(world, 10, cancel=True)
-    assert [one.ended for one in told if one.ended] == [Phase.CANCELLED]
-    assert sum(one.gpu_seconds for one in told) == 20
+    assert [one.ended for one in found if one.ended] == [Phase.CANCELLED]
+    assert sum(one.gpu_seconds for one in found) == 20
 
 
-def test_a_failure_is_told_by_stage_and_code() -> None:
+def test_failures_are_counted_by_stage_and_code() -> None:
     world = World(spec={**SPEC, "retryPolicy": {"limit": 0}})
-    told = accounts(world)
+    found = accounts(world)
     world.settle()
     world.end(world.job(FETCH), "Failed", exit_code=1)
     world.settle()
-    assert [one.failure for one in told if one.failure] == [("fetch", "POD_FAILED")]
+    assert [one.failure for one in found if one.failure] == [("fetch", "POD_FAILED")]
 
 
 def test_labels_have_no_values_that_users_choose() -> None:
     world = World(spec={**SPEC, "model": "made-up", "profile": "made-up"})
-    told = accounts(world)
+    found = accounts(world)
     world.settle()
-    assert {(one.profile, one.model) for one in told} == {("other", "other")}
+    assert {(one.profile, one.model) for one in found} == {("other", "other")}
 
 
-def test_what_is_counted() -> None:
+def test_metric_names_and_values() -> None:
     metrics = metrics_of()
     one = StatusChange(
         World().separation,
@@ -177,13 +183,15 @@ def test_what_is_counted() -> None:
         queue_wait=Span("queue", START, START + timedelta(seconds=3)),
         stages=(Span(FETCH, START, START + timedelta(seconds=12)),),
         gpu_seconds=60,
+        busy_gpu_seconds=12.1,
         ended=Phase.FAILED,
         failure=("fetch", "SOURCE_GONE"),  # type: ignore[arg-type]
         retry=("fetch", "SourceNetwork"),
     )
-    metrics.wrote(one)
-    metrics.wrote(replace(one, gpu_seconds=0.5))
-    metrics.wrote(StatusChange(World().separation, "default", "spleeter-2stems", reused=True))
+    metrics.status_written(one)
+    metrics.status_written(replace(one, gpu_seconds=0.5, busy_gpu_seconds=0))
+    metrics.worker_idle("default", 12, 2)
+    metrics.status_written(StatusChange(World().separation, "default", "spleeter-2stems", reused=True))
     metrics.called("create", "jobs", 201)
     assert value(metrics, "stemyard_separations_ended_total", phase="Failed") == 2
     assert value(metrics, "stemyard_separations_ended_total", phase="Completed") == 0
@@ -192,11 +200,15 @@ def test_what_is_counted() -> None:
     assert value(metrics, "stemyard_queue_wait_seconds_sum", profile="default") == 6
     assert value(metrics, "stemyard_stage_seconds_sum", stage="fetch", model="spleeter-2stems") == 24
     assert value(metrics, "stemyard_gpu_seconds_total", profile="default") == 60.5
+    assert value(metrics, "stemyard_gpu_busy_seconds_total", profile="default") == 12.1
+    assert value(metrics, "stemyard_worker_idle_seconds_total", profile="default") == 12
+    held_over_busy = value(metrics, "stemyard_gpu_held_over_busy", profile="default")
+    assert held_over_busy == pytest.approx((60 + 0.5 + 12 * 2) / 12.1)
     assert value(metrics, "stemyard_cache_hits_total", level="recording") == 1
     assert value(metrics, "stemyard_kubernetes_requests_total", verb="create", resource="jobs", code="201") == 1
 
 
-async def test_turns_are_timed_whether_they_fail_or_not() -> None:
+async def test_reconciles_are_timed_even_if_they_fail() -> None:
     metrics = metrics_of()
 
     async def turn(key: str) -> float | None:
@@ -210,9 +222,9 @@ async def test_turns_are_timed_whether_they_fail_or_not() -> None:
     assert value(metrics, "stemyard_reconcile_seconds_count") == 2
 
 
-async def test_they_are_served_beside_the_probes() -> None:
+async def test_metrics_are_served_with_the_probes() -> None:
     metrics = metrics_of()
-    async with TestClient(TestServer(metrics.serve(Health(120).application()))) as client:
+    async with TestClient(TestServer(metrics.serve(Health(120, Namespaces(["music"])).application()))) as client:
         answer = await client.get("/metrics")
         assert answer.status == 200
         assert answer.content_type == "text/plain"
@@ -223,11 +235,23 @@ async def test_they_are_served_beside_the_probes() -> None:
     assert not re.search(r"_created\b", text)
 
 
-def test_a_standby_tells_of_no_separations() -> None:
+def test_a_standby_reports_no_separations() -> None:
     metrics = metrics_of(replace(READING, leader=False, phases={}, resync_age=None))
     assert value(metrics, "stemyard_separations", phase="Queued") is None
     assert value(metrics, "stemyard_resync_age_seconds") is None
     assert value(metrics, "stemyard_leader") == 0
+
+
+def test_each_dependency_is_up_or_not() -> None:
+    metrics = metrics_of()
+    for dependency, up in (("store", 0), ("redis", 1)):
+        assert value(metrics, "stemyard_dependency_up", dependency=dependency) == up
+
+
+def test_each_watched_namespace_is_readable_or_not() -> None:
+    metrics = metrics_of()
+    for namespace, readable in (("music", 1), ("lost", 0)):
+        assert value(metrics, "stemyard_namespace_readable", watched_namespace=namespace) == readable
 
 
 @pytest.mark.parametrize(
@@ -244,26 +268,26 @@ def test_a_standby_tells_of_no_separations() -> None:
         ("POST", "/api/v1/namespaces/music/events", ("create", "events")),
     ],
 )
-def test_calls_are_named_as_a_role_names_them(method: str, path: str, right: tuple[str, str]) -> None:
+def test_calls_are_labelled_by_verb_and_resource(method: str, path: str, right: tuple[str, str]) -> None:
     assert rbac_verb_and_resource(method, path) == right
 
 
 class Deaf:
-    """A mirror that hears nothing until it is let."""
+    """A mirror whose writes block until released."""
 
     enabled = True
 
     def __init__(self) -> None:
         self.hears = asyncio.Event()
 
-    async def put(self, record: object) -> bool:
+    async def write(self, changes: list[object]) -> list[bool]:
         await self.hears.wait()
-        return True
+        return [True for _ in changes]
 
 
-async def test_the_mirror_lags_until_it_has_heard() -> None:
-    mirror, cluster_cache, world = Deaf(), ClusterCache(), World()
-    mirror_writer = MirrorWriter(mirror, cluster_cache, lambda: True)  # type: ignore[arg-type]
+async def test_mirror_lag_is_measured_until_the_write_succeeds() -> None:
+    mirror, cluster_cache, world = Deaf(), ClusterCache(NAMESPACE), World()
+    mirror_writer = MirrorWriter(mirror, cluster_cache, lambda: True, NAMESPACE, Namespaces([]))  # type: ignore[arg-type]
     resource = world.resource
     cluster_cache.apply(resource)
     assert (mirror_writer.behind, mirror_writer.lag) == (0, 0)
@@ -278,7 +302,7 @@ async def test_the_mirror_lags_until_it_has_heard() -> None:
     running.cancel()
 
 
-async def test_the_queue_tells_what_is_due_and_what_was_put_off() -> None:
+async def test_queue_gauges_count_due_and_delayed_keys() -> None:
     queue = WorkQueue[str]()
     queue.add("now")
     queue.add("later", 60)
@@ -302,8 +326,23 @@ def test_attempts_and_deliveries_of_webhooks_are_counted() -> None:
     world.answer(ONE, 410)
     world.settle()
     for one in found:
-        metrics.wrote(one)
+        metrics.status_written(one)
     for outcome in ("delivered", "given_up"):
         assert value(metrics, "stemyard_webhook_deliveries_total", outcome=outcome) == 1
     assert value(metrics, "stemyard_webhooks_pending") == 9
     assert value(metrics, "stemyard_webhook_consumers", breaker="open") == 1
+
+
+def test_the_last_sweep_shows_until_the_next() -> None:
+    metrics = metrics_of()
+    metrics.swept(orphans=3, removed=2, stopped=False, unwatched=4, refused=1)
+    found = {
+        name: value(metrics, f"stemyard_sweep_{name}")
+        for name in ("orphans", "removed_total", "stopped", "failing", "unwatched")
+    }
+    assert found == {"orphans": 3, "removed_total": 2, "stopped": 0, "failing": 1, "unwatched": 4}
+    metrics.swept(orphans=9, removed=0, stopped=True, unwatched=0, refused=0)
+    assert (value(metrics, "stemyard_sweep_stopped"), value(metrics, "stemyard_sweep_failing")) == (1, 0)
+    metrics.sweep_failed()
+    assert (value(metrics, "stemyard_sweep_stopped"), value(metrics, "stemyard_sweep_failing")) == (1, 1)
+    assert value(metrics, "stemyard_sweep_removed_total") == 2

@@ -1,4 +1,4 @@
-"""Spans of the operator, and that there is nothing of them where no endpoint is named."""
+"""Spans of the operator, which need a configured endpoint."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from stemyard_operator.informer.cache_entry import trimmed
 from stemyard_operator.model.separation import separation_of
 from stemyard_operator.observability.tracing import Tracing
 from stemyard_operator.webhooks.dispatcher import WebhookTask
-from tests.operator.world import START, World
+from tests.operator.world import NAMESPACE, START, World
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
@@ -44,19 +44,21 @@ def test_the_projection_keeps_the_trace_and_no_other_annotation() -> None:
     resource = annotated(TRACEPARENT)
     resource["metadata"]["annotations"]["other"] = "x" * 1000  # type: ignore[index]
     assert trimmed(resource)["metadata"]["annotations"] == {ANNOTATION_TRACEPARENT: TRACEPARENT}
-    assert separation_of(trimmed(resource)).traceparent == TRACEPARENT
+    assert separation_of(trimmed(resource), NAMESPACE).traceparent == TRACEPARENT
 
 
 @pytest.mark.parametrize(
     "bad", ["", "x", f"00-{'0' * 32}-b7ad6b7169203331-01", f"{TRACEPARENT}-more", TRACEPARENT.upper()]
 )
-def test_what_is_no_trace_is_none(bad: str) -> None:
+def test_an_invalid_traceparent_is_ignored(bad: str) -> None:
     assert traceparent_of(annotated(bad)) is None
 
 
 def test_a_failed_attempt_is_a_span_with_an_error(tracing: Tracing, exported: InMemorySpanExporter) -> None:
-    separation = separation_of(annotated(TRACEPARENT))
-    tracing.wrote(StatusChange(separation, "default", "m", attempt=Span("fetch", START, START, "SourceNetwork")))
+    separation = separation_of(annotated(TRACEPARENT), NAMESPACE)
+    tracing.status_written(
+        StatusChange(separation, "default", "m", attempt=Span("fetch", START, START, "SourceNetwork"))
+    )
     [span] = exported.get_finished_spans()
     assert span.name == "fetch"
     assert span.status.status_code is StatusCode.ERROR
@@ -67,24 +69,35 @@ def test_a_failed_attempt_is_a_span_with_an_error(tracing: Tracing, exported: In
 
 def test_separations_without_a_trace_have_no_spans(tracing: Tracing, exported: InMemorySpanExporter) -> None:
     separation = World().separation
-    tracing.wrote(StatusChange(separation, "default", "m", whole=Span("separation", START, START)))
-    delivery = WebhookTask("uid", "0" * 36, "https://example.com/hook")
+    tracing.status_written(StatusChange(separation, "default", "m", whole=Span("separation", START, START)))
+    delivery = WebhookTask("uid", "0" * 36, "https://example.com/hook", NAMESPACE)
     with tracing.webhook(separation, delivery) as headers:
         assert headers == {}
     assert exported.get_finished_spans() == ()
 
 
-def test_a_webhook_hands_the_trace_on_and_tells_no_path(tracing: Tracing, exported: InMemorySpanExporter) -> None:
-    delivery = WebhookTask("uid", "0" * 36, "https://example.com/hook?secret=1")
-    with tracing.webhook(separation_of(annotated(TRACEPARENT)), delivery) as headers:
+def test_a_webhook_propagates_the_trace_without_its_url_path(tracing: Tracing, exported: InMemorySpanExporter) -> None:
+    delivery = WebhookTask("uid", "0" * 36, "https://example.com/hook?secret=1", NAMESPACE)
+    with tracing.webhook(separation_of(annotated(TRACEPARENT), NAMESPACE), delivery) as headers:
         assert headers["traceparent"].startswith(f"00-{TRACE}-")
     [span] = exported.get_finished_spans()
     assert span.attributes is not None
     assert "secret" not in str(dict(span.attributes))
 
 
+def test_a_webhook_whose_url_is_malformed_is_left_to_the_client_to_refuse(
+    tracing: Tracing, exported: InMemorySpanExporter
+) -> None:
+    delivery = WebhookTask("uid", "0" * 36, "https://example.com:99999/hook", NAMESPACE)
+    with tracing.webhook(separation_of(annotated(TRACEPARENT), NAMESPACE), delivery) as headers:
+        assert headers["traceparent"].startswith(f"00-{TRACE}-")
+    [span] = exported.get_finished_spans()
+    assert span.attributes is not None
+    assert "server.address" not in span.attributes
+
+
 @pytest.mark.parametrize("module", ["stemyard_operator.manager", "stemyard_api.app"])
-def test_nothing_is_loaded_where_no_endpoint_is_named(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opentelemetry_is_not_imported_without_an_endpoint(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     code = f"import sys, {module}; sys.exit('opentelemetry.exporter' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -31,7 +31,7 @@ def pods(*names: str) -> tuple[Pod, ...]:
     return tuple(Pod(name=name, uid=f"uid-of-{name}") for name in names)
 
 
-def test_a_second_pod_of_a_job_is_a_disruption(job: Job) -> None:
+def test_a_second_pod_of_a_job_counts_as_a_disruption(job: Job) -> None:
     run_state = RunCache().of("u", 1, status(job))
     for seen, disruptions in ((pods("a"), 0), (pods("a"), 0), ((), 0), (pods("b"), 1), (pods("b"), 1)):
         run_state.record_pods(job, seen)
@@ -45,9 +45,19 @@ def test_the_pod_that_the_status_names_counts_as_seen(job: Job, seen: tuple[Pod,
     assert run_state.disruptions == disruptions
 
 
-@pytest.mark.parametrize("told", [{"pod": "a", "run": 2}, {"pod": "a", "job": "another"}])
-def test_neither_a_pod_of_another_run_nor_one_of_another_job_counts(job: Job, told: dict[str, Any]) -> None:
-    run_state = RunCache().of("u", 1, status(job, **told))
+def test_disruptions_without_a_second_pod_are_added_to_those_with_one(job: Job) -> None:
+    cache = RunCache()
+    cache.of("u", 1, status(job)).record_pods(job, pods("a", "b"))
+    for counted, known in ((1, 1), (2, 2), (1, 2)):
+        assert cache.of("u", 1, status(job, attempts={"disruptions": counted})).disruptions == known
+    run_state = cache.of("u", 1, status(job, attempts={"disruptions": 2}))
+    run_state.record_pods(job, pods("c"))
+    assert run_state.disruptions == 3
+
+
+@pytest.mark.parametrize("fields", [{"pod": "a", "run": 2}, {"pod": "a", "job": "another"}])
+def test_neither_a_pod_of_another_run_nor_one_of_another_job_counts(job: Job, fields: dict[str, Any]) -> None:
+    run_state = RunCache().of("u", 1, status(job, **fields))
     run_state.record_pods(job, pods("b"))
     assert run_state.disruptions == 0
 

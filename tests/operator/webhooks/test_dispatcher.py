@@ -13,6 +13,8 @@ from stemyard_operator.model.attempt_result import AttemptResult
 from stemyard_operator.webhooks.dispatcher import Dispatcher, WebhookTask
 from tests.operator.world import settings
 
+Tenant = tuple[str, str | None]
+"""Namespace and id of an API key."""
 GOOD, BAD = "https://good.example.com/hook", "https://bad.example.com/hook"
 
 
@@ -47,9 +49,16 @@ class Consumers:
         for _ in range(200):
             await asyncio.sleep(0)
 
+    async def all_results(self, uid: str, count: int) -> None:
+        for _ in range(200):
+            await self.idle()
+            if len(self.dispatcher.results(uid)) == count:
+                return
+        raise AssertionError(f"{len(self.dispatcher.results(uid))} of {count} results")
+
 
 def deliveries(url: str, count: int) -> list[WebhookTask]:
-    return [WebhookTask(f"uid-{url}-{number}", f"id-{number}", url) for number in range(count)]
+    return [WebhookTask(f"uid-{url}-{number}", f"id-{number}", url, "default") for number in range(count)]
 
 
 async def test_the_result_of_a_delivery_is_kept_until_it_is_recorded() -> None:
@@ -72,7 +81,7 @@ async def test_the_result_of_a_delivery_is_kept_until_it_is_recorded() -> None:
 
 async def test_of_many_results_the_first_and_the_last_are_notified() -> None:
     consumers = Consumers()
-    many = [WebhookTask("uid", f"id-{number}", GOOD) for number in range(20)]
+    many = [WebhookTask("uid", f"id-{number}", GOOD, "default") for number in range(20)]
     for task in many:
         consumers.dispatcher.enqueue(task)
     await consumers.idle()
@@ -103,6 +112,53 @@ async def test_a_consumer_gets_a_few_at_a_time_and_others_are_not_delayed() -> N
     await consumers.dispatcher.close()
 
 
+async def test_a_new_consumer_is_served_however_many_others_are_busy() -> None:
+    consumers = Consumers()
+    others = [f"https://consumer-{number}.example.com/hook" for number in range(1024)]
+    consumers.gate = {url: asyncio.Event() for url in others}
+    for url in [*others, GOOD]:
+        consumers.dispatcher.enqueue(WebhookTask("uid", url, url, "default"))
+    consumers.dispatcher.enqueue_progress(progress(BAD))
+    assert sum(consumers.dispatcher.consumers().values()) == 1026
+    for gate in consumers.gate.values():
+        gate.set()
+    await consumers.all_results("uid", 1025)
+    assert consumers.attempts[GOOD] == consumers.attempts[BAD] == 1
+    assert consumers.dispatcher.in_flight("uid") == frozenset()
+
+
+async def test_of_idle_consumers_the_least_recent_are_forgotten() -> None:
+    consumers = Consumers()
+    consumers.dead.add(BAD)
+    for task in deliveries(BAD, 5):
+        consumers.dispatcher.enqueue(task)
+    await consumers.idle()
+    for number in range(1024):
+        url = f"https://consumer-{number}.example.com/hook"
+        consumers.dispatcher.enqueue(WebhookTask("uid", url, url, "default"))
+    await consumers.all_results("uid", 1024)
+    consumers.dispatcher.enqueue_progress(progress(BAD))
+    await consumers.idle()
+    assert consumers.attempts[BAD] == 6
+
+
+async def test_many_consumers_of_one_namespace_do_not_delay_those_of_another() -> None:
+    consumers = Consumers(webhook_concurrency=2)
+    many = [f"https://consumer-{number}.example.com/hook" for number in range(100)]
+    consumers.gate = {url: asyncio.Event() for url in many}
+    for url in many:
+        consumers.dispatcher.enqueue(WebhookTask("uid", url, url, "large"))
+    consumers.dispatcher.enqueue(WebhookTask("other-uid", GOOD, GOOD, "small"))
+    await consumers.idle()
+    assert consumers.attempts.total() == 2
+    for url in many[:2]:
+        consumers.gate[url].set()
+    await consumers.idle()
+    assert consumers.attempts[GOOD] == 1
+    assert consumers.attempts.total() == 5
+    await consumers.dispatcher.close()
+
+
 async def test_a_dead_consumer_is_paused_until_it_responds_again() -> None:
     consumers = Consumers(webhook_concurrency_per_target=1, webhook_breaker_seconds=0.05)
     consumers.dead.add(BAD)
@@ -121,9 +177,10 @@ async def test_a_dead_consumer_is_paused_until_it_responds_again() -> None:
     await consumers.dispatcher.close()
 
 
-def progress(url: str, number: int = 0) -> WebhookTask:
+def progress(url: str, number: int = 0, tenant: Tenant = ("default", None)) -> WebhookTask:
     name = f"progress-{number}"
-    return WebhookTask("uid", name, url, ProgressWebhook(name, url, EventType.PROGRESS, 1, b"{}"))
+    event = ProgressWebhook(name, url, EventType.PROGRESS, 1, b"{}")
+    return WebhookTask("uid", name, url, tenant[0], event, tenant[1])
 
 
 async def test_a_progress_event_is_sent_once_and_its_result_is_not_kept() -> None:
@@ -181,18 +238,65 @@ async def test_a_deleted_separation_is_forgotten() -> None:
     assert consumers.notified == []
 
 
-async def test_a_delivery_that_raises_does_not_stop_its_queue(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_attempt_that_raises_has_failed_and_does_not_stop_its_queue(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     consumers = Consumers()
     send = consumers.send
 
     async def breaking(task: WebhookTask) -> AttemptResult | None:
-        if task.id == "id-0":
+        if task.id in {"id-0", "progress-0"}:
             raise ValueError("broken")
         return await send(task)
 
     dispatcher = Dispatcher(settings(), breaking, consumers.notified.append)
-    for task in deliveries(GOOD, 2):
+    first, second = deliveries(GOOD, 2)
+    for task in (first, second):
         dispatcher.enqueue(task)
+    dispatcher.enqueue_progress(progress(GOOD))
     await consumers.idle()
     assert consumers.attempts[GOOD] == 1
-    assert "could not be attempted" in caplog.text
+    [failed] = dispatcher.results(first.uid)
+    assert (failed.id, failed.status, failed.error, failed.hopeless) == (first.id, 0, "InternalError", False)
+    assert dispatcher.in_flight(first.uid) == frozenset()
+    assert consumers.notified == [first.uid, second.uid]
+    assert dispatcher.results("uid") == ()
+    assert "an attempt at a webhook failed" in caplog.text
+
+
+HOOKS = "https://hooks.example.com"
+
+
+@pytest.mark.parametrize(
+    ("failing", "others"),
+    [
+        (("mallory", None), ("alice", None)),
+        (("api", "mallory"), ("api", "alice")),
+        (("api", "mallory"), ("api", None)),
+    ],
+)
+async def test_what_one_tenant_makes_fail_on_a_shared_host_pauses_no_other(failing: Tenant, others: Tenant) -> None:
+    consumers = Consumers()
+    bad, good = f"{HOOKS}/mallory", f"{HOOKS}/alice"
+    consumers.dead.add(bad)
+    for number in range(20):
+        consumers.dispatcher.enqueue(WebhookTask(f"bad-{number}", f"bad-{number}", bad, failing[0], key=failing[1]))
+    await consumers.idle()
+    assert consumers.attempts[bad] < 20
+    assert consumers.dispatcher.consumers() == {"closed": 0, "open": 1}
+    consumers.dispatcher.enqueue(WebhookTask("good", "good", good, others[0], key=others[1]))
+    consumers.dispatcher.enqueue_progress(progress(good, tenant=others))
+    await consumers.all_results("good", 1)
+    assert consumers.attempts[good] == 2
+    await consumers.dispatcher.close()
+
+
+async def test_the_deployments_own_consumer_has_one_queue_for_all_namespaces() -> None:
+    consumers = Consumers(webhook_url=BAD)
+    consumers.dead.add(BAD)
+    for number in range(20):
+        consumers.dispatcher.enqueue(WebhookTask("uid", f"id-{number}", BAD, f"namespace-{number}"))
+    await consumers.idle()
+    assert consumers.attempts[BAD] < 20
+    assert consumers.dispatcher.consumers() == {"closed": 0, "open": 1}
+    await consumers.dispatcher.close()

@@ -1,4 +1,4 @@
-"""What is posted: the seed's bodies from a SeparationJob, with links and signatures made for the attempt."""
+"""Webhook requests: the original service's bodies, with links and signatures made for each attempt."""
 
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -8,8 +8,10 @@ import pytest
 from stemyard_contract.webhook import verify
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.webhook_secrets import WebhookSecrets
+from stemyard_operator.webhooks.registered_secrets import RegisteredSecrets
 from stemyard_operator.webhooks.request import RequestBuilder, WebhookRequest
 from tests.operator.decision.test_webhook_outbox import OWN, TRACK, finished, of
+from tests.operator.model.registered import MASTERS, registrations
 from tests.operator.world import INSTALL, SPEC, START, World, settings
 
 STORE = {
@@ -24,12 +26,14 @@ AT = 1_800_000_000
 
 def written(world: World, **config: Any) -> WebhookRequest:
     configured = settings(**{"webhook_url": OWN, "webhook_secret": "s3cret", **STORE, **config})
-    return RequestBuilder(configured, ObjectStoreClient(configured), WebhookSecrets(configured)).terminal(
+    registered = RegisteredSecrets(MASTERS, registrations)
+    secrets = WebhookSecrets(configured), registered
+    return RequestBuilder(configured, ObjectStoreClient(configured), *secrets).terminal(
         world.separation, of(world, OWN), AT
     )
 
 
-def test_success_is_told_with_links_for_clients() -> None:
+def test_success_contains_links_for_clients() -> None:
     got = written(finished())
     found = verify(got.body, got.headers, "s3cret", now=AT)
     payload = found.payload
@@ -53,13 +57,13 @@ def test_with_a_public_domain_links_are_permanent(domain: str) -> None:
     assert "?" not in link
 
 
-def test_the_same_content_each_time() -> None:
+def test_each_attempt_has_the_same_content() -> None:
     world = finished()
     first, second = (written(world, r2_public_domain="stems.example.org") for _ in range(2))
     assert first == second
 
 
-def test_a_cancellation_is_the_seeds_failure() -> None:
+def test_a_cancellation_is_the_original_services_failure() -> None:
     world = World(spec={**SPEC, "cancel": True}, config=settings(webhook_url=OWN))
     world.settle()
     found = verify(*_parts(written(world)), "s3cret", now=AT)
@@ -73,7 +77,7 @@ def test_a_cancellation_is_the_seeds_failure() -> None:
     }
 
 
-def test_a_test_tells_nothing_but_that_it_arrives() -> None:
+def test_a_test_webhook_has_no_result() -> None:
     world = World(spec={**SPEC, "webhookTest": True, "webhooks": [{"url": OWN}]})
     world.settle()
     found = verify(*_parts(written(world)), "s3cret", now=AT)

@@ -18,6 +18,9 @@ from stemyard_contract.failures import FailureCode
 from stemyard_separator.audio.decode import decode
 from stemyard_separator.errors import SourceError
 from tests.support.audio import CLIP, tone, write_encoded, write_float_wav, write_video, write_wav
+from tests.support.films import Track, film
+from tests.support.nasty_tags import encoded
+from tests.support.rare_formats import DSD_RATE, dff, dsf, gsm, shorten
 
 SECONDS = float(os.environ.get("STEMYARD_FUZZ_SECONDS", "60"))
 SEED = int(os.environ.get("STEMYARD_FUZZ_SEED", "20261123"))
@@ -26,22 +29,34 @@ EXPECTED = {FailureCode.SOURCE_UNDECODABLE, FailureCode.SOURCE_TOO_SHORT, Failur
 MAX_SECONDS, TIMEOUT = 60.0, 20.0
 MEMORY = 512 << 20
 Random = np.random.Generator
+OTHERS = {
+    "voc": "pcm_s16le",
+    "nut": "pcm_s16le",
+    "ircam": "pcm_s16le",
+    "wv": "wavpack",
+    "tta": "tta",
+    "adx": "adpcm_adx",
+}
+"""Muxer and codec of further seeds."""
 
 
 def seeds(folder: Path) -> list[bytes]:
     """Return small valid files of many formats."""
     clip = CLIP.read_bytes()[:40_000]
-    encoded = {
+    codecs = {
         "x.flac": "flac",
         "x.opus": "libopus",
         "x.m4a": "aac",
         "x.mka": "ac3",
         "x.aiff": "pcm_s16be",
     }
-    paths = [write_encoded(folder / name, tone(0.3, 48_000), codec, rate=48_000) for name, codec in encoded.items()]
+    paths = [write_encoded(folder / name, tone(0.3, 48_000), codec, rate=48_000) for name, codec in codecs.items()]
     paths += [write_wav(folder / "x.wav", tone(0.3)), write_float_wav(folder / "f.wav", tone(0.3))]
     paths.append(write_video(folder / "x.mp4", tone(0.5)))
-    return [clip, *(path.read_bytes() for path in paths)]
+    rare = [dsf(tone(0.02, DSD_RATE)), dff(tone(0.02, DSD_RATE)), gsm(50), shorten(paths[-3].read_bytes())]
+    rare += [encoded(tone(0.3), container, codec) for container, codec in OTHERS.items()]
+    rare.append(film("matroska", "flac", [Track(tone(0.5), hole=(0.1, 0.3))], pictures=0.5))
+    return [clip, *(path.read_bytes() for path in paths), *rare]
 
 
 def flip(content: bytearray, random: Random) -> bytearray:

@@ -66,6 +66,55 @@ def test_a_stem_keeps_its_length_and_alignment(tmp_path: Path, kind: str, sample
     assert path.stat().st_size <= output.most_bytes_per_second * audio.shape[1] / RATE * 1.05 + (1 << 20)
 
 
+@pytest.mark.parametrize(
+    ("output", "source_rate", "rate"),
+    [
+        (Output(), 48_000, 44_100),
+        (Output(sample_rate="48000"), 44_100, 48_000),
+        (Output(sample_rate="source"), 96_000, 48_000),
+        (Output(format="flac", sample_rate="source"), 96_000, 96_000),
+        (Output(format="flac", sample_rate="source"), 8_000, 44_100),
+        (Output(format="wav", sample_rate="source"), 352_800, 192_000),
+        (Output(format="m4a", sample_rate="source"), 192_000, 96_000),
+        (Output(format="flac", sample_rate="44100"), 48_000, 44_100),
+        (Output(format="opus"), 44_100, 48_000),
+    ],
+)
+def test_stems_have_the_requested_sample_rate(tmp_path: Path, output: Output, source_rate: int, rate: int) -> None:
+    audio, path, encoding = read(CLIP)[:, : 2 * RATE] * 0.5, tmp_path / "x", encoding_for(output, source_rate)
+    with StemWriter(path, encoding) as writer:
+        writer.write(audio.astype(np.float32))
+
+    with av.open(str(path)) as file:
+        assert file.streams.audio[0].rate == rate
+    assert abs(declared_samples(path) - audio.shape[1]) <= encoding.frame
+    assert path.stat().st_size <= output.most_bytes_per_second * 2 * 1.05 + (1 << 16)
+    assert lag(audio, np.asarray(soxr.resample(read(path).T, rate, RATE).T)) == 0
+
+
+MONO = [Output(format=each, channels="source") for each in ("mp3", "flac", "wav", "m4a", "opus")]
+
+
+@pytest.mark.parametrize(
+    "output", [*MONO, Output(bitrate=128, channels="source"), Output(format="wav", bit_depth=32, channels="source")]
+)
+def test_stems_of_a_mono_source_may_be_mono(tmp_path: Path, output: Output) -> None:
+    path, encoding = tmp_path / "x", encoding_for(output, is_mono=True)
+    stereo = encoding_for(output)
+    audio = np.repeat(read(CLIP)[:1, : 2 * RATE] * 0.5, 2, axis=0)
+    with StemWriter(path, encoding) as writer:
+        writer.write(audio.astype(np.float32))
+
+    assert (encoding.channels, encoding.bit_rate) == (1, stereo.bit_rate // 2)
+    result = read(path)
+    assert result.shape[0] == 1
+    if encoding.rate == RATE:
+        length = min(audio.shape[1], result.shape[1])
+        error = result[:, :length] - audio[:1, :length]
+        assert np.sum(error**2) < 0.06 * np.sum(audio[0] ** 2)
+    assert encoding_for(output).channels == encoding_for(Output(format=output.format), is_mono=True).channels == 2
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_stem_has_tags(tmp_path: Path, kind: str) -> None:
     output, *_ = FORMATS[kind]

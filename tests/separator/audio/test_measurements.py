@@ -21,3 +21,4 @@ def test_statistics_do_not_depend_on_the_blocks() -> None:
     assert result.peak == np.abs(pcm.astype(np.int64)).max() / 2**23
     assert result.mean == pytest.approx(mono.mean(), rel=1e-12)
     assert result.standard_deviation == pytest.approx(mono.std(ddof=1), rel=1e-12)
+    assert result.level == pytest.approx((pcm / 2**23).var(axis=1).mean() ** 0.5, rel=1e-12)

@@ -11,7 +11,7 @@ from stemyard_contract.separationjob import Output, Stem
 from stemyard_separator.audio.render import Renderer, gain_for
 from stemyard_separator.engines.protocol import StemBlock
 from stemyard_separator.errors import StageError
-from tests.support.audio import Audio, read, si_sdr, tone
+from tests.support.audio import RATE, Audio, golden_stems, read, si_sdr, tone
 
 SAMPLES = 100_000
 BOTH = [Stem.VOCALS, Stem.INSTRUMENTAL]
@@ -67,6 +67,42 @@ def test_a_loud_stem_lowers_the_gain_of_all_stems(tmp_path: Path) -> None:
         assert np.abs(audio).max() <= 1.0
         overshoot = (rendering.levels[stem].true_peak or -99) - 20 * np.log10(level * rendering.gain)
         assert -0.1 < overshoot < 1.5, "a tone with an abrupt start and end overshoots between its samples"
+
+
+@pytest.mark.parametrize("level", [1.2, 8.0])
+def test_stems_keep_their_precision_when_they_are_encoded_again(tmp_path: Path, level: float) -> None:
+    output = Renderer(tmp_path, BOTH, Output(format="flac", bit_depth=24), SAMPLES)
+
+    rendering = output.render(stems(chords(level), chords(0.4)), 0.9, lambda _: None)
+
+    assert rendering.gain == pytest.approx(0.89 / level, rel=1e-3)
+    for stem, expected in ((Stem.VOCALS, chords(level)), (Stem.INSTRUMENTAL, chords(0.4))):
+        error = read(rendering.files[stem]) - expected * rendering.gain
+        assert np.abs(error).max() < 10 ** (-105 / 20)
+
+
+def test_spools_take_less_than_half_of_the_space_of_floats(tmp_path: Path) -> None:
+    vocals, instrumental = (stem[:, : 10 * RATE] for stem in golden_stems())
+    # separated stems have noise in every bit
+    noise = np.random.default_rng(1).normal(0, 2**-18, vocals.shape)
+    sizes: list[int] = []
+
+    def watched() -> Iterator[StemBlock]:
+        yield from stems(vocals + noise, instrumental - noise)
+        sizes.extend(path.stat().st_size for path in tmp_path.glob("*.spool.flac"))
+
+    Renderer(tmp_path, BOTH, Output(bitrate=320), vocals.shape[1]).render(watched(), 0.9, lambda _: None)
+
+    assert 0 < sum(sizes) < 2 * vocals.size * 4 / 2
+    assert not list(tmp_path.glob("*.spool.flac"))
+
+
+def test_stems_far_louder_than_the_song_are_not_published(tmp_path: Path) -> None:
+    with pytest.raises(StageError) as caught:
+        renderer(tmp_path).render(stems(chords(20), chords(0.5)), 0.9, lambda _: None)
+
+    assert caught.value.code is FailureCode.SEPARATION_INVALID
+    assert not list(tmp_path.glob("*.spool.flac"))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

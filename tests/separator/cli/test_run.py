@@ -10,12 +10,19 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from stemyard_contract.failures import FAILURES, FailureCode
+from stemyard_contract.output import Output
+from stemyard_separator.audio.cover import read_cover
+from stemyard_separator.audio.decode import DecodedAudio, decode
+from stemyard_separator.audio.formats import encoding_for
+from stemyard_separator.audio.media import StemWriter
+from stemyard_separator.cli.run import run_locally
 from stemyard_separator.models.folder import file_sha256
-from tests.support.audio import CLIP, read, tone, write_wav
+from tests.support.audio import CLIP, COVER, RATE, read, si_sdr, tone, write_float_wav, write_wav
 from tests.support.spleeter_model import model_folder
 
 COMMAND = [sys.executable, "-m", "stemyard_separator", "run"]
@@ -86,6 +93,146 @@ def test_one_bad_file_does_not_affect_the_others(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"good.{stem}.mp3" for stem in BOTH]
 
 
+def test_an_existing_file_is_replaced_only_with_force(tmp_path: Path) -> None:
+    song, taken = write_wav(tmp_path / "song.wav", tone(1)), tmp_path / "song.vocals.mp3"
+    taken.write_text("precious")
+
+    refused = run(song, "--out", tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr == f"{song}: exists already; --force replaces it ({taken})\n"
+    assert taken.read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["song.vocals.mp3", "song.wav"]
+
+    forced = run(song, "--out", tmp_path, "--force", "--quiet")
+    assert forced.returncode == 0, forced.stderr
+    assert read(taken).shape == (2, RATE)
+
+
+def test_an_input_is_never_replaced(tmp_path: Path) -> None:
+    song = write_wav(tmp_path / "song.wav", tone(1))
+    other = write_wav(tmp_path / "song.vocals.wav", tone(1))
+    before = other.read_bytes()
+
+    done = run(song, other, "--out", tmp_path, "--format", "wav", "--force", "--quiet")
+
+    assert done.returncode == 1
+    assert "is an input and would be replaced" in done.stderr
+    assert other.read_bytes() == before
+    assert (tmp_path / "song.vocals.vocals.wav").exists(), "the other file is separated"
+
+
+def test_a_name_too_long_for_its_stems_is_shortened(tmp_path: Path) -> None:
+    song = write_wav(tmp_path / f"{'歌' * 82}n.wav", tone(1))
+
+    done = run(song, "--out", tmp_path / "out", "--quiet", "--peaks")
+
+    assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert len(names) == 4
+    assert len(names[0].encode()) <= 255
+    assert names[1] == f"{'歌' * 77}.instrumental.peaks.json"
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX", "en_US.ISO-8859-1"])
+def test_a_name_that_is_not_utf_8_is_kept_under_any_locale(tmp_path: Path, locale: str) -> None:
+    folder = os.fsencode(tmp_path) + b"/stem\xe9s"
+    song = os.fsencode(tmp_path) + b"/caf\xe9: live \xe6.wav"
+    write_wav(tmp_path / "song.wav", tone(1)).rename(os.fsdecode(song))
+    variables = {**environment(), "LC_ALL": locale, "PYTHONIOENCODING": "", "PYTHONUTF8": "", "PYTHONCOERCECLOCALE": ""}
+
+    command: list[str | bytes] = [*COMMAND, song, "--out", folder, "--stems", "vocals"]
+    done = subprocess.run(command, capture_output=True, env=variables)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == folder + b"/caf\xe9: live \xe6.vocals.mp3\n"
+    [stem] = Path(os.fsdecode(folder)).iterdir()
+    assert os.fsencode(stem.name) == b"caf\xe9: live \xe6.vocals.mp3"
+
+
+def test_an_unexpected_error_does_not_end_the_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails_once(path: Path, *arguments: object) -> DecodedAudio:
+        if path.name == "bad.wav":
+            raise RuntimeError("a fault")
+        return decode(path, *arguments)  # type: ignore[arg-type]
+
+    bad, good = write_wav(tmp_path / "bad.wav", tone(1)), write_wav(tmp_path / "good.wav", tone(1))
+    monkeypatch.setattr("stemyard_separator.cli.run.decode", fails_once)
+
+    code = run_locally([str(bad), str(good), "--out", str(tmp_path / "out"), "--model-dir", str(model_folder())])
+
+    assert code == FAILURES[FailureCode.INTERNAL].exit_code
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+TAGS = {"album": "Best of", "date": "1988", "track": "3/12", "genre": "Rock", "title": "Song", "artist": "Someone"}
+WITH_COVER = ("mp3", "flac", "m4a", "opus")
+
+
+def tagged(folder: Path, kind: str) -> Path:
+    """Return a song with tags and, in some formats, a cover."""
+    encoding = encoding_for(Output(format=kind))
+    path = folder / f"song.{kind}"
+    with StemWriter(path, encoding, TAGS, COVER if kind in WITH_COVER else None) as writer:
+        writer.write(tone(1).astype(np.float32))
+    return path
+
+
+@pytest.mark.parametrize("source", [*WITH_COVER, "wav"])
+@pytest.mark.parametrize("target", ["mp3", "opus"])
+def test_tags_and_cover_are_carried_over(tmp_path: Path, source: str, target: str) -> None:
+    run(tagged(tmp_path, source), "--out", tmp_path / "out", "--format", target, "--stems", "vocals", "--quiet")
+
+    assert_tagged(tmp_path / "out" / f"song.vocals.{target}", source in WITH_COVER)
+
+
+@pytest.mark.parametrize("target", ["flac", "m4a", "wav"])
+def test_every_format_carries_tags_over(tmp_path: Path, target: str) -> None:
+    run(tagged(tmp_path, "flac"), "--out", tmp_path / "out", "--format", target, "--stems", "vocals", "--quiet")
+
+    assert_tagged(tmp_path / "out" / f"song.vocals.{target}", target in WITH_COVER)
+
+
+def assert_tagged(path: Path, has_cover: bool) -> None:
+    with av.open(str(path)) as file:
+        tags = {key.lower(): value for each in (file, file.streams.audio[0]) for key, value in each.metadata.items()}
+    kept = {name: tags.get(name) for name in TAGS if name != "title"}
+    assert kept == {name: value for name, value in TAGS.items() if name != "title"}
+    assert tags["title"] == "Song (vocals)"
+    assert read_cover(path) == (COVER if has_cover else None)
+    assert read(path).shape[1] > 0.9 * RATE
+
+
+def test_stems_may_have_the_sample_rate_of_their_source(tmp_path: Path) -> None:
+    song = write_wav(tmp_path / "song.wav", tone(1, 96_000), 96_000)
+
+    done = run(song, "--out", tmp_path / "out", "--format", "flac", "--sample-rate", "source", "--stems", "vocals")
+
+    assert done.returncode == 0, done.stderr
+    assert read(tmp_path / "out" / "song.vocals.flac").shape == (2, 96_000)
+
+
+def test_stems_may_have_the_channels_of_their_source(tmp_path: Path) -> None:
+    song, wide = write_wav(tmp_path / "song.wav", tone(1, channels=1)), write_wav(tmp_path / "wide.wav", tone(1))
+
+    done = run(song, wide, "--out", tmp_path / "out", "--format", "flac", "--channels", "source")
+
+    assert done.returncode == 0, done.stderr
+    stems = [read(tmp_path / "out" / f"song.{stem}.flac") for stem in BOTH]
+    assert [stem.shape for stem in stems] == [(1, RATE)] * 2
+    assert si_sdr(read(song), stems[0] + stems[1]) > 80, "they sum to the mix"
+    assert read(tmp_path / "out" / "wide.vocals.flac").shape == (2, RATE)
+
+
+def test_damage_is_reported(tmp_path: Path) -> None:
+    song = tone(1)
+    song[0, 500] = np.nan
+
+    done = run(write_float_wav(tmp_path / "song.wav", song), "--out", tmp_path / "out", "--json")
+
+    assert done.stderr.endswith("; 1 damaged sample(s) are silent\n")
+    assert json.loads(done.stdout)["invalid_samples"] == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -93,6 +240,7 @@ def test_one_bad_file_does_not_affect_the_others(tmp_path: Path) -> None:
         (["--format", "flac", "--bit-depth", "32"], "flac has no bit depth 32"),
         (["--format", "mp3", "--bit-depth", "16"], "mp3 has no bit depth 16"),
         (["--format", "wav", "--vbr", "2"], "--vbr is for mp3 only"),
+        (["--format", "opus", "--sample-rate", "48000"], "--sample-rate is not for opus"),
         (["elsewhere/clip.flac"], "two files are called clip"),
         (["--model", "nonsense"], "invalid choice: 'nonsense'"),
     ],
@@ -156,7 +304,7 @@ def test_an_interrupted_run_leaves_no_files(tmp_path: Path) -> None:
     command = [*COMMAND, str(song), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "out").glob(".stemyard-*/*.f32")) and time.monotonic() < deadline:
+    while not list((tmp_path / "out").glob(".stemyard-*/*.spool.flac")) and time.monotonic() < deadline:
         time.sleep(0.02)
 
     process.send_signal(signal.SIGTERM)

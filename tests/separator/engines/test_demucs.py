@@ -103,8 +103,30 @@ def snr(reference: Audio, estimate: Audio) -> float:
     return float(10 * np.log10(np.sum(reference**2) / (np.sum((reference - estimate) ** 2) + 1e-30)))
 
 
-def loaded(folder: Path, model: str, *stems: Stem, preset: str = "balanced") -> SeparationEngine:
-    return load_engine(EngineOptions(model, folder, 2, frozenset(stems), "cpu", preset))
+def loaded(
+    folder: Path, model: str, *stems: Stem, preset: str = "balanced", residual: bool = False
+) -> SeparationEngine:
+    return load_engine(EngineOptions(model, folder, 2, frozenset(stems), "cpu", preset, residual=residual))
+
+
+@pytest.mark.parametrize(("model", "names"), [("htdemucs", FOUR), ("htdemucs_6s", SIX)])
+def test_all_stems_sum_to_the_mix(folder: Path, networks: dict[str, Any], model: str, names: list[str]) -> None:
+    audio, stems = song(9), [Stem(name) for name in names]
+
+    summing = separated(loaded(folder, model, *stems, residual=True), audio)
+    pure = separated(loaded(folder, model, *stems), audio)
+
+    assert np.abs(sum(summing[stem] for stem in stems) - audio).max() < 1e-5
+    assert np.abs(sum(pure[stem] for stem in stems) - audio).max() > 1e-3
+    assert all(np.array_equal(summing[stem], pure[stem]) for stem in stems if stem is not Stem.OTHER)
+
+
+def test_other_alone_is_what_the_network_gives(folder: Path, networks: dict[str, Any]) -> None:
+    audio = song(3)
+
+    with_option = separated(loaded(folder, "htdemucs", Stem.OTHER, residual=True), audio)
+
+    assert np.array_equal(with_option[Stem.OTHER], separated(loaded(folder, "htdemucs", Stem.OTHER), audio)[Stem.OTHER])
 
 
 @pytest.mark.parametrize("seconds", [3.0, 13.7])

@@ -54,7 +54,7 @@ def test_the_clip_becomes_measured_audio_and_a_mark(desk: DeskDouble, upload: So
     assert (mark.audio.file, mark.audio.sha256) == ("audio.flac", desk.sha256("audio.flac"))
     assert mark.audio.bytes == len(desk.files["audio.flac"])
     assert (mark.received_bytes, mark.received_sha256) == (CLIP.stat().st_size, file_sha256(CLIP))
-    assert {"stemyard", "yt-dlp", "av", "libavcodec", "soxr", "lameenc"} == set(mark.versions)
+    assert {"stemyard", "av", "libavcodec", "soxr", "lameenc"} == set(mark.versions)
     assert mark.media.title is not None
     assert mark.media.title.startswith("Slow Motion Dream")
     assert not list((tmp_path / "work").iterdir())
@@ -245,7 +245,7 @@ def test_permanent_errors_end_the_stage_without_a_mark(
     desk.files["input"] = CLIP.read_bytes()
     desk.faults = [fault]
 
-    ended = separator.run(separator.assignment(desk, upload), tmp_path)
+    ended = separator.run(separator.assignment(desk, upload, deadline_seconds=8), tmp_path)
 
     assert ended.outcome is not None
     assert ended.outcome.code is code
@@ -283,9 +283,23 @@ def test_separate_refuses_files_other_than_the_accepted_ones(
 ) -> None:
     fetched(desk, upload, CLIP.read_bytes(), tmp_path)
     assignment = separator.assignment(desk)
-    desk.files[name] = desk.files[name][:-1] + b" "
+    desk.files[name] = desk.files[name][:-1] + b"\n"
 
     ended = separator.run(assignment, tmp_path / "separate")
+
+    assert ended.outcome is not None
+    assert ended.outcome.code is FailureCode.ARTIFACT_MISMATCH
+    assert "manifest.json" not in desk.files
+
+
+def test_a_mark_that_states_the_digest_of_other_audio_is_refused(
+    desk: DeskDouble, upload: Source, tmp_path: Path
+) -> None:
+    """Stems are shared between tracks of equal digests, so a fetch pod must not choose one."""
+    fetched(desk, upload, CLIP.read_bytes(), tmp_path)
+    desk.files["source.json"] = json.dumps({**desk.json("source.json"), "audioSha256": "0" * 64}).encode()
+
+    ended = separator.run(separator.assignment(desk), tmp_path / "separate")
 
     assert ended.outcome is not None
     assert ended.outcome.code is FailureCode.ARTIFACT_MISMATCH
@@ -347,7 +361,9 @@ def test_a_missing_library_is_reported(desk: DeskDouble, upload: Source, tmp_pat
 
     assert ended.outcome is not None
     assert ended.outcome.code is FailureCode.INTERNAL
-    assert "No module named httpcore" in (ended.outcome.message or "")
+    assert "lacks a library" in (ended.outcome.message or "")
+    assert "httpcore" not in (ended.outcome.message or "")
+    assert "No module named httpcore" in ended.output
     assert ended.exit_code == FAILURES[FailureCode.INTERNAL].exit_code
 
 

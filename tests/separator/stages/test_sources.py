@@ -142,6 +142,18 @@ def test_a_damaged_file_is_decoded_as_far_as_possible(desk: DeskDouble, upload: 
     assert fetch_upload(desk, upload, bytes(content), tmp_path).exit_code == 0
 
 
+def test_damaged_samples_are_counted_in_the_mark(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
+    song = tone(1)
+    song[:, 500] = np.nan
+    content = write_float_wav(tmp_path / "x.wav", song).read_bytes()
+
+    ended = fetch_upload(desk, upload, content, tmp_path)
+
+    assert ended.exit_code == 0, ended.output
+    assert separator.fetched_mark(desk).invalid_samples == 2
+    assert [line["invalid_samples"] for line in ended.lines() if line["message"] == "source decoded"] == [2]
+
+
 def test_duration_and_size_limits(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
     clip = CLIP.read_bytes()
 

@@ -324,6 +324,20 @@ def test_another_site_is_downloaded_if_its_extractor_is_allowed(
     assert (media.media_id, media.title) == (f"stemyard:site:{VIDEO}", "A song")
 
 
+def test_a_list_of_recordings_is_refused_before_anything_of_it_is_requested(
+    desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path
+) -> None:
+    youtube.recordings = {name: Recording({"duration": 11}, CLIP_BYTES) for name in (VIDEO, OTHER)}
+    environment = {"STEMYARD_EXTRACTORS": "stemyard:set,stemyard:site", **youtube.environment}
+    album = Source(url=f"https://site.invalid/sets/{VIDEO},{OTHER}")
+
+    ended = separator.run(separator.assignment(desk, album), tmp_path, **environment)
+
+    assert_failed(ended, FailureCode.SOURCE_NOT_FOUND, desk)
+    assert "list of recordings" in ended.output
+    assert not youtube.requested
+
+
 def test_a_link_without_a_matching_extractor_is_downloaded_directly(
     desk: DeskDouble, youtube: FakeYoutube, tmp_path: Path
 ) -> None:

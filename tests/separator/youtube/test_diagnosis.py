@@ -65,10 +65,11 @@ MESSAGES = {
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_error_messages(message: str) -> None:
-    code, detail = diagnose(outer(ExtractorError(message, expected=True)))
+    found = diagnose(outer(ExtractorError(message, expected=True)))
 
-    assert code is MESSAGES[message]
-    assert not detail.startswith(("ERROR", "["))
+    assert found.code is MESSAGES[message]
+    assert not found.cause.startswith(("ERROR", "["))
+    assert found.detail in {"", found.cause}
 
 
 @pytest.mark.parametrize(
@@ -107,8 +108,8 @@ def test_error_messages(message: str) -> None:
     ],
 )
 def test_errors(error: Exception, code: FailureCode) -> None:
-    assert diagnose(error)[0] is code
-    assert diagnose(outer(error))[0] is code
+    assert diagnose(error).code is code
+    assert diagnose(outer(error)).code is code
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_errors(error: Exception, code: FailureCode) -> None:
     ],
 )
 def test_errors_without_a_cause_are_classified_by_their_message(message: str, code: FailureCode) -> None:
-    assert diagnose(DownloadError(message))[0] is code
+    assert diagnose(DownloadError(message)).code is code
 
 
 TABLE = {
@@ -154,7 +155,8 @@ def test_warnings_distinguish_a_broken_extractor_from_a_refusal() -> None:
     error = outer(ExtractorError("Requested format is not available", expected=True))
 
     assert (
-        diagnose(error, ["n challenge solving failed: some formats may be missing"])[0] is FailureCode.EXTRACTOR_BROKEN
+        diagnose(error, ["n challenge solving failed: some formats may be missing"]).code
+        is FailureCode.EXTRACTOR_BROKEN
     )
 
 
@@ -163,7 +165,36 @@ def test_a_detail_is_short_and_without_links() -> None:
         "Sign in to confirm you’re not a bot. Use --cookies; see https://example.invalid/FAQ?token=secret " + "x" * 999
     )
 
-    _, detail = diagnose(outer(ExtractorError(long, expected=True)))
+    cause = diagnose(outer(ExtractorError(long, expected=True))).cause
 
-    assert len(detail) <= 200
-    assert "secret" not in detail
+    assert len(cause) <= 200
+    assert "secret" not in cause
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ExtractorError("Unable to download webpage", cause=TransportError("[Errno -2] Name or service not known")),
+        ExtractorError(
+            "Unable to download API page: [Errno -2] Name or service not known (caused by TransportError('[Errno -2]'))"
+        ),
+        http(403),
+        http(503),
+        RegexNotFoundError("Unable to extract initial data"),
+        PostProcessingError("ffmpeg not found"),
+        KeyError("streamingData"),
+    ],
+)
+def test_people_read_nothing_of_the_program(error: Exception) -> None:
+    for raised in (error, outer(error)):
+        found = diagnose(raised)
+        assert found.detail == ""
+        assert found.cause
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["Video unavailable. This video was removed by the uploader", "This live event will begin in 2 hours."],
+)
+def test_people_read_what_the_site_says_of_the_recording(message: str) -> None:
+    assert diagnose(outer(ExtractorError(message, expected=True))).detail == message

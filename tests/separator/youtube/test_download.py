@@ -64,7 +64,7 @@ def outcome(folder: Path, result: Any, *, max_bytes: int = 50 << 20, query: str 
     try:
         download.fetch(request, warnings, lambda step: None)
     except Exception as error:  # noqa: BLE001 - every failure has a code
-        return diagnose(error, warnings.messages)[0]
+        return diagnose(error, warnings.messages).code
     return None
 
 
@@ -147,6 +147,6 @@ def test_our_own_refusals_pass_through_yt_dlp_unchanged(tmp_path: Path) -> None:
     with pytest.raises((SourceError, DownloadError)) as caught:
         download.fetch(request, download.WarningCollector(), lambda step: None)
 
-    code, detail = diagnose(caught.value)
-    assert code is FailureCode.SOURCE_TOO_LONG
-    assert "9999" in detail
+    found = diagnose(caught.value)
+    assert found.code is FailureCode.SOURCE_TOO_LONG
+    assert "9999" in found.detail

@@ -5,6 +5,7 @@ import pytest
 from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import SourceError
 from stemyard_separator.youtube.result_ranking import SearchResult, rank
+from tests.separator.youtube.searches import Search, searches
 
 
 def result(video: str, title: str, duration: float | None = 200, **more: object) -> SearchResult:
@@ -16,6 +17,18 @@ def chosen(query: str, *results: SearchResult) -> str:
     assert first.chosen
     assert not any(each.chosen for each in others)
     return first.media_id.removeprefix("youtube:")
+
+
+@pytest.mark.parametrize("search", searches(), ids=lambda search: search.query)
+def test_the_recording_that_suits_separation_is_chosen(search: Search) -> None:
+    ranked = rank(search.query, search.results, 3600)
+
+    assert ranked[0].media_id.removeprefix("youtube:") in search.wanted, "\n".join(map(str, ranked))
+
+
+def test_the_table_of_searches_is_complete() -> None:
+    assert len(searches()) >= 20
+    assert all(search.wanted for search in searches())
 
 
 def test_the_first_of_equal_results_wins() -> None:
@@ -50,8 +63,25 @@ def test_every_candidate_has_a_reason() -> None:
         3600,
     )
 
-    assert best.reason == "all words match, the artist's own or a verified channel, as long as a song"
-    assert other.reason == "all words match, other version: karaoke live, not as long as a song"
+    assert best.reason == "all words match, the artist's own release, as long as a song"
+    assert other.reason == "all words match, other version: karaoke live, another channel, not as long as a song"
+
+
+def test_the_reasons_explain_why_a_video_loses() -> None:
+    video = result("a", "Queen – Radio Ga Ga (Official Video)", 353, channel="Queen Official")
+
+    best, other = rank("radio ga ga", [video, result("b", "Radio Ga Ga", 343, channel="Queen - Topic")], 3600)
+
+    assert best.media_id == "youtube:b"
+    assert other.reason == "all words match, the artist's video, as long as a song"
+    assert best.score > other.score
+
+
+def test_a_release_that_ranks_tenth_is_found() -> None:
+    video = result("a", "Queen – Radio Ga Ga (Official Video)", 353, channel="Queen Official")
+    others = [result(f"o{number}", f"Radio Ga Ga song {number}") for number in range(8)]
+
+    assert chosen("radio ga ga", video, *others, result("z", "Radio Ga Ga", 343, channel="Queen - Topic")) == "z"
 
 
 def test_live_and_overlong_results_are_excluded() -> None:

@@ -13,7 +13,7 @@
 {{- define "stemyard.modelContainer" -}}
 {{- $root := index . 0 -}}
 - name: {{ index . 1 | lower | replace "_" "-" | trunc 63 | trimSuffix "-" }}
-  image: {{ include "stemyard.image" (list $root $root.Values.images.separatorCpu (printf "%s-cpu" $root.Chart.AppVersion)) }}
+  image: {{ include "stemyard.image" (list $root "separatorCpu") }}
   imagePullPolicy: {{ $root.Values.images.pullPolicy }}
   command: {{ prepend (index . 2) "stemyard-models" | toJson }}
   terminationMessagePolicy: FallbackToLogsOnError

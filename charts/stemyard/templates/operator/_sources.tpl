@@ -8,6 +8,14 @@
   value: {{ $youtube.proxySecret | quote }}
 - name: YOUTUBE_PO_TOKEN_URL
   value: {{ $youtube.poTokenUrl | quote }}
+- name: YOUTUBE_OVERLAY_IMAGE
+  value: {{ $youtube.overlay.image | quote }}
+- name: YOUTUBE_OVERLAY_CLAIM
+  value: {{ $youtube.overlay.claim | quote }}
+- name: YOUTUBE_OVERLAY_LEAST
+  value: {{ $youtube.overlay.leastVersion | quote }}
+- name: YOUTUBE_OVERLAY_GREATEST
+  value: {{ $youtube.overlay.greatestVersion | quote }}
 - name: YOUTUBE_REQUEST_INTERVAL
   value: {{ $youtube.pauses.betweenRequests | quote }}
 - name: YOUTUBE_DOWNLOAD_DELAY

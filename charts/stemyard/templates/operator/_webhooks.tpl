@@ -17,32 +17,14 @@
   value: {{ .concurrency | int64 | quote }}
 - name: WEBHOOK_CONCURRENCY_PER_TARGET
   value: {{ .concurrencyPerTarget | int64 | quote }}
-- name: WEBHOOK_ALLOW_HTTP
-  value: {{ .allowHttp | quote }}
-{{- if .url }}
-- name: WEBHOOK_URL
-  value: {{ .url | quote }}
-{{- end }}
 {{- if .events }}
 - name: WEBHOOK_EVENTS
   value: {{ .events | join "," | quote }}
-{{- end }}
-{{- if .ports }}
-- name: WEBHOOK_PORTS
-  value: {{ .ports | join "," | quote }}
-{{- end }}
-{{- if .allowedOrigins }}
-- name: WEBHOOK_ALLOWED_ORIGINS
-  value: {{ .allowedOrigins | join "," | quote }}
 {{- end }}
 {{- if .proxyUrl }}
 - name: WEBHOOK_PROXY_URL
   value: {{ .proxyUrl | quote }}
 {{- end }}
-{{- end }}
-{{- with .Values.clusterCIDRs }}
-- name: WEBHOOK_DENIED_CIDRS
-  value: {{ . | join "," | quote }}
 {{- end }}
 {{- if include "stemyard.webhookSecret" . }}
 - name: WEBHOOK_SECRETS_DIR

@@ -1,4 +1,4 @@
-"""yt-dlp extractors that ask a server of ours instead of YouTube; everything else is the real yt-dlp.
+"""yt-dlp extractors that call a test server instead of YouTube; everything else is the real yt-dlp.
 
 `STEMYARD_FAKE_YOUTUBE_URL` names the server: `GET /search?q=` answers a JSON list of entries, `GET /video/<id>` a JSON
 info dict, whose format addresses may begin with `/`, or `{"error": sentence, "expected": bool}`.
@@ -45,7 +45,7 @@ class StemyardYoutubeSearchIE(YoutubeSearchIE, plugin_name="stemyard"):
 
 
 class StemyardSiteIE(InfoExtractor):
-    """Another site, whose recordings the same server has."""
+    """Another site with recordings on the same server."""
 
     IE_NAME = "stemyard:site"
     _VALID_URL = r"https?://site\.invalid/(?P<id>[\w-]{11})"
@@ -56,6 +56,23 @@ class StemyardSiteIE(InfoExtractor):
         for each in info.get("formats", ()):
             each["url"] = urllib.parse.urljoin(_SERVER, each["url"])
         return {"id": song, "webpage_url": url, **info}
+
+
+class StemyardSetIE(InfoExtractor):
+    """A list of that site's recordings, whose entries are found one by one."""
+
+    IE_NAME = "stemyard:set"
+    _VALID_URL = r"https?://site\.invalid/sets/(?P<ids>[\w,-]+)"
+
+    def _real_extract(self, url: str) -> dict[str, Any]:
+        songs = self._match_valid_url(url)["ids"].split(",")
+        result: dict[str, Any] = self.playlist_result(self._entries(songs), "set", "A set")
+        return result
+
+    def _entries(self, songs: list[str]) -> Iterator[dict[str, Any]]:
+        for song in songs:
+            self._download_json(f"{_SERVER}/video/{song}", song)
+            yield self.url_result(f"https://site.invalid/{song}", StemyardSiteIE)
 
 
 # a plugin's extractors are called `youtube+stemyard`; the allow-list asks for the plain names

@@ -1,0 +1,1 @@
+"""What a song costs, and a simulated day of a large installation."""

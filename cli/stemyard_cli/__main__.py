@@ -1,0 +1,31 @@
+"""The program `stemyard`."""
+
+import sys
+
+
+def main() -> int:
+    """Run one command; return the exit code."""
+    if sys.argv[1:2] == ["run"]:
+        # at once: what the other commands import takes as long as a song
+        from stemyard_cli.commands.run import run_files
+
+        return run_files(sys.argv[2:])
+    from stemyard_cli.app import PROGRAM, app
+    from stemyard_cli.configuration import ConfigurationError
+    from stemyard_cli.exit_codes import ExitCode, exit_code, sentence
+    from stemyard_cli.output import say
+    from stemyard_client import StemyardError
+
+    try:
+        app(prog_name=PROGRAM)
+    except ConfigurationError as error:
+        say(str(error))
+        return ExitCode.USAGE
+    except (StemyardError, OSError) as error:
+        say(sentence(error))
+        return exit_code(error)
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

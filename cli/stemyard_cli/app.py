@@ -1,0 +1,81 @@
+"""The commands of `stemyard`."""
+
+from enum import StrEnum
+from importlib.metadata import version
+from typing import Annotated, Final
+
+import typer
+
+from stemyard_cli.commands import doctor, run, separate, settings, tracks, webhooks
+from stemyard_cli.exit_codes import MEANINGS
+from stemyard_cli.output import print_line
+from stemyard_cli.session import Session
+
+PROGRAM: Final = "stemyard"
+_EXIT_CODES: Final = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."
+_FORWARDED: Final = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+class Shell(StrEnum):
+    """Shells with completion."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="Separate songs into vocals and instrumental: on this machine (`run`) or with an installation.",
+    epilog=_EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print_line(f"stemyard {version('stemyard')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    url: Annotated[str | None, typer.Option(help="Address of the API instead of the stored one.")] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options before the command."""
+    context.obj = Session(url)
+
+
+def completion(shell: Annotated[Shell, typer.Argument(help="bash, zsh or fish.")]) -> None:
+    """Print the completion of a shell, for example: source <(stemyard completion bash)."""
+    from typer._completion_shared import get_completion_script
+
+    print_line(get_completion_script(prog_name=PROGRAM, complete_var="_STEMYARD_COMPLETE", shell=shell.value))
+
+
+app.command("run", context_settings=_FORWARDED, add_help_option=False)(run.run)
+app.command("separate")(separate.separate)
+app.command("get")(tracks.get)
+app.command("list")(tracks.list_tracks)
+app.command("watch")(separate.watch)
+app.command("wait")(separate.wait)
+app.command("download")(separate.download)
+app.command("cancel")(tracks.cancel)
+app.command("retry")(tracks.retry)
+app.command("delete")(tracks.delete)
+app.command("candidates")(tracks.candidates)
+app.command("share")(tracks.share)
+app.command("usage")(tracks.usage)
+app.add_typer(webhooks.webhooks, name="webhooks")
+app.add_typer(settings.keys, name="keys")
+app.command("login")(settings.login)
+app.command("doctor")(doctor.doctor)
+app.command("config")(settings.config)
+app.command("completion")(completion)

@@ -1,0 +1,77 @@
+"""`login`, `config` and `keys`: which installation is meant, and keys to it."""
+
+import hashlib
+import json
+import os
+import secrets
+import sys
+from dataclasses import replace
+from typing import Annotated, Final
+
+import typer
+
+from stemyard_cli.configuration import SETTINGS, file_path, read_file, write_file
+from stemyard_cli.output import print_fields, print_line, say
+from stemyard_cli.session import session_of
+from stemyard_client import Client
+
+_KEY_BYTES: Final = 32
+_SHOWN: Final = 4
+keys = typer.Typer(help="API keys.", no_args_is_help=True)
+
+
+def login(
+    context: typer.Context,
+    url: Annotated[str | None, typer.Argument(help="Address of the API.", metavar="[URL]")] = None,
+) -> None:
+    """Store the address of an installation and a key to it, after trying both.
+
+    The key is asked for, or read from stdin where that is not a terminal; it is stored with mode 0600.
+    """
+    known = session_of(context).settings()
+    address = (url or typer.prompt("Address of the API", default=known.url or None, err=True)).rstrip("/")
+    key = typer.prompt("API key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    with Client(address, key.strip()) as client:
+        found = client.capabilities().key
+    path = file_path(os.environ)
+    write_file(path, replace(read_file(path), url=address, key=key.strip()))
+    say(f"Logged in to {address} as {found.id}, with the scopes {', '.join(found.scopes)}. Stored in {path}.")
+
+
+def config(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help=f"{', '.join(SETTINGS)}; without it all are shown.")] = None,
+    value: Annotated[str | None, typer.Argument(help="New value; without it the value is printed.")] = None,
+    unset: Annotated[bool, typer.Option("--unset", help="Remove the value.")] = False,
+) -> None:
+    """Show or change the stored settings."""
+    path = file_path(os.environ)
+    stored = read_file(path)
+    if name is None:
+        settings = session_of(context).settings()
+        masked = f"{settings.key[:_SHOWN]}..." if settings.key else "not set"
+        rows = [("file", str(path)), ("url", settings.url or "not set"), ("key", masked), ("out", settings.out or ".")]
+        print_fields(rows)
+        return
+    if name not in SETTINGS:
+        raise typer.BadParameter(f"there is no setting {name}; there are {', '.join(SETTINGS)}")
+    if value is not None or unset:
+        changed = "" if unset or value is None else value
+        write_file(path, replace(stored, **{name: changed}))
+    else:
+        print_line(getattr(stored, name))
+
+
+@keys.command("new")
+def new_key(
+    key_id: Annotated[str, typer.Option("--id", help="Name of the key, which appears in claims and logs.")],
+    scopes: Annotated[str, typer.Option(help="submit, read, admin; with commas.")] = "submit,read",
+) -> None:
+    """Create a key: printed once on stderr, and its entry for the API's file of keys on stdout."""
+    wanted = [scope.strip() for scope in scopes.split(",")]
+    if unknown := set(wanted) - {"submit", "read", "admin"}:
+        raise typer.BadParameter(f"there is no scope {', '.join(sorted(unknown))}", param_hint="--scopes")
+    key = f"stemyard_{secrets.token_urlsafe(_KEY_BYTES)}"
+    say(key)
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    print_line(f"- {{id: {json.dumps(key_id)}, sha256: {digest}, scopes: [{', '.join(wanted)}]}}")

@@ -1,0 +1,23 @@
+"""Verification of webhooks for consumers."""
+
+from stemyard_contract.webhook import (
+    BadSignatureError,
+    MissingHeaderError,
+    ReplayError,
+    SecretError,
+    StaleTimestampError,
+    VerificationError,
+    Webhook,
+    verify,
+)
+
+__all__ = [
+    "BadSignatureError",
+    "MissingHeaderError",
+    "ReplayError",
+    "SecretError",
+    "StaleTimestampError",
+    "VerificationError",
+    "Webhook",
+    "verify",
+]

@@ -1,0 +1,38 @@
+"""What separator pods said at the desk: that their stage's commit mark is written."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from stemyard_contract.handover import MarkReference
+from stemyard_operator.model.observed import StageFinished
+
+
+class FinishedStages:
+    """Kept in memory only: without it, the end of the Job decides.
+
+    Args:
+        requeue: queues a SeparationJob, by its uid, to be reconciled now.
+        now: the API server's clock.
+    """
+
+    def __init__(self, requeue: Callable[[str], None], now: Callable[[], datetime]) -> None:
+        self._requeue = requeue
+        self._now = now
+        self._said: dict[str, dict[str, StageFinished]] = {}
+
+    def say(self, owner: str, job: str, reference: MarkReference) -> None:
+        """Keep what a pod of a Job said, and requeue its SeparationJob; both by uid."""
+        self._said.setdefault(owner, {})[job] = StageFinished(reference, self._now())
+        self._requeue(owner)
+
+    def of(self, owner: str) -> Mapping[str, StageFinished]:
+        """Return what was said of a SeparationJob's Jobs, by uid of the Job."""
+        return dict(self._said.get(owner, {}))
+
+    def refute(self, owner: str, job: str) -> None:
+        """Forget what was said of a Job: the mark did not verify."""
+        self._said.get(owner, {}).pop(job, None)
+
+    def forget(self, owner: str) -> None:
+        """Forget what was said of a SeparationJob."""
+        self._said.pop(owner, None)
