@@ -3,12 +3,12 @@
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from starlette.responses import JSONResponse
 
 from stemyard_api.auth.api_keys import Principal
-from stemyard_api.clients.redis import RawEntry, RedisClient, parse_entry
+from stemyard_api.clients.redis import MirrorEntry, RawEntry, RedisClient, parse_entry
 from stemyard_api.errors import ApiError
 from stemyard_api.observability.metrics import Metrics
 from stemyard_api.ratelimit.gcra import RateLimitDecision
@@ -20,6 +20,7 @@ from stemyard_api.services.order import Order, build_order
 from stemyard_api.services.placement_rules import Miss, PlacedTrack, cache_result, cache_status, place
 from stemyard_api.services.submission import submit_body
 from stemyard_api.settings import Settings
+from stemyard_contract.mirror import MirrorRecord
 
 BODY_LIMIT: Final = 4096
 """Maximum bytes of a request on the fast path; nearly all are far shorter."""
@@ -30,21 +31,14 @@ _CACHE_SECONDS: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class _RenderedResponse:
-    """A rendered response, and the bytes from Redis that it was made from."""
+    """The response to one key's requests for one track, and the mirror's entry that it was rendered from."""
 
     raw: RawEntry
+    entry: MirrorEntry
     until: float
     placed: PlacedTrack
     status: int
     body: bytes
-
-
-@dataclass(slots=True)
-class _ParsedRequest:
-    """The order that a body of one key means, and its last response."""
-
-    order: Order
-    response: _RenderedResponse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +62,9 @@ class CacheHits:
         self._redis = redis
         self._links = links
         self._metrics = metrics
-        self._parsed: OrderedDict[tuple[Principal, bytes], _ParsedRequest] = OrderedDict()
+        self._orders: OrderedDict[tuple[Principal, bytes], Order] = OrderedDict()
+        self._responses: OrderedDict[tuple[str, str], _RenderedResponse] = OrderedDict()
+        """By track and key: requests for one track may differ, as in their metadata, and have the same response."""
 
     async def find(
         self, principal: Principal, body: bytes
@@ -83,42 +79,50 @@ class CacheHits:
         """
         if self._redis is None:
             return None
-        request = self._parse(principal, body)
-        decision, raw = await self._limiter.submit_and_read(self._redis, principal, request.order.track_id)
+        order = self._parse(principal, body)
+        decision, raw = await self._limiter.submit_and_read(self._redis, principal, order.track_id)
         if decision is not None and not decision.allowed:
             return decision, None
         try:
-            return decision, self._place(request, raw)
+            return decision, self._place(order, raw)
         except ApiError:
             return decision, None  # the response cannot be rendered; the route raises the same error
 
-    def _parse(self, principal: Principal, body: bytes) -> _ParsedRequest:
+    def _parse(self, principal: Principal, body: bytes) -> Order:
         identity = (principal, body)  # validation depends on the key's permissions
-        request = self._parsed.get(identity)
-        if request is None:
+        order = self._orders.get(identity)
+        if order is None:
             # parsed as FastAPI parses it, so that both refuse the same bodies
             order = build_order(SeparationRequest.model_validate(load_json(body)), principal, self._settings)
-            request = self._parsed[identity] = _ParsedRequest(order)
-            if len(self._parsed) > _CACHE_SIZE:
-                self._parsed.popitem(last=False)
-        return request
+            self._orders[identity] = order
+            _limit(self._orders)
+        return order
 
-    def _place(self, request: _ParsedRequest, raw: RawEntry) -> CachedResponse | Miss:
-        now, response = time.time(), request.response
-        if response is None or response.raw != raw or now >= response.until:
-            outcome = self._render(request.order, raw, now)
-            if isinstance(outcome, Miss):
-                return outcome
-            response = request.response = outcome
-        self._metrics.submitted(cache_result(response.placed))
-        status = cache_status(response.placed, request.order.refresh, now)
-        return CachedResponse(response.status, response.body, f"/job/{request.order.track_id}", status)
-
-    def _render(self, order: Order, raw: RawEntry, now: float) -> _RenderedResponse | Miss:
-        outcome = place(order, parse_entry(raw), now)
+    def _place(self, order: Order, raw: RawEntry) -> CachedResponse | Miss:
+        now, identity = time.time(), (order.track_id, order.key_id)
+        response = self._responses.get(identity)
+        if response is not None and (response.raw != raw or now >= response.until):
+            response = None
+        entry = parse_entry(raw) if response is None else response.entry
+        outcome = place(order, entry, now)
         if isinstance(outcome, Miss):
             return outcome
-        placed = PlacedTrack(outcome.record, started=False)
-        status, body = submit_body(placed.record, self._links, order.key_id, now)
-        until = min(now + _CACHE_SECONDS, placed.record.expires_at or float("inf"))
-        return _RenderedResponse(raw, until, placed, status, JSONResponse(body).body)  # type: ignore[arg-type]
+        if response is None:
+            response = self._responses[identity] = self._render(order, raw, entry, outcome.record, now)
+            _limit(self._responses)
+        self._metrics.submitted(cache_result(response.placed))
+        status = cache_status(response.placed, order.refresh, now)
+        return CachedResponse(response.status, response.body, f"/job/{order.track_id}", status)
+
+    def _render(
+        self, order: Order, raw: RawEntry, entry: MirrorEntry, record: MirrorRecord, now: float
+    ) -> _RenderedResponse:
+        status, body = submit_body(record, self._links, order.key_id, now)
+        until = min(now + _CACHE_SECONDS, record.expires_at or float("inf"))
+        content = bytes(JSONResponse(body).body)
+        return _RenderedResponse(raw, entry, until, PlacedTrack(record, started=False), status, content)
+
+
+def _limit(cache: OrderedDict[Any, Any]) -> None:
+    if len(cache) > _CACHE_SIZE:
+        cache.popitem(last=False)

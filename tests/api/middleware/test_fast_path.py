@@ -19,8 +19,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stemyard_api.app import App, create_app
 from stemyard_api.auth.api_keys import Keyring, Principal, Validity
 from stemyard_api.middleware.fast_path import FastPath
+from stemyard_api.services import cache_hits
+from stemyard_api.services.submission import submit_body
 from stemyard_contract.identity import cache_key, resource_name, track_id
-from stemyard_contract.mirror import DELETED_UID, MirrorKeys, RequestRecord
+from stemyard_contract.mirror import DELETED_UID, MirrorKeys, MirrorRecord, RequestRecord
 from stemyard_contract.separationjob import Output, Phase, Source, Stem
 from tests.api import tracks
 from tests.api.settings_for_tests import settings
@@ -368,3 +370,28 @@ async def test_a_response_that_cannot_be_rendered_is_counted_once(nowhere: str, 
     for status, sent, content in found:
         assert (status, json.loads(content)["code"]) == (500, "INTERNAL_CONFIG")
         assert dict(sent)[b"ratelimit"].startswith(b'"submit";r=8;')
+
+
+async def test_requests_of_a_key_for_one_track_are_rendered_once_until_it_changes(
+    nowhere: str, cache: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(cache)
+    rendered: list[str] = []
+
+    def counting(record: MirrorRecord, *rest: Any) -> tuple[int, Any]:
+        rendered.append(record.title or "")
+        return submit_body(record, *rest)
+
+    monkeypatch.setattr(cache_hits, "submit_body", counting)
+    content, track = identity("done")
+    names = {"track_id": track, "name": resource_name(track), "query": "done", "cache_key": content}
+    async with both(cache, tmp_path) as (hot, _, _):
+        for title in ("First", "Second"):
+            record = tracks.record(**names, **{**STATES["done"], "title": title})
+            with redis.Redis(port=cache.port) as mirror:
+                mirror.set(MIRROR.record(track), record.dump())
+            for number in range(3):
+                body = spelt("done", metadata={"n": f"{title} {number}"})
+                headers = [*KEYS[0], PLAIN, (b"content-length", b"%d" % len(body))]
+                assert (await exchange(hot, "POST", "/separate-audio", headers, [body]))[0] == 200
+    assert rendered == ["First", "Second"]
