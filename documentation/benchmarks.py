@@ -16,8 +16,10 @@ _HEAD: Final = """# Benchmarks
 <!-- Generated from bench/results by `make generate`. Do not edit. -->
 
 Every figure here was measured by `make bench` (or, on a GPU, by `python -m bench.separation`), whose results are in
-[bench/results](../bench/results) with the machine and its load. Nothing is rounded in our favour, and what missed its target says *short*.
-Pale bars are what Stemyard is compared with: the same work by stock demucs, by a bare FastAPI application, or by an idiomatic kopf operator.
+[bench/results](../bench/results) with the machine and its load. Nothing is rounded in our favour, and what missed its
+target says *short*.
+Pale bars are what Stemyard is compared with: the same work by stock demucs, by a bare FastAPI application, or by an
+idiomatic kopf operator.
 What follows for the size of an installation: [sizing](07-install.md#sizing); what it costs: [cost](19-cost.md).
 """
 
@@ -49,7 +51,7 @@ PLOTS: Final = (
         "separation-spleeter.txt",
         "Spleeter on two CPU cores",
         "times real time",
-        "The default model needs no GPU: a song of three minutes takes about eight seconds, fetch and separate together.",
+        "The default model needs no GPU: a song of three minutes takes about eight seconds in both stages.",
         [
             Row(f"{stage}, {minutes} minutes", f"spleeter.{figure}_{minutes}_min")
             for stage, figure in (("separate", "separate"), ("both stages", "pipeline"))
@@ -73,7 +75,7 @@ PLOTS: Final = (
         "separation-demucs-gpu.txt",
         "The htdemucs network on an NVIDIA H200",
         "times real time",
-        "The same function as stock demucs (40 dB and better), with fewer passes over memory and only the stems that were asked for.",
+        "The same function as stock demucs (40 dB and better), in fewer passes over memory.",
         [
             Row("four stems", "demucs.cuda_four_stems_speed"),
             Row("four stems, stock demucs", "demucs.cuda_four_stems_stock_speed", own=False),

@@ -14,9 +14,9 @@ _HEAD: Final = """# Reference of the command line
 
 <!-- Generated from stemyard_cli by `make generate`. Do not edit. -->
 
-Every command of `stemyard`, as `stemyard COMMAND --help` shows it too. How to use them: [the command line](../17-command-line.md).
+Every command of `stemyard`, as `stemyard COMMAND --help` shows it too. How to use them:
+[the command line](../17-command-line.md).
 """
-_HELP: Final = "-h, --help"
 _RUN: Final = "run"
 """The command that takes its arguments from the separator."""
 

@@ -1,6 +1,6 @@
 """Generates the page of all metrics from what the operator and the API register."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -15,8 +15,9 @@ _HEAD: Final = """# Reference of the metrics
 
 <!-- Generated from the registries of operator and API by `make generate`. Do not edit. -->
 
-Every metric of Stemyard's own. What to make of them, with queries: [observability](../05-observability.md); when they mean
-trouble: the [runbook](../08-runbook.md). A histogram `x` has the series `x_bucket`, `x_sum` and `x_count`.
+Every metric of Stemyard's own. What to make of them, with queries: [observability](../05-observability.md);
+when they mean trouble: the [runbook](../08-runbook.md). A histogram `x` has the
+series `x_bucket`, `x_sum` and `x_count`.
 """
 _OWN: Final = "stemyard_"
 _COLUMNS: Final = ("metric", "type", "labels", "meaning")
@@ -63,5 +64,5 @@ def _rows(registry: CollectorRegistry) -> Iterator[tuple[str, str, str, str]]:
 
 def _labels(collector: Any, family: Any) -> str:  # noqa: ANN401 - the names are private to the library
     """Return the names of labels: of the object that counts, else of the family that was made for this scrape."""
-    names = getattr(collector, "_labelnames", None) or getattr(family, "_labelnames", ())
+    names: Sequence[str] = getattr(collector, "_labelnames", None) or getattr(family, "_labelnames", ())
     return ", ".join(f"`{name}`" for name in names)

@@ -38,7 +38,7 @@ def bars(title: str, unit: str, rows: Sequence[Bar]) -> str:
     height = _TOP + _ROW * len(rows) + 6
     scale = (_WIDTH - _LABELS - _VALUES) / max(row.value for row in rows)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}">\n',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}">',
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n",
         f'<text class="title" x="0" y="16">{escape(f"{title}, {unit}")}</text>\n',
     ]
