@@ -12,7 +12,8 @@ _HEAD: Final = """# Reference of the API
 <!-- Generated from the OpenAPI document by `make generate`. Do not edit. -->
 
 Every endpoint and every object of the REST API. A running service has the same document at `/openapi.json`, and as a
-page at `/docs`. How to use it: [the API](../../api/README.md); what a failure means: [failure codes](../16-failure-codes.md).
+page at `/docs`. How to use it: [the API](../../api/README.md); what a failure means:
+[failure codes](../16-failure-codes.md).
 
 Every endpoint but those marked *no key* needs the header `X-API-Key`, or `Authorization: Bearer`. Errors are
 `application/problem+json` ([Problem](#problem)):

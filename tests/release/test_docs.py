@@ -10,9 +10,10 @@ from charts.helm import CHART, merge
 from tests.chart.rendered import BUCKET, Object, render
 
 ROOT = Path(__file__).parents[2]
+PARTS = ("api", "cli", "client", "contract", "localcluster", "operator", "separator-image")
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "charts/stemyard/README.md")),
-    *(ROOT / part / "README.md" for part in ("api", "cli", "client", "contract", "operator", "separator-image")),
+    *(ROOT / part / "README.md" for part in PARTS),
     *sorted(ROOT.glob("docs/**/*.md")),
 ]
 MADE_LATER = {"tests/separator/corpus/"}
