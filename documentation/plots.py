@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-_WIDTH: Final = 720
-_LABELS: Final = 250
+_WIDTH: Final = 480
+_LABELS: Final = 212
 """Width of the column of labels, in pixels as all lengths here."""
-_VALUES: Final = 70
+_VALUES: Final = 56
 """Width that is kept for the value behind the longest bar."""
 _ROW: Final = 26
 _BAR: Final = 16

@@ -17,6 +17,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 READMES: Final = ("CONTRIBUTING.md", "api/README.md", "client/README.md", "charts/stemyard/README.md")
 """Pages of the site that are not in `docs/`, by their path in the repository, which is their path in the site too."""
 _FENCE: Final = re.compile(r"(?ms)^ *```.*?^ *```$")
+_ROW: Final = re.compile(r"(?m)^\|.*\|$")
+_CODE: Final = re.compile(r"`[^`\n]*`")
 _LINK: Final = re.compile(r"(?<=\]\()([^)\s]+)(?=\))")
 
 
@@ -45,18 +47,28 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Return the page with its links to files of the repository rewritten; those to nothing stay, and are reported."""
+    """Return the page with its links to files of the repository rewritten; those to nothing stay, and are reported.
+
+    A bar in the code of a table is escaped for code hosts, and must not be for Python-Markdown.
+    """
     source = page.file.src_uri
     folder = PurePosixPath(source if source in READMES else f"docs/{source}").parent
 
     def rewritten(found: re.Match[str]) -> str:
         return _target(found[1], folder, page, config, files)
 
+    def outside_of_code(text: str) -> str:
+        return _LINK.sub(rewritten, _ROW.sub(lambda row: _CODE.sub(_without_escapes, row[0]), text))
+
     parts, end = [], 0
     for fence in _FENCE.finditer(markdown):
-        parts += [_LINK.sub(rewritten, markdown[end : fence.start()]), fence[0]]
+        parts += [outside_of_code(markdown[end : fence.start()]), fence[0]]
         end = fence.end()
-    return "".join([*parts, _LINK.sub(rewritten, markdown[end:])])
+    return "".join([*parts, outside_of_code(markdown[end:])])
+
+
+def _without_escapes(code: re.Match[str]) -> str:
+    return code[0].replace("\\|", "|")
 
 
 def _target(link: str, folder: PurePosixPath, page: Page, config: MkDocsConfig, files: Files) -> str:

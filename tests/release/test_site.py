@@ -1,6 +1,7 @@
 """The site of the documentation: it builds, every link leads somewhere, nothing is loaded from elsewhere."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -116,6 +117,13 @@ def test_the_site_shows_what_a_code_host_shows(source: Path, site: Path) -> None
     shown = Html(page_of(source, site)).counts
     for kind, tags in TAGS.items():
         assert sum(shown.get(tag, 0) for tag in tags) == kinds[kind], (kind, tags)
+
+
+def test_tables_show_bars_as_bars(site: Path) -> None:
+    cells = re.findall(r"<td.*?</td>", (site / "17-command-line/index.html").read_text())
+    assert any("QUERY|URL|FILE" in cell for cell in cells)
+    every = [cell for path in site.rglob("*.html") for cell in re.findall(r"<td.*?</td>", path.read_text())]
+    assert [cell for cell in every if "\\|" in cell] == []
 
 
 def test_the_search_finds_pages_of_every_kind(site: Path) -> None:
