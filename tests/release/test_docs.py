@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -35,6 +36,9 @@ def test_links_lead_somewhere(path: Path) -> None:
     text = path.read_text()
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in target:
+            parts = urlsplit(target)
+            assert parts.scheme == "https", target
+            assert re.fullmatch(r"[\w-]+(\.[\w-]+)+", parts.hostname or ""), target
             continue
         file, _, anchor = target.partition("#")
         found = path.parent / file if file else path
