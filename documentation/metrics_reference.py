@@ -1,6 +1,6 @@
 """Generates the page of all metrics from what the operator and the API register."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -64,5 +64,5 @@ def _rows(registry: CollectorRegistry) -> Iterator[tuple[str, str, str, str]]:
 
 def _labels(collector: Any, family: Any) -> str:  # noqa: ANN401 - the names are private to the library
     """Return the names of labels: of the object that counts, else of the family that was made for this scrape."""
-    names: Sequence[str] = getattr(collector, "_labelnames", None) or getattr(family, "_labelnames", ())
-    return ", ".join(f"`{name}`" for name in names)
+    found: Any = getattr(collector, "_labelnames", None) or getattr(family, "_labelnames", None) or ()
+    return ", ".join(f"`{name}`" for name in found)

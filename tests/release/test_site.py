@@ -72,7 +72,7 @@ def test_a_link_to_nothing_would_be_found(site: Path, pages: dict[Path, Html]) -
 
 
 def test_links_out_of_the_site_are_well_formed(pages: dict[Path, Html]) -> None:
-    hosts = Counter()
+    hosts: Counter[str] = Counter()
     for path, html in pages.items():
         for link in html.links:
             parts = urlsplit(link)
