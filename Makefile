@@ -5,7 +5,8 @@ SHELL := /bin/bash
 CACHE := $(or $(STEMYARD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stemyard)
 UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
 RUN := $(UV) run --no-sync
-PYTEST := $(RUN) pytest
+# what makes a run slow is named at its end
+PYTEST := $(RUN) pytest --durations 20 --durations-min 3
 TWO := -n 2 --dist loadfile
 # the environment is shared by all clones, and its stemyard is the clone's that made it
 TORCH := PYTHONPATH=$(CURDIR)/contract:$(CURDIR)/separator-image $(CACHE)/venvs/cuda/bin/python
