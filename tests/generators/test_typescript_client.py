@@ -13,24 +13,62 @@ from stemyard_client import Client
 from stemyard_contract.event_types import EventType
 from stemyard_contract.webhook import completed_body, signed_headers
 from tests.api_server.conftest import install_crd
-from tests.support import client_tools, typescript_client
+from tests.support import chromium, client_tools, typescript_client
+from tests.support.http_server import Exchange, HttpServer
 from tests.support.service_world import Service, service
+from tests.support.web_world import allow_page
 
 SMALL = b"ID3" + bytes(range(256)) * 8
+PAGE = b"""<!doctype html><title>page</title>
+<script type="module">window.stemyard = import("/dist/index.js");</script>"""
+IN_A_PAGE = """async ([url, key]) => {
+  const { Client } = await window.stemyard;
+  const client = new Client({ url, key });
+  const content = new Uint8Array(20 << 20).fill(crypto.getRandomValues(new Uint8Array(1))[0]);
+  const parts = [];
+  const upload = { onBytes: (done) => parts.push(done) };
+  const separation = await client.separate({ file: new File([content], "large.wav") }, {}, { upload });
+  await separation.wait({ timeoutSeconds: 60 });
+  const files = await separation.download();
+  const same = await Promise.all(Object.entries(separation.links).map(async ([stem, link]) =>
+    await (await fetch(link)).text() === await files[stem].text()));
+  const error = await client.job("00000000-0000-5000-8000-000000000000").catch(({ name, code }) => [name, code]);
+  const webhook = await client.registerWebhook({ url: "https://example.com/page" });
+  const { enabled } = await client.changeWebhook(webhook.id, { enabled: false });
+  await client.removeWebhook(webhook.id);
+  return { phase: separation.job.phase, same, title: separation.job.query, parts, error, enabled };
+}"""
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
-        install_crd(plane)
-        with service(plane, tmp_path_factory.mktemp("service")) as found:
-            yield found
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return typescript_client.packed(tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture(scope="module")
+def page(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a page that has the package, at an origin of its own."""
+    installed = typescript_client.project(archive, tmp_path_factory.mktemp("page")) / "node_modules/stemyard-client"
+
+    def route(exchange: Exchange) -> None:
+        if exchange.route_path == "/":
+            exchange.answer(200, PAGE, Content_Type="text/html")
+        elif (file := installed / exchange.route_path.removeprefix("/")).is_file():
+            exchange.answer(200, file.read_bytes(), Content_Type="text/javascript")
+        else:
+            exchange.answer(404)
+
+    with HttpServer(route) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, page: str) -> Iterator[Service]:
+    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
+        install_crd(plane)
+        with service(plane, tmp_path_factory.mktemp("service"), CORS_ALLOWED_ORIGINS=page) as found:
+            yield found
 
 
 @pytest.fixture
@@ -92,6 +130,27 @@ def test_broken_connections_are_repeated(running: Service, project: Path) -> Non
     assert len(files) == 2
     for path in files.values():
         assert (project / path.name).read_bytes() == path.read_bytes(), "the same names and bytes as in Python"
+
+
+def test_it_works_in_a_page_of_another_origin(running: Service, page: str) -> None:
+    program = chromium.program()
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    allow_page(running.world, page)
+    with chromium.launched(program) as browser:
+        tab = browser.new_page()
+        tab.goto(page)
+        running.api_relay.cut_after[:] = [1500, 700]
+        found = tab.evaluate(IN_A_PAGE, [running.url, running.key("default")])
+    assert running.api_relay.cut_after == []
+    assert found == {
+        "phase": "Completed",
+        "same": [True, True],
+        "title": "large",
+        "parts": [16 << 20, 20 << 20],
+        "error": ["NotFoundError", "TRACK_NOT_FOUND"],
+        "enabled": False,
+    }
 
 
 def test_the_examples_of_the_readme_run(running: Service, project: Path) -> None:
