@@ -1,4 +1,4 @@
-"""Generates all generated files: the CRDs, the OpenAPI document, pages of the docs, the chart's schema and table of values."""
+"""Generates all generated files: CRDs, OpenAPI document, pages of the docs, the chart's schema and table of values."""
 
 import argparse
 import json
