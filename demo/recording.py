@@ -60,7 +60,7 @@ def record(folder: Path) -> list[Output]:
     """
     program = Path(sys.executable).parent / COMMAND[0]
     shutil.copy(_CLIP, folder / COMMAND[-1])
-    first = [program, *COMMAND[1:], "--out", folder / "first"]
+    first = [str(program), *COMMAND[1:], "--out", "first"]
     if subprocess.run(first, cwd=folder, capture_output=True, check=False).returncode:
         raise RecordingError("the command failed; run it yourself to see why")
     typed = [Output(index * _KEY_SECONDS, key) for index, key in enumerate(["$ ", *" ".join(COMMAND), "\r\n"])]

@@ -53,14 +53,14 @@ export class Transport {
   async open(request: Request): Promise<Opened> {
     const toApi = request.url.startsWith("/");
     const query = request.query?.toString();
-    const url = (toApi ? this.#url : "") + request.url + (query ? `?${query}` : "");
+    const url = checkedLink((toApi ? this.#url : "") + request.url + (query ? `?${query}` : ""));
     const headers = new Headers();
     for (const [name, value] of Object.entries(request.headers ?? {})) setHeader(headers, name, value);
     if (request.json !== undefined) headers.set("Content-Type", "application/json");
     if (toApi && this.#key !== undefined) headers.set("X-API-Key", this.#key);
     const limit = new Limit(toApi ? "The API" : "The object store", request.seconds ?? SECONDS, request.signal);
     const response = await limit.within(
-      this.#fetch(checkedLink(url), {
+      this.#fetch(url, {
         method: request.method,
         headers,
         body: request.json !== undefined ? JSON.stringify(request.json) : (request.content ?? null),
