@@ -6,10 +6,13 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from tests.support import client_tools
 
 SOURCE = Path(__file__).parents[2] / "client/typescript"
 PROGRAMS = Path(__file__).parents[1] / "generators/clients"
+_NODE = 20
 _BUILT = ("node_modules", "dist", "build", "*.tgz")
 
 
@@ -56,6 +59,8 @@ def compiled(folder: Path, name: str, program: str) -> Path:
 def _tools() -> Path:
     """Return the folder of the packages that the lock names, installed once in Stemyard's cache."""
     client_tools.need("node", "npm")
+    if int(client_tools.call(["node", "--version"]).removeprefix("v").partition(".")[0]) < _NODE:
+        pytest.skip(f"Node {_NODE} is not installed")
     lock = (SOURCE / "package-lock.json").read_bytes()
     folder = client_tools.CACHE / f"typescript-client-{hashlib.sha256(lock).hexdigest()[:16]}"
     client_tools.npm_ci(folder, [SOURCE / "package.json", SOURCE / "package-lock.json"])

@@ -17,7 +17,12 @@ export function stemName(
 /** Returns `artist - title`, or the title alone if it contains the artist. */
 function song(title: string | undefined, artist: string | undefined, trackId: string): string {
   if (title === undefined) return trackId;
-  return !artist || title.toLowerCase().includes(artist.toLowerCase()) ? title : `${artist} - ${title}`;
+  return !artist || folded(title).includes(folded(artist)) ? title : `${artist} - ${title}`;
+}
+
+/** Returns the text without case; in upper case, too, so that `\u00df` is `ss`. */
+function folded(text: string): string {
+  return text.toUpperCase().toLowerCase();
 }
 
 /** Returns the title as a portable file name: no separators, control characters or leading dots. */
@@ -33,5 +38,5 @@ function stripped(name: string): string {
 
 /** Returns the text with spaces for everything that is neither printable nor a joiner inside a word. */
 function printable(text: string): string {
-  return text.replace(/(?<=\S)[\u200c\u200d](?=\S)|[\p{C}\p{Z}]/gu, (found) => (/[\u200c\u200d]/.test(found) ? found : " "));
+  return text.replace(/((?<=\S)[\u200c\u200d](?=\S))|[\p{C}\p{Z}]/gu, (_, joiner?: string) => joiner ?? " ");
 }

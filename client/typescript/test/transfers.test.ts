@@ -100,6 +100,8 @@ test("files are called after song and stem, as by the Python client", () => {
     ["../../.bashrc\u001b[2J", undefined, "vocals", "bashrc [2J (Vocals).mp3"],
     ["a\u202e\u00a0b  c", undefined, "vocals", "a b c (Vocals).mp3"],
     ["\u0645\u06cc\u200c\u0631\u0648\u0645", undefined, "vocals", "\u0645\u06cc\u200c\u0631\u0648\u0645 (Vocals).mp3"],
+    ["\u200ca\u200d b\u200c", undefined, "vocals", "a b (Vocals).mp3"],
+    ["Stra\u00dfe", "STRASSE", "vocals", "Stra\u00dfe (Vocals).mp3"],
     ["x".repeat(79) + " . y", undefined, "other", `${"x".repeat(79)} (Other).mp3`],
     ["???", undefined, "vocals", "track (Vocals).mp3"],
     [undefined, "Artist", "vocals", "t1 (Vocals).mp3"],
