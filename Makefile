@@ -18,7 +18,7 @@ VERSION ?= 0.0.0-dev
 DIGESTS ?=
 YTDLP ?=
 
-.PHONY: help setup check check-format check-types check-imports check-files check-generated licences format generate images test test-unit \
+.PHONY: help setup check check-format check-types check-imports check-files check-generated licences format generate recording images test test-unit \
   test-api-server test-browser test-clients test-generators chaos fuzz-api test-cluster test-kueue test-torch bench mutate demo \
   run-operator run-api down package release-notes ytdlp test-ytdlp
 
@@ -59,6 +59,9 @@ format: setup ## rewrite the code in the house format
 
 generate: setup ## rewrite the files that are made from the types
 	$(RUN) python -m charts.generate
+
+recording: setup ## record `stemyard run` in a terminal, for the README
+	$(RUN) python -m demo.recording
 
 images: setup ## build the images and, where a cluster runs, load them into it
 	$(RUN) python -m demo images

@@ -12,7 +12,10 @@ from tests.chart.rendered import BUCKET, Object, render
 ROOT = Path(__file__).parents[2]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "charts/stemyard/README.md")),
-    *(ROOT / part / "README.md" for part in ("api", "cli", "client", "contract", "operator", "separator-image")),
+    *(
+        ROOT / part / "README.md"
+        for part in ("api", "cli", "client", "client/typescript", "contract", "operator", "separator-image")
+    ),
     *sorted(ROOT.glob("docs/**/*.md")),
 ]
 MADE_LATER = {"tests/separator/corpus/"}
