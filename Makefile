@@ -29,7 +29,7 @@ $(CACHE)/uv/bin/uv: images/uv.txt
 	$(CACHE)/uv/bin/pip install --quiet --require-hashes --requirement images/uv.txt && touch $@
 
 setup: $(UV) ## install the locked development environment into .venv (no torch)
-	@$(UV) sync --locked --quiet --compile-bytecode --extra api --extra operator --extra tracing --extra separator --extra cli
+	@$(UV) sync --locked --quiet --compile-bytecode --extra api --extra operator --extra tracing --extra separator --extra cli --extra mcp --extra kubectl
 
 check: check-format check-types check-imports check-files check-generated licences ## format, lint, types, imports, generated files, licences
 
@@ -48,8 +48,9 @@ check-files: setup ## Dockerfiles and shell scripts
 check-generated: setup ## generated files are current; `make generate` rewrites them
 	$(RUN) python -m charts.generate --check
 
-licences: setup ## the images' packages and native libraries have known, accepted licences
+licences: setup ## packages and native libraries of the images and the command line have known, accepted licences
 	@$(UV) export --locked --quiet --no-dev --no-hashes --no-emit-project --extra api --extra operator --extra tracing --extra separator \
+	  --extra cli --extra mcp --extra kubectl \
 	| $(RUN) python images/notices.py --check .venv
 
 # formatted first, because the formatter ends what the linter only finds (long lines), and again after the linter's changes
