@@ -28,6 +28,8 @@ FORBIDDEN = {
     "client-layers": ("client/stemyard_client/effects.py", "import stemyard_client.client"),
     "cli-layers": ("cli/stemyard_cli/output.py", "import stemyard_cli.app"),
     "cli-parts": ("cli/stemyard_cli/commands/forbidden.py", "import stemyard_operator.errors"),
+    "kubectl-layers": ("cli/stemyard_kubectl/places.py", "import stemyard_kubectl.app"),
+    "kubectl-parts": ("cli/stemyard_kubectl/forbidden.py", "import stemyard_operator.errors"),
     "mcp-layers": ("cli/stemyard_mcp/files.py", "import stemyard_mcp.server"),
     "mcp-parts": ("cli/stemyard_mcp/forbidden.py", "import stemyard_separator.errors"),
     "client-libraries": ("client/stemyard_client/forbidden.py", "import requests"),
