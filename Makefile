@@ -19,7 +19,7 @@ YTDLP ?=
 
 .PHONY: help setup check check-format check-types check-imports check-files check-generated licences format generate images test test-unit \
   test-api-server test-browser test-clients test-generators chaos fuzz-api test-cluster test-kueue test-torch bench mutate demo \
-  run-operator run-api down package release-notes ytdlp test-ytdlp
+  run-operator run-api down package krew release-notes ytdlp test-ytdlp
 
 help: ## list the targets
 	@awk '/^[a-z-]+:.*## / { name = $$0; sub(/:.*/, "", name); sub(/^[^#]*## /, ""); printf "%-19s %s\n", name, $$0 }' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ check-imports: setup ## modules import only what their layer may
 	$(RUN) lint-imports --no-cache
 
 check-files: setup ## Dockerfiles and shell scripts
-	$(RUN) hadolint images/Dockerfile images/ytdlp.Dockerfile && $(RUN) shellcheck .ci/run
+	$(RUN) hadolint images/Dockerfile images/ytdlp.Dockerfile && $(RUN) shellcheck .ci/run krew/kubectl-stemyard
 
 check-generated: setup ## generated files are current; `make generate` rewrites them
 	$(RUN) python -m charts.generate --check
@@ -65,6 +65,9 @@ images: setup ## build the images and, where a cluster runs, load them into it
 
 package: setup ## pack the chart into dist/ (VERSION=1.2.3 DIGESTS="api=sha256:...")
 	@$(RUN) python -m charts.package --version $(VERSION) $(foreach digest,$(DIGESTS),--digest $(digest))
+
+krew: setup ## pack the kubectl plugin for Krew into dist/ and fill its manifest (VERSION=1.2.3, which must be the wheel's)
+	@UV=$(UV) $(RUN) python -m krew.package $(if $(filter-out 0.0.0-dev,$(VERSION)),--version $(VERSION))
 
 release-notes: setup ## print what the changelog says on VERSION
 	@$(RUN) python -m charts.release_notes $(VERSION)

@@ -37,9 +37,11 @@ def running(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def world(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """An operator without a kubelet, which the tests play."""
-    with operator_world.world(control_plane, tmp_path_factory.mktemp("world")) as found:
-        with found.operating(MAX_ACTIVE="2", MAX_ACTIVE_FETCH="4"):
-            yield found
+    with (
+        operator_world.world(control_plane, tmp_path_factory.mktemp("world")) as found,
+        found.operating(MAX_ACTIVE="2", MAX_ACTIVE_FETCH="4"),
+    ):
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from stemyard_kubectl.manifests import LONGEST_NAME, manifest, source_of
     [
         ("Queen – Bohemian Rhapsody!", {"searchQuery": "Queen – Bohemian Rhapsody!"}, "queen-bohemian-rhapsody-"),
         ("https://a.example/x/Night_Train.mp3?y=1", {"url": "https://a.example/x/Night_Train.mp3?y=1"}, "night-train-"),
-        ("https://a.example", {"url": "https://a.example"}, "https-a-example-"),
+        ("https://a.example", {"url": "https://a.example"}, "a-"),
         ("夜行列車", {"searchQuery": "夜行列車"}, "song-"),
         ("sep tember", {"searchQuery": "sep tember"}, "song-sep-tember-"),
         ("word " * 50, {"searchQuery": "word " * 50}, "word-word-"),

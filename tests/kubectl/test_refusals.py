@@ -8,7 +8,8 @@ from stemyard_cli.exit_codes import ExitCode
 from stemyard_kubectl.exit_codes import exit_code
 from stemyard_kubectl.refusals import refusal
 
-RBAC = 'separationjobs.stemyard.dev is forbidden: User "ann" cannot list resource "separationjobs" in API group "stemyard.dev"'
+CANNOT = 'User "ann" cannot list resource "separationjobs" in API group "stemyard.dev"'
+RBAC = f"separationjobs.stemyard.dev is forbidden: {CANNOT}"
 
 
 @pytest.mark.parametrize(
