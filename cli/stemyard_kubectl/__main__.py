@@ -2,10 +2,20 @@
 
 import importlib.util
 import sys
+from typing import Final
+
+_INTERRUPTED: Final = 130
 
 
 def main() -> int:
     """Run one command; return the exit code."""
+    try:
+        return _run(sys.argv[1:])
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
     from stemyard_cli.exit_codes import ExitCode, sentence
     from stemyard_cli.output import say
 
@@ -19,7 +29,7 @@ def main() -> int:
     from stemyard_kubectl.exit_codes import exit_code
 
     try:
-        app(in_front(sys.argv[1:]), prog_name=PROGRAM)
+        app(in_front(arguments), prog_name=PROGRAM)
     except (ClusterError, StemyardError, OSError) as error:
         say(sentence(error))
         return exit_code(error)

@@ -34,7 +34,7 @@ BY_REASON: Final[Mapping[Reason, str]] = MappingProxyType(
         Reason.DELIVERING: "Wait for the delivery of its webhooks.",
         Reason.DELIVERED: _DONE,
         Reason.UNDELIVERED: "Look at status.webhooks, repair the consumer, and have them redelivered.",
-        Reason.CANCELLED: "Run it again with `kubectl stemyard retry {name}`.",
+        Reason.CANCELLED: "Run it again with `kubectl stemyard retry {name} -n {namespace}`.",
         Reason.SUSPENDING: "Wait until its pods are removed.",
         Reason.SUSPENDED: "Resume it: kubectl -n {namespace} patch sepjob {name} --type=merge "
         """-p '{{"spec":{{"suspend":false}}}}'.""",
@@ -68,7 +68,7 @@ def what_to_do(one: Separation) -> str:
     if one.phase is None:
         return _UNREAD
     if one.phase is Phase.COMPLETED:
-        return f"Listen to it with `kubectl stemyard play {one.name}`."
+        return f"Listen to it with `kubectl stemyard play {one.name} -n {one.namespace}`."
     if one.phase is Phase.FAILED:
         return _about_failure(one)
     if one.phase is Phase.CANCELLED:
@@ -90,7 +90,7 @@ def what_blocks(one: Separation) -> Condition | None:
 
 def _about_failure(one: Separation) -> str:
     failure = one.status.failure
-    again = f"`kubectl stemyard retry {one.name}` runs it again."
+    again = f"`kubectl stemyard retry {one.name} -n {one.namespace}` runs it again."
     if failure is None:
         return again
     if failure.code not in set(FailureCode):

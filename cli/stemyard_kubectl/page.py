@@ -35,7 +35,7 @@ def page(facts: Facts, now: datetime | None = None) -> Iterator[Section]:
         yield Section("queue", [_queue(facts)])
     yield Section("events", list(_events(facts, now)))
     if facts.pod is not None:
-        yield Section("log", facts.log or [_note(facts, "log", "nothing yet")])
+        yield Section("log", facts.log or [_note(facts, "log", "empty")])
     yield Section("what to do", [what_to_do(facts.separation)])
 
 

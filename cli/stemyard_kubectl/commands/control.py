@@ -22,10 +22,10 @@ def retry(
     """Run failed or cancelled separations again, by increasing spec.run."""
     with cluster_of(context) as cluster:
         for name in names:
-            print_line(f"{name}\trun {_retry(cluster, name, again=again)}")
+            print_line(f"{name}\trun {next_run(cluster, name, again=again)}")
 
 
-def _retry(cluster: Cluster, name: str, *, again: bool) -> int:
+def next_run(cluster: Cluster, name: str, *, again: bool = False) -> int:
     """Ask for the next run; return its number.
 
     Raises:

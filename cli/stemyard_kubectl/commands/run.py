@@ -83,7 +83,7 @@ def _follow(cluster: Cluster, names: Sequence[str], seconds: float | None) -> No
             for name in names:
                 _end(shown, name, ended.get(name))
     except KeyboardInterrupt:
-        say(f"interrupted; {', '.join(names)} go on: `kubectl stemyard why {names[0]}`")
+        say(f"interrupted; {', '.join(names)} go on: {_why(cluster, names[0])}")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     for one in ended.values():
         if one is not None:
@@ -94,15 +94,17 @@ def _follow(cluster: Cluster, names: Sequence[str], seconds: float | None) -> No
         raise MissingError("A SeparationJob was deleted.")
     late = [one.name for one in ended.values() if one is not None and not one.ended]
     if late:
-        raise WaitTimeoutError(
-            f"{', '.join(late)} has not ended in time, and goes on: `kubectl stemyard why {late[0]}`"
-        )
+        raise WaitTimeoutError(f"{', '.join(late)} has not ended in time, and goes on: {_why(cluster, late[0])}")
     completed = all(one is not None and one.phase is Phase.COMPLETED for one in ended.values())
     raise typer.Exit(ExitCode.OK if completed else ExitCode.FAILED)
 
 
 def _end(shown: Board, name: str, one: Separation | None) -> None:
     shown.end(name, "deleted" if one is None else one.phase or "waits for an operator")
+
+
+def _why(cluster: Cluster, name: str) -> str:
+    return f"`kubectl stemyard why {name} -n {cluster.namespace}`"
 
 
 def _failure(one: Separation) -> str:

@@ -1,7 +1,8 @@
 """`why` and `logs`: what a separation does, and what its pods say."""
 
+import textwrap
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
@@ -15,6 +16,7 @@ from stemyard_kubectl.page import page
 from stemyard_kubectl.separations import Separation
 from stemyard_kubectl.settings import cluster_of
 
+_INDENT: Final = " " * 4
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a SeparationJob.")]
 
 
@@ -37,7 +39,15 @@ def why(
         out().print(Text(visible(section.heading), style="bold"))
         for line in section.lines:
             for part in line.splitlines() or [""]:
-                print_line(f"  {part}")
+                print_line(_wrapped(f"  {part}") if section.heading != "log" else f"  {part}")
+
+
+def _wrapped(line: str) -> str:
+    """Return a line broken between words for the terminal; as it is for a pipe."""
+    console = out()
+    if not console.is_terminal or len(line) <= console.width:
+        return line
+    return textwrap.fill(line, console.width, subsequent_indent=_INDENT, drop_whitespace=False, break_long_words=False)
 
 
 def logs(
