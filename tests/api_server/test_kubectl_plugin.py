@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from tests.support.node_logs import Node, node
 from tests.support.operator_world import World, eventually, stamp
 from tests.support.service_world import MISSING, Service, service
 
-PLUGIN = Path(sys.executable).parent / "kubectl-stemyard"
+PLUGIN = str(Path(sys.executable).parent / "kubectl-stemyard")
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -55,19 +55,25 @@ def machine(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactor
 
 
 def plugin(
-    plane: ControlPlane, namespace: str, folder: Path, *arguments: str, kubeconfig: Path | None = None, **more: str
+    plane: ControlPlane,
+    namespace: str,
+    folder: Path,
+    arguments: Sequence[str],
+    *,
+    kubeconfig: Path | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     own = {"XDG_CONFIG_HOME": str(folder), "KUBECONFIG": str(kubeconfig or plane.kubeconfig)}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("STEMYARD_", "XDG_"))}
-    command = [PLUGIN, *arguments, "--namespace", namespace]
-    environment = {**kept, **own, **more}
+    command = [PLUGIN, "--namespace", namespace, *arguments]
+    environment = {**kept, **own, **(variables or {})}
     return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=folder, timeout=300)
 
 
 @pytest.fixture
 def run(running: Service, tmp_path: Path) -> Run:
     def call(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return plugin(running.world.plane, running.world.namespace, tmp_path, *arguments, **more)
+        return plugin(running.world.plane, running.world.namespace, tmp_path, arguments, variables=more)
 
     return call
 
@@ -75,7 +81,7 @@ def run(running: Service, tmp_path: Path) -> Run:
 @pytest.fixture
 def look(world: World, tmp_path: Path) -> Run:
     def call(*arguments: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return plugin(world.plane, world.namespace, tmp_path, *arguments, kubeconfig=kubeconfig)
+        return plugin(world.plane, world.namespace, tmp_path, arguments, kubeconfig=kubeconfig)
 
     return call
 
@@ -156,7 +162,7 @@ def test_kubectl_finds_it(running: Service, tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "KUBECONFIG": str(running.world.plane.kubeconfig),
-        "PATH": f"{PLUGIN.parent}:{os.environ['PATH']}",
+        "PATH": f"{Path(PLUGIN).parent}:{os.environ['PATH']}",
     }
     command = [str(kubectl), "stemyard", "queue", "-n", running.world.namespace]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=300)
@@ -174,6 +180,14 @@ def separating(world: World, name: str, **spec: Any) -> tuple[dict[str, Any], di
     world.succeed(fetch, world.run(fetch), recording=name)
     job = world.wait_job(WorkStage.SEPARATE, name=name)
     return job, world.run(job)
+
+
+def queued(world: World, name: str, priority: int) -> None:
+    """Fetch a song, which then waits to be separated."""
+    world.create(name, source={"url": f"https://example.com/{name}.mp3"}, priority=priority)
+    fetch = world.wait_job(WorkStage.FETCH, name=name)
+    world.succeed(fetch, world.run(fetch), recording=name)
+    eventually(lambda: world.phase(name) == "Queued")
 
 
 def test_every_phase_is_explained(world: World, machine: Node, look: Run) -> None:
@@ -222,12 +236,8 @@ def test_every_phase_is_explained(world: World, machine: Node, look: Run) -> Non
 
 def test_the_queue_is_in_order_and_time_is_by_profile(world: World, look: Run) -> None:
     separating(world, "first")
-    for number, priority in enumerate((0, 10)):
-        name = f"waits-{number}"
-        world.create(name, source={"url": f"https://example.com/{name}.mp3"}, priority=priority)
-        fetch = world.wait_job(WorkStage.FETCH, name=name)
-        world.succeed(fetch, world.run(fetch), recording=name)
-        eventually(lambda name=name: world.phase(name) == "Queued")
+    queued(world, "waits-0", 0)
+    queued(world, "waits-1", 10)
     done = look("queue")
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [row[:3] for row in rows if row[2] == "Queued"] == [["1", "waits-1", "Queued"], ["2", "waits-0", "Queued"]]

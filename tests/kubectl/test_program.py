@@ -12,7 +12,7 @@ from stemyard_cli.exit_codes import ExitCode
 from stemyard_kubectl.app import app
 from stemyard_kubectl.exit_codes import MEANINGS
 
-PROGRAM = Path(sys.executable).parent / "kubectl-stemyard"
+PROGRAM = str(Path(sys.executable).parent / "kubectl-stemyard")
 PAGE = (Path(__file__).parents[2] / "docs/04-kubectl.md").read_text()
 COMMANDS = sorted(str(command.name) for command in app.registered_commands)
 
