@@ -157,6 +157,31 @@ def test_stems_are_linked_and_saved(running: Service, run: Run, tmp_path: Path) 
     assert run("play", "heard", "--stem", "drums", **api).returncode == ExitCode.USAGE
 
 
+def test_stems_are_played_in_a_terminal(running: Service, run: Run, tmp_path: Path) -> None:
+    assert run("run", "A song to play", "--name", "played").returncode == 0
+    (tmp_path / "bin").mkdir()
+    player = tmp_path / "bin/mpv"
+    player.write_text(f'#!/bin/sh\ncp "$2" {tmp_path}/heard-"$(basename "$2" | tr -dc a-zA-Z.)"\n')
+    player.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{player.parent}:{os.environ['PATH']}",
+        "KUBECONFIG": str(running.world.plane.kubeconfig),
+        "STEMYARD_URL": running.url,
+        "STEMYARD_API_KEY": running.key("default"),
+    }
+    command = [PLUGIN, "play", "played", "-n", running.world.namespace]
+    terminal, inside = os.openpty()
+    with subprocess.Popen(command, env=environment, stdout=inside, stderr=subprocess.PIPE, text=True) as process:
+        os.close(inside)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    os.close(terminal)
+    assert process.returncode == 0, said
+    assert all(path.stat().st_size for path in tmp_path.glob("heard-*"))
+    assert len(list(tmp_path.glob("heard-*"))) == 2, said
+
+
 def test_kubectl_finds_it(running: Service, tmp_path: Path) -> None:
     kubectl = path_of("kubectl", here())
     environment = {
@@ -190,9 +215,18 @@ def queued(world: World, name: str, priority: int) -> None:
     eventually(lambda: world.phase(name) == "Queued")
 
 
-def test_every_phase_is_explained(world: World, machine: Node, look: Run) -> None:
-    job, pod = separating(world, "at-work")
+@pytest.fixture(scope="module")
+def at_work(world: World) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The Job and the pod of a SeparationJob that is separated while the tests run."""
+    found = separating(world, "at-work")
     eventually(lambda: world.phase("at-work") == "Separating")
+    return found
+
+
+def test_every_phase_is_explained(
+    world: World, machine: Node, look: Run, at_work: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    job, pod = at_work
     machine.bind(pod)
     machine.logs[pod["metadata"]["name"]] = "".join(f"line {number}\n" for number in range(30))
     page = sections(look("why", "at-work", "--log-lines", "3").stdout)
@@ -234,6 +268,7 @@ def test_every_phase_is_explained(world: World, machine: Node, look: Run) -> Non
     assert f"{unread}/lost: not read by an operator" in next(iter(page)), "the last option counts"
 
 
+@pytest.mark.usefixtures("at_work")
 def test_the_queue_is_in_order_and_time_is_by_profile(world: World, look: Run) -> None:
     separating(world, "first")
     queued(world, "waits-0", 0)
@@ -305,6 +340,10 @@ def test_missing_rights_are_named(world: World, look: Run) -> None:
     assert "may not get jobs" in sections(page.stdout)["job"]
     assert "may not list events" in sections(page.stdout)["events"]
     assert look("cancel", "seen", kubeconfig=viewer).returncode == ExitCode.KEY
+    changer = rights(
+        world, "changer", {"apiGroups": ["stemyard.dev"], "resources": ["separationjobs"], "verbs": ["patch"]}
+    )
+    assert "may not create separationjobs" in look("run", "A song", "--no-wait", kubeconfig=changer).stderr
     top = look("top", kubeconfig=viewer)
     assert top.returncode == 0
     assert "\t?\t" in top.stdout
