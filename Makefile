@@ -5,7 +5,8 @@ SHELL := /bin/bash
 CACHE := $(or $(STEMYARD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stemyard)
 UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
 RUN := $(UV) run --no-sync
-PYTEST := $(RUN) pytest
+# what makes a run slow is named at its end
+PYTEST := $(RUN) pytest --durations 20 --durations-min 3
 TWO := -n 2 --dist loadfile
 # the environment is shared by all clones, and its stemyard is the clone's that made it
 TORCH := PYTHONPATH=$(CURDIR)/contract:$(CURDIR)/separator-image $(CACHE)/venvs/cuda/bin/python
@@ -17,9 +18,9 @@ VERSION ?= 0.0.0-dev
 DIGESTS ?=
 YTDLP ?=
 
-.PHONY: help setup check check-format check-types check-imports check-files check-generated licences format generate images test test-unit \
+.PHONY: help setup check check-format check-types check-imports check-files check-generated licences format generate recording images test test-unit \
   test-api-server test-browser test-clients test-generators chaos fuzz-api test-cluster test-kueue test-torch docs bench mutate demo \
-  run-operator run-api down package release-notes ytdlp test-ytdlp
+  run-operator run-api down package krew release-notes ytdlp test-ytdlp
 
 help: ## list the targets
 	@awk '/^[a-z-]+:.*## / { name = $$0; sub(/:.*/, "", name); sub(/^[^#]*## /, ""); printf "%-19s %s\n", name, $$0 }' $(MAKEFILE_LIST)
@@ -29,7 +30,7 @@ $(CACHE)/uv/bin/uv: images/uv.txt
 	$(CACHE)/uv/bin/pip install --quiet --require-hashes --requirement images/uv.txt && touch $@
 
 setup: $(UV) ## install the locked development environment into .venv (no torch)
-	@$(UV) sync --locked --quiet --compile-bytecode --extra api --extra operator --extra tracing --extra separator --extra cli
+	@$(UV) sync --locked --quiet --compile-bytecode --extra api --extra operator --extra tracing --extra separator --extra cli --extra mcp --extra kubectl
 
 check: check-format check-types check-imports check-files check-generated licences ## format, lint, types, imports, generated files, licences
 
@@ -43,13 +44,14 @@ check-imports: setup ## modules import only what their layer may
 	$(RUN) lint-imports --no-cache
 
 check-files: setup ## Dockerfiles and shell scripts
-	$(RUN) hadolint images/Dockerfile images/ytdlp.Dockerfile && $(RUN) shellcheck .ci/run
+	$(RUN) hadolint images/Dockerfile images/ytdlp.Dockerfile && $(RUN) shellcheck .ci/run krew/kubectl-stemyard
 
 check-generated: setup ## generated files are current; `make generate` rewrites them
 	$(RUN) python -m charts.generate --check
 
-licences: setup ## the images' packages and native libraries have known, accepted licences
+licences: setup ## packages and native libraries of the images and the command line have known, accepted licences
 	@$(UV) export --locked --quiet --no-dev --no-hashes --no-emit-project --extra api --extra operator --extra tracing --extra separator \
+	  --extra cli --extra mcp --extra kubectl \
 	| $(RUN) python images/notices.py --check .venv
 
 # formatted first, because the formatter ends what the linter only finds (long lines), and again after the linter's changes
@@ -59,11 +61,17 @@ format: setup ## rewrite the code in the house format
 generate: setup ## rewrite the files that are made from the types
 	$(RUN) python -m charts.generate
 
+recording: setup ## record `stemyard run` in a terminal, for the README
+	$(RUN) python -m demo.recording
+
 images: setup ## build the images and, where a cluster runs, load them into it
 	$(RUN) python -m demo images
 
 package: setup ## pack the chart into dist/ (VERSION=1.2.3 DIGESTS="api=sha256:...")
 	@$(RUN) python -m charts.package --version $(VERSION) $(foreach digest,$(DIGESTS),--digest $(digest))
+
+krew: setup ## pack the kubectl plugin for Krew into dist/ and fill its manifest (VERSION=1.2.3, which must be the wheel's)
+	@UV=$(UV) $(RUN) python -m krew.package $(if $(filter-out 0.0.0-dev,$(VERSION)),--version $(VERSION))
 
 release-notes: setup ## print what the changelog says on VERSION
 	@$(RUN) python -m charts.release_notes $(VERSION)

@@ -1,4 +1,4 @@
-"""Generates all generated files: the CRDs, pages of the docs, the chart's values.schema.json and table of values."""
+"""Generates all generated files: CRDs, OpenAPI document, pages of the docs, the chart's schema and table of values."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from typing import Final
 
 import yaml
 
+from charts.api_document import api_document
 from charts.crd import custom_resource_definition, definition_file, key_webhooks_definition
 from charts.described_values import Value, read_values
 from charts.failure_reference import failure_reference
@@ -31,6 +32,7 @@ def generated_files() -> Mapping[Path, str]:
     return {
         CHART / "files/crds/separationjobs.yaml": definition_file(custom_resource_definition()),
         CHART / "files/crds/keywebhooks.yaml": definition_file(key_webhooks_definition()),
+        ROOT / "api/openapi.json": api_document(),
         ROOT / "docs/14-reference.md": reference(),
         ROOT / "docs/16-failure-codes.md": failure_reference(),
         ROOT / "docs/reference/api.md": api_reference(),

@@ -14,7 +14,13 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-READMES: Final = ("CONTRIBUTING.md", "api/README.md", "client/README.md", "charts/stemyard/README.md")
+READMES: Final = (
+    "CONTRIBUTING.md",
+    "api/README.md",
+    "client/README.md",
+    "client/typescript/README.md",
+    "charts/stemyard/README.md",
+)
 """Pages of the site that are not in `docs/`, by their path in the repository, which is their path in the site too."""
 _FENCE: Final = re.compile(r"(?ms)^ *```.*?^ *```$")
 _ROW: Final = re.compile(r"(?m)^\|.*\|$")

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, cast
 FILE: Final = "THIRD_PARTY.txt"
 _ACCEPTED: Final = (
     "0BSD Apache-2.0 BSD-2-Clause BSD-3-Clause BSL-1.0 CC0-1.0 GPL-2.0-or-later HPND ISC LGPL-2.1-or-later "
-    "LGPL-3.0-or-later LicenseRef-NVIDIA-Proprietary MIT MPL-2.0 PSF-2.0 Unlicense Zlib"
+    "LGPL-3.0-or-later LicenseRef-NVIDIA-Proprietary MIT MIT-0 MPL-2.0 PSF-2.0 Unlicense Zlib"
 )
 ACCEPTED: Final = frozenset(_ACCEPTED.split())
 """SPDX identifiers that an image may contain."""
@@ -28,6 +28,7 @@ _SPDX: Final = {
     "BSD License": "BSD-3-Clause",
     "BSD 3-Clause": "BSD-3-Clause",
     "Dual License": "Apache-2.0 OR BSD-3-Clause",
+    "ISC License": "ISC",
     "MIT License": "MIT",
     "MIT-CMU": "HPND",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from stemyard_cli.commands import doctor, run, separate, settings, tracks, webhooks
+from stemyard_cli.commands import doctor, mcp, run, separate, settings, tracks, webhooks
 from stemyard_cli.exit_codes import MEANINGS
 from stemyard_cli.output import print_line
 from stemyard_cli.session import Session
@@ -78,4 +78,5 @@ app.add_typer(settings.keys, name="keys")
 app.command("login")(settings.login)
 app.command("doctor")(doctor.doctor)
 app.command("config")(settings.config)
+app.command("mcp")(mcp.mcp)
 app.command("completion")(completion)

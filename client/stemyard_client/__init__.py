@@ -27,8 +27,16 @@ from stemyard_client.errors import (
     TransferError,
     WaitTimeoutError,
 )
-from stemyard_client.models import Candidate, Capabilities, Job, Share, Usage
-from stemyard_client.options import Filters, Options
+from stemyard_client.models import (
+    Candidate,
+    Capabilities,
+    Job,
+    RegisteredWebhook,
+    Share,
+    Usage,
+    WebhookWithSecret,
+)
+from stemyard_client.options import Filters, Options, WebhookChanges
 from stemyard_client.retries import Retries
 from stemyard_client.webhooks import VerificationError, Webhook, verify
 
@@ -50,6 +58,7 @@ __all__ = [
     "NotFoundError",
     "Options",
     "RateLimitedError",
+    "RegisteredWebhook",
     "Retries",
     "Separation",
     "SeparationFailedError",
@@ -61,5 +70,7 @@ __all__ = [
     "VerificationError",
     "WaitTimeoutError",
     "Webhook",
+    "WebhookChanges",
+    "WebhookWithSecret",
     "verify",
 ]

@@ -20,11 +20,13 @@ from stemyard_client.models import (
     Delivery,
     Health,
     Job,
+    RegisteredWebhook,
     Share,
     Usage,
+    WebhookWithSecret,
 )
 from stemyard_client.operations import Operations
-from stemyard_client.options import Filters, Options
+from stemyard_client.options import Filters, Options, WebhookChanges
 from stemyard_client.retries import Retries
 from stemyard_client.transport import Address, source_of
 from stemyard_client.uploads import OnBegin, OnBytes, ignore_begin, ignore_progress
@@ -196,6 +198,50 @@ class AsyncClient:
     async def test_webhook(self, **target: str) -> Delivery | None:
         """Send a test webhook: to `track_id`'s webhook, or with the scope admin to `url`, signed for `key`."""
         return await self._driver.run(self._operations.test_webhook(target))
+
+    async def register_webhook(
+        self,
+        url: str,
+        *,
+        events: Sequence[str] | None = None,
+        description: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WebhookWithSecret:
+        """Register a webhook for all tracks of this key; its secret is returned this once.
+
+        Args:
+            url: where to send to: https, at a public address.
+            events: what to send; by default the three that end a run.
+            description: what it is for.
+            idempotency_key: the same for each repetition of this request by you, within a day.
+        """
+        body = {"url": url, "events": list(events) if events is not None else None, "description": description}
+        return await self._driver.run(self._operations.register_webhook(body, idempotency_key))
+
+    async def webhooks(self) -> list[RegisteredWebhook]:
+        """Return the webhooks that this key has registered, the oldest first."""
+        return (await self._driver.run(self._operations.webhooks())).webhooks
+
+    async def change_webhook(self, webhook_id: str, **changes: Unpack[WebhookChanges]) -> RegisteredWebhook:
+        """Change a registered webhook; its secret stays the same."""
+        return await self._driver.run(self._operations.change_webhook(webhook_id, changes))
+
+    async def rotate_webhook_secret(
+        self, webhook_id: str, previous_valid_seconds: int | None = None
+    ) -> WebhookWithSecret:
+        """Give a registered webhook a new secret, which is returned this once.
+
+        The one so far signs as well for `previous_valid_seconds`, by default for a day; 0 ends it now.
+        """
+        return await self._driver.run(self._operations.rotate_webhook_secret(webhook_id, previous_valid_seconds))
+
+    async def remove_webhook(self, webhook_id: str) -> None:
+        """Delete a registered webhook; nothing is sent to it any more."""
+        await self._driver.run(self._operations.remove_webhook(webhook_id))
+
+    async def test_registered_webhook(self, webhook_id: str) -> Delivery | None:
+        """Send a test to a registered webhook; return its delivery, None if it has not been sent yet."""
+        return await self._driver.run(self._operations.test_registered_webhook(webhook_id))
 
     async def usage(self, created_after: float | None = None, created_before: float | None = None) -> Usage:
         """Return usage by key of tracks created between two times; needs the scope admin."""

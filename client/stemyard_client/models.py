@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Model(BaseModel):
@@ -191,6 +191,31 @@ class Deliveries(Model):
     track_id: str
     deliveries: list[Delivery]
     attempts: list[dict[str, Any]] = []
+
+
+class RegisteredWebhook(Model):
+    """A webhook that is notified of all tracks of its key."""
+
+    id: str
+    url: str
+    events: list[str]
+    description: str | None = None
+    enabled: bool
+    created_at: float
+    previous_secret_valid_until: float | None = None
+    """When the last secret that was replaced stops signing; None if none was."""
+
+
+class WebhookWithSecret(RegisteredWebhook):
+    """A webhook and its new signing secret, which the API does not show again."""
+
+    secret: str = Field(repr=False)
+
+
+class RegisteredWebhooks(Model):
+    """The webhooks that a key has registered, the oldest first."""
+
+    webhooks: list[RegisteredWebhook]
 
 
 class UploadSlot(Model):

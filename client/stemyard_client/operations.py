@@ -23,8 +23,11 @@ from stemyard_client.models import (
     JobPage,
     Model,
     Redelivery,
+    RegisteredWebhook,
+    RegisteredWebhooks,
     Share,
     Usage,
+    WebhookWithSecret,
 )
 from stemyard_client.retries import Retries, call
 from stemyard_client.uploads import upload
@@ -106,7 +109,38 @@ class Operations:
 
     def test_webhook(self, body: Mapping[str, str]) -> Operation[Delivery | None]:
         """Send a test webhook; return its delivery, None if it has not been sent yet."""
-        request = Request("POST", "/webhooks/test", json=dict(body), read_seconds=_WEBHOOK_TEST_SECONDS)
+        return self._test("/webhooks/test", body)
+
+    def register_webhook(self, body: Mapping[str, Any], idempotency_key: str | None) -> Operation[WebhookWithSecret]:
+        """Register a webhook for all tracks of this key."""
+        given = {name: value for name, value in body.items() if value is not None}
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        request = Request("POST", "/webhooks", headers=headers, json=given)
+        return parsed(WebhookWithSecret, (yield from call(request, self.retries)))
+
+    def webhooks(self) -> Operation[RegisteredWebhooks]:
+        """Return the webhooks that this key has registered."""
+        return self._call(RegisteredWebhooks, "GET", "/webhooks")
+
+    def change_webhook(self, webhook_id: str, changes: Mapping[str, Any]) -> Operation[RegisteredWebhook]:
+        """Change a registered webhook."""
+        return self._call(RegisteredWebhook, "PATCH", _webhook_path(webhook_id), json=dict(changes))
+
+    def rotate_webhook_secret(self, webhook_id: str, keep_seconds: int | None) -> Operation[WebhookWithSecret]:
+        """Give a registered webhook a new secret."""
+        body = {} if keep_seconds is None else {"previous_valid_seconds": keep_seconds}
+        return self._call(WebhookWithSecret, "POST", f"{_webhook_path(webhook_id)}/rotate-secret", json=body)
+
+    def remove_webhook(self, webhook_id: str) -> Operation[None]:
+        """Delete a registered webhook."""
+        yield from call(Request("DELETE", _webhook_path(webhook_id)), self.retries)
+
+    def test_registered_webhook(self, webhook_id: str) -> Operation[Delivery | None]:
+        """Send a test to a registered webhook; return its delivery, None if it has not been sent yet."""
+        return self._test(f"{_webhook_path(webhook_id)}/test", {})
+
+    def _test(self, path: str, body: Mapping[str, str]) -> Operation[Delivery | None]:
+        request = Request("POST", path, json=dict(body), read_seconds=_WEBHOOK_TEST_SECONDS)
         response: httpx.Response = yield from call(request, self.retries)
         return None if response.content.strip() == b"null" else parsed(Delivery, response)
 
@@ -139,6 +173,10 @@ class Operations:
 def job_path(track_id: str) -> str:
     """Return the path of a track."""
     return f"/job/{quote(track_id, safe='')}"
+
+
+def _webhook_path(webhook_id: str) -> str:
+    return f"/webhooks/{quote(webhook_id, safe='')}"
 
 
 def _parameter(value: Any) -> Any:  # noqa: ANN401 - what httpx takes

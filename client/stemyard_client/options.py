@@ -1,4 +1,4 @@
-"""What can be asked for: options of a separation, and filters of a list."""
+"""What can be asked for: options of a separation, filters of a list, changes of a webhook."""
 
 from typing import Any, Literal, TypedDict
 
@@ -36,3 +36,15 @@ class Filters(TypedDict, total=False):
     created_before: float
     all: bool
     """Tracks of all keys, which needs the scope admin."""
+
+
+class WebhookChanges(TypedDict, total=False):
+    """Changes of a registered webhook; what is absent stays as it is."""
+
+    url: str
+    """New URL. What is still due to the old one is given up."""
+    events: list[str]
+    description: str
+    """An empty text removes it."""
+    enabled: bool
+    """False: nothing is sent, and what is due is given up."""

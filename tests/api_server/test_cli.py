@@ -21,17 +21,27 @@ from localcluster.control_plane import ControlPlane
 from localcluster.folders import here
 from localcluster.tools import path_of
 from stemyard_cli.exit_codes import ExitCode
+from stemyard_client import verify
 from stemyard_contract.event_types import EventType
 from stemyard_contract.webhook import signed_headers
 from tests.cli.program import STEMYARD, stemyard
 from tests.support.service_world import MISSING, Service, service
+from tests.support.webhook_receiver import Receiver
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def running(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with service(control_plane, tmp_path_factory.mktemp("service")) as found:
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def running(
+    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
+) -> Iterator[Service]:
+    with service(control_plane, tmp_path_factory.mktemp("service"), WEBHOOK_ALLOWED_ORIGINS=receiver.url("")) as found:
         yield found
 
 
@@ -136,6 +146,38 @@ def test_the_doctor_sees_the_service_and_the_cluster(running: Service, run: Run,
     stranger = run("doctor", "--no-cluster", STEMYARD_API_KEY="wrong")
     assert stranger.returncode == ExitCode.FAILED
     assert "stemyard login" in stranger.stdout
+
+
+def test_a_webhook_is_registered_rotated_tested_and_removed(running: Service, run: Run, receiver: Receiver) -> None:
+    url = receiver.url("/registered")
+    made = run("webhooks", "register", url, "--event", "separation.completed", "--description", "Mine")
+    webhook_id, secret = made.stdout.strip().split("\t")
+    assert secret.startswith("whsec_")
+    assert secret not in made.stderr
+    [row] = [line.split("\t") for line in run("webhooks", "list").stdout.splitlines()]
+    assert (row[:3], row[4:]) == ([webhook_id, "on", "separation.completed"], [url, "Mine"])
+    assert secret not in run("webhooks", "list", "--json").stdout
+    assert run("webhooks", "register", url).returncode == ExitCode.FAILED
+    assert run("webhooks", "register", "https://10.0.0.7/").returncode == ExitCode.FAILED
+    assert run("webhooks", "rotate", webhook_id, "--keep", "soon").returncode == ExitCode.USAGE
+    rotated = json.loads(run("webhooks", "rotate", webhook_id, "--keep", "0s", "--json").stdout)
+    assert rotated["secret"] != secret
+    assert rotated["previous_secret_valid_until"] is None
+    assert run("webhooks", "test", webhook_id).stdout.startswith("delivered\t200")
+    assert verify(receiver.at("/registered")[0].body, receiver.at("/registered")[0].headers, rotated["secret"])
+    assert run("webhooks", "remove", webhook_id).stdout == f"{webhook_id}\tremoved\n"
+    assert run("webhooks", "list").stdout == ""
+    assert run("webhooks", "remove", webhook_id).returncode == ExitCode.NOT_FOUND
+
+
+def test_a_test_to_a_url_is_signed_for_a_key(run: Run, receiver: Receiver) -> None:
+    url = receiver.url("/tested")
+    secret = run("webhooks", "register", url).stdout.strip().split("\t")[1]
+    assert run("webhooks", "test", url, "--key", "default").stdout.startswith("delivered\t200")
+    assert verify(receiver.at("/tested")[0].body, receiver.at("/tested")[0].headers, secret)
+    assert run("webhooks", "test", url).stdout.startswith("delivered\t200")
+    assert "webhook-signature" not in receiver.at("/tested")[1].headers, "the deployment has no secret"
+    assert run("webhooks", "test", str(uuid.uuid4()), "--key", "default").returncode == ExitCode.USAGE
 
 
 def test_webhooks_are_received_and_verified(run: Run, variables: dict[str, str], tmp_path: Path) -> None:

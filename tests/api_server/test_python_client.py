@@ -235,6 +235,36 @@ def test_a_result_is_shared_and_revoked(client: Client, query: str) -> None:
     assert client.deliveries(separation.track_id).deliveries == []
 
 
+def test_webhooks_are_registered_changed_and_removed(running: Service) -> None:
+    url = f"https://example.com/{uuid.uuid4()}"
+    with Client(running.url, running.key("team-b")) as client:
+        made = client.register_webhook(url, description="Mine", idempotency_key=url)
+        assert made.secret.startswith("whsec_")
+        assert made.secret not in repr(made)
+        assert client.register_webhook(url, description="Mine", idempotency_key=url) == made
+        with pytest.raises(ConflictError) as conflict:
+            client.register_webhook(url)
+        assert conflict.value.code == "WEBHOOK_EXISTS"
+        changed = client.change_webhook(made.id, events=["separation.failed"], enabled=False)
+        assert (changed.events, changed.enabled, changed.description) == (["separation.failed"], False, "Mine")
+        assert client.rotate_webhook_secret(made.id, 60).previous_secret_valid_until is not None
+        assert client.rotate_webhook_secret(made.id).secret != made.secret
+        assert [one.id for one in client.webhooks()] == [made.id]
+        client.remove_webhook(made.id)
+        assert client.webhooks() == []
+        with pytest.raises(NotFoundError):
+            client.test_registered_webhook(made.id)
+
+
+async def test_webhooks_are_registered_asynchronously(running: Service) -> None:
+    async with AsyncClient(running.url, running.key("team-b")) as client:
+        made = await client.register_webhook(f"https://example.com/{uuid.uuid4()}")
+        assert (await client.rotate_webhook_secret(made.id)).secret != made.secret
+        assert [one.id for one in await client.webhooks()] == [made.id]
+        await client.remove_webhook(made.id)
+        assert await client.webhooks() == []
+
+
 def test_an_installation_tells_what_it_offers_and_what_was_used(client: Client, query: str) -> None:
     client.separate(query).wait(60)
     assert client.capabilities().key.id == "default"

@@ -20,8 +20,10 @@ def test_the_wheel_has_the_program_and_the_client(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
         [entries] = [name for name in packed if name.endswith("/entry_points.txt")]
-        assert "stemyard = stemyard_cli.__main__:main" in archive.read(entries).decode()
-    for package in ("client/stemyard_client", "cli/stemyard_cli"):
+        programs = archive.read(entries).decode()
+        assert "stemyard = stemyard_cli.__main__:main" in programs
+        assert "kubectl-stemyard = stemyard_kubectl.__main__:main" in programs
+    for package in ("client/stemyard_client", "cli/stemyard_cli", "cli/stemyard_mcp", "cli/stemyard_kubectl"):
         folder = ROOT / package
         there = {str(path.relative_to(folder.parent)) for path in folder.rglob("*") if path.suffix in {".py", ".typed"}}
         assert there <= packed

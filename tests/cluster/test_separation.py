@@ -10,6 +10,7 @@ import pytest
 from tests.cluster.conftest import System
 from tests.cluster.separations import separate, submit, upload
 from tests.support.audio import CLIP, Audio, golden_stems, read, si_sdr, write_float_wav
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.cluster
 
@@ -111,10 +112,9 @@ def test_a_hand_written_resource_is_separated_and_waited_for(system: System) -> 
     status = json.loads(system.kubectl("get", "sepjob", "by-hand", "-o", "json"))["status"]
     assert status["trackId"] == f"{system.namespace}.by-hand"
     assert set(status["result"]["stems"]) == {"vocals", "instrumental"}
-    job = httpx.get(
-        f"{system.service.url}/job/{status['trackId']}", headers={"X-API-Key": system.service.api_key}, timeout=10
-    )
-    assert job.json()["status"] == "completed"
+    url, headers = f"{system.service.url}/job/{status['trackId']}", {"X-API-Key": system.service.api_key}
+    # the mirror, which the API reads, follows the resource
+    eventually(lambda: httpx.get(url, headers=headers, timeout=10).json()["status"] == "completed")
 
 
 def test_the_gpu_profile_holds_a_gpu_while_separating_only(system: System) -> None:

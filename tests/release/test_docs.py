@@ -11,7 +11,7 @@ from charts.helm import CHART, merge
 from tests.chart.rendered import BUCKET, Object, render
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("api", "cli", "client", "contract", "localcluster", "operator", "separator-image")
+PARTS = ("api", "cli", "client", "client/typescript", "contract", "localcluster", "operator", "separator-image")
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "charts/stemyard/README.md")),
     *(ROOT / part / "README.md" for part in PARTS),

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from localcluster.control_plane import ControlPlane
 from stemyard_contract.mirror import MirrorKeys, ProgressRecord, record_of
 from tests.api import tracks
 from tests.support.servers import Api, ObjectStore, Server, api_process, object_store, valkey
+from tests.support.waiting import eventually as eventually
 
 INSTALL = "test"
 MASTER_SECRET = "a master secret that only API and operator hold"
@@ -140,14 +141,6 @@ def grant(plane: ControlPlane, namespace: str) -> None:
 def published(track: str, run: int = 1) -> dict[str, Any]:
     """Return the status of a track whose stems were just published, after 30 seconds."""
     return tracks.status_completed(run, track, datetime.now(UTC).replace(microsecond=0))
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait until a condition holds, or fail."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.05)
 
 
 def services(api: Api) -> dict[str, Any]:

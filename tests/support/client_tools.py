@@ -104,6 +104,18 @@ def node_modules() -> Path:
     return folder / "node_modules"
 
 
+def npm_ci(folder: Path, files: Sequence[Path]) -> None:
+    """Install what a package and its lock name into a folder, unless it is there already."""
+    stamp = folder / "installed"
+    with _locked():
+        if not stamp.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                shutil.copy(file, folder)
+            _download(["npm", "ci", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund"])
+            stamp.touch()
+
+
 def java_libraries() -> str:
     """Return the class path of what generated Java needs."""
     return ":".join(str(_jar(library)) for library in _JAVA_LIBRARIES)

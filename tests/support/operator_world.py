@@ -6,7 +6,7 @@ import mimetypes
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from stemyard_operator.model.job import job_of
 from stemyard_operator.model.separation import Separation, separation_of
 from tests.operator.world import mark_of
 from tests.support.servers import ObjectStore, Server, object_store, valkey
+from tests.support.waiting import eventually as eventually
 
 INSTALL = "test"
 MASTER_SECRET = "a master secret that only API and operator hold"
@@ -343,11 +344,3 @@ def stage_of(job: Mapping[str, Any]) -> WorkStage:
 
 def stamp() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def eventually(holds: Callable[[], object], seconds: float = 30.0) -> None:
-    """Wait until a condition holds, or fail."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "the condition did not become true"
-        time.sleep(0.05)

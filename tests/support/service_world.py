@@ -48,8 +48,11 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(plane: ControlPlane, folder: Path, work_seconds: float = 0.5) -> Iterator[Service]:
-    """Run the service; each Job takes this long, and a search for MISSING fails."""
+def service(plane: ControlPlane, folder: Path, work_seconds: float = 0.5, **extra: str) -> Iterator[Service]:
+    """Run the service; each Job takes this long, and a search for MISSING fails.
+
+    `extra` are variables of both API and operator.
+    """
 
     gate = threading.Event()
     gate.set()
@@ -60,6 +63,7 @@ def service(plane: ControlPlane, folder: Path, work_seconds: float = 0.5) -> Ite
 
     with contextlib.ExitStack() as stack:
         world = stack.enter_context(operator_world.world(plane, folder))
+        world.environment |= extra
         store_relay = stack.enter_context(Relay(world.store.server.port).running())
         api_world.grant(plane, world.namespace)
         environment = {

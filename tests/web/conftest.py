@@ -1,29 +1,19 @@
 """A real Chromium before the whole system; nothing of what the page talks to is made up."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from localcluster.control_plane import ControlPlane
 from tests.api_server.conftest import install_crd
+from tests.support import chromium
 from tests.support.web_world import World, world
 from tests.web.songs import finished
 from tests.web.visitor import Visitor
 
 expect.set_options(timeout=30_000)  # a bound for a machine with much else to do; nothing waits for it to pass
-_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,13 +41,11 @@ def song(running: World) -> str:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium, headless."""
-    program = os.environ.get("STEMYARD_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    program = chromium.program()
     if program is None:
         pytest.fail("no chromium here: `make test-browser` installs it as root on Debian; or set STEMYARD_CHROMIUM")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=_FLAGS)
-        yield chromium
-        chromium.close()
+    with chromium.launched(program) as found:
+        yield found
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from stemyard_api.middleware.security_headers import SecurityHeaders
 from stemyard_api.middleware.server_errors import ServerErrors
 from stemyard_api.settings import Settings
 
-_METHODS: Final = ("GET", "HEAD", "POST", "DELETE")
+_METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 _ALLOW_HEADERS: Final = (
     "Authorization",
     "Content-Type",

@@ -1,4 +1,4 @@
-"""`webhooks`: a consumer for development, test deliveries and redeliveries."""
+"""`webhooks`: registered ones, a consumer for development, test deliveries and redeliveries."""
 
 import json
 import os
@@ -7,14 +7,93 @@ from typing import Annotated, Final
 
 import typer
 
-from stemyard_cli.output import print_json, print_line, print_table, say
+from stemyard_cli.durations import seconds_of
+from stemyard_cli.output import age, print_json, print_line, print_table, say
 from stemyard_cli.session import session_of
-from stemyard_client import VerificationError, verify
+from stemyard_client import VerificationError, WebhookWithSecret, verify
 
 _LONGEST_BODY: Final = 1 << 20
 _SILENCE_SECONDS: Final = 10
-webhooks = typer.Typer(help="Webhooks: receive them here, test and repeat them.", no_args_is_help=True)
+_REGISTERED: Final = "wh_"
+"""How ids of registered webhooks begin; those of tracks are UUIDs, or begin with a namespace and a dot."""
+webhooks = typer.Typer(help="Webhooks: register them, receive them here, test and repeat them.", no_args_is_help=True)
+WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK_ID")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Track = Annotated[str, typer.Argument(metavar="TRACK_ID")]
+
+
+@webhooks.command("register")
+def register(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(help="Where to send to: https, at a public address.", metavar="URL")],
+    events: Annotated[
+        list[str] | None,
+        typer.Option("--event", help="An event to send; may be repeated. By default those that end a run."),
+    ] = None,
+    description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a webhook for all tracks of this key; print its id and, this once, its secret."""
+    with session_of(context).client() as client:
+        found = client.register_webhook(url, events=events or None, description=description)
+    _print_secret(found, as_json=as_json)
+
+
+@webhooks.command("list")
+def list_webhooks(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the webhooks that this key has registered."""
+    with session_of(context).client() as client:
+        found = client.webhooks()
+    if as_json:
+        for one in found:
+            print_json(one.model_dump(exclude_unset=True))
+        return
+    rows = [
+        (one.id, "on" if one.enabled else "off", ",".join(one.events), age(one.created_at), one.url,
+         one.description or "")
+        for one in found
+    ]  # fmt: skip
+    print_table(("ID", "STATE", "EVENTS", "AGE", "URL", "DESCRIPTION"), rows)
+
+
+@webhooks.command("remove")
+def remove(
+    context: typer.Context,
+    webhook_ids: Annotated[list[str], typer.Argument(metavar="WEBHOOK_ID...")],
+) -> None:
+    """Remove registered webhooks; nothing is sent to them any more."""
+    with session_of(context).client() as client:
+        for webhook_id in webhook_ids:
+            client.remove_webhook(webhook_id)
+            print_line(f"{webhook_id}\tremoved")
+
+
+@webhooks.command("rotate")
+def rotate(
+    context: typer.Context,
+    webhook_id: WebhookId,
+    keep: Annotated[
+        str | None,
+        typer.Option(help="How long the secret so far signs too, such as 12h; a day by default, 0s ends it."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a registered webhook a new secret; print its id and, this once, the secret."""
+    try:
+        seconds = None if keep is None else seconds_of(keep)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--keep") from None
+    with session_of(context).client() as client:
+        found = client.rotate_webhook_secret(webhook_id, seconds)
+    _print_secret(found, as_json=as_json)
+
+
+def _print_secret(webhook: WebhookWithSecret, *, as_json: bool) -> None:
+    if as_json:
+        print_json(webhook.model_dump(exclude_unset=True))
+    else:
+        print_line(f"{webhook.id}\t{webhook.secret}")
+    say("Keep the secret: it is not shown again.")
 
 
 @webhooks.command("listen")
@@ -76,14 +155,27 @@ def show(context: typer.Context, track: Track) -> None:
 
 
 @webhooks.command("test")
-def test(
+def send_test(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(help="A track, or with the scope admin a URL.", metavar="TRACK_ID|URL")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="A registered webhook, a track, or with the scope admin a URL.", metavar="WEBHOOK_ID|TRACK_ID|URL"
+        ),
+    ],
+    key: Annotated[str | None, typer.Option(help="Id of the API key for which a test to a URL is signed.")] = None,
 ) -> None:
     """Have the service send a test webhook, and print what came of it."""
-    name = "url" if target.lower().startswith(("http://", "https://")) else "track_id"
+    is_url = target.lower().startswith(("http://", "https://"))
+    if key is not None and not is_url:
+        raise typer.BadParameter("a track or a registered webhook has a key already", param_hint="--key")
     with session_of(context).client() as client:
-        delivery = client.test_webhook(**{name: target})
+        if target.startswith(_REGISTERED):
+            delivery = client.test_registered_webhook(target)
+        elif is_url:
+            delivery = client.test_webhook(url=target, **({} if key is None else {"key": key}))
+        else:
+            delivery = client.test_webhook(track_id=target)
     if delivery is None:
         print_line("not sent yet")
         return
