@@ -22,6 +22,7 @@ PLACES = (
     "17-command-line/",
     "reference/api/",
     "tutorials/karaoke-from-a-folder/",
+    "quick-start/one-machine/",
     "quick-start/your-cluster/",
 )
 SIZES = ({"width": 390, "height": 844}, {"width": 1280, "height": 900})
