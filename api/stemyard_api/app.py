@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -113,8 +114,8 @@ def _lifespan(settings: Settings, keyring: Keyring) -> Callable[[FastAPI], Abstr
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_services(settings) as services:
             app.state.services = services
-            following = services.registered_webhooks.follow(keyring)
-            async with background.running(watch_key_file(settings, keyring), following):
+            following = partial(services.registered_webhooks.follow, keyring)
+            async with background.running(partial(watch_key_file, settings, keyring), following):
                 yield
 
     return lifespan
