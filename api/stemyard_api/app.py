@@ -47,7 +47,7 @@ _ROUTES = (
     capabilities,
     queue,
     usage,
-    webhooks,  # before the next, in which a path parameter matches its paths as well
+    webhooks,  # before the next, whose parameter matches its paths as well
     registered_webhooks,
     health,
     documentation,
@@ -95,9 +95,9 @@ def create_app(settings: Settings | None = None) -> App:
         middleware=inner_middleware(keyring, settings),
     )
     routers = [module.router for module in _ROUTES]
+    problems.register(app, [route for router in routers for route in router.routes])
     for router in routers:
         app.include_router(router)
-    problems.register(app, [route for router in routers for route in router.routes])
     _complete_document(app)
     return app
 
