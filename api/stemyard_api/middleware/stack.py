@@ -19,7 +19,7 @@ from stemyard_api.middleware.security_headers import SecurityHeaders
 from stemyard_api.middleware.server_errors import ServerErrors
 from stemyard_api.settings import Settings
 
-_METHODS: Final = ("GET", "HEAD", "POST", "DELETE")
+_METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 _ALLOW_HEADERS: Final = (
     "Authorization",
     "Content-Type",
@@ -28,7 +28,15 @@ _ALLOW_HEADERS: Final = (
     "X-API-Key",
     "X-Request-ID",
 )
-_EXPOSE_HEADERS: Final = ("Cache-Status", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
+_EXPOSE_HEADERS: Final = (
+    "Cache-Status",
+    "Idempotency-Replayed",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-ID",
+)
 _PREFLIGHT_SECONDS: Final = 600
 
 
