@@ -1,4 +1,4 @@
-"""A large file is sent in parts: interrupted parts are sent again, and a reload of the page loses nothing that has arrived."""
+"""A large file is sent in parts: a broken part is sent again, and after a reload nothing that has arrived."""
 
 import re
 from collections.abc import Callable, Iterator
