@@ -257,6 +257,10 @@ class Protocol(HttpToolsProtocol):
         silent = cycle is not None and (cycle.response_started if reading else not cycle.response_complete)
         if not self.pipeline and not silent:
             self.transport.write(_refusal(status, code, detail))
+        if reading:
+            # the application may be told much later, and would hold until then what has been received
+            cycle.disconnected, cycle.body = True, bytearray()
+            cycle.message_event.set()
         self._close()
 
 

@@ -164,6 +164,19 @@ async def test_an_early_response_does_not_keep_an_unfinished_body() -> None:
         assert await one.everything() == b""
 
 
+async def test_a_refused_request_holds_no_memory() -> None:
+    async def idle(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.Event().wait()
+
+    async with client(app=idle) as one:
+        await one.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nbody")
+        cycle = one.server.cycle
+        assert cycle.body == b"body"
+        one.expire(31)
+        assert (cycle.body, cycle.disconnected) == (b"", True)
+        check_refusal(await one.everything(), 408, "REQUEST_TIMEOUT")
+
+
 async def test_too_many_pipelined_requests_close_the_connection() -> None:
     async with client() as one:
         await one.send((GET + b"\r\n") * 1000)
