@@ -9,7 +9,6 @@ const AT_ONCE = 3;
 const ATTEMPTS = 8;
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 30_000;
-const PASSING = new Set(["UPLOAD_REFUSED", "UPLOAD_MISSING"]); // a link that has expired, parts that are still being joined
 
 /**
  * Uploads a file and returns its upload id, which is remembered until `forget` is called.
@@ -113,7 +112,9 @@ class Upload {
   }
 }
 
-const mayPass = (error) => error instanceof Problem && error.code !== "QUOTA_EXCEEDED" && (error.transient || PASSING.has(error.code));
+// the store refuses a part also if its link has expired; a quota is used up for hours
+const mayPass = (error) =>
+  error instanceof Problem && error.code !== "QUOTA_EXCEEDED" && (error.transient || error.code === "UPLOAD_REFUSED");
 
 function pause(attempt, seconds, signal) {
   const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (attempt - 1));
@@ -127,7 +128,7 @@ function pause(attempt, seconds, signal) {
 
 async function digest(part) {
   const bytes = await part.arrayBuffer().catch(() => {
-    throw new Problem({ code: "FILE_UNREADABLE", status: 400, detail: "The file can no longer be read: it was changed, moved or removed." });
+    throw new Problem({ code: "FILE_UNREADABLE", retryable: false, detail: "The file can no longer be read: it was changed, moved or removed." });
   });
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
