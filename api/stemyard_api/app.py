@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -46,7 +47,7 @@ _ROUTES = (
     capabilities,
     queue,
     usage,
-    webhooks,  # before the next, in which a path parameter matches its paths as well
+    webhooks,  # before the next, whose parameter matches its paths as well
     registered_webhooks,
     health,
     documentation,
@@ -94,9 +95,9 @@ def create_app(settings: Settings | None = None) -> App:
         middleware=inner_middleware(keyring, settings),
     )
     routers = [module.router for module in _ROUTES]
+    problems.register(app, [route for router in routers for route in router.routes])
     for router in routers:
         app.include_router(router)
-    problems.register(app, [route for router in routers for route in router.routes])
     _complete_document(app)
     return app
 
@@ -113,8 +114,8 @@ def _lifespan(settings: Settings, keyring: Keyring) -> Callable[[FastAPI], Abstr
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_services(settings) as services:
             app.state.services = services
-            following = services.registered_webhooks.follow(keyring)
-            async with background.running(watch_key_file(settings, keyring), following):
+            following = partial(services.registered_webhooks.follow, keyring)
+            async with background.running(partial(watch_key_file, settings, keyring), following):
                 yield
 
     return lifespan

@@ -2,24 +2,32 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from types import CoroutineType
 from typing import Any, Final
 
 STOP_SECONDS: Final = 3.0
 """How long tasks may take to end; the process does not wait longer for them."""
 
+RESTART_SECONDS: Final = 1.0
+"""Pause before a task that has failed is started again."""
+
+Task = Callable[[], Coroutine[Any, Any, None]]
+
 _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def running(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run coroutines as tasks for as long as the context lasts; on exit they are cancelled.
+async def running(*functions: Task) -> AsyncIterator[None]:
+    """Run functions as tasks for as long as the context lasts; on exit they are cancelled.
 
+    One that fails is started again: it has no caller who could do that, and the process would go on without it.
     A task that does not end in time is logged with the place where it waits: a library that swallows a cancellation
     must not keep the process from ending.
     """
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    tasks = [asyncio.create_task(_run(function)) for function in functions]
     try:
         yield
     finally:
@@ -30,4 +38,28 @@ async def running(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]
             if not task.cancelled() and (error := task.exception()) is not None:
                 _log.error("a background task failed", exc_info=error)
         for task in left:
-            _log.error("a background task does not end", extra={"task": repr(task), "frames": repr(task.get_stack())})
+            _log.error("a background task does not end", extra={"waits_in": _waits_in(task)})
+
+
+async def _run(function: Task) -> None:
+    while True:
+        try:
+            await function()
+        except Exception:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            _log.exception("a background task failed; it is started again")
+        else:
+            return
+        await asyncio.sleep(RESTART_SECONDS * random.uniform(0.8, 1.2))
+
+
+def _waits_in(task: asyncio.Task[None]) -> list[str]:
+    """Return the functions in which a task waits, each with its line, from the outermost."""
+    places = []
+    waiting: object = task.get_coro()
+    while isinstance(waiting, CoroutineType) and waiting.cr_frame is not None:
+        places.append(f"{waiting.cr_code.co_qualname}:{waiting.cr_frame.f_lineno}")
+        waiting = waiting.cr_await
+    return places

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, cast
 
 from fastapi import Depends, Request, Security
@@ -149,7 +150,7 @@ async def _kv_counts(settings: Settings, prober: Prober) -> AsyncIterator[KvCoun
     kv = CloudflareKvClient(settings)
     kv_counts = KvCounts(kv, f"stemyard:{settings.stemyard_install_id}")
     try:
-        async with background.running(kv_counts.run(lambda: not prober.redis.operational)):
+        async with background.running(partial(kv_counts.run, lambda: not prober.redis.operational)):
             yield kv_counts
     finally:
         await kv.close()
@@ -158,7 +159,7 @@ async def _kv_counts(settings: Settings, prober: Prober) -> AsyncIterator[KvCoun
 @asynccontextmanager
 async def _event_hub(settings: Settings, redis: RedisClient | None) -> AsyncIterator[EventHub]:
     event_hub = EventHub(redis, settings.events_heartbeat_seconds)
-    async with background.running(event_hub.run()):
+    async with background.running(event_hub.run):
         yield event_hub
 
 

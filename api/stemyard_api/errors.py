@@ -239,8 +239,14 @@ class UnavailableError(ApiError):
     retry_after = 5
 
 
+class NotConfiguredError(ApiError):
+    """The deployment does not offer what is requested: it lacks optional configuration."""
+
+    code = FailureCode.NOT_CONFIGURED
+
+
 class MisconfiguredError(ApiError):
-    """The deployment lacks configuration that this request needs."""
+    """The deployment lacks configuration that a result needs."""
 
     code = FailureCode.INTERNAL_CONFIG
 

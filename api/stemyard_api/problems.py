@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -42,7 +42,11 @@ def problem_response(error: ApiError, scope: Scope) -> Response:
 
 
 def register(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
-    """Make the app respond to errors with problem documents; 405 lists the methods of its routes."""
+    """Make the app respond to errors with problem documents; 405 lists the methods of its routes.
+
+    Call it before the routes are included.
+    """
+    app.router.routes.extend(_refusals(routes))
 
     @app.exception_handler(ApiError)
     async def _api_error(request: Request, error: ApiError) -> Response:
@@ -63,6 +67,24 @@ def register(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
             {"Allow": _methods(routes, request.scope)} if code is FailureCode.METHOD_NOT_ALLOWED else error.headers
         )
         return Response(json.dumps(document), error.status_code, headers, PROBLEM_TYPE)
+
+
+def _refusals(routes: Sequence[BaseRoute]) -> Iterator[Route]:
+    """Yield routes that refuse, for each path without a parameter, methods that it does not take.
+
+    Without them a route whose parameter matches the path would take it for an id, and respond with 404 or 422.
+    """
+    known = [route for route in routes if isinstance(route, Route)]
+    for path in dict.fromkeys(route.path for route in known if "{" not in route.path):
+        methods: set[str] = set().union(*(route.methods or () for route in known if route.path == path))
+        similar = [route for route in known if "{" in route.path and route.path_regex.match(path)]
+        others = set().union(*(route.methods or () for route in similar)) - methods
+        if others:
+            yield Route(path, _refuse, methods=sorted(others), include_in_schema=False)
+
+
+async def _refuse(_request: Request) -> Response:
+    raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
 
 
 def _methods(routes: Sequence[BaseRoute], scope: Scope) -> str:

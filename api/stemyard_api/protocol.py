@@ -9,6 +9,7 @@ take to send a request or to read a response; the server calls `expire` of each 
 import asyncio
 import json
 import math
+import re
 from enum import Enum, auto
 from typing import Any, Final, cast
 
@@ -22,6 +23,9 @@ from stemyard_contract.failures import FailureCode
 _HEAD: Final = b"HTTP/1.1 "
 _NO_CONNECTION: Final = "Too many connections, or too many unfinished requests; close idle connections or try again."
 _NOT_HTTP: Final = "The request is not valid HTTP/1.1."
+_HOST: Final = re.compile(rb"([\w.~%!$&'()*+,;=-]*|\[[\w.:~]+\])(:[0-9]*)?")
+"""A name or an address, and perhaps a port (RFC 3986, 3.2.2)."""
+_ONE_HOST: Final = "Send exactly one Host header, with a host name or an address, and perhaps a port."
 _HEADERS: Final = (
     f"The request line and headers may have at most {HEADER_BYTES} bytes and {HEADER_COUNT} headers; send fewer."
 )
@@ -154,6 +158,9 @@ class Protocol(HttpToolsProtocol):
             raise _RefusedError
         if self.parser.should_upgrade():
             return
+        if not self._names_host():
+            self._refuse(400, FailureCode.INVALID_REQUEST, _ONE_HOST)
+            raise _RefusedError
         if len(self.pipeline) >= PIPELINE_LIMIT:
             self._refuse(503, FailureCode.UNAVAILABLE, _NO_CONNECTION)
             raise _RefusedError
@@ -219,6 +226,13 @@ class Protocol(HttpToolsProtocol):
             if not self._shared.hold(size):
                 self._refuse(503, FailureCode.UNAVAILABLE, _NO_CONNECTION)
 
+    def _names_host(self) -> bool:
+        """Return whether the Host header is as required (RFC 9112, 3.2); HTTP/1.0 knows none."""
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) != 1:
+            return not hosts and self.parser.get_http_version() == "1.0"
+        return _HOST.fullmatch(hosts[0]) is not None
+
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
 
@@ -243,6 +257,10 @@ class Protocol(HttpToolsProtocol):
         silent = cycle is not None and (cycle.response_started if reading else not cycle.response_complete)
         if not self.pipeline and not silent:
             self.transport.write(_refusal(status, code, detail))
+        if reading:
+            # the application may be told much later, and would hold until then what has been received
+            cycle.disconnected, cycle.body = True, bytearray()
+            cycle.message_event.set()
         self._close()
 
 

@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     max_downloads: Annotated[int, Field(ge=1, le=256)] = 16
     """Archives of stems that this process sends concurrently."""
     share_secret: SecretStr | None = None
-    """Secret that signs share links; by default they are signed with a key derived from R2_SECRET_ACCESS_KEY."""
+    """Secret that signs share links; the default is derived from R2_SECRET_ACCESS_KEY, else API_SECRET_KEY."""
     share_secret_previous: SecretStr | None = None
     """During rotation, the secret that SHARE_SECRET replaces: its links stay valid."""
     share_max_seconds: Annotated[int, Field(ge=0)] = 30 * 24 * 3600

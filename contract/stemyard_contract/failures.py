@@ -46,6 +46,7 @@ class FailureCode(StrEnum):
     TRACK_COMPLETED = "TRACK_COMPLETED"
     BEING_DELETED = "BEING_DELETED"
     UNAVAILABLE = "UNAVAILABLE"
+    NOT_CONFIGURED = "NOT_CONFIGURED"
     INTERNAL = "INTERNAL"
     # fetch
     SOURCE_NOT_FOUND = "SOURCE_NOT_FOUND"
@@ -152,6 +153,7 @@ _ROWS: Final = (
     ),
     Failure(_C.BEING_DELETED, _REQUEST, True, 0, 503, "The track is being deleted; try again in a moment."),
     Failure(_C.UNAVAILABLE, _REQUEST, True, 0, 503, "A backend of the service is unavailable; try again shortly."),
+    Failure(_C.NOT_CONFIGURED, _REQUEST, False, 0, 501, "This service is not configured to do that."),
     Failure(_C.INTERNAL, _CONTROL, True, 10, 500, "An unexpected error occurred in the service."),
     Failure(_C.INTERNAL_IO, _CONTROL, True, 11, 500, "A disk or pipe of the worker failed."),
     Failure(_C.INTERNAL_CONFIG, _CONTROL, False, 12, 500, "The service is not configured correctly."),

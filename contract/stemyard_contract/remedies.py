@@ -90,6 +90,7 @@ _BY_FAULT: Final = {
     },
     Fault.DEPLOYMENT: {
         _C.UNAVAILABLE: "Send the request again after `Retry-After`. The API's log and metrics name the backend.",
+        _C.NOT_CONFIGURED: "The message names what the installation lacks, which is optional: set it, or do without.",
         _C.INTERNAL_IO: "It is retried. If it persists, check the nodes' disks and the pod's ephemeral storage.",
         _C.INTERNAL_CONFIG: "Read the message and the pod's log; correct the settings.",
         _C.DESK_UNREACHABLE: "It is retried. Check NetworkPolicies, DNS and that an operator is ready.",

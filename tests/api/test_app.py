@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -10,8 +11,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from stemyard_api.app import create_app
 from stemyard_contract.event_types import EventType
-from tests.api.settings_for_tests import KEY
+from tests.api.settings_for_tests import KEY, settings
 
 ACCEPT = {"Accept": "text/html, application/json"}
 TRACK = "7a1e0f0e-8d0c-5b9f-9a55-0d7c6f1b2a34"
@@ -346,8 +348,46 @@ async def test_head_is_get_without_the_body(client: httpx.AsyncClient, app: Fast
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
 
 
-@pytest.mark.parametrize(("path", "allowed"), [("/webhooks/test", "POST"), ("/webhooks/dead-letters", "GET, HEAD")])
-async def test_a_path_is_no_id_of_a_webhook(client: httpx.AsyncClient, path: str, allowed: str) -> None:
-    for method in ("PATCH", "DELETE"):
-        refused = await client.request(method, path)
-        assert (refused.status_code, refused.headers["allow"]) == (405, allowed)
+async def test_methods_that_a_path_does_not_take_are_405(client: httpx.AsyncClient, app: FastAPI) -> None:
+    documented = {path: {method.upper() for method in found} for path, found in app.openapi()["paths"].items()}
+    assert documented["/uploads/multipart"] == {"POST"}  # a path that would match `/uploads/{upload_id}`
+    for path, methods in documented.items():
+        allowed = methods | ({"HEAD"} if "GET" in methods else set())
+        for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - allowed:
+            refused = await client.request(method, re.sub(r"{\w+}", "a", path))
+            where = f"{method} {path}"
+            assert (refused.status_code, refused.headers.get("allow")) == (405, ", ".join(sorted(allowed))), where
+            if method != "HEAD":
+                check_problem(refused, 405, "METHOD_NOT_ALLOWED")
+
+
+@pytest.mark.parametrize("key_id", ["", "-a", "a b", "ä", "a" * 64, "a\n"])
+async def test_the_key_of_a_webhook_test_is_a_key_id(client: httpx.AsyncClient, key_id: str) -> None:
+    response = await client.post("/webhooks/test", json={"url": "https://consumer.example.org/", "key": key_id})
+    document = check_problem(response, 422, "INVALID_REQUEST")
+    assert [error["field"] for error in document["errors"]] == ["key"]
+
+
+NO_STORE = {"size": 1, "filename": "a.mp3"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "lacking"),
+    [
+        ("/webhooks", {"url": "https://consumer.example.org/"}, "WEBHOOK_MASTER_SECRET"),
+        ("/uploads", NO_STORE, "object store"),
+        ("/uploads/multipart", NO_STORE, "object store"),
+    ],
+)
+async def test_what_the_deployment_does_not_offer_is_501(
+    nowhere: str, path: str, body: dict[str, Any], lacking: str
+) -> None:
+    app = create_app(settings())
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://stemyard", headers={"X-API-Key": KEY}) as client,
+    ):
+        document = check_problem(await client.post(path, json=body), 501, "NOT_CONFIGURED")
+    assert lacking in document["error"]
+    assert document["retryable"] is False

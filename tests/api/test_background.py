@@ -23,7 +23,7 @@ async def test_tasks_run_until_the_context_ends(caplog: pytest.LogCaptureFixture
         finally:
             seen.append("ended")
 
-    async with background.running(task(), task()):
+    async with background.running(task, task):
         await asyncio.sleep(0)
         assert seen == ["started", "started"]
     assert seen == ["started", "started", "ended", "ended"]
@@ -42,21 +42,32 @@ async def test_a_task_that_swallows_its_cancellation_is_logged_and_not_waited_fo
             except asyncio.CancelledError:
                 continue
 
-    async with background.running(stubborn()):
+    async with background.running(stubborn):
         await asyncio.sleep(0)
     [record] = caplog.records
     assert record.levelno == logging.ERROR
-    assert "stubborn" in vars(record)["frames"]
     release.set()
+    assert "stubborn" in vars(record)["waits_in"][1]
     await asyncio.sleep(0)
 
 
-async def test_a_failed_task_is_logged_and_the_shutdown_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    async def failing() -> None:
-        raise ValueError("broken")
+async def test_a_failed_task_is_logged_and_started_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "RESTART_SECONDS", 0.0)
+    started_again = asyncio.Event()
+    starts = 0
 
-    async with background.running(failing()):
-        await asyncio.sleep(0)
+    async def failing_once() -> None:
+        nonlocal starts
+        starts += 1
+        if starts == 1:
+            raise ValueError("broken")
+        started_again.set()
+
+    async with background.running(failing_once):
+        await asyncio.wait_for(started_again.wait(), 10)
     [record] = caplog.records
     assert record.exc_info is not None
     assert str(record.exc_info[1]) == "broken"
+    assert starts == 2

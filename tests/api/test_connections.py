@@ -164,6 +164,20 @@ async def test_an_early_response_does_not_keep_an_unfinished_body() -> None:
         assert await one.everything() == b""
 
 
+async def test_a_refused_request_holds_no_memory() -> None:
+    async def idle(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.Event().wait()
+
+    async with client(app=idle) as one:
+        await one.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nbody")
+        cycle = one.server.cycle
+        assert cycle.body == b"body"
+        one.expire(31)
+        assert not cycle.body
+        assert cycle.disconnected
+        check_refusal(await one.everything(), 408, "REQUEST_TIMEOUT")
+
+
 async def test_too_many_pipelined_requests_close_the_connection() -> None:
     async with client() as one:
         await one.send((GET + b"\r\n") * 1000)
@@ -250,7 +264,7 @@ ATTACKS = {
     "many half headers": (2000, repeated(GET, b"a:\r\n" * 99, 1)),
     "half bodies": (2000, repeated(POST + b"\r\n", b"a" * 60 * KIB, 1)),
     "half bodies with a key": (2000, repeated(POST + b"X-API-Key: hunter2\r\n\r\n", b"a" * 60 * KIB, 1)),
-    "pipelined requests": (50, repeated(b"", b"GET / HTTP/1.1\r\n\r\n" * 10000, 4)),
+    "pipelined requests": (50, repeated(b"", (GET + b"\r\n") * 7000, 4)),
     "responses that nobody reads": (50, repeated(b"", b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n", 1000)),
 }
 
@@ -272,7 +286,9 @@ def test_memory_is_bounded(nowhere: str, tmp_path: Path, name: str) -> None:
             for _ in range(count):
                 opened.enter_context(flood(api.server.port, parts()))
             assert httpx.get(f"{api.url}/livez", timeout=30).status_code == 200
-            assert peak(api) < 200
+            used = peak(api)
+            print(f"{name}: at most {used:.0f} MiB")
+            assert used < 200
             assert "Traceback" not in api.server.log.read_text()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))

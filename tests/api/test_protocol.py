@@ -174,3 +174,40 @@ async def test_a_tunnel_is_refused() -> None:
     async with connection() as (reader, writer):
         writer.write(b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await told(reader, 0))[0] == b"HTTP/1.1 400 Bad Request"
+
+
+NO_HOST = {
+    "no Host": b"",
+    "two": b"Host: a\r\nHost: a\r\n",
+    "two with an offered upgrade": b"Host: a\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n",
+    "a list": b"Host: a, b.example\r\n",
+    "a path": b"Host: a/b\r\n",
+    "a user": b"Host: user@a\r\n",
+    "a port that is no number": b"Host: a:http\r\n",
+    "an open bracket": b"Host: [::1\r\n",
+    "a space": b"Host: a b\r\n",
+    "no ASCII": "Host: ä\r\n".encode(),
+}
+
+
+@pytest.mark.parametrize("headers", NO_HOST.values(), ids=NO_HOST)
+async def test_a_request_without_exactly_one_host_is_refused(headers: bytes) -> None:
+    async with connection() as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\n" + headers + b"\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+        response = await asyncio.wait_for(reader.read(), 5)
+        assert response.startswith(b"HTTP/1.1 400 Bad Request")
+        assert b"Host" in response
+        assert response.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("host", [b"", b"a_b.example", b"a:5500", b"a:", b"127.0.0.1", b"[::1]:5500", b"a%20b"])
+async def test_any_host_is_taken(host: bytes) -> None:
+    async with connection() as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+        assert await told(reader, 1) == (b"HTTP/1.1 200 OK", b"/")
+
+
+async def test_http_1_0_needs_no_host() -> None:
+    async with connection() as (reader, writer):
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await told(reader, 1))[1] == b"/"

@@ -302,5 +302,5 @@ def test_without_a_master_secret_no_webhook_can_be_registered(world: World, rece
     environment["KUBECONFIG"] = str(world.plane.kubeconfig_of_account(world.namespace, api_world.ACCOUNT))
     with api_process(world.folder, environment) as api, api.client() as default:
         answer = default.post("/webhooks", json={"url": receiver.url("/mine")})
-        assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL_CONFIG")
+        assert (answer.status_code, answer.json()["code"]) == (501, "NOT_CONFIGURED")
         assert default.get("/webhooks").json() == {"webhooks": []}

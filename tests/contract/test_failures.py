@@ -34,6 +34,7 @@ NAME_CONFLICT request final 0 409 0 None
 TRACK_COMPLETED request final 0 409 0 None
 BEING_DELETED request retryable 0 503 0 None
 UNAVAILABLE request retryable 0 503 0 None
+NOT_CONFIGURED request final 0 501 0 None
 INTERNAL control retryable 10 500 0 None
 INTERNAL_IO control retryable 11 500 0 None
 INTERNAL_CONFIG control final 12 500 0 None

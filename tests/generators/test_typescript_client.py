@@ -16,7 +16,7 @@ from tests.api_server.conftest import install_crd
 from tests.support import chromium, client_tools, typescript_client
 from tests.support.http_server import Exchange, HttpServer
 from tests.support.service_world import Service, service
-from tests.support.web_world import allow_page
+from tests.support.web_world import allow_pages
 
 SMALL = b"ID3" + bytes(range(256)) * 8
 PAGE = b"""<!doctype html><title>page</title>
@@ -136,7 +136,7 @@ def test_it_works_in_a_page_of_another_origin(running: Service, page: str) -> No
     program = chromium.program()
     if program is None:
         pytest.skip("Chromium is not installed")
-    allow_page(running.world, page)
+    allow_pages(running.world, page)
     with chromium.launched(program) as browser:
         tab = browser.new_page()
         tab.goto(page)

@@ -9,7 +9,7 @@ import pytest
 from stemyard_contract.failures import FAILURES, FailureCode
 from tests.support.page_words import WORDS, evaluate
 
-PAGES_OWN: Final = {"UPLOAD_REFUSED", "UPLOAD_BLOCKED", "UNREACHABLE", "TIMEOUT"}
+PAGES_OWN: Final = {"UPLOAD_REFUSED", "UPLOAD_BLOCKED", "FILE_UNREADABLE", "UNREACHABLE", "TIMEOUT"}
 """Failures that the page itself observes."""
 RETRY: Final = "Trying again often helps."
 UNKNOWN: Final = "A_CODE_OF_A_LATER_VERSION"

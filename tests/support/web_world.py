@@ -142,12 +142,13 @@ def world(plane: ControlPlane, folder: Path, **extra: str) -> Iterator[World]:
             **extra,
         }
         api = stack.enter_context(api_process(folder, environment))
-        allow_page(cluster, api.url)
+        allow_pages(cluster, api.url)
         youtube = stack.enter_context(FakeYoutube())
         yield World(cluster, operator, api, youtube, folder, environment)
 
 
-def allow_page(cluster: operator_world.World, origin: str) -> None:
-    """Allow the page to upload to the store and read from it, with the command of a deployment."""
-    command = [sys.executable, "-m", "stemyard_operator", "bucket-rules", "--origin", origin]
+def allow_pages(cluster: operator_world.World, *origins: str) -> None:
+    """Allow exactly the pages of these origins to upload to the store and read from it, as a deployment does."""
+    command = [sys.executable, "-m", "stemyard_operator", "bucket-rules"]
+    command += [part for origin in origins for part in ("--origin", origin)]
     subprocess.run(command, env={**os.environ, **cluster.environment}, check=True, stdout=subprocess.DEVNULL)

@@ -92,6 +92,7 @@ class Visitor:
             assert visitor.page.evaluate("blocked") == []
             assert visitor.errors == []
         finally:
+            print("errors in the browser:", visitor.errors)  # shown only if the test fails
             opened.close()
 
     def _hear(self, message: ConsoleMessage) -> None:

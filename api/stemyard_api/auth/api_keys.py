@@ -12,6 +12,8 @@ from stemyard_api.errors import ForbiddenError, UnauthenticatedError
 
 DEFAULT_KEY_ID: Final = "default"
 """Id of the key in API_SECRET_KEY."""
+KEY_ID: Final = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+"""Pattern of an id; also that of a valid label value, because it labels a SeparationJob as its owner."""
 HIGHEST_PRIORITY: Final = 100
 """The API accepts priorities from minus this to this; others are only for authors of SeparationJobs."""
 _BEARER: Final = b"bearer "

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stemyard_api.auth.api_keys import (
     DEFAULT_KEY_ID,
     HIGHEST_PRIORITY,
+    KEY_ID,
     KeyEntry,
     KeyLimits,
     Keyring,
@@ -52,8 +53,7 @@ class KeyLimitsEntry(_Strict):
 class KeyFileEntry(_Strict):
     """One key of the file."""
 
-    # also a valid label value, because it labels a SeparationJob as its owner
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
+    id: Annotated[str, Field(pattern=KEY_ID)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     scopes: Annotated[list[Scope], Field(min_length=1)]
     expires_at: datetime | None = None

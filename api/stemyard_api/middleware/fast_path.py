@@ -66,6 +66,7 @@ class _BufferedReceive:
             message = await self._receive()
             self._buffer.append(message)
             if message["type"] != "http.request":
+                self._buffer = [message]
                 return None
             if not message.get("more_body", False):
                 return b"".join(part["body"] for part in self._buffer)

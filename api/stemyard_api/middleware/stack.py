@@ -28,7 +28,15 @@ _ALLOW_HEADERS: Final = (
     "X-API-Key",
     "X-Request-ID",
 )
-_EXPOSE_HEADERS: Final = ("Cache-Status", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
+_EXPOSE_HEADERS: Final = (
+    "Cache-Status",
+    "Idempotency-Replayed",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-ID",
+)
 _PREFLIGHT_SECONDS: Final = 600
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
@@ -34,12 +34,14 @@ class Probe:
         """Probe once, and store the result."""
         if self.check is None:
             return
+        operational = False
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                await self.check()
-            self.operational = True
-        except (UnavailableError, TimeoutError):
-            self.operational = False
+            with suppress(UnavailableError, TimeoutError):
+                async with asyncio.timeout(_TIMEOUT_SECONDS):
+                    await self.check()
+                operational = True
+        finally:
+            self.operational = operational
 
     async def run(self) -> None:
         """Probe every few seconds, with jitter."""
@@ -67,7 +69,7 @@ class Prober:
             Probe(object_store.ping if object_store is not None else None),
             Probe(kubernetes.ping),
         )
-        async with background.running(prober.redis.run(), prober.storage.run(), prober.kubernetes.run()):
+        async with background.running(prober.redis.run, prober.storage.run, prober.kubernetes.run):
             yield prober
 
 

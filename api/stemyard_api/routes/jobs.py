@@ -229,7 +229,7 @@ async def cancel(services: ServicesDep, principal: SubmitterDep, track_id: Track
     status_code=202,
     responses={
         202: {"model": Job, "description": "It is under way"},
-        **problems(401, 403, 404, 409, 422, 429, 503),
+        **problems(401, 403, 404, 409, 422, 429, 501, 503),
     },
 )
 async def retry(services: ServicesDep, principal: SubmitterDep, track_id: TrackId) -> JSONResponse:

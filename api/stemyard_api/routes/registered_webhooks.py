@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path
 from fastapi.responses import JSONResponse
-from starlette.convertors import StringConvertor, register_url_convertor
 
 from stemyard_api.dependencies import ReaderDep, Services, ServicesDep, SubmitterDep
 from stemyard_api.routes.json_route import JsonRoute
@@ -31,16 +30,6 @@ from stemyard_contract.event_types import ENDS
 from stemyard_contract.key_webhooks import WEBHOOK_ID, RegisteredWebhook
 
 router = APIRouter(tags=["webhooks"], route_class=JsonRoute)
-
-
-class _OtherThanPaths(StringConvertor):
-    """A part of a path that is not one of the paths without an id, whose other methods are 405."""
-
-    regex = "(?!(?:test|dead-letters)(?:/|$))[^/]+"
-
-
-register_url_convertor("webhook", _OtherThanPaths())
-
 WebhookId = Annotated[str, Path(description="Id from POST /webhooks", pattern=WEBHOOK_ID)]
 
 
@@ -58,7 +47,7 @@ _ONE: Final = _answer(WebhookRegistration, REGISTERED_WEBHOOK)
     status_code=201,
     responses={
         **_answer(WebhookRegistrationWithSecret, WEBHOOK_WITH_SECRET, 201),
-        **problems(401, 403, 409, 422, 429, 500, 503),
+        **problems(401, 403, 409, 422, 429, 500, 501, 503),
     },
 )
 async def register(
@@ -96,7 +85,7 @@ async def list_all(services: ServicesDep, principal: ReaderDep) -> JSONResponse:
 
 
 @router.get(
-    "/webhooks/{webhook_id:webhook}",
+    "/webhooks/{webhook_id}",
     operation_id="getWebhook",
     summary="Get a registered webhook",
     responses={**_ONE, **problems(401, 403, 404, 422, 429, 503)},
@@ -107,7 +96,7 @@ async def get(services: ServicesDep, principal: ReaderDep, webhook_id: WebhookId
 
 
 @router.patch(
-    "/webhooks/{webhook_id:webhook}",
+    "/webhooks/{webhook_id}",
     operation_id="updateWebhook",
     summary="Change a registered webhook",
     responses={**_ONE, **problems(401, 403, 404, 409, 422, 429, 503)},
@@ -123,7 +112,7 @@ async def change(
 
 
 @router.delete(
-    "/webhooks/{webhook_id:webhook}",
+    "/webhooks/{webhook_id}",
     operation_id="deleteWebhook",
     summary="Delete a registered webhook",
     responses={200: {"model": WebhookRemoved}, **problems(401, 403, 404, 422, 429, 503)},
@@ -135,12 +124,12 @@ async def remove(services: ServicesDep, principal: SubmitterDep, webhook_id: Web
 
 
 @router.post(
-    "/webhooks/{webhook_id:webhook}/rotate-secret",
+    "/webhooks/{webhook_id}/rotate-secret",
     operation_id="rotateWebhookSecret",
     summary="Rotate the secret of a registered webhook",
     responses={
         **_answer(WebhookRegistrationWithSecret, WEBHOOK_WITH_SECRET),
-        **problems(401, 403, 404, 422, 429, 500, 503),
+        **problems(401, 403, 404, 422, 429, 500, 501, 503),
     },
 )
 async def rotate(
@@ -157,7 +146,7 @@ async def rotate(
 
 
 @router.post(
-    "/webhooks/{webhook_id:webhook}/test",
+    "/webhooks/{webhook_id}/test",
     operation_id="testRegisteredWebhook",
     summary="Send a test to a registered webhook",
     responses={**TEST_RESPONSES, **problems(401, 403, 404, 422, 429, 503)},

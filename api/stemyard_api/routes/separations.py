@@ -22,7 +22,7 @@ router = APIRouter(tags=["separations"], route_class=JsonRoute)
     responses={
         200: {"model": Separation, "description": "Completed", "content": {"application/json": {"example": CACHED}}},
         202: {"model": Separation, "description": "Under way", "content": {"application/json": {"example": ACCEPTED}}},
-        **problems(401, 403, 404, 409, 413, 422, 429, 503),
+        **problems(401, 403, 404, 409, 413, 422, 429, 501, 503),
     },
 )
 async def separate_audio(

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from stemyard_api.auth.share_tokens import TOKEN_PATTERN
 from stemyard_api.connections import client_address
 from stemyard_api.dependencies import ReaderDep, Services, ServicesDep, SubmitterDep
-from stemyard_api.errors import InvalidRequestError, MisconfiguredError, QuotaExceededError
+from stemyard_api.errors import InvalidRequestError, NotConfiguredError, QuotaExceededError
 from stemyard_api.routes.archive_stream import ArchiveStream
 from stemyard_api.routes.jobs import TrackId
 from stemyard_api.routes.json_route import JsonRoute
@@ -52,7 +52,7 @@ class ShareRequest(BaseModel):
     summary="Share a result",
     responses={
         200: {"model": ShareLink, "content": {"application/json": {"example": SHARE_LINK}}},
-        **problems(401, 403, 404, 409, 422, 429, 500, 503),
+        **problems(401, 403, 404, 409, 422, 429, 501, 503),
     },
 )
 async def share(
@@ -111,7 +111,7 @@ async def shared(services: ServicesDep, token: Token) -> JSONResponse:
     operation_id="downloadStems",
     summary="Download all stems",
     response_class=Response,
-    responses={**_ARCHIVE, **problems(401, 403, 404, 409, 422, 429, 500, 503)},
+    responses={**_ARCHIVE, **problems(401, 403, 404, 409, 422, 429, 500, 501, 503)},
 )
 async def stems(services: ServicesDep, principal: ReaderDep, track_id: TrackId) -> Response:
     """All stems of a completed track in one ZIP file. It counts as an open stream of the key."""
@@ -125,7 +125,7 @@ async def stems(services: ServicesDep, principal: ReaderDep, track_id: TrackId) 
     operation_id="downloadSharedStems",
     summary="Download all stems of a shared result",
     response_class=Response,
-    responses={**_ARCHIVE, **problems(404, 409, 410, 422, 429, 500, 503)},
+    responses={**_ARCHIVE, **problems(404, 409, 410, 422, 429, 500, 501, 503)},
 )
 async def shared_stems(request: Request, services: ServicesDep, token: Token) -> Response:
     """All stems in one ZIP file. Needs no key; an address may download four at once."""
@@ -135,7 +135,7 @@ async def shared_stems(request: Request, services: ServicesDep, token: Token) ->
 
 async def _archive(services: Services, record: MirrorRecord, owner: str, most: int) -> Response:
     if services.object_reader is None:
-        raise MisconfiguredError("No object store is configured, so there are no stems.")
+        raise NotConfiguredError("No object store is configured, so there are no stems.")
     if not services.event_hub.enter(owner, most):
         detail = f"At most {most} streams and downloads may be open at once."
         raise QuotaExceededError(detail, retry_after=_RETRY_SECONDS)

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, St
 from stemyard_api.auth.api_keys import Principal
 from stemyard_api.clients.s3 import UPLOAD_SECONDS, ObjectStoreClient
 from stemyard_api.dependencies import Services, ServicesDep, SubmitterDep
-from stemyard_api.errors import MisconfiguredError, RequestTooLargeError
+from stemyard_api.errors import NotConfiguredError, RequestTooLargeError
 from stemyard_api.routes.json_route import JsonRoute
 from stemyard_api.schemas.examples import (
     MULTIPART_SLOT,
@@ -87,13 +87,13 @@ _NO_STORE: Final = "No object store is configured, so files cannot be uploaded."
     summary="Get a link to upload a file",
     responses={
         200: {"model": UploadSlot, "content": {"application/json": {"example": UPLOAD_SLOT}}},
-        **problems(401, 403, 413, 422, 429, 500),
+        **problems(401, 403, 413, 422, 429, 501),
     },
 )
 async def uploads(body: UploadRequest, services: ServicesDep, principal: SubmitterDep) -> JSONResponse:
     """PUT the file to `url` with exactly `headers`, then POST /separate-audio with `upload_id`."""
     if services.object_store is None:
-        raise MisconfiguredError(_NO_STORE)
+        raise NotConfiguredError(_NO_STORE)
     slot = create_slot(body, principal, services.settings, services.object_store, time.time())
     await services.quotas.announce(principal, body.size)
     await remember_name(services.redis, principal.key_id, slot["upload_id"], body.filename)
@@ -106,7 +106,7 @@ async def uploads(body: UploadRequest, services: ServicesDep, principal: Submitt
     summary="Begin an upload in parts",
     responses={
         200: {"model": MultipartSlot, "content": {"application/json": {"example": MULTIPART_SLOT}}},
-        **problems(401, 403, 413, 422, 429, 500, 503),
+        **problems(401, 403, 413, 422, 429, 501, 503),
     },
 )
 async def begin_multipart(body: UploadRequest, services: ServicesDep, principal: SubmitterDep) -> JSONResponse:
@@ -123,7 +123,7 @@ async def begin_multipart(body: UploadRequest, services: ServicesDep, principal:
     summary="Get links to upload parts",
     responses={
         200: {"model": PartLinks, "content": {"application/json": {"example": PART_LINKS}}},
-        **problems(401, 403, 404, 422, 429, 500, 503),
+        **problems(401, 403, 404, 422, 429, 501, 503),
     },
 )
 async def part_links(
@@ -140,7 +140,7 @@ async def part_links(
     summary="See what has been received of an upload",
     responses={
         200: {"model": UploadState, "content": {"application/json": {"example": UPLOAD_STATE}}},
-        **problems(401, 403, 404, 409, 422, 429, 500, 503),
+        **problems(401, 403, 404, 409, 422, 429, 501, 503),
     },
 )
 async def upload_state(upload_id: UploadId, services: ServicesDep, principal: SubmitterDep) -> JSONResponse:
@@ -154,7 +154,7 @@ async def upload_state(upload_id: UploadId, services: ServicesDep, principal: Su
     summary="Complete an upload in parts",
     responses={
         200: {"model": UploadedFile, "content": {"application/json": {"example": UPLOADED_FILE}}},
-        **problems(401, 403, 404, 409, 422, 429, 500, 503),
+        **problems(401, 403, 404, 409, 422, 429, 501, 503),
     },
 )
 async def complete_multipart(upload_id: UploadId, services: ServicesDep, principal: SubmitterDep) -> JSONResponse:
@@ -168,7 +168,7 @@ async def complete_multipart(upload_id: UploadId, services: ServicesDep, princip
     summary="Abort an upload in parts",
     status_code=204,
     response_class=Response,
-    responses=problems(401, 403, 404, 422, 429, 500, 503),
+    responses=problems(401, 403, 404, 422, 429, 501, 503),
 )
 async def abort_multipart(upload_id: UploadId, services: ServicesDep, principal: SubmitterDep) -> Response:
     """Drop what has been received. Its size still counts as uploaded today."""
@@ -178,7 +178,7 @@ async def abort_multipart(upload_id: UploadId, services: ServicesDep, principal:
 
 def _multipart(services: Services) -> MultipartUploads:
     if services.multipart_uploads is None:
-        raise MisconfiguredError(_NO_STORE)
+        raise NotConfiguredError(_NO_STORE)
     return services.multipart_uploads
 
 

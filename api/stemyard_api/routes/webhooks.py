@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, model_validator
 
-from stemyard_api.auth.api_keys import Principal
+from stemyard_api.auth.api_keys import KEY_ID, Principal
 from stemyard_api.auth.authorization import check_visible
 from stemyard_api.clients.kubernetes import Resource
 from stemyard_api.clients.redis import RedisUnavailableError
@@ -18,7 +18,7 @@ from stemyard_api.errors import DeliveryNotFoundError, ForbiddenError, Unavailab
 from stemyard_api.routes.json_route import JsonRoute
 from stemyard_api.schemas.delivery_responses import DeadLetters, Deliveries, Delivery, Redelivery
 from stemyard_api.schemas.examples import DEAD_LETTERS, DELIVERIES, TEST_DELIVERY, problems
-from stemyard_api.schemas.requests import check_text, check_webhook_url
+from stemyard_api.schemas.requests import check_webhook_url
 from stemyard_api.services.deliveries import (
     ALL,
     dead_letters,
@@ -157,7 +157,7 @@ class WebhookTestRequest(BaseModel):
 
     url: _WebhookUrl | None = None
     """A URL; needs the scope admin."""
-    key: Annotated[StrictStr, Field(min_length=1, max_length=64), AfterValidator(check_text)] | None = None
+    key: Annotated[StrictStr, Field(pattern=KEY_ID)] | None = None
     """Id of the API key whose secret signs the test to `url`."""
     track_id: Annotated[StrictStr, Field(min_length=1, max_length=256)] | None = None
     """A track for which this key requested a webhook."""

@@ -266,7 +266,8 @@ _DESCRIPTIONS: Final = {
     413: "It is larger than the service accepts",
     422: "A field is invalid",
     429: "Too many requests, or the key's quota is used up; see Retry-After",
-    500: "The service is not configured for this request",
+    500: "The service is not configured correctly",
+    501: "The deployment does not offer this",
     503: "A backend of the service is unavailable; see Retry-After",
 }
 

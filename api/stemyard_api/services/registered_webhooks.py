@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from stemyard_api.auth.api_keys import Keyring
 from stemyard_api.clients.kubernetes import AlreadyExistsError, KubernetesClient, Resource
-from stemyard_api.errors import ApiError, MisconfiguredError, UnavailableError
+from stemyard_api.errors import ApiError, MisconfiguredError, NotConfiguredError, UnavailableError
 from stemyard_api.schemas.webhook_requests import WebhookChanges, WebhookRequest
 from stemyard_api.services import registration_rules as rules
 from stemyard_api.services.idempotency import check_idempotency_key
@@ -55,13 +55,13 @@ class RegisteredWebhooks:
         """Register a webhook for a key.
 
         Raises:
-            MisconfiguredError: the deployment registers none.
+            NotConfiguredError: the deployment registers none.
             InvalidRequestError: the Idempotency-Key has an invalid form.
             IdempotencyMismatchError, WebhookExistsError, WebhookLimitError: see `registration_rules.register`.
         """
         self._check_enabled()
         if self.settings.webhooks_per_key == 0:
-            raise MisconfiguredError("This service registers no webhooks.")
+            raise NotConfiguredError("This service registers no webhooks.")
         bound = None if idempotency_key is None else _bound(idempotency_key, request)
         fields = {"url": request.url, "events": request.sorted_events, "description": request.description}
         wanted = rules.new_webhook(datetime.now(UTC), self.masters.version(1), **fields, request=bound)
@@ -80,7 +80,7 @@ class RegisteredWebhooks:
         """Give a webhook a new secret.
 
         Raises:
-            MisconfiguredError: the deployment has no master secret.
+            NotConfiguredError: the deployment has no master secret.
             WebhookNotFoundError, QuotaExceededError: see `registration_rules.rotate`.
         """
         self._check_enabled()
@@ -120,17 +120,26 @@ class RegisteredWebhooks:
             await asyncio.sleep(_FOLLOW_SECONDS * random.uniform(0.8, 1.2))
 
     async def mark_revoked(self, valid: frozenset[str]) -> None:
-        """Record for each key with webhooks whether it is one of the valid ones."""
+        """Record for each key with webhooks whether it is one of the valid ones; one that fails stops no other."""
         async for resource in self.kubernetes.items():
-            spec, metadata = resource["spec"], resource["metadata"]
-            revoked = spec["key"] not in valid
-            if spec.get("revoked", False) != revoked:
-                await self.kubernetes.patch(metadata["name"], [*_unchanged(resource), _revoked(revoked)])
-                _log.info("marked the webhooks of a key", extra={"key_id": spec["key"], "revoked": revoked})
+            key_id = resource["spec"]["key"]
+            try:
+                await self._mark(resource, revoked=key_id not in valid)
+            except ApiError as error:
+                _log.warning("could not mark the webhooks of a key", extra={"key_id": key_id, "cause": str(error)})
+
+    async def _mark(self, resource: Resource, *, revoked: bool) -> None:
+        """Record whether the key of a resource is revoked, unless it says so, or was changed meanwhile."""
+        spec = resource["spec"]
+        if spec.get("revoked", False) == revoked:
+            return
+        patch = [*_unchanged(resource), _revoked(revoked)]
+        if await self.kubernetes.patch(resource["metadata"]["name"], patch) is not None:
+            _log.info("marked the webhooks of a key", extra={"key_id": spec["key"], "revoked": revoked})
 
     def _check_enabled(self) -> None:
         if not self.masters.enabled:
-            raise MisconfiguredError("This service has no WEBHOOK_MASTER_SECRET, so that it registers no webhooks.")
+            raise NotConfiguredError("This service has no WEBHOOK_MASTER_SECRET, so that it registers no webhooks.")
 
     async def _update(self, key_id: str, change: Callable[[list[RegisteredWebhook]], rules.Outcome]) -> rules.Outcome:
         """Apply a change to the newest list, again if another request has changed it meanwhile."""
@@ -183,7 +192,8 @@ def _webhooks(resource: Resource | None) -> list[RegisteredWebhook]:
 
 def _bound(idempotency_key: str, request: WebhookRequest) -> RegistrationRequest:
     check_idempotency_key(idempotency_key)
-    return RegistrationRequest(key=_half_digest(idempotency_key), body=_half_digest(request.model_dump_json()))
+    same = request.model_copy(update={"events": request.sorted_events})  # whatever the order of the events
+    return RegistrationRequest(key=_half_digest(idempotency_key), body=_half_digest(same.model_dump_json()))
 
 
 def _half_digest(text: str) -> str:

@@ -11,7 +11,7 @@ from stemyard_api.auth.api_keys import Principal
 from stemyard_api.auth.authorization import check_visible
 from stemyard_api.auth.share_tokens import ShareTokens
 from stemyard_api.errors import (
-    MisconfiguredError,
+    NotConfiguredError,
     ShareEndedError,
     TrackNotCompletedError,
     TrackNotFoundError,
@@ -62,10 +62,10 @@ class Shares:
             seconds: lifetime, at most the deployment's maximum; None is the default.
 
         Raises:
-            MisconfiguredError: the deployment has no secret for share links, or disables them.
+            NotConfiguredError: the deployment has no secret for share links, or disables them.
         """
         if not self.tokens.enabled:
-            raise MisconfiguredError("This service does not share results.")
+            raise NotConfiguredError("This service does not share results.")
         record = await self.completed(track_id, principal)
         lifetime = min(DEFAULT_SECONDS if seconds is None else seconds, self.settings.share_max_seconds)
         expires_at = int(min(time.time() + lifetime, record.expires_at or float("inf")))

@@ -14,7 +14,7 @@ from stemyard_api.clients.redis import RedisClient, RedisUnavailableError
 from stemyard_api.clients.s3 import ObjectStoreClient
 from stemyard_api.errors import (
     ApiError,
-    MisconfiguredError,
+    NotConfiguredError,
     ObjectNotFoundError,
     SourceDisabledError,
     SourceGoneError,
@@ -51,7 +51,7 @@ async def find_source_problem(
 
     Raises:
         SourceDisabledError: the deployment does not allow this object.
-        MisconfiguredError: there is no object store.
+        NotConfiguredError: there is no object store.
         UnavailableError: the store does not respond.
     """
     if source.upload is not None:
@@ -111,7 +111,7 @@ async def _object_problem(
 
 def _require_store(object_store: ObjectStoreClient | None) -> ObjectStoreClient:
     if object_store is None:
-        raise MisconfiguredError("No object store is configured, so uploads and objects are unavailable.")
+        raise NotConfiguredError("No object store is configured, so uploads and objects are unavailable.")
     return object_store
 
 

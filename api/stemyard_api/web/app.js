@@ -9,6 +9,7 @@ import { Recent } from "./recent.js";
 import { Session } from "./session.js";
 import { showShared } from "./shared.js";
 import { Track } from "./track.js";
+import { forgetAll } from "./unfinished.js";
 
 const NEEDS_KEY = document.body.dataset.key !== "open";
 const SHARED = /^\/s\/([^/]+)$/.exec(location.pathname)?.[1];
@@ -127,7 +128,7 @@ if (SHARED) {
 } else {
   addEventListener("hashchange", () => (keyForm.offerFromAddress() ? showKeyForm() : showTrack()));
   addEventListener("visibilitychange", () => !document.hidden && track && recent.refresh());
-  at("key-change").addEventListener("click", () => askForKey());
+  at("key-change").addEventListener("click", () => (forgetAll(), askForKey()));
   enter();
 }
 document.body.classList.add("ready");

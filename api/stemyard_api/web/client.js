@@ -4,14 +4,14 @@ const TIMEOUT_MS = 20_000;
 
 /** A failed request: RFC 9457 problem details, or what the browser reported. */
 export class Problem extends Error {
-  constructor({ code, detail, status = 0, fields = [], retryAfter = null, requestId = null }) {
+  constructor({ code, detail, status = 0, retryable = null, fields = [], retryAfter = null, requestId = null }) {
     super(detail);
-    Object.assign(this, { code, detail, status, fields, retryAfter, requestId });
+    Object.assign(this, { code, detail, status, retryable, fields, retryAfter, requestId });
   }
 
   /** Whether the same request may succeed later. */
   get transient() {
-    return this.status === 0 || this.status === 429 || this.status >= 500;
+    return this.retryable ?? (this.status === 0 || this.status === 429 || this.status >= 500);
   }
 }
 
@@ -83,6 +83,7 @@ async function problemOf(response) {
     code: String(problem.code ?? `HTTP_${response.status}`),
     detail: String(problem.detail ?? `The service responded with status ${response.status}.`),
     status: response.status,
+    retryable: typeof problem.retryable === "boolean" ? problem.retryable : null,
     fields: Array.isArray(problem.errors) ? problem.errors : [],
     retryAfter: Number.isFinite(wait) ? wait : null,
     requestId: problem.request_id ?? null,

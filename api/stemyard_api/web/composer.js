@@ -2,7 +2,9 @@
 
 import { Problem } from "./client.js";
 import { at, el, icon, say } from "./elements.js";
+import { dropParts } from "./parts.js";
 import { problemBox } from "./problems.js";
+import { forget, remembered, unfinished } from "./unfinished.js";
 import { upload } from "./upload.js";
 import { effortName, kindOf, size, stemName, stemOrder } from "./words.js";
 
@@ -80,6 +82,7 @@ export class Composer {
 
   #chosen(file) {
     const remove = () => {
+      dropParts(this.client, file); // forgets it at once
       this.#keep(this.#files.filter((each) => each !== file));
       (at("files").querySelector("button") ?? this.ask).focus();
     };
@@ -168,6 +171,7 @@ export class Composer {
     for (let number = 1; number <= count; number++) {
       const [file] = this.#files;
       await this.#place(await this.#uploaded(file, count > 1 ? `${number} of ${count}, ` : ""), file.name, number === 1);
+      forget(file);
       this.#keep(this.#files.slice(1));
     }
   }
@@ -178,11 +182,12 @@ export class Composer {
   }
 
   async #uploaded(file, which) {
-    const show = (part) => {
+    const show = (part, repeating) => {
+      const percent = `${which}${Math.round(part * 100)} %`;
       this.button.style.setProperty("--part", String(part));
-      say(at("ask-hint"), `Uploading ${which}${Math.round(part * 100)} %`);
+      say(at("ask-hint"), repeating ? `Interrupted at ${percent}, trying again…` : `Uploading ${percent}`);
     };
-    const id = await upload(this.client, file, show, this.#sending.signal);
+    const id = await upload(this.client, file, this.sources.max_file_size_mb, show, this.#sending.signal);
     return { upload_id: id, metadata: { filename: file.name.slice(0, 200) } };
   }
 
@@ -224,11 +229,22 @@ export class Composer {
 
   #hint() {
     const text = this.ask.value.trim();
-    const { max_file_size_mb: most } = this.sources ?? {};
     if (this.#sending) return;
-    if (this.#files.length) say(at("ask-hint"), this.#files.length === 1 ? "Uploaded when you press Separate." : "Each is separated on its own when you press Separate.");
-    else if (!text) say(at("ask-hint"), this.sources?.upload ? `Or drop audio files anywhere, up to ${most} MiB each.` : "");
+    if (this.#files.length) say(at("ask-hint"), this.#plan());
+    else if (!text) say(at("ask-hint"), this.sources?.upload ? this.#invitation() : "");
     else say(at("ask-hint"), kindOf(text) === "link" ? "The audio behind this link." : "The best match of a search for these words.");
+  }
+
+  #invitation() {
+    const [name] = unfinished();
+    if (name) return `To continue the upload of “${name}”, choose it again.`;
+    return `Or drop audio files anywhere, up to ${this.sources.max_file_size_mb} MiB each.`;
+  }
+
+  /** Returns what will become of the chosen files. */
+  #plan() {
+    if (this.#files.length > 1) return "Each is separated on its own when you press Separate.";
+    return remembered(this.#files[0]) ? "Its upload is continued when you press Separate." : "Uploaded when you press Separate.";
   }
 
   // dropping

@@ -1,36 +1,25 @@
-// Upload: sends a file directly to the object store with the PUT that the API signed.
+// Upload: sends a file directly to the object store, whole or in parts.
 
-import { Problem } from "./client.js";
+import { uploadInParts } from "./parts.js";
+import { put } from "./store.js";
 
-/** Uploads a file and returns its upload id; `progress` is called with 0 to 1, the signal aborts it. */
-export async function upload(client, file, progress, signal) {
+const MEBIBYTE = 1024 * 1024;
+const WHOLE_BYTES = 16 * MEBIBYTE; // a larger file is worth being continued
+const WHOLE_LIMIT_MB = 100; // proxies refuse larger requests: where larger files are accepted, they are sent in parts
+
+/**
+ * Uploads a file and returns its upload id; the signal stops it.
+ *
+ * `most` is the accepted size in MiB; `progress` is called with 0 to 1, and whether a request that failed is about to be repeated.
+ */
+export async function upload(client, file, most, progress, signal) {
   const description = { filename: file.name.slice(0, 255) || "file", size: file.size, content_type: typeOf(file) };
+  // browsers compute digests only on pages that came by https, or from this machine
+  const inParts = most > WHOLE_LIMIT_MB && file.size > WHOLE_BYTES && isSecureContext;
+  if (inParts) return uploadInParts(client, file, description, progress, signal);
   const slot = await client.post("/uploads", description, signal);
-  await put(slot, file, progress, signal);
+  await put(slot, file, (sent) => progress(sent / file.size, false), signal);
   return slot.upload_id;
 }
 
-function put(slot, file, progress, signal) {
-  // fetch does not report upload progress
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("PUT", slot.url);
-    for (const [name, value] of Object.entries(slot.headers)) {
-      if (name.toLowerCase() !== "content-length") request.setRequestHeader(name, value); // set by the browser
-    }
-    request.upload.addEventListener("progress", (event) => progress(event.loaded / file.size));
-    request.addEventListener("load", () => (request.status < 300 ? resolve() : reject(refused(request.status))));
-    request.addEventListener("error", () => reject(blocked()));
-    request.addEventListener("abort", () => reject(new DOMException("The upload was stopped.", "AbortError")));
-    signal.addEventListener("abort", () => request.abort(), { once: true });
-    request.send(file);
-  });
-}
-
 const typeOf = (file) => (/^(audio|video)\/[A-Za-z0-9][A-Za-z0-9.+-]*$/.test(file.type) ? file.type : "application/octet-stream");
-
-const refused = (status) =>
-  new Problem({ code: "UPLOAD_REFUSED", status, detail: `The object store refused the file (status ${status}).` });
-
-const blocked = () =>
-  new Problem({ code: "UPLOAD_BLOCKED", detail: "The file could not be sent to the object store." });

@@ -67,6 +67,7 @@ const ADVICE = {
   UPLOAD_MISSING: "Choose the file again.",
   UPLOAD_NOT_FOUND: "Choose the file again.",
   UPLOAD_REFUSED: "Choose the file again. If it keeps failing, contact the service's operator.",
+  FILE_UNREADABLE: "Choose the file again.",
   UPLOAD_BLOCKED:
     "Check your connection. If it works, the store's CORS rules do not allow uploads from this page.",
   TRACK_NOT_FOUND: "It may have been deleted, or belong to another key.",
@@ -96,6 +97,7 @@ const ADVICE = {
   SOURCE_FORBIDDEN: LATER,
   SOURCE_NETWORK: LATER,
   EXTRACTOR_BROKEN: LATER,
+  NOT_CONFIGURED: DEPLOYER,
   INTERNAL_CONFIG: DEPLOYER,
   MODEL_MISSING: DEPLOYER,
   MODEL_CORRUPT: DEPLOYER,

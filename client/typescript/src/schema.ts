@@ -952,7 +952,7 @@ export interface components {
          * @description Stable failure codes: clients, alerts and retry policies may depend on them.
          * @enum {string}
          */
-        FailureCode: "UNAUTHENTICATED" | "FORBIDDEN" | "RATE_LIMITED" | "QUOTA_EXCEEDED" | "IDEMPOTENCY_MISMATCH" | "INVALID_REQUEST" | "TRACK_NOT_FOUND" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "SHARE_ENDED" | "TRACK_NOT_COMPLETED" | "MODEL_NOT_ENABLED" | "SOURCE_DISABLED" | "REQUEST_TOO_LARGE" | "HEADERS_TOO_LARGE" | "UNSUPPORTED_ENCODING" | "REQUEST_TIMEOUT" | "UPLOAD_MISSING" | "UPLOAD_NOT_FOUND" | "CLAIMS_FULL" | "WEBHOOK_EXISTS" | "WEBHOOK_LIMIT" | "NAME_CONFLICT" | "TRACK_COMPLETED" | "BEING_DELETED" | "UNAVAILABLE" | "INTERNAL" | "SOURCE_NOT_FOUND" | "SOURCE_UNAVAILABLE" | "SOURCE_LOGIN_REQUIRED" | "SOURCE_AGE_RESTRICTED" | "SOURCE_GEO_BLOCKED" | "SOURCE_LIVE" | "SOURCE_DRM" | "SOURCE_TOO_LONG" | "SOURCE_TOO_LARGE" | "SOURCE_TOO_SHORT" | "SOURCE_UNDECODABLE" | "SOURCE_ADDRESS_REFUSED" | "SOURCE_GONE" | "OBJECT_NOT_FOUND" | "SOURCE_BOT_CHECK" | "SOURCE_RATE_LIMITED" | "SOURCE_FORBIDDEN" | "SOURCE_NETWORK" | "EXTRACTOR_BROKEN" | "MODEL_MISSING" | "MODEL_CORRUPT" | "DEVICE_UNAVAILABLE" | "OUT_OF_MEMORY" | "SEPARATION_INVALID" | "LINK_REFUSED" | "STORE_UNREACHABLE" | "ARTIFACT_MISMATCH" | "INTERNAL_IO" | "INTERNAL_CONFIG" | "DESK_UNREACHABLE" | "JOB_LOST" | "POD_FAILED" | "DISRUPTED" | "EVICTED" | "FETCH_DEADLINE" | "START_DEADLINE" | "QUEUE_DEADLINE" | "SEPARATE_DEADLINE" | "CANCELLED";
+        FailureCode: "UNAUTHENTICATED" | "FORBIDDEN" | "RATE_LIMITED" | "QUOTA_EXCEEDED" | "IDEMPOTENCY_MISMATCH" | "INVALID_REQUEST" | "TRACK_NOT_FOUND" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "SHARE_ENDED" | "TRACK_NOT_COMPLETED" | "MODEL_NOT_ENABLED" | "SOURCE_DISABLED" | "REQUEST_TOO_LARGE" | "HEADERS_TOO_LARGE" | "UNSUPPORTED_ENCODING" | "REQUEST_TIMEOUT" | "UPLOAD_MISSING" | "UPLOAD_NOT_FOUND" | "CLAIMS_FULL" | "WEBHOOK_EXISTS" | "WEBHOOK_LIMIT" | "NAME_CONFLICT" | "TRACK_COMPLETED" | "BEING_DELETED" | "UNAVAILABLE" | "NOT_CONFIGURED" | "INTERNAL" | "SOURCE_NOT_FOUND" | "SOURCE_UNAVAILABLE" | "SOURCE_LOGIN_REQUIRED" | "SOURCE_AGE_RESTRICTED" | "SOURCE_GEO_BLOCKED" | "SOURCE_LIVE" | "SOURCE_DRM" | "SOURCE_TOO_LONG" | "SOURCE_TOO_LARGE" | "SOURCE_TOO_SHORT" | "SOURCE_UNDECODABLE" | "SOURCE_ADDRESS_REFUSED" | "SOURCE_GONE" | "OBJECT_NOT_FOUND" | "SOURCE_BOT_CHECK" | "SOURCE_RATE_LIMITED" | "SOURCE_FORBIDDEN" | "SOURCE_NETWORK" | "EXTRACTOR_BROKEN" | "MODEL_MISSING" | "MODEL_CORRUPT" | "DEVICE_UNAVAILABLE" | "OUT_OF_MEMORY" | "SEPARATION_INVALID" | "LINK_REFUSED" | "STORE_UNREACHABLE" | "ARTIFACT_MISMATCH" | "INTERNAL_IO" | "INTERNAL_CONFIG" | "DESK_UNREACHABLE" | "JOB_LOST" | "POD_FAILED" | "DISRUPTED" | "EVICTED" | "FETCH_DEADLINE" | "START_DEADLINE" | "QUEUE_DEADLINE" | "SEPARATE_DEADLINE" | "CANCELLED";
         /** @description An output format: lossy ones have `bitrates` in kilobits per second, lossless ones `bit_depths`. */
         FormatInfo: {
             name: string;
@@ -1795,6 +1795,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The deployment does not offer this */
+            501: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description A backend of the service is unavailable; see Retry-After */
             503: {
                 headers: {
@@ -2552,6 +2564,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The deployment does not offer this */
+            501: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description A backend of the service is unavailable; see Retry-After */
             503: {
                 headers: {
@@ -2800,8 +2824,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The service is not configured for this request */
-            500: {
+            /** @description The deployment does not offer this */
+            501: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];
@@ -3125,8 +3149,20 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The service is not configured for this request */
+            /** @description The service is not configured correctly */
             500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The deployment does not offer this */
+            501: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];
@@ -3225,8 +3261,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The service is not configured for this request */
+            /** @description The service is not configured correctly */
             500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The deployment does not offer this */
+            501: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
@@ -3449,8 +3495,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The service is not configured for this request */
-            500: {
+            /** @description The deployment does not offer this */
+            501: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];
@@ -3557,8 +3603,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The service is not configured for this request */
-            500: {
+            /** @description The deployment does not offer this */
+            501: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];
@@ -3687,8 +3733,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The service is not configured for this request */
-            500: {
+            /** @description The deployment does not offer this */
+            501: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];
@@ -3827,8 +3873,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The service is not configured for this request */
-            500: {
+            /** @description The deployment does not offer this */
+            501: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];
@@ -3936,8 +3982,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The service is not configured for this request */
-            500: {
+            /** @description The deployment does not offer this */
+            501: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];
@@ -4065,8 +4111,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The service is not configured for this request */
-            500: {
+            /** @description The deployment does not offer this */
+            501: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];
@@ -5143,8 +5189,20 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The service is not configured for this request */
+            /** @description The service is not configured correctly */
             500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The deployment does not offer this */
+            501: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];
@@ -5611,8 +5669,20 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The service is not configured for this request */
+            /** @description The service is not configured correctly */
             500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The deployment does not offer this */
+            501: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];

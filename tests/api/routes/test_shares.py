@@ -214,7 +214,7 @@ def test_sharing_can_be_disabled_and_its_secret_rotated(
             assert problem(httpx.get(f"{api.url}/share/{token}")) == (404, "NOT_FOUND")
     with api_process(tmp_path, {**environment, **old, "SHARE_MAX_SECONDS": "0"}) as api, api.client() as client:
         assert problem(client.get(f"/share/{token}")) == (404, "NOT_FOUND")
-        assert problem(client.post(f"/job/{TRACK}/share")) == (500, "INTERNAL_CONFIG")
+        assert problem(client.post(f"/job/{TRACK}/share")) == (501, "NOT_CONFIGURED")
 
 
 def test_shares_are_limited_by_address_and_keep_tokens_out_of_the_log(
