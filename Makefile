@@ -19,7 +19,7 @@ DIGESTS ?=
 YTDLP ?=
 
 .PHONY: help setup check check-format check-types check-imports check-files check-generated licences format generate recording images test test-unit \
-  test-api-server test-browser test-clients test-generators chaos fuzz-api test-cluster test-kueue test-torch bench mutate demo \
+  test-api-server test-browser test-clients test-generators chaos fuzz-api test-cluster test-kueue test-torch docs bench mutate demo \
   run-operator run-api down package krew release-notes ytdlp test-ytdlp
 
 help: ## list the targets
@@ -130,6 +130,9 @@ $(CACHE)/venvs/cuda.stamp: uv.lock | $(UV)
 test-torch: $(CACHE)/venvs/cuda.stamp ## tests of the demucs engine, in an environment of its own (5 GB) outside the tree
 	$(TORCH) -m stemyard_separator --self-test
 	$(TORCH) -m pytest tests/separator/engines/test_demucs.py tests/separator/engines/test_golden.py -k 'demucs'
+
+docs: setup ## build the site of the documentation into build/docs; warnings are errors
+	@NO_MKDOCS_2_WARNING=1 $(RUN) python -m mkdocs build --strict
 
 bench: setup $(CACHE)/venvs/cuda.stamp ## measure every figure that is claimed, one line each: name value unit target ok|short
 	$(RUN) python -m bench.api

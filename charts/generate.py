@@ -15,6 +15,10 @@ from charts.described_values import Value, read_values
 from charts.failure_reference import failure_reference
 from charts.reference import reference
 from charts.values_schema import values_schema
+from documentation.api_reference import api_reference
+from documentation.benchmarks import benchmark_page, benchmark_plots
+from documentation.command_reference import command_reference
+from documentation.metrics_reference import metrics_reference
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 CHART: Final = ROOT / "charts/stemyard"
@@ -31,6 +35,11 @@ def generated_files() -> Mapping[Path, str]:
         ROOT / "api/openapi.json": api_document(),
         ROOT / "docs/14-reference.md": reference(),
         ROOT / "docs/16-failure-codes.md": failure_reference(),
+        ROOT / "docs/reference/api.md": api_reference(),
+        ROOT / "docs/reference/command-line.md": command_reference(),
+        ROOT / "docs/reference/metrics.md": metrics_reference(),
+        ROOT / "docs/benchmarks.md": benchmark_page(),
+        **{ROOT / "docs" / path: drawing for path, drawing in benchmark_plots().items()},
         **generated(CHART),
     }
 
@@ -81,6 +90,7 @@ def main() -> int:
         if check:
             sys.stderr.write(f"{path.relative_to(ROOT)} is stale: run `make generate`\n")
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
     return int(check and bool(stale))
 

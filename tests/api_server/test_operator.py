@@ -283,7 +283,7 @@ def test_metrics_count_a_separation(running: World) -> None:
         assert scraped["stemyard_leader", ()] == 1
         assert scraped["stemyard_stage_seconds_count", ("spleeter-2stems", "fetch")] == 1
         assert scraped["stemyard_stage_seconds_count", ("spleeter-2stems", "separate")] == 1
-        assert scraped["stemyard_queue_wait_seconds_count", ("default",)] == 1
+        assert scraped["stemyard_queue_wait_seconds_count", ("default", running.namespace)] == 1
         assert scraped["stemyard_kubernetes_requests_total", ("201", "jobs", "create")] == 2
         assert scraped["stemyard_kubernetes_requests_total", ("200", "separationjobs/status", "patch")] == 3
         assert scraped["stemyard_mirror_waiting", ()] == 0

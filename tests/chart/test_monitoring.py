@@ -11,6 +11,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from charts.helm import CHART
+from documentation.metrics_reference import metrics_reference
 from stemyard_api.observability.metrics import GaugeValues as ApiReadings
 from stemyard_api.observability.metrics import Metrics as ApiMetrics
 from stemyard_contract.failures import FailureCode
@@ -35,7 +36,13 @@ def dashboard() -> dict[str, Any]:
 
 def queries() -> list[str]:
     shown = [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
-    return [*(alert["expr"] for alert in alerts()), *(query.replace("$__rate_interval", "5m") for query in shown)]
+    return [*(alert["expr"] for alert in alerts()), *map(filled, shown)]
+
+
+def filled(query: str) -> str:
+    """A query of the dashboard with its variables filled in as Grafana does."""
+    variables = {one["name"]: one["query"] for one in dashboard()["templating"]["list"]}
+    return query.replace("$__rate_interval", "5m").replace("$gpu_price", variables["gpu_price"])
 
 
 def selected(query: str) -> set[str]:
@@ -60,6 +67,26 @@ def test_every_metric_that_is_asked_for_is_offered() -> None:
     asked = {name for query in queries() for name in selected(query)}
     assert len(asked) > 10
     assert asked - PROCESS <= offered()
+
+
+def test_queries_group_by_labels_that_there_are() -> None:
+    rows = re.findall(r"(?m)^\| `(stemyard_\w+)` \| \w+ \| (.*?) \|", metrics_reference())
+    labels = {name: set(re.findall(r"`(\w+)`", cells)) for name, cells in rows}
+    for query in queries():
+        grouped = {label for part in re.findall(r"(?:by|on) \(([^)]+)\)", query) for label in part.split(", ")}
+        series = {re.sub(r"_(bucket|sum|count)$", "", name) for name in selected(query) - PROCESS}
+        assert grouped - {"le", "pod", "namespace"} <= {label for name in series for label in labels[name]}, query
+
+
+def test_the_dashboard_shows_what_operators_look_for() -> None:
+    asked = {
+        panel["title"]: selected(" ".join(one["expr"] for one in panel["targets"])) for panel in dashboard()["panels"]
+    }
+    held, busy = "stemyard_gpu_seconds_total", "stemyard_gpu_busy_seconds_total"
+    assert asked["GPUs held and busy"] == {held, busy, "stemyard_worker_idle_seconds_total"}
+    assert asked["Queue wait by namespace"] == {"stemyard_queue_wait_seconds_bucket"}
+    assert asked["Failures by code"] == {"stemyard_failures_total"}
+    assert {held, "stemyard_separations_ended_total"} < asked["GPU cost per song"]
 
 
 @pytest.mark.parametrize("query", queries())

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -10,12 +11,10 @@ from charts.helm import CHART, merge
 from tests.chart.rendered import BUCKET, Object, render
 
 ROOT = Path(__file__).parents[2]
+PARTS = ("api", "cli", "client", "client/typescript", "contract", "localcluster", "operator", "separator-image")
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "charts/stemyard/README.md")),
-    *(
-        ROOT / part / "README.md"
-        for part in ("api", "cli", "client", "client/typescript", "contract", "operator", "separator-image")
-    ),
+    *(ROOT / part / "README.md" for part in PARTS),
     *sorted(ROOT.glob("docs/**/*.md")),
 ]
 MADE_LATER = {"tests/separator/corpus/"}
@@ -37,6 +36,9 @@ def test_links_lead_somewhere(path: Path) -> None:
     text = path.read_text()
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in target:
+            parts = urlsplit(target)
+            assert parts.scheme == "https", target
+            assert re.fullmatch(r"[\w-]+(\.[\w-]+)+", parts.hostname or ""), target
             continue
         file, _, anchor = target.partition("#")
         found = path.parent / file if file else path

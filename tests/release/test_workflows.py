@@ -121,6 +121,14 @@ def test_what_may_sign_runs_nothing_of_the_repository() -> None:
         assert not any("make " in step.get("run", "") for step in job["steps"])
 
 
+def test_what_may_publish_pages_runs_nothing_of_the_repository() -> None:
+    jobs = workflow("docs")["jobs"]
+    [writer] = [name for name, job in jobs.items() if "write" in job.get("permissions", {}).values()]
+    assert [step["uses"].partition("@")[0] for step in jobs[writer]["steps"]] == ["actions/deploy-pages"]
+    assert (jobs[writer]["needs"], "push" in jobs[writer]["if"]) == ("build", True)
+    assert workflow("docs")["permissions"] == {"contents": "read"}
+
+
 def test_a_release_has_the_chart_the_crd_the_images_and_their_checksums() -> None:
     jobs = workflow("release")["jobs"]
     [packing] = [step["run"] for step in jobs["chart"]["steps"] if "make package" in step.get("run", "")]

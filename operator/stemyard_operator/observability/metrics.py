@@ -143,7 +143,7 @@ class Metrics:
         self._queue_wait = Histogram(
             "stemyard_queue_wait_seconds",
             "From the end of fetch until the separate pod was scheduled.",
-            ["profile"],
+            ["profile", "watched_namespace"],
             buckets=_WAITS,
             registry=registry,
         )
@@ -240,7 +240,8 @@ class Metrics:
     def status_written(self, account: StatusChange) -> None:
         """Count what a status write made true."""
         if account.queue_wait is not None:
-            self._queue_wait.labels(account.profile).observe(account.queue_wait.seconds)
+            waited = self._queue_wait.labels(account.profile, account.separation.namespace)
+            waited.observe(account.queue_wait.seconds)
         for stage in account.stages:
             self._stages.labels(stage.name, account.model).observe(stage.seconds)
         if account.gpu_seconds:

@@ -36,7 +36,7 @@ Stems are named after their song: song.vocals.mp3, song.instrumental.mp3. Weight
 
 def parse(arguments: Sequence[str], program: str = PROGRAM) -> argparse.Namespace:
     """Return the validated arguments; exit with code 2 if they are invalid. `program` is its name in messages."""
-    parser = _parser(program)
+    parser = arguments_parser(program)
     options = parser.parse_intermixed_args(arguments)
     available = MODELS[options.model].stems
     requested = options.stems or DEFAULT_STEMS
@@ -72,7 +72,8 @@ def _duplicate(files: Sequence[Path]) -> str | None:
     return next((name for name in names if names.count(name) > 1), None)
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
+def arguments_parser(program: str = PROGRAM) -> argparse.ArgumentParser:
+    """Return the parser that `parse` uses."""
     parser = argparse.ArgumentParser(
         prog=program,
         description="Separate audio files of any format on this machine.",

@@ -197,7 +197,7 @@ def test_metric_names_and_values() -> None:
     assert value(metrics, "stemyard_separations_ended_total", phase="Completed") == 0
     assert value(metrics, "stemyard_failures_total", stage="fetch", code="SOURCE_GONE") == 2
     assert value(metrics, "stemyard_retries_total", stage="fetch", reason="SourceNetwork") == 2
-    assert value(metrics, "stemyard_queue_wait_seconds_sum", profile="default") == 6
+    assert value(metrics, "stemyard_queue_wait_seconds_sum", profile="default", watched_namespace=NAMESPACE) == 6
     assert value(metrics, "stemyard_stage_seconds_sum", stage="fetch", model="spleeter-2stems") == 24
     assert value(metrics, "stemyard_gpu_seconds_total", profile="default") == 60.5
     assert value(metrics, "stemyard_gpu_busy_seconds_total", profile="default") == 12.1

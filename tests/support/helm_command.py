@@ -1,0 +1,42 @@
+#!/usr/bin/env python
+"""Stands for the program `helm` where it is not installed: what the pages call, by Helm's Go SDK, without waiting."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from charts.helm import Helm, Release, read_values  # noqa: E402 - found by the path above
+from charts.install import install  # noqa: E402
+
+CHARTS = ("charts/stemyard", "oci://ghcr.io/stemyard/charts/stemyard")
+"""How the pages name the chart."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command", choices=["template", "upgrade"])
+    parser.add_argument("name")
+    parser.add_argument("chart", choices=CHARTS)
+    parser.add_argument("-n", "--namespace", required=True)
+    parser.add_argument("-f", "--values", type=Path, action="append", default=[])
+    parser.add_argument("--set", action="append", default=[])
+    for flag in ("--install", "--wait", "--create-namespace"):
+        parser.add_argument(flag, action="store_true")
+    asked = parser.parse_args()
+    release = Release(asked.name, asked.namespace, values=read_values(asked.values), sets=tuple(asked.set))
+    if asked.command == "template":
+        print(Helm().template(release))
+        return
+    assert os.environ["KUBECONFIG"]
+    install(release, print, wait=False)
+    established = ["kubectl", "wait", "--for=condition=Established", "crd/separationjobs.stemyard.dev", "--timeout=60s"]
+    subprocess.run(established, check=True)
+
+
+if __name__ == "__main__":
+    main()
