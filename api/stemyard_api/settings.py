@@ -132,6 +132,8 @@ class Settings(BaseSettings):
     s3_public_endpoint_url: str | None = None
     """Endpoint of the object store for clients; their links are signed for this host."""
     s3_region: str = "auto"
+    s3_ca_file: str | None = None
+    """File of certificate authorities that verify the endpoint for pods, instead of the system's."""
     s3_workload_identity: bool = False
     """Whether the keys of the object store come from boto3's default chain, such as a ServiceAccount's role."""
 

@@ -1,6 +1,7 @@
 """Liveness and readiness of this replica, from the events it received and the resyncs it completed."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -79,12 +80,12 @@ def _response(healthy: bool, errors: Mapping[str, str]) -> web.Response:
 
 
 @asynccontextmanager
-async def serving(application: web.Application, port: int) -> AsyncIterator[None]:
-    """Serve an application on all addresses while the block runs; requests in flight may finish."""
+async def serving(application: web.Application, port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
+    """Serve an application on all addresses, by TLS if given, while the block runs; requests in flight may finish."""
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        await web.TCPSite(runner, port=port).start()
+        await web.TCPSite(runner, port=port, ssl_context=tls).start()
         await asyncio.sleep(0)
         yield
     finally:

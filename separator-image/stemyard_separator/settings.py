@@ -35,6 +35,8 @@ class SeparatorSettings(BaseModel):
     """Termination message file, for the Outcome."""
     work_dir: Path = Path("/work")
     """A writable scratch folder."""
+    ca_dir: Path | None = None
+    """Folder of PEM files `*.crt`: CAs that are trusted for the desk and the object store, beside the public ones."""
     model_dir: Path = Path("/models")
     """Folder of model weights and `models.json`; read-only."""
     threads: Annotated[int, Field(ge=1)] | None = None

@@ -96,6 +96,15 @@ CASES: Final[Mapping[str, Object]] = {
             "workloadIdentity": {"enabled": True, "roleArn": "arn:aws:iam::123456789012:role/stemyard"},
         }
     },
+    "encrypted": {
+        "store": {"enabled": True},
+        "tls": {
+            "certManager": {"enabled": True},
+            "desk": {"enabled": True},
+            "valkey": {"enabled": True},
+            "store": {"enabled": True, "existingSecret": "store-cert"},
+        },
+    },
     "air-gapped": {
         "store": {"enabled": True},
         "images": {"registry": "mirror.example.com/stemyard", "pullSecrets": ["mirror"], "pullPolicy": "Always"},

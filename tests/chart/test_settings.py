@@ -76,7 +76,8 @@ def test_the_operator_starts_with_what_the_chart_sets(
     settings = operator_settings(objects, tmp_path, monkeypatch)
     ports = {port["name"]: port["containerPort"] for port in container(objects, "operator")["ports"]}
     assert ports == {"desk": settings.desk_port, "health": settings.health_port}
-    assert settings.desk_url == f"http://{RELEASE}-desk.{NAMESPACE}.svc.cluster.local:{settings.desk_port}"
+    scheme = "https" if name == "encrypted" else "http"
+    assert settings.desk_url == f"{scheme}://{RELEASE}-desk.{NAMESPACE}.svc.cluster.local:{settings.desk_port}"
     assert {"default", "gpu"} <= settings.profiles.keys()
     assert settings.endpoint_url == api_settings(objects, monkeypatch).store_endpoint
 

@@ -62,6 +62,11 @@ Takes a JSON object: variable, name of the Secret.
 {{- with .Values.redis.caSecret -}}
 {{- $_ := set $files "/etc/stemyard-redis/ca.crt" . -}}
 {{- end -}}
+{{- if not (include "stemyard.caConfigMap" .) -}}
+{{- range include "stemyard.caParts" . | fromJsonArray -}}
+{{- $_ := set $files (include "stemyard.caFile" .) (include "stemyard.tlsSecret" (list $ .)) -}}
+{{- end -}}
+{{- end -}}
 {{- toJson $files -}}
 {{- end }}
 
@@ -111,6 +116,14 @@ Takes a JSON object: variable, name of the Secret.
 {{- if .Values.redis.caSecret }}
 - name: REDIS_CA_FILE
   value: /etc/stemyard-redis/ca.crt
+{{- end }}
+{{- if .Values.tls.valkey.enabled }}
+- name: REDIS_CA_FILE
+  value: {{ include "stemyard.caFile" "valkey" }}
+{{- end }}
+{{- if .Values.tls.store.enabled }}
+- name: S3_CA_FILE
+  value: {{ include "stemyard.caFile" "store" }}
 {{- end }}
 - name: R2_BUCKET
   value: {{ .Values.objectStore.bucket | quote }}

@@ -3,6 +3,7 @@
 {{- define "stemyard.validate" -}}
 {{- include "stemyard.validateStore" . -}}
 {{- include "stemyard.validateRedis" . -}}
+{{- include "stemyard.validateTls" . -}}
 {{- include "stemyard.validateScope" . -}}
 {{- include "stemyard.validateWebhooks" . -}}
 {{- include "stemyard.validateApi" . -}}

@@ -31,6 +31,7 @@ from stemyard_contract.separationjob import Deadlines
 from stemyard_contract.validation import split_commas, variable_error_lines
 from stemyard_operator.config.fields import Seconds, Url
 from stemyard_operator.config.profiles import Profile, load_profiles
+from stemyard_operator.config.tls_settings import TlsSettings
 from stemyard_operator.config.webhook_secrets import check_secrets
 from stemyard_operator.config.webhook_settings import WebhookSettings
 from stemyard_operator.errors import ConfigurationError
@@ -102,7 +103,7 @@ class FetchVolume(BaseModel):
     mount_path: str
 
 
-class Settings(WebhookSettings, SourceSettings):
+class Settings(WebhookSettings, SourceSettings, TlsSettings):
     """Settings of the operator. Field names are the environment variables in lower case."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
@@ -324,6 +325,8 @@ def load_settings() -> Settings:
             f"ENABLED_MODELS: {', '.join(settings.models)}; every one, and DEFAULT_MODEL {settings.default_model}, "
             f"must be among {', '.join(sorted(MODELS))}, and the default must be enabled"
         )
+    if settings.desk_tls_dir is not None and not settings.desk_url.startswith("https://"):
+        raise ConfigurationError("DESK_TLS_DIR is set, so DESK_URL must begin with https://")
     _ = settings.profiles, settings.fetch_volumes
     for name, profile in settings.profiles.items():
         queues = (profile.queue_name, profile.fetch.queue_name, profile.separate.queue_name)
