@@ -25,7 +25,8 @@ from stemyard_operator.desk.certificate import RenewedCertificate
 from stemyard_operator.desk.leasing import Leasing
 from stemyard_operator.desk.server import Desk
 from stemyard_operator.errors import OperatorError
-from stemyard_operator.health import Health, serving
+from stemyard_operator.health import Health
+from stemyard_operator.http_server import serving
 from stemyard_operator.informer.cache_entry import Key
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.informer.duplicate_index import DuplicateIndex

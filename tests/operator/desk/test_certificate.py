@@ -19,7 +19,7 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import DESK_LINKS_PATH, LinkRequest
 from stemyard_operator.desk.certificate import RenewedCertificate
 from stemyard_operator.errors import ConfigurationError
-from stemyard_operator.health import serving
+from stemyard_operator.http_server import serving
 from stemyard_separator.errors import PublishError
 from stemyard_separator.http import HttpClient, HttpError
 from stemyard_separator.transfer.deadline import StageDeadline
