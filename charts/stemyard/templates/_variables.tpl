@@ -76,6 +76,7 @@ operator:
   RETRY_MAX_SECONDS: operator.retry.maxSeconds
   SEPARATOR_CA_CONFIG_MAP: tls.caConfigMap
   SEPARATOR_CA_SECRETS: tls.desk.existingSecret
+  SECRETS_AS_FILES: secrets.asFiles
   SEPARATOR_EXTRA_ENV: separator.extraEnv
   SEPARATOR_FETCH_VOLUMES_FILE: fetch.extraVolumes
   SEPARATOR_IMAGE_CPU: images.separatorCpu
@@ -128,6 +129,7 @@ shared:
   S3_PUBLIC_ENDPOINT_URL: objectStore.publicEndpoint
   S3_REGION: objectStore.region
   STEMYARD_INSTALL_ID: install.id
+  STEMYARD_SECRETS_DIR: secrets.asFiles
   STEMYARD_SECRET_FILES: ""
   STEMYARD_SECRET_VARIABLES: ""
   WEBHOOK_ALLOWED_ORIGINS: webhooks.allowedOrigins

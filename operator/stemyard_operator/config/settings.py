@@ -26,7 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stemyard_contract.models import MODELS, Flavour
 from stemyard_contract.object_source import check_prefixes
-from stemyard_contract.runtime import absent, with_authority
+from stemyard_contract.runtime import absent, secrets_folder, with_authority
 from stemyard_contract.separationjob import Deadlines
 from stemyard_contract.validation import split_commas, variable_error_lines
 from stemyard_operator.config.fields import Seconds, Url
@@ -152,6 +152,8 @@ class Settings(WebhookSettings, SourceSettings, TlsSettings):
     model_claim: str = ""
     model_image: str = ""
     """Image with the model folder, mounted as an image volume; if empty, the claim is mounted."""
+    secrets_as_files: bool = False
+    """Whether pods get secrets as files instead of variables."""
     separator_extra_env: dict[str, str] = Field(default_factory=dict)
     separator_pod_labels: dict[str, str] = Field(default_factory=dict)
     """Labels of the pods of both stages; a profile's take precedence, as with the annotations."""
@@ -316,7 +318,11 @@ def load_settings() -> Settings:
     if missing := absent(os.environ):
         raise ConfigurationError("; ".join(missing))
     try:
-        settings = Settings()
+        folder = secrets_folder(os.environ)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    try:
+        settings = Settings(_secrets_dir=folder)
     except ValidationError as error:
         raise ConfigurationError(f"settings: {'; '.join(variable_error_lines(error))}") from error
     unknown = sorted(set(settings.models) - set(MODELS))

@@ -152,7 +152,7 @@ def _request(
         max_bytes=limits.max_bytes,
         max_seconds=limits.max_duration_seconds,
         cookies=None if link else _copy_cookies(context),
-        proxy=settings.youtube_proxy.get_secret_value() if settings.youtube_proxy else None,
+        proxy=settings.proxy,
         po_token_url=None if link else settings.youtube_po_token_url,
         request_interval=settings.youtube_request_interval,
         download_delay=(settings.youtube_download_delay, settings.youtube_download_delay_max),

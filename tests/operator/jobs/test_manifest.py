@@ -181,7 +181,8 @@ def test_options_that_would_break_a_pod_are_refused(tmp_path: Path, profile: str
 
 
 def test_the_reserved_volumes_are_those_that_stemyard_mounts(config: Settings) -> None:
-    youtube = config.model_copy(update={"youtube_cookies_secret": "cookies", "separator_ca_config_map": "ca"})
+    secrets = {"youtube_cookies_secret": "cookies", "youtube_proxy_secret": "proxy", "secrets_as_files": True}
+    youtube = config.model_copy(update={**secrets, "separator_ca_config_map": "ca"})
     pods = [pod(build_job(separation(), stage, 1, youtube, fetched=MARK).manifest) for stage in WorkStage]
     assert {volume["name"] for spec in pods for volume in spec["volumes"]} == RESERVED_VOLUMES
     for mount in [mount for spec in pods for mount in spec["containers"][0]["volumeMounts"]]:

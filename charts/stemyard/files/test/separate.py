@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 _URL = os.environ["STEMYARD_URL"].rstrip("/")
-_KEY = os.environ.get("STEMYARD_API_KEY", "")
+_KEY_FILE = os.environ.get("STEMYARD_API_KEY_FILE", "")
+_KEY = Path(_KEY_FILE).read_text().strip() if _KEY_FILE else os.environ.get("STEMYARD_API_KEY", "")
 _CLIP = Path(os.environ["CLIP"])
 _SECONDS = float(os.environ.get("TIMEOUT_SECONDS", "600"))
 _KIND = "audio/mpeg"
