@@ -254,8 +254,9 @@ def test_requests_that_never_end_take_no_place_for_long(running: World, operator
     open_ones = connections(operator, 40, ("\r\n".join(head) + "\r\n\r\n{").encode())
     try:
         answers = [one.recv(100) for one in open_ones]
-        assert all(answer.startswith((b"HTTP/1.1 408", b"HTTP/1.1 429")) for answer in answers), answers
-        assert any(answer.startswith(b"HTTP/1.1 408") for answer in answers)
+        statuses = {int(answer.split()[1]) for answer in answers}
+        assert 408 in statuses
+        assert statuses <= {408, 429, 503}, "503 while the token is reviewed for the first of them"
     finally:
         for one in open_ones:
             one.close()
