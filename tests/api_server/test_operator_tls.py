@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from localcluster.certificates import Authority
-from localcluster.control_plane import ControlPlane, free_port
+from localcluster.control_plane import ControlPlane
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import ASSIGNMENT_VARIABLE, LinkRequest, WorkStage
 from stemyard_separator.errors import PublishError
@@ -47,10 +47,15 @@ def encrypted(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFact
         kept = {name: value for name, value in found.environment.items() if name not in SECRETS}
         files = {"STEMYARD_SECRETS_DIR": str(secrets), "DESK_TLS_DIR": str(desk), "SEPARATOR_CA_SECRETS": "desk-tls"}
         running = replace(found, environment={**kept, **files})
-        port = free_port()
-        url = f"https://127.0.0.1:{port}"
-        with running.operating(DESK_PORT=str(port), DESK_URL=url):
+        operator = running.operator()
+        url = operator.desk.replace("http:", "https:")
+        operator.server.environment = {**operator.server.environment, "DESK_URL": url}
+        try:
+            operator.start()
             yield Encrypted(running, url, authority)
+        finally:
+            if operator.alive():
+                operator.kill()
 
 
 def ask(encrypted: Encrypted, token: Path, cas: Path, url: str = "") -> str:
