@@ -24,7 +24,7 @@ from stemyard_contract.address_guard import Rules, origin_of
 from stemyard_contract.key_webhooks import WEBHOOKS_LIMIT
 from stemyard_contract.models import MODELS
 from stemyard_contract.object_source import check_prefixes
-from stemyard_contract.runtime import absent, with_authority
+from stemyard_contract.runtime import absent, secrets_folder, with_authority
 from stemyard_contract.validation import split_commas, variable_error_lines
 from stemyard_contract.webhook_guard import WebhookGuard
 from stemyard_contract.webhook_secrets import MASTER_LENGTH, MasterSecrets
@@ -132,6 +132,8 @@ class Settings(BaseSettings):
     s3_public_endpoint_url: str | None = None
     """Endpoint of the object store for clients; their links are signed for this host."""
     s3_region: str = "auto"
+    s3_ca_file: str | None = None
+    """File of certificate authorities that verify the endpoint for pods, instead of the system's."""
     s3_workload_identity: bool = False
     """Whether the keys of the object store come from boto3's default chain, such as a ServiceAccount's role."""
 
@@ -334,6 +336,10 @@ def load_settings() -> Settings:
     if missing := absent(os.environ):
         raise SettingsError("; ".join(missing))
     try:
-        return Settings()
+        folder = secrets_folder(os.environ)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    try:
+        return Settings(_secrets_dir=folder)
     except ValidationError as error:
         raise SettingsError("; ".join(variable_error_lines(error))) from None

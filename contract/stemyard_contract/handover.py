@@ -30,6 +30,8 @@ OUTCOME_LIMIT: Final = 2048
 """Maximum size of an Outcome in bytes; the kubelet keeps the last 4096 bytes of a termination message."""
 SAMPLE_RATE: Final = 44_100
 """Sample rate of the audio between fetch and separate, in Hz."""
+LARGEST_COUNT: Final = 2**53
+"""Largest integer up to which all are exact as floating point."""
 
 INPUT_FILE: Final = "input"
 """Logical name of an uploaded or stored source, which fetch may read."""
@@ -71,7 +73,10 @@ class Room(StrEnum):
 class WireModel(BaseModel):
     """Base model of JSON exchanged between parts: camelCase; unknown fields are ignored, as versions may differ."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+    # JSON has neither NaN nor infinity: the status, which marks are copied to, could not hold them
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", allow_inf_nan=False
+    )
 
     def dump(self) -> str:
         """Return compact JSON without absent fields."""
@@ -149,7 +154,7 @@ class Progress(WireModel):
     """Progress of a stage; body of `POST /v1/progress`."""
 
     stage: WorkStage
-    sequence: int = Field(ge=0)
+    sequence: int = Field(ge=0, le=LARGEST_COUNT)
     """Increases with each report of a pod, so that a late report never overwrites a newer one."""
     fraction: float = Field(ge=0, le=1)
     step: str = Field(max_length=32)
@@ -261,7 +266,7 @@ class SourceMark(Mark):
     source_sample_rate: int | None = None
     """Sample rate of the source before decoding, in Hz."""
     channels: int = 2
-    samples: int = Field(gt=0)
+    samples: int = Field(gt=0, le=LARGEST_COUNT)
     """Per channel."""
     exponent: int = Field(ge=1)
     peak: float = Field(ge=0)

@@ -26,7 +26,7 @@ class Resource(BaseModel):
 class Value(Resource):
     """Base model of an immutable part, which can be shared as a default: pydantic copies only mutable defaults."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 def rule(rule: str, message: str) -> JsonDict:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from os.path import isfile
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -13,6 +14,27 @@ SECRET_VARIABLES: Final = "STEMYARD_SECRET_VARIABLES"  # noqa: S105 - a name
 """Environment variable that lists the variables set from Secrets: `VARIABLE=secret`, comma-separated."""
 SECRET_FILES: Final = "STEMYARD_SECRET_FILES"  # noqa: S105 - a name
 """Environment variable that lists the files mounted from Secrets, each named like its key: `/path/key=secret`."""
+
+SECRETS_DIR: Final = "STEMYARD_SECRETS_DIR"
+"""Environment variable that names a folder of files, each named like the variable whose value it holds."""
+
+
+def secrets_folder(environment: Mapping[str, str]) -> Path | None:
+    """Return the folder of secrets that are given as files, None if they are variables.
+
+    Raises:
+        ValueError: it cannot be used; the message names the variable, and no value.
+    """
+    if not environment.get(SECRETS_DIR, "").strip():
+        return None
+    folder = Path(environment[SECRETS_DIR])
+    try:
+        files = [path.name for path in folder.iterdir() if path.is_file()]
+    except OSError as error:
+        raise ValueError(f"{SECRETS_DIR} {folder}: {error.strerror}") from None
+    if twice := sorted(name for name in files if environment.get(name.upper(), "").strip()):
+        raise ValueError(f"{', '.join(twice)}: set as variable, and given as file in {folder} as well; keep one")
+    return folder
 
 
 def absent(environment: Mapping[str, str], is_there: Callable[[str], bool] = isfile) -> list[str]:

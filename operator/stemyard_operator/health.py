@@ -1,9 +1,7 @@
 """Liveness and readiness of this replica, from the events it received and the resyncs it completed."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiohttp import web
@@ -13,7 +11,6 @@ from stemyard_operator.namespaces import Namespaces
 ALIVE_SECONDS: Final = 360.0
 """Without an event or a finished resync attempt for this long, the process counts as stuck."""
 _READY_ROUNDS: Final = 3
-_SHUTDOWN_SECONDS: Final = 5.0
 
 
 class Health:
@@ -76,16 +73,3 @@ class Health:
 def _response(healthy: bool, errors: Mapping[str, str]) -> web.Response:
     lines = ["ok" if healthy else "stale", *(f"namespace {name}: {why}" for name, why in sorted(errors.items()))]
     return web.Response(status=200 if healthy else 503, text="\n".join(lines))
-
-
-@asynccontextmanager
-async def serving(application: web.Application, port: int) -> AsyncIterator[None]:
-    """Serve an application on all addresses while the block runs; requests in flight may finish."""
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, port=port).start()
-        await asyncio.sleep(0)
-        yield
-    finally:
-        await runner.cleanup()

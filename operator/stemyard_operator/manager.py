@@ -21,10 +21,12 @@ from stemyard_operator.config.settings import Settings, load_settings
 from stemyard_operator.config.webhook_secrets import WebhookSecrets
 from stemyard_operator.decision.status_change import StatusChange
 from stemyard_operator.desk.authentication import Authenticator
+from stemyard_operator.desk.certificate import RenewedCertificate
 from stemyard_operator.desk.leasing import Leasing
 from stemyard_operator.desk.server import Desk
 from stemyard_operator.errors import OperatorError
-from stemyard_operator.health import Health, serving
+from stemyard_operator.health import Health
+from stemyard_operator.http_server import serving
 from stemyard_operator.informer.cache_entry import Key
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.informer.duplicate_index import DuplicateIndex
@@ -211,6 +213,7 @@ async def run() -> None:
 async def _run() -> None:
     settings = load_settings()
     lease, metrics, tracing = Lease(), Metrics(), Tracing.open()
+    tls = RenewedCertificate(settings.desk_tls_dir).context if settings.desk_tls_dir is not None else None
     async with AsyncExitStack() as stack:
         clients = await stack.enter_async_context(Clients.open(settings, lease, metrics))
         if tracing is not None:
@@ -220,7 +223,7 @@ async def _run() -> None:
         await stack.enter_async_context(serving(replica.probes, settings.health_port))
         await replica.prepare()
         spare_what_stays()
-        await stack.enter_async_context(serving(replica.desk, settings.desk_port))
+        await stack.enter_async_context(serving(replica.desk, settings.desk_port, tls))
         await replica.run()
 
 

@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 
 import httpx
 
+from stemyard_separator.authorities import Authorities
+
 _T = TypeVar("_T")
 _CHUNK_BYTES: Final = 1 << 18
 _CONNECT_SECONDS: Final = 10.0
@@ -65,13 +67,25 @@ class StreamedResponse:
 class HttpClient:
     """Sends requests without following redirects or, unless told, reading proxies from the environment.
 
-    SSL_CERT_FILE may name a CA bundle, for stores with certificates of a private CA.
+    SSL_CERT_FILE may name a CA bundle instead of the public CAs.
+
+    Args:
+        trust_env: whether proxies are read from the environment.
+        ca_dir: folder of CAs that are trusted as well; only for the desk and the object store.
     """
 
-    def __init__(self, *, trust_env: bool = False) -> None:
+    def __init__(self, *, trust_env: bool = False, ca_dir: Path | None = None) -> None:
         bundle = os.environ.get("SSL_CERT_FILE")
-        verify = ssl.create_default_context(cafile=bundle) if bundle else True
-        self._client = httpx.Client(trust_env=trust_env, follow_redirects=False, verify=verify)
+        self._tls = (
+            ssl.create_default_context(cafile=bundle) if bundle else httpx.create_ssl_context(trust_env=trust_env)
+        )
+        self._authorities = Authorities(ca_dir) if ca_dir is not None else None
+        self._client = httpx.Client(trust_env=trust_env, follow_redirects=False, verify=self._tls)
+        self._trust()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
 
     def post_json(self, url: str, body: str, token: str, timeout_seconds: float) -> HttpResponse:
         """POST a JSON text with a bearer token.
@@ -81,6 +95,7 @@ class HttpClient:
         """
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
         with _http_errors():
+            self._trust()
             response = self._client.post(url, content=body.encode(), headers=headers, timeout=timeout_seconds)
             return HttpResponse(response.status_code, response.content)
 
@@ -92,6 +107,7 @@ class HttpClient:
         """
         sized = {**headers, "Content-Length": str(path.stat().st_size)}
         with _http_errors(), path.open("rb") as file:
+            self._trust()
             chunks = iter(lambda: file.read(_CHUNK_BYTES), b"")
             response = self._client.put(url, content=chunks, headers=sized, timeout=_timeout())
             return HttpResponse(response.status_code, response.content)
@@ -111,6 +127,7 @@ class HttpClient:
             HttpError: from here or while chunks are read.
         """
         with _http_errors():
+            self._trust()
             request = self._client.build_request("GET", url, headers=dict(headers), timeout=_timeout())
             if server_name:
                 request.extensions["sni_hostname"] = server_name
@@ -119,6 +136,18 @@ class HttpClient:
             yield StreamedResponse(response.status_code, dict(response.headers), _chunks(response))
         finally:
             response.close()
+
+    def _trust(self) -> None:
+        """Trust the authorities that are there now: they are renewed while a worker runs.
+
+        Raises:
+            HttpError: one of them cannot be used, perhaps not yet.
+        """
+        if self._authorities is not None:
+            try:
+                self._authorities.load_into(self._tls)
+            except OSError as error:
+                raise HttpError(f"a CA cannot be used ({type(error).__name__})") from None
 
 
 def is_transient(status: int) -> bool:

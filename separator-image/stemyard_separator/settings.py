@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from stemyard_contract.handover import DESK_TOKEN_PATH, TERMINATION_MESSAGE_PATH
 from stemyard_contract.validation import split_commas
@@ -35,6 +35,8 @@ class SeparatorSettings(BaseModel):
     """Termination message file, for the Outcome."""
     work_dir: Path = Path("/work")
     """A writable scratch folder."""
+    ca_dir: Path | None = None
+    """Folder of PEM files `*.crt`: CAs that are trusted for the desk and the object store, beside the public ones."""
     model_dir: Path = Path("/models")
     """Folder of model weights and `models.json`; read-only."""
     threads: Annotated[int, Field(ge=1)] | None = None
@@ -57,6 +59,8 @@ class SeparatorSettings(BaseModel):
     """An in-memory folder for that copy; by default it is in the work folder."""
     youtube_proxy: SecretStr | None = None
     """Proxy for searches and downloads; the URL may contain a password."""
+    youtube_proxy_file: Path | None = None
+    """File that holds that proxy's URL, instead of the variable."""
     youtube_po_token_url: str | None = None
     """Base URL of a PO token provider (bgutil's HTTP server); its yt-dlp plugin must be installed."""
     youtube_request_interval: Annotated[float, Field(ge=0)] = 0.5
@@ -85,3 +89,20 @@ class SeparatorSettings(BaseModel):
             name.removeprefix(_PREFIX).lower(): text for name, text in environment.items() if name.startswith(_PREFIX)
         }
         return cls.model_validate(fields)
+
+    @model_validator(mode="after")
+    def _proxy_is_given_once(self) -> Self:
+        if self.youtube_proxy is not None and self.youtube_proxy_file is not None:
+            raise ValueError("STEMYARD_YOUTUBE_PROXY and STEMYARD_YOUTUBE_PROXY_FILE are both set; keep one")
+        return self
+
+    @property
+    def proxy(self) -> str | None:
+        """The proxy for searches and downloads.
+
+        Raises:
+            OSError: its file cannot be read.
+        """
+        if self.youtube_proxy_file is not None:
+            return self.youtube_proxy_file.read_text().strip()
+        return self.youtube_proxy.get_secret_value() if self.youtube_proxy is not None else None

@@ -23,6 +23,9 @@ _MODULES = {
         f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"
         for kind in ("podmonitors", "servicemonitors", "prometheusrules")
     ),
+    "github.com/cert-manager/cert-manager@v1.19.1": tuple(
+        f"deploy/crds/cert-manager.io_{kind}.yaml" for kind in ("certificates", "issuers")
+    ),
     "github.com/cilium/cilium@v1.18.2": ("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml",),
 }
 

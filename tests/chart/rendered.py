@@ -96,6 +96,30 @@ CASES: Final[Mapping[str, Object]] = {
             "workloadIdentity": {"enabled": True, "roleArn": "arn:aws:iam::123456789012:role/stemyard"},
         }
     },
+    "encrypted": {
+        "store": {"enabled": True},
+        "tls": {
+            "certManager": {"enabled": True},
+            "desk": {"enabled": True},
+            "valkey": {"enabled": True},
+            "store": {"enabled": True, "existingSecret": "store-cert"},
+        },
+    },
+    "secret files": {
+        **BUCKET,
+        "secrets": {"asFiles": True},
+        "api": {
+            "existingSecret": "api-key",
+            "keys": {"existingSecret": "team-keys"},
+            "cloudflareKV": {"namespaceId": "kv", "existingSecret": "cloudflare"},
+        },
+        "redis": {"existingSecret": "redis"},
+        "valkey": {"enabled": False},
+        "rebuild": {"enabled": True},
+        "install": {"id": "earlier"},
+        "sources": {"youtube": {"cookiesSecret": "cookies", "proxySecret": "proxy"}},
+        "webhooks": {"existingSecret": "hooks"},
+    },
     "air-gapped": {
         "store": {"enabled": True},
         "images": {"registry": "mirror.example.com/stemyard", "pullSecrets": ["mirror"], "pullPolicy": "Always"},

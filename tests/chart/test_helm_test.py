@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 
 from charts.helm import CHART
+from tests.support.tls import tls_before
 
 CLIP = CHART / "files/test/clip.mp3"
 PROGRAM = CHART / "files/test/separate.py"
@@ -27,6 +29,8 @@ class Service:
     asked: list[str] = field(default_factory=list)
     uploaded: bytes = b""
     failures: int = 0
+    keys: set[str] = field(default_factory=set)
+    """API keys that were sent."""
     url: str = ""
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
@@ -57,6 +61,8 @@ def service() -> Iterator[Service]:
     class Handler(BaseHTTPRequestHandler):
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if key := self.headers.get("X-API-Key"):
+                told.keys.add(key)
             status, answer = told.answer(self.command, self.path, body)
             self.send_response(status)
             self.send_header("Content-Length", str(len(answer)))
@@ -77,8 +83,9 @@ def service() -> Iterator[Service]:
         thread.join()
 
 
-def run(service: Service) -> subprocess.CompletedProcess[str]:
-    own = {"STEMYARD_URL": service.url, "STEMYARD_API_KEY": "k", "CLIP": str(CLIP), "TIMEOUT_SECONDS": "20"}
+def run(service: Service, **variables: str) -> subprocess.CompletedProcess[str]:
+    key = {} if "STEMYARD_API_KEY_FILE" in variables else {"STEMYARD_API_KEY": "k"}
+    own = {"STEMYARD_URL": service.url, "CLIP": str(CLIP), "TIMEOUT_SECONDS": "20", **key, **variables}
     environment = {"PATH": os.environ["PATH"], **own}
     command = [sys.executable, str(PROGRAM)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -90,6 +97,20 @@ def test_it_separates_the_clip_and_leaves_nothing(service: Service) -> None:
     assert done.stdout.splitlines()[-3:] == ["vocals: 4 bytes", "instrumental: 4 bytes", "passed"]
     assert service.uploaded == CLIP.read_bytes()
     assert service.asked[-1] == "DELETE /job/t"
+
+
+def test_the_key_may_be_a_file(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k2\n")
+    assert run(service, STEMYARD_API_KEY_FILE=str(tmp_path / "key")).returncode == 0
+    assert service.keys == {"k2"}
+
+
+def test_the_authority_of_the_store_is_trusted(service: Service, tmp_path: Path) -> None:
+    with tls_before(int(service.url.rpartition(":")[2]), tmp_path) as door:
+        service.url = f"https://127.0.0.1:{door.port}"
+        done = run(service, CA_FILE=str(door.authority))
+        assert done.returncode == 0, done.stderr
+        assert run(service).returncode == 1
 
 
 def test_a_pod_that_is_ending_does_not_fail_it(service: Service) -> None:

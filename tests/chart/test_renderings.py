@@ -6,13 +6,13 @@ from typing import Final
 import pytest
 
 from charts.helm import HelmError, merge
-from tests.chart import rows_identity, rows_network, rows_platform
+from tests.chart import rows_identity, rows_network, rows_platform, rows_secrets, rows_tls
 from tests.chart.rendered import render
 from tests.chart.rows import Row, contains
 
 ROWS: Final[Mapping[str, Row]] = {
     f"{table.__name__.rpartition('_')[2]}: {name}": row
-    for table in (rows_identity, rows_network, rows_platform)
+    for table in (rows_identity, rows_network, rows_platform, rows_secrets, rows_tls)
     for name, row in table.ROWS.items()
 }
 

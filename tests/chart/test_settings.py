@@ -9,7 +9,7 @@ from stemyard_api.connections import ConnectionLimits
 from stemyard_api.settings import Settings as ApiSettings
 from stemyard_api.settings import load_settings as load_api_settings
 from stemyard_contract.handover import WorkStage
-from stemyard_contract.runtime import SECRET_FILES, SECRET_VARIABLES
+from stemyard_contract.runtime import SECRET_FILES, SECRET_VARIABLES, SECRETS_DIR
 from stemyard_operator.config.profiles import Profile, StageProfile, Worker
 from stemyard_operator.config.settings import Settings as OperatorSettings
 from stemyard_operator.config.settings import load_settings as load_operator_settings
@@ -17,11 +17,13 @@ from stemyard_operator.config.webhook_secrets import WebhookSecrets, default_sec
 from stemyard_operator.jobs.sources import source_environment, source_mounts, source_volumes
 from tests.chart.rendered import CASES, NAMESPACE, RELEASE, Object, case, container, environment, find, render, schema
 
-NO_FIELD = {SECRET_FILES, SECRET_VARIABLES}
+NO_FIELD = {SECRET_FILES, SECRET_VARIABLES, SECRETS_DIR}
 """Read before the settings are."""
 OF_BOTO3 = {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ENDPOINT_URL_STS"}
 
 every_case = pytest.mark.parametrize("name", CASES)
+of_variables = pytest.mark.parametrize("name", [name for name in CASES if name != "secret files"])
+"""Cases whose secrets are variables; `test_secret_files.py` has the others."""
 
 
 def api_settings(objects: list[Object], monkeypatch: pytest.MonkeyPatch) -> ApiSettings:
@@ -57,7 +59,7 @@ def test_every_variable_of_the_operator_is_known_to_it(name: str) -> None:
     assert environment(case(name), "operator").keys() - known <= NO_FIELD | OF_BOTO3
 
 
-@every_case
+@of_variables
 def test_the_api_starts_with_what_the_chart_sets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = api_settings(case(name), monkeypatch)
     assert settings.storage_configured
@@ -68,7 +70,7 @@ def test_the_api_starts_with_what_the_chart_sets(name: str, monkeypatch: pytest.
     assert replace(settings.connection_limits, proxies=()) == ConnectionLimits()
 
 
-@every_case
+@of_variables
 def test_the_operator_starts_with_what_the_chart_sets(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +78,8 @@ def test_the_operator_starts_with_what_the_chart_sets(
     settings = operator_settings(objects, tmp_path, monkeypatch)
     ports = {port["name"]: port["containerPort"] for port in container(objects, "operator")["ports"]}
     assert ports == {"desk": settings.desk_port, "health": settings.health_port}
-    assert settings.desk_url == f"http://{RELEASE}-desk.{NAMESPACE}.svc.cluster.local:{settings.desk_port}"
+    scheme = "https" if name == "encrypted" else "http"
+    assert settings.desk_url == f"{scheme}://{RELEASE}-desk.{NAMESPACE}.svc.cluster.local:{settings.desk_port}"
     assert {"default", "gpu"} <= settings.profiles.keys()
     assert settings.endpoint_url == api_settings(objects, monkeypatch).store_endpoint
 

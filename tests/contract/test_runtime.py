@@ -1,6 +1,17 @@
 """A missing key of a Secret is said by name, with the Secret it should be in, and never with a value."""
 
-from stemyard_contract.runtime import SECRET_FILES, SECRET_VARIABLES, absent, with_authority
+from pathlib import Path
+
+import pytest
+
+from stemyard_contract.runtime import (
+    SECRET_FILES,
+    SECRET_VARIABLES,
+    SECRETS_DIR,
+    absent,
+    secrets_folder,
+    with_authority,
+)
 
 
 def test_nothing_is_missing_where_nothing_is_listed() -> None:
@@ -31,3 +42,26 @@ def test_a_certificate_authority_is_for_tls_only() -> None:
     assert with_authority("rediss://r:1/0", "/ca.crt") == "rediss://r:1/0?ssl_ca_certs=%2Fca.crt"
     assert with_authority("rediss://r:1/0?a=b", "/ca.crt") == "rediss://r:1/0?a=b&ssl_ca_certs=%2Fca.crt"
     assert with_authority("rediss://r:1/0?ssl_ca_certs=x", "/ca.crt") == "rediss://r:1/0?ssl_ca_certs=x"
+
+
+def test_secrets_are_variables_unless_a_folder_is_named() -> None:
+    assert secrets_folder({"REDIS_URL": "redis://r"}) is None
+    assert secrets_folder({SECRETS_DIR: " "}) is None
+
+
+def test_a_folder_of_secrets(tmp_path: Path) -> None:
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "REDIS_URL").write_text("redis://:hunter2@r")
+    assert secrets_folder({SECRETS_DIR: str(tmp_path), "OTHER": "x", "REDIS_URL": ""}) == tmp_path
+
+
+def test_a_secret_that_is_given_twice_is_named_without_its_value(tmp_path: Path) -> None:
+    (tmp_path / "redis_url").write_text("redis://:hunter2@r")
+    with pytest.raises(ValueError, match="redis_url: set as variable, and given as file") as refused:
+        secrets_folder({SECRETS_DIR: str(tmp_path), "REDIS_URL": "redis://:hunter3@r"})
+    assert "hunter" not in str(refused.value)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"STEMYARD_SECRETS_DIR .*No such file"):
+        secrets_folder({SECRETS_DIR: str(tmp_path / "none")})

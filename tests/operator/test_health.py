@@ -4,7 +4,8 @@ import httpx
 import pytest
 
 from localcluster.control_plane import free_port
-from stemyard_operator.health import Health, serving
+from stemyard_operator.health import Health
+from stemyard_operator.http_server import serving
 from stemyard_operator.namespaces import Namespaces
 
 

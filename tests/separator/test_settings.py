@@ -1,5 +1,7 @@
 """Settings from environment variables."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -29,3 +31,16 @@ def test_an_invalid_setting_is_refused_by_its_name(name: str, text: str) -> None
         SeparatorSettings.from_environment({f"STEMYARD_{name.upper()}": text})
 
     assert refused.value.errors()[0]["loc"] == (name,)
+
+
+def test_the_proxy_is_a_variable_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "proxyUrl").write_text("http://me:hunter2@proxy:3128\n")
+    variables = {
+        "STEMYARD_YOUTUBE_PROXY": "http://proxy:1",
+        "STEMYARD_YOUTUBE_PROXY_FILE": str(tmp_path / "proxyUrl"),
+    }
+    assert SeparatorSettings.from_environment({}).proxy is None
+    for name, proxy in zip(variables, ("http://proxy:1", "http://me:hunter2@proxy:3128"), strict=True):
+        assert SeparatorSettings.from_environment({name: variables[name]}).proxy == proxy
+    with pytest.raises(ValidationError, match="are both set; keep one"):
+        SeparatorSettings.from_environment(variables)

@@ -247,6 +247,7 @@ def connect(
         "s3",
         endpoint_url=endpoint,
         region_name=settings.s3_region,
+        verify=settings.s3_ca_file,
         aws_access_key_id=settings.r2_access_key_id,
         aws_secret_access_key=secret.get_secret_value() if secret else None,
         config=Config(

@@ -55,7 +55,7 @@ has the namespace `default`.
 
 {{- define "stemyard.redisUrl" -}}
 {{- if .Values.valkey.enabled -}}
-{{- printf "redis://stemyard:%s@%s:6379/0" (include "stemyard.valkeyPassword" .) (include "stemyard.host" (list . "valkey")) -}}
+{{- printf "%s://stemyard:%s@%s:6379/0" (ternary "rediss" "redis" .Values.tls.valkey.enabled) (include "stemyard.valkeyPassword" .) (include "stemyard.host" (list . "valkey")) -}}
 {{- else -}}
 {{- .Values.redis.url -}}
 {{- end -}}

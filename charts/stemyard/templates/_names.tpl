@@ -55,13 +55,13 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 
 {{/* Address at which separators reach the desk. */}}
 {{- define "stemyard.deskUrl" -}}
-{{- printf "http://%s:8085" (include "stemyard.host" (list . "desk")) -}}
+{{- printf "%s://%s:8085" (ternary "https" "http" .Values.tls.desk.enabled) (include "stemyard.host" (list . "desk")) -}}
 {{- end }}
 
 {{/* Endpoint of the object store for pods. */}}
 {{- define "stemyard.storeEndpoint" -}}
 {{- if .Values.store.enabled -}}
-{{- printf "http://%s:%v" (include "stemyard.host" (list . "store")) .Values.store.service.port -}}
+{{- printf "%s://%s:%v" (ternary "https" "http" .Values.tls.store.enabled) (include "stemyard.host" (list . "store")) .Values.store.service.port -}}
 {{- else if .Values.objectStore.endpoint -}}
 {{- .Values.objectStore.endpoint | trimSuffix "/" -}}
 {{- else -}}

@@ -12,12 +12,15 @@
 {{- end }}
 
 {{/*
-Variables from Secrets. They are optional, since the process itself reports a missing key, by the list of variables.
-Takes a JSON object: variable, name of the Secret.
+Variables from Secrets. They are optional, since the process itself reports a missing key, by the list of variables. With
+secrets.asFiles, the variable of their folder. Takes a list: the root, a JSON object: variable, name of the Secret.
 */}}
 {{- define "stemyard.secretEnv" -}}
 {{- $listed := list -}}
-{{- range $name, $secret := fromJson . -}}
+{{- if (index . 0).Values.secrets.asFiles -}}
+- {name: STEMYARD_SECRETS_DIR, value: /etc/stemyard-secrets}
+{{- else -}}
+{{- range $name, $secret := index . 1 | fromJson -}}
 {{- $listed = append $listed (printf "%s=%s" $name $secret) -}}
 - name: {{ $name }}
   valueFrom:
@@ -25,12 +28,46 @@ Takes a JSON object: variable, name of the Secret.
 {{ end -}}
 - name: STEMYARD_SECRET_VARIABLES
   value: {{ $listed | join "," | quote }}
+{{- end -}}
+{{- end }}
+
+{{/*
+Mount and volume of secrets as files, each named like its variable. Takes a list: the root, a JSON object: variable, name of the
+Secret, then names of optional variables of the API's Secret.
+*/}}
+{{- define "stemyard.secretsMount" -}}
+{{- if .Values.secrets.asFiles }}
+- {name: secrets, mountPath: /etc/stemyard-secrets, readOnly: true}
+{{- end }}
+{{- end }}
+{{- define "stemyard.secretsVolume" -}}
+{{- $root := index . 0 -}}
+{{- if $root.Values.secrets.asFiles }}
+{{- $keys := dict -}}
+{{- range $name, $secret := index . 1 | fromJson -}}
+{{- $_ := set $keys $secret (append (get $keys $secret | default list) $name) -}}
+{{- end -}}
+{{- if and (slice . 2) (not $root.Values.api.insecureDev) -}}
+{{- $secret := include "stemyard.apiSecret" $root -}}
+{{- $_ := set $keys $secret (concat (get $keys $secret | default list) (slice . 2)) -}}
+{{- end }}
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- range $secret, $names := $keys }}
+      - secret:
+          name: {{ $secret }}
+          items: {{ range $index, $name := $names }}{{ if $index }}, {{ else }}[{{ end }}{key: {{ $name }}, path: {{ $name }}}{{ end }}]
+          optional: true
+      {{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Optional variables from the API's Secret. Takes a list: the root, then their names. */}}
 {{- define "stemyard.optionalSecretEnv" -}}
 {{- $root := index . 0 -}}
-{{- if not $root.Values.api.insecureDev }}
+{{- if not (or $root.Values.api.insecureDev $root.Values.secrets.asFiles) }}
 {{- range rest . }}
 - name: {{ . }}
   valueFrom:
@@ -44,10 +81,19 @@ Takes a JSON object: variable, name of the Secret.
 {{- include "stemyard.optionalSecretEnv" (list . "WEBHOOK_MASTER_SECRET" "WEBHOOK_MASTER_SECRET_PREVIOUS") }}
 {{- end }}
 
-{{/* The same for files. Takes a JSON object: path, which ends with the key, and name of the Secret. */}}
+{{/*
+The same for files. Takes a list: the root, a JSON object: path, which ends with the key, and name of the Secret, and that of the
+variables.
+*/}}
 {{- define "stemyard.secretFiles" -}}
 {{- $listed := list -}}
-{{- range $path, $secret := fromJson . -}}
+{{- $files := index . 1 | fromJson -}}
+{{- if (index . 0).Values.secrets.asFiles -}}
+{{- range $name, $secret := index . 2 | fromJson -}}
+{{- $_ := set $files (printf "/etc/stemyard-secrets/%s" $name) $secret -}}
+{{- end -}}
+{{- end -}}
+{{- range $path, $secret := $files -}}
 {{- $listed = append $listed (printf "%s=%s" $path $secret) -}}
 {{- end -}}
 {{- if $listed }}
@@ -61,6 +107,11 @@ Takes a JSON object: variable, name of the Secret.
 {{- $files := dict -}}
 {{- with .Values.redis.caSecret -}}
 {{- $_ := set $files "/etc/stemyard-redis/ca.crt" . -}}
+{{- end -}}
+{{- if not (include "stemyard.caConfigMap" .) -}}
+{{- range include "stemyard.caParts" . | fromJsonArray -}}
+{{- $_ := set $files (include "stemyard.caFile" .) (include "stemyard.tlsSecret" (list $ .)) -}}
+{{- end -}}
 {{- end -}}
 {{- toJson $files -}}
 {{- end }}
@@ -111,6 +162,14 @@ Takes a JSON object: variable, name of the Secret.
 {{- if .Values.redis.caSecret }}
 - name: REDIS_CA_FILE
   value: /etc/stemyard-redis/ca.crt
+{{- end }}
+{{- if .Values.tls.valkey.enabled }}
+- name: REDIS_CA_FILE
+  value: {{ include "stemyard.caFile" "valkey" }}
+{{- end }}
+{{- if .Values.tls.store.enabled }}
+- name: S3_CA_FILE
+  value: {{ include "stemyard.caFile" "store" }}
 {{- end }}
 - name: R2_BUCKET
   value: {{ .Values.objectStore.bucket | quote }}

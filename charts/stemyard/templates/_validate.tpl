@@ -3,6 +3,7 @@
 {{- define "stemyard.validate" -}}
 {{- include "stemyard.validateStore" . -}}
 {{- include "stemyard.validateRedis" . -}}
+{{- include "stemyard.validateTls" . -}}
 {{- include "stemyard.validateScope" . -}}
 {{- include "stemyard.validateWebhooks" . -}}
 {{- include "stemyard.validateApi" . -}}
@@ -312,6 +313,12 @@
 
 {{/* Builds names without stemyard.name, which would call the validation again. */}}
 {{- define "stemyard.validateSecrets" -}}
+{{- if and .Values.secrets.asFiles .Values.store.enabled -}}
+{{- fail "secrets.asFiles=true, but the bundled store (store.enabled=true) reads its keys from its environment only; use an external store, or set secrets.asFiles=false" -}}
+{{- end -}}
+{{- if and .Values.secrets.asFiles (regexMatch "^https?://[^/]*@" .Values.webhooks.proxyUrl) -}}
+{{- fail "secrets.asFiles=true, but webhooks.proxyUrl has a password, which would be in the operator's environment; use a proxy without one, or set secrets.asFiles=false" -}}
+{{- end -}}
 {{- $base := .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
 {{- range $part, $own := dict "api" "api" "objectStore" "object-store" "redis" "redis" "valkey" "redis" "webhooks" "webhooks" -}}
 {{- if eq (get $.Values $part).existingSecret (printf "%s-%s" $base $own) -}}

@@ -15,8 +15,8 @@
 {{- end -}}
 {{- end -}}
 {{- include "stemyard.validateAccounts" . -}}
-{{- include "stemyard.validateReplicated" (list "api" .Values.api (list "tmp" "keys" "redis-ca" "store-token")) -}}
-{{- include "stemyard.validateReplicated" (list "operator" .Values.operator (list "tmp" "config" "webhooks" "redis-ca" "store-token")) -}}
+{{- include "stemyard.validateReplicated" (list "api" .Values.api (list "tmp" "keys" "redis-ca" "store-token" "stemyard-ca" "secrets")) -}}
+{{- include "stemyard.validateReplicated" (list "operator" .Values.operator (list "tmp" "config" "webhooks" "redis-ca" "store-token" "stemyard-ca" "tls" "secrets")) -}}
 {{- end }}
 
 {{- define "stemyard.validateAccounts" -}}
@@ -123,7 +123,7 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- $names := list "work" "tmp" "desk-token" "models" "youtube-cookies" "private" "ytdlp" -}}
+{{- $names := list "work" "tmp" "desk-token" "models" "youtube-cookies" "youtube-proxy" "private" "ytdlp" "stemyard-ca" -}}
 {{- if eq (index . 2) "fetch" -}}
 {{- range $root.Values.fetch.extraVolumes -}}{{- $names = append $names .name -}}{{- end -}}
 {{- end -}}
@@ -178,7 +178,7 @@
 {{- fail (printf "sources.objects.prefixes has %q, which is the prefix of this installation's own objects (install.id); choose another prefix" .) -}}
 {{- end -}}
 {{- end -}}
-{{- $names := list "work" "tmp" "desk-token" "models" "youtube-cookies" "private" "ytdlp" -}}
+{{- $names := list "work" "tmp" "desk-token" "models" "youtube-cookies" "youtube-proxy" "private" "ytdlp" "stemyard-ca" -}}
 {{- range .Values.fetch.extraVolumes -}}
 {{- if has .name $names -}}
 {{- fail (printf "fetch.extraVolumes has a volume named %q, which is already in use; choose another name" .name) -}}

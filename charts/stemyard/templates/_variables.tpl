@@ -46,6 +46,7 @@ operator:
   SEPARATOR_POD_LABELS: separator.podLabels
   API_NAMESPACE: api.namespace
   DESK_PORT: ""
+  DESK_TLS_DIR: tls.desk.enabled
   DESK_URL: ""
   FETCH_SPACING_SECONDS: fetch.spacingSeconds
   HEALTH_PORT: ""
@@ -73,6 +74,9 @@ operator:
   RESYNC_SECONDS: operator.resyncSeconds
   RETRY_BASE_SECONDS: operator.retry.baseSeconds
   RETRY_MAX_SECONDS: operator.retry.maxSeconds
+  SEPARATOR_CA_CONFIG_MAP: tls.caConfigMap
+  SEPARATOR_CA_SECRETS: tls.desk.existingSecret
+  SECRETS_AS_FILES: secrets.asFiles
   SEPARATOR_EXTRA_ENV: separator.extraEnv
   SEPARATOR_FETCH_VOLUMES_FILE: fetch.extraVolumes
   SEPARATOR_IMAGE_CPU: images.separatorCpu
@@ -120,10 +124,12 @@ shared:
   R2_SECRET_ACCESS_KEY: objectStore.existingSecret
   REDIS_CA_FILE: redis.caSecret
   REDIS_URL: redis.existingSecret
+  S3_CA_FILE: tls.store.enabled
   S3_ENDPOINT_URL: objectStore.endpoint
   S3_PUBLIC_ENDPOINT_URL: objectStore.publicEndpoint
   S3_REGION: objectStore.region
   STEMYARD_INSTALL_ID: install.id
+  STEMYARD_SECRETS_DIR: secrets.asFiles
   STEMYARD_SECRET_FILES: ""
   STEMYARD_SECRET_VARIABLES: ""
   WEBHOOK_ALLOWED_ORIGINS: webhooks.allowedOrigins

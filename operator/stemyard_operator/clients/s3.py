@@ -78,7 +78,7 @@ class ObjectStoreClient:
         self._public_client = _client(outer, settings, settings.public_endpoint_url)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
         self._guard = DependencyGuard(_unavailable, _is_outage, _OPEN_SECONDS)
-        self._bucket = BucketHttpClient(self._name, self._sign, self._guard)
+        self._bucket = BucketHttpClient(self._name, self._sign, self._guard, settings.s3_ca_file)
         region = self._client.meta.region_name
         self._presigner = Presigner(_bucket_url(session, settings), region, _REQUEST_LINK_SECONDS)
         self._credentials: Credentials | ReadOnlyCredentials = Credentials(*given)
@@ -347,6 +347,7 @@ def _client(session: boto3.Session, settings: Settings, endpoint: str | None, *,
         "s3",
         endpoint_url=endpoint,
         region_name=settings.s3_region,
+        verify=settings.s3_ca_file,
         aws_access_key_id=settings.r2_access_key_id or None,
         aws_secret_access_key=settings.r2_secret_access_key or None,
         config=Config(

@@ -6,6 +6,7 @@ separation are made here; rare ones use boto3 in clients/s3.py.
 
 import asyncio
 import random
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -51,9 +52,11 @@ class BucketHttpClient:
         name: name of the bucket, for messages.
         sign: returns a presigned link for a method, a key (empty for the bucket itself) and a query.
         guard: its circuit breaker.
+        ca_file: PEM file of the CAs that verify the store, None for the system's.
     """
 
-    def __init__(self, name: str, sign: Sign, guard: DependencyGuard) -> None:
+    def __init__(self, name: str, sign: Sign, guard: DependencyGuard, ca_file: str | None = None) -> None:
+        self._ca_file = ca_file
         self._guard = guard
         self._name = name
         self._sign = sign
@@ -138,7 +141,8 @@ class BucketHttpClient:
     def _open(self, link: URL) -> aiohttp.ClientSession:
         if self._session is None:
             self._proxy = _proxy_for(link)
-            connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+            tls = ssl.create_default_context(cafile=self._ca_file) if self._ca_file else True
+            connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=tls)
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self._session
 

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
-RESERVED_VOLUMES: Final = frozenset({"work", "tmp", "desk-token", "models", "youtube-cookies", "private"})
+RESERVED_VOLUMES: Final = frozenset(
+    {"work", "tmp", "desk-token", "models", "youtube-cookies", "private", "stemyard-ca", "youtube-proxy"}
+)
 """Names of the volumes that Stemyard itself mounts."""
 RESERVED_FOLDERS: Final = ("/work", "/tmp", "/models", "/var/run/secrets", "/run/stemyard")  # noqa: S108 - in a pod
 """Folders that Stemyard itself mounts something at or below."""

@@ -26,11 +26,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stemyard_contract.models import MODELS, Flavour
 from stemyard_contract.object_source import check_prefixes
-from stemyard_contract.runtime import absent, with_authority
+from stemyard_contract.runtime import absent, secrets_folder, with_authority
 from stemyard_contract.separationjob import Deadlines
 from stemyard_contract.validation import split_commas, variable_error_lines
 from stemyard_operator.config.fields import Seconds, Url
 from stemyard_operator.config.profiles import Profile, load_profiles
+from stemyard_operator.config.tls_settings import TlsSettings
 from stemyard_operator.config.webhook_secrets import check_secrets
 from stemyard_operator.config.webhook_settings import WebhookSettings
 from stemyard_operator.errors import ConfigurationError
@@ -102,7 +103,7 @@ class FetchVolume(BaseModel):
     mount_path: str
 
 
-class Settings(WebhookSettings, SourceSettings):
+class Settings(WebhookSettings, SourceSettings, TlsSettings):
     """Settings of the operator. Field names are the environment variables in lower case."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
@@ -151,6 +152,8 @@ class Settings(WebhookSettings, SourceSettings):
     model_claim: str = ""
     model_image: str = ""
     """Image with the model folder, mounted as an image volume; if empty, the claim is mounted."""
+    secrets_as_files: bool = False
+    """Whether pods get secrets as files instead of variables."""
     separator_extra_env: dict[str, str] = Field(default_factory=dict)
     separator_pod_labels: dict[str, str] = Field(default_factory=dict)
     """Labels of the pods of both stages; a profile's take precedence, as with the annotations."""
@@ -315,7 +318,11 @@ def load_settings() -> Settings:
     if missing := absent(os.environ):
         raise ConfigurationError("; ".join(missing))
     try:
-        settings = Settings()
+        folder = secrets_folder(os.environ)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    try:
+        settings = Settings(_secrets_dir=folder)
     except ValidationError as error:
         raise ConfigurationError(f"settings: {'; '.join(variable_error_lines(error))}") from error
     unknown = sorted(set(settings.models) - set(MODELS))
@@ -324,6 +331,8 @@ def load_settings() -> Settings:
             f"ENABLED_MODELS: {', '.join(settings.models)}; every one, and DEFAULT_MODEL {settings.default_model}, "
             f"must be among {', '.join(sorted(MODELS))}, and the default must be enabled"
         )
+    if settings.desk_tls_dir is not None and not settings.desk_url.startswith("https://"):
+        raise ConfigurationError("DESK_TLS_DIR is set, so DESK_URL must begin with https://")
     _ = settings.profiles, settings.fetch_volumes
     for name, profile in settings.profiles.items():
         queues = (profile.queue_name, profile.fetch.queue_name, profile.separate.queue_name)

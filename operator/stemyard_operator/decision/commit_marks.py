@@ -1,6 +1,7 @@
 """Verification of commit marks: origin, key, digest and listed files. Pure."""
 
 import hashlib
+import re
 from typing import Final
 
 from pydantic import ValidationError
@@ -24,12 +25,24 @@ from stemyard_operator.model.separation import Separation
 MARK_LIMIT: Final = 1024 * 1024
 """Maximum size of a commit mark, in bytes."""
 
+_TOKEN: Final = re.compile("[0-9a-f]{32}")
+
 Found = FoundSource | FoundManifest
 
 
 def marks_prefix(separation: Separation, stage: WorkStage, install_id: str) -> str:
     """Return the prefix of the commit marks of a stage of this separation."""
     return track_prefix(install_id, stage.room, separation.track_id)
+
+
+def may_be_mark(key: str, separation: Separation, stage: WorkStage, install_id: str) -> bool:
+    """Return whether a key that a pod names has the form of a commit mark's.
+
+    Others are not even read: to some the store answers as if it had failed, which would be tried again for ever.
+    """
+    prefix, tail = marks_prefix(separation, stage, install_id), f"/{stage.mark_file}"
+    token = key.removeprefix(prefix).removesuffix(tail)
+    return key == f"{prefix}{token}{tail}" and _TOKEN.fullmatch(token) is not None
 
 
 def verify_mark(content: bytes, key: str, query: FindMark, separation: Separation, install_id: str) -> Found | None:

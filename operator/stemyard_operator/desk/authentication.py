@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from stemyard_contract.failures import FailureCode
-from stemyard_contract.handover import DESK_AUDIENCE, LeasedSeparation, MarkReference
+from stemyard_contract.handover import DESK_AUDIENCE, LeasedSeparation, MarkReference, WorkStage
 from stemyard_contract.leasing import LEASE_LOST
-from stemyard_contract.separationjob import KIND
+from stemyard_contract.separationjob import KIND, ConditionType
 from stemyard_operator.clients.kubernetes import KubernetesClient, jobs_path, pods_path, separations_path
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.desk.limits import RateLimit
 from stemyard_operator.errors import DeskError, NotFoundError
 from stemyard_operator.informer.cluster_cache import ClusterCache
-from stemyard_operator.model.conditions import ended
+from stemyard_operator.model.conditions import ended, holds
 from stemyard_operator.model.job import Job, job_of
 from stemyard_operator.model.separation import Separation, controller_of, separation_of
 
@@ -35,6 +35,8 @@ _REFUSED_PER_SECOND: Final = 1.0
 _REVIEWS_IN_FLIGHT: Final = 16
 """Unknown tokens that are reviewed at once, of all peers."""
 _BUSY_SECONDS: Final = 1
+_ENDED: Final = frozenset({"Succeeded", "Failed"})
+"""Phases of a pod whose token is still valid, but in other hands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,8 @@ class Authenticator:
         owner = controller_of(pod["metadata"], "Job")
         if pod["metadata"]["uid"] != pod_uid or owner is None:
             raise _refused("the pod is not one of a Job")
+        if (pod.get("status") or {}).get("phase") in _ENDED:
+            raise _refused("the pod has ended")
         job, name = await self._job(namespace, owner)
         return Caller(pod_uid=pod_uid, job=job, separation=name, pod_name=pod_name)
 
@@ -206,6 +210,8 @@ def _admitted(caller: Caller, separation: Separation) -> Separation:
         raise _refused("the separation is over, cancelled or gone")
     if separation.spec.run != job.run:
         raise _refused("another run was requested")
+    if job.stage is WorkStage.FETCH and holds(separation.run_status, ConditionType.FETCHED):
+        raise _refused("the source is accepted")
     return separation
 
 

@@ -39,6 +39,8 @@ from stemyard_operator.mirror.progress import ProgressStore
 from stemyard_operator.model.separation import Separation
 
 _BODY_LIMIT: Final = 64 * 1024
+_BODY_SECONDS: Final = 5.0
+"""Time for a body to arrive: a request that is not complete takes one of the places below."""
 _BEARER: Final = "Bearer "
 _IN_FLIGHT: Final = 128
 """Requests that are served at once; more are asked to come again."""
@@ -229,7 +231,13 @@ def _check_stage(stage: WorkStage, caller: Caller) -> None:
 
 async def _body(request: web.Request, kind: type[Body]) -> Body:
     try:
-        return kind.model_validate_json(await request.read())
+        async with asyncio.timeout(_BODY_SECONDS):
+            content = await request.read()
+    except TimeoutError:
+        sentence = FAILURES[FailureCode.REQUEST_TIMEOUT].sentence
+        raise DeskError(408, FailureCode.REQUEST_TIMEOUT, sentence) from None
+    try:
+        return kind.model_validate_json(content)
     except ValidationError as error:
         raise DeskError(422, FailureCode.INVALID_REQUEST, "; ".join(error_lines(error))) from error
 

@@ -36,8 +36,9 @@ def workspace(separation: Separation, stage: WorkStage, settings: Settings) -> i
     """Return the storage in bytes that a stage needs for its files."""
     if stage is WorkStage.FETCH:
         return fetch_workspace(settings.max_bytes, settings.max_duration_seconds)
-    source = separation.status.source
-    seconds = source.duration if source and source.duration is not None else settings.max_duration_seconds
+    source, longest = separation.status.source, settings.max_duration_seconds
+    # a fetch pod that was taken over may state any duration
+    seconds = min(source.duration, longest) if source and source.duration is not None else longest
     return separate_workspace(seconds, len(separation.spec.stems), separation.spec.output)
 
 

@@ -31,6 +31,7 @@ from stemyard_contract.separationjob import (
 from stemyard_operator.config.profiles import Placement, Profile, StageProfile
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.errors import ConfigurationError
+from stemyard_operator.jobs.authorities import authority_environment, authority_mounts, authority_volumes
 from stemyard_operator.jobs.disk import disk_growth, first_disk, mebibytes, workspace
 from stemyard_operator.jobs.kueue import queue_labels, queue_of
 from stemyard_operator.jobs.pod_options import extra_mounts, extra_volumes, pod_fields
@@ -257,6 +258,7 @@ def _environment(separation: Separation, stage: WorkStage, settings: Settings, t
         "STEMYARD_WORK_DIR": "/work",
         "STEMYARD_MODEL_DIR": "/models",
         "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir
+        **authority_environment(settings),
         **settings.separator_extra_env,
     }
     pod_uid = {"name": POD_UID_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
@@ -323,6 +325,7 @@ def _mounts(stage: WorkStage, settings: Settings) -> list[dict[str, Any]]:
         {"name": "work", "mountPath": "/work"},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own emptyDir
         {"name": "desk-token", "mountPath": DESK_TOKEN_PATH.rpartition("/")[0], "readOnly": True},
+        *authority_mounts(settings),
     ]
     if stage is WorkStage.SEPARATE and (settings.model_claim or settings.model_image):
         mounts.append({"name": "models", "mountPath": "/models", "readOnly": True})
@@ -338,6 +341,7 @@ def _volumes(stage: WorkStage, settings: Settings, task: PodTask) -> list[dict[s
         {"name": "work", "emptyDir": {"sizeLimit": mebibytes(task.work_bytes)}},
         {"name": "tmp", "emptyDir": {"sizeLimit": mebibytes(task.tmp_bytes)}},
         {"name": "desk-token", "projected": {"sources": [{"serviceAccountToken": token}]}},
+        *authority_volumes(settings),
     ]
     if stage is WorkStage.SEPARATE and settings.model_image:
         image = {"reference": settings.model_image, "pullPolicy": settings.image_pull_policy}

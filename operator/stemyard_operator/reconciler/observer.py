@@ -20,7 +20,14 @@ from stemyard_operator.decision.actions import (
     ReadWorkload,
     VerifyFinished,
 )
-from stemyard_operator.decision.commit_marks import MARK_LIMIT, Found, file_sizes, marks_prefix, verify_mark
+from stemyard_operator.decision.commit_marks import (
+    MARK_LIMIT,
+    Found,
+    file_sizes,
+    marks_prefix,
+    may_be_mark,
+    verify_mark,
+)
 from stemyard_operator.decision.status_draft import TICK_SECONDS
 from stemyard_operator.errors import KubernetesError, NotFoundError, ObjectStoreError
 from stemyard_operator.informer.cluster_cache import ClusterCache
@@ -261,7 +268,7 @@ class Observer:
             return None
 
     async def _read_mark(self, key: str, query: FindMark, separation: Separation) -> Found | None:
-        if not key.startswith(marks_prefix(separation, query.stage, self.settings.stemyard_install_id)):
+        if not may_be_mark(key, separation, query.stage, self.settings.stemyard_install_id):
             return None
         content = await self.objects.get(key, MARK_LIMIT)
         found = (

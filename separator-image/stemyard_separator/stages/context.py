@@ -1,11 +1,10 @@
-"""What both stages work with: the Assignment, settings, HTTP client, object store, progress reporter and a folder."""
+"""What both stages work with: the Assignment, settings, object store, progress reporter and a folder."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stemyard_contract.handover import Assignment, Mark, MarkReference
-from stemyard_separator.http import HttpClient
 from stemyard_separator.settings import SeparatorSettings
 from stemyard_separator.stages.timings import process_age
 from stemyard_separator.transfer.object_store import LocalFile, ObjectStore
@@ -19,7 +18,6 @@ class StageContext:
     Attributes:
         assignment: what to do.
         settings: settings of the process.
-        http: client for direct links.
         store: the stage's files in the object store.
         reporter: reports progress to the desk.
         folder: empty scratch folder, removed afterwards.
@@ -28,7 +26,6 @@ class StageContext:
 
     assignment: Assignment
     settings: SeparatorSettings
-    http: HttpClient
     store: ObjectStore
     reporter: ProgressReporter
     folder: Path

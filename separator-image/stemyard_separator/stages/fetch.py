@@ -21,6 +21,7 @@ from stemyard_contract.identity import youtube_id
 from stemyard_separator.audio.decode import DecodedAudio, decode
 from stemyard_separator.audio.media import library_versions
 from stemyard_separator.errors import ConfigurationError, SourceError
+from stemyard_separator.http import HttpClient
 from stemyard_separator.logs import log
 from stemyard_separator.settings import SeparatorSettings
 from stemyard_separator.stages.context import StageContext
@@ -114,7 +115,7 @@ def _from_link(context: StageContext, url: str) -> SourceFile:
     context.reporter.update("download", 0.0)
     target, max_bytes = context.folder / "received", context.assignment.limits.max_bytes
     limits = DownloadLimits(max_bytes, settings.link_deadline_seconds, settings.fetch_allowed_cidrs)
-    download_link(url, target, limits, context.http)
+    download_link(url, target, limits, HttpClient())  # which trusts the public CAs only
     return SourceFile(target, MediaMetadata(title=link_title(url)))
 
 
@@ -151,7 +152,7 @@ def _request(
         max_bytes=limits.max_bytes,
         max_seconds=limits.max_duration_seconds,
         cookies=None if link else _copy_cookies(context),
-        proxy=settings.youtube_proxy.get_secret_value() if settings.youtube_proxy else None,
+        proxy=settings.proxy,
         po_token_url=None if link else settings.youtube_po_token_url,
         request_interval=settings.youtube_request_interval,
         download_delay=(settings.youtube_download_delay, settings.youtube_download_delay_max),

@@ -26,7 +26,7 @@ class StageOptions:
     """What differs between a pod's only stage and a worker's song.
 
     Attributes:
-        http: client for all requests.
+        http: client of the desk and the object store.
         deadline: until when the desk and the object store are waited for.
         desk: client of the desk.
         heartbeat_seconds: progress is reported again after so long without any; None if only its changes are.
@@ -66,19 +66,20 @@ def run_stage(
 
 
 def _of_pod(assignment: Assignment, settings: SeparatorSettings) -> StageOptions:
-    http, deadline = HttpClient(), StageDeadline.of_pod(assignment.deadline_seconds, settings.token_path)
+    http = HttpClient(ca_dir=settings.ca_dir)
+    deadline = StageDeadline.of_pod(assignment.deadline_seconds, settings.token_path)
     return StageOptions(http, deadline, DeskClient(assignment.desk_url, settings.token_path, http, deadline))
 
 
 def _run(
     assignment: Assignment, settings: SeparatorSettings, loading: Loading | None, options: StageOptions
 ) -> MarkReference:
-    http, desk = options.http, options.desk
+    desk = options.desk
     folder = Path(tempfile.mkdtemp(dir=settings.work_dir))
     try:
         with ProgressReporter(assignment.stage, desk, options.heartbeat_seconds) as reporter:
-            store = ObjectStore(desk, http, options.deadline)
-            context = StageContext(assignment, settings, http, store, reporter, folder, options.age)
+            store = ObjectStore(desk, options.http, options.deadline)
+            context = StageContext(assignment, settings, store, reporter, folder, options.age)
             mark = _dispatch(context, loading)
             log("commit mark written")
             desk.finish(Finished(stage=assignment.stage, mark=mark))

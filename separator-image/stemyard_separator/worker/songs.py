@@ -35,7 +35,7 @@ class Songs:
     def __init__(self, settings: SeparatorSettings, engine: Engine, on_change: Callable[[], None]) -> None:
         self._settings, self._engine, self._on_change = settings, engine, on_change
         self._turns = Turns(on_change)
-        self._http = HttpClient()
+        self._http = HttpClient(ca_dir=settings.ca_dir)
         self._lock = threading.Lock()
         self._held: dict[str, Assignment] = {}
         self._ended: list[SongEnd] = []

@@ -32,7 +32,7 @@ class Worker:
 
     def __init__(self, assignment: WorkerAssignment, settings: SeparatorSettings, engine: Engine) -> None:
         self._assignment = assignment
-        self._client = LeaseClient(assignment.desk_url, settings.token_path, HttpClient())
+        self._client = LeaseClient(assignment.desk_url, settings.token_path, HttpClient(ca_dir=settings.ca_dir))
         self._changed = threading.Event()
         self._songs = Songs(settings, engine, self._changed.set)
         self._begun = time.monotonic() - process_age()

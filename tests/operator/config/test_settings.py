@@ -90,3 +90,11 @@ def test_a_missing_secret_for_webhooks_is_named(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("WEBHOOK_SECRETS_DIR", str(tmp_path))
     with pytest.raises(ConfigurationError, match="neither the key WEBHOOK_SECRET nor"):
         load_settings()
+
+
+def test_separators_must_be_told_that_the_desk_speaks_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DESK_TLS_DIR", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="DESK_URL must begin with https://"):
+        load_settings()
+    monkeypatch.setenv("DESK_URL", "https://desk:8085")
+    assert load_settings().desk_tls_dir == tmp_path

@@ -181,7 +181,8 @@ def test_options_that_would_break_a_pod_are_refused(tmp_path: Path, profile: str
 
 
 def test_the_reserved_volumes_are_those_that_stemyard_mounts(config: Settings) -> None:
-    youtube = config.model_copy(update={"youtube_cookies_secret": "cookies"})
+    secrets = {"youtube_cookies_secret": "cookies", "youtube_proxy_secret": "proxy", "secrets_as_files": True}
+    youtube = config.model_copy(update={**secrets, "separator_ca_config_map": "ca"})
     pods = [pod(build_job(separation(), stage, 1, youtube, fetched=MARK).manifest) for stage in WorkStage]
     assert {volume["name"] for spec in pods for volume in spec["volumes"]} == RESERVED_VOLUMES
     for mount in [mount for spec in pods for mount in spec["containers"][0]["volumeMounts"]]:
@@ -420,3 +421,26 @@ def test_pods_of_both_stages_stay_out_of_a_mesh_unless_their_profile_says_otherw
         assert "sidecar.istio.io/inject" not in job["metadata"]["labels"]
     own = build_job(separation(profile="policed"), WorkStage.FETCH, 1, out).manifest
     assert own["spec"]["template"]["metadata"]["labels"]["cost-center"] == "music"
+
+
+@pytest.mark.parametrize("stage", WorkStage)
+def test_the_authorities_of_desk_and_store_are_mounted_without_private_keys(stage: WorkStage) -> None:
+    given = settings(separator_ca_config_map="bundle", separator_ca_secrets=("desk-tls", "store-tls"))
+    pod = build_job(separation(), stage, 1, given, fetched=MARK).manifest["spec"]["template"]["spec"]
+    [volume] = [each for each in pod["volumes"] if each["name"] == "stemyard-ca"]
+    assert volume["projected"]["sources"] == [
+        {"configMap": {"name": "bundle", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"secret": {"name": "desk-tls", "items": [{"key": "ca.crt", "path": "desk-tls.crt"}]}},
+        {"secret": {"name": "store-tls", "items": [{"key": "ca.crt", "path": "store-tls.crt"}]}},
+    ]
+    [container] = pod["containers"]
+    folder = "/var/run/secrets/stemyard-ca"
+    assert {"name": "stemyard-ca", "mountPath": folder, "readOnly": True} in container["volumeMounts"]
+    assert {"name": "STEMYARD_CA_DIR", "value": folder} in container["env"]
+
+
+@pytest.mark.parametrize("stage", WorkStage)
+def test_nothing_is_mounted_without_authorities(stage: WorkStage) -> None:
+    pod = build_job(separation(), stage, 1, settings(), fetched=MARK).manifest["spec"]["template"]["spec"]
+    assert "stemyard-ca" not in {each["name"] for each in pod["volumes"]}
+    assert "STEMYARD_CA_DIR" not in {each["name"] for each in pod["containers"][0]["env"]}

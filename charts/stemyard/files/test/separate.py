@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 import sys
 import time
 import urllib.error
@@ -10,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 _URL = os.environ["STEMYARD_URL"].rstrip("/")
-_KEY = os.environ.get("STEMYARD_API_KEY", "")
+_KEY_FILE = os.environ.get("STEMYARD_API_KEY_FILE", "")
+_KEY = Path(_KEY_FILE).read_text().strip() if _KEY_FILE else os.environ.get("STEMYARD_API_KEY", "")
 _CLIP = Path(os.environ["CLIP"])
 _SECONDS = float(os.environ.get("TIMEOUT_SECONDS", "600"))
 _KIND = "audio/mpeg"
 _REQUEST_SECONDS = 30
 _POLL_SECONDS = 1
 _SERVER_ERROR = 500
+_TLS = ssl.create_default_context()
+if "CA_FILE" in os.environ:  # of the bundled store, beside the public ones
+    _TLS.load_verify_locations(cafile=os.environ["CA_FILE"])
 _TRIES = 5
 """Attempts of a request, since a Service may route it to a terminating pod."""
 
@@ -30,7 +35,7 @@ def request(method: str, url: str, body: bytes | None = None, headers: dict[str,
     for left in reversed(range(_TRIES)):
         message = urllib.request.Request(url, data=body, method=method, headers=headers or {})
         try:
-            with urllib.request.urlopen(message, timeout=_REQUEST_SECONDS) as response:
+            with urllib.request.urlopen(message, timeout=_REQUEST_SECONDS, context=_TLS) as response:
                 content: bytes = response.read()
                 return content
         except urllib.error.HTTPError as error:
