@@ -16,6 +16,7 @@ from stemyard_separator.audio.media import StemWriter
 from stemyard_separator.audio.peaks import Waveform
 from stemyard_separator.audio.spool import AbandonedError, StemSpool
 from stemyard_separator.engines.protocol import Samples
+from stemyard_separator.process import yield_to_other_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ class StemEncoder:
         blocks = self._spool.blocks()
 
         def run() -> None:
+            # a device waits for the decoder and the network, nobody for the encoders until the end
+            yield_to_other_threads()
             try:
                 work(samples * self._gain for samples in blocks)
             except AbandonedError:
