@@ -1,7 +1,8 @@
 """The separator with a stand-in for an engine: a device that only one process may hold, and a time for each song.
 
 Loading takes `START_SECONDS`, and a song its length divided by `SPEED`: what a torch process and a network on an H200
-take, without the GPU. When it was held and busy is appended to a file, a JSON object for each process and song.
+take, without the GPU. Where this machine has fewer cores than are reckoned, both take so many times longer. When the
+device was held, and what for, is appended to a file, a JSON object for each event.
 """
 
 import fcntl
@@ -13,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from stemyard_contract.models import Engine
 from stemyard_contract.separationjob import Stem
 from stemyard_separator.engines import registry
@@ -22,7 +25,11 @@ START_SECONDS: Final = 4.0
 SPEED: Final = 300.0
 DEVICE: Final = "BENCH_DEVICE"
 """Environment variable: the file that stands for the device; beside it is the file with the times."""
+SLOWER: Final = "BENCH_SLOWER"
+"""Environment variable: how many times longer the device takes."""
 _RATE: Final = 44_100
+_BATCH: Final = 10 * _RATE
+"""Samples that are computed at once."""
 
 
 class StandIn:
@@ -33,25 +40,48 @@ class StandIn:
     parameters: dict[str, float | str] = {}  # noqa: RUF012 - read only
 
     def separate(self, mix: Iterable[Samples], statistics: MixStatistics) -> Iterator[StemBlock]:
-        for block in mix:
-            busy = block.shape[1] / _RATE / SPEED
-            time.sleep(busy)
-            _note(busy=busy)
-            half = block * 0.5
+        begun = since = time.time()
+        busy = reading = handing = 0.0
+        for batch in _batches(mix):
+            reading += time.time() - since
+            computing = batch.shape[1] / _RATE / SPEED * _slower()
+            time.sleep(computing)
+            busy += computing
+            half, since = batch * 0.5, time.time()
             yield {Stem.VOCALS: half, Stem.INSTRUMENTAL: half}
+            handing += time.time() - since
+            since = time.time()
+        _note("song", begun=begun, busy=busy, reading=reading, handing=handing)
 
 
-def _note(**found: float) -> None:
+def _batches(mix: Iterable[Samples]) -> Iterator[Samples]:
+    blocks: list[Samples] = []
+    for block in mix:
+        blocks.append(block)
+        if sum(each.shape[1] for each in blocks) >= _BATCH:
+            yield np.concatenate(blocks, axis=1)
+            blocks = []
+    if blocks:
+        yield np.concatenate(blocks, axis=1)
+
+
+def _slower() -> float:
+    return float(os.environ.get(SLOWER, "1"))
+
+
+def _note(event: str, **found: float) -> None:
+    line = {"pid": os.getpid(), "event": event, "at": time.time(), **found}
     with Path(os.environ[DEVICE] + ".times").open("a") as file:
-        file.write(json.dumps({"pid": os.getpid(), "at": time.time(), **found}) + "\n")
+        file.write(json.dumps(line) + "\n")
 
 
 def _load(_: Any) -> SeparationEngine:
     device = Path(os.environ[DEVICE]).open("a")  # noqa: SIM115 - held until the process ends
     fcntl.flock(device, fcntl.LOCK_EX)
-    _note(held=0.0)
-    time.sleep(START_SECONDS)
+    _note("held")
+    time.sleep(START_SECONDS * _slower())
     _HELD.append(device)
+    _note("loaded")
     return StandIn()
 
 
@@ -65,7 +95,7 @@ def main() -> None:
     vars(registry)["_LOADERS"] = {Engine.SPLEETER: _load}
     sys.argv = sys.argv[:1]
     code = run()
-    _note(ended=0.0)
+    _note("ended", cpu=time.process_time())
     sys.exit(code)
 
 

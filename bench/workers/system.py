@@ -2,16 +2,14 @@
 
 import json
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.workers.pod import DEVICE
 from localcluster.control_plane import ControlPlane
 from stemyard_contract.handover import SourceMark, WorkStage
 from stemyard_contract.identity import object_prefix, object_token
@@ -30,13 +28,15 @@ Song = tuple[SourceMark, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What some songs took: seconds, from the first fetched song to the last completed one, and of the device."""
+class Pods:
+    """Processes of separate Jobs: the module that they run, and further variables."""
 
-    songs: int
-    seconds: float
-    held: float
-    busy: float
+    program: str
+    environment: dict[str, str]
+    running: dict[str, tuple[dict[str, Any], PodProcess]] = field(default_factory=dict)
+    """By uid of the Job, those that have ended included."""
+    over: set[str] = field(default_factory=set)
+    """uids of Jobs whose end is written."""
 
 
 def fetched(folder: Path, songs: int, seconds: float) -> list[Song]:
@@ -68,57 +68,46 @@ def running(folder: Path, worker: dict[str, Any] | None) -> Iterator[World]:
             yield found
 
 
-def measured(at: World, songs: list[Song], program: str) -> Taken:
-    """Separate songs that are all queued before the first one begins; one place for all."""
-    device = at.folder / "device"
+def measured(at: World, songs: list[Song], pods: Pods) -> float:
+    """Separate songs that are all queued before the first one begins, with one place; return the seconds it takes."""
     names = {f"song-{number}": song for number, song in enumerate(songs)}
     for name in names:
         at.create(name)
-    pods: dict[str, tuple[dict[str, Any], PodProcess]] = {}
-    over: set[str] = set()
     with at.operating(MAX_ACTIVE="1"):
         begun = time.monotonic()
         while not all(at.phase(name) == Phase.COMPLETED for name in names):
             assert time.monotonic() - begun < _LIMIT_SECONDS
             for raw in at.jobs().values():
-                _act(at, raw, names, pods, over, program, device)
+                _act(at, raw, names, pods)
             time.sleep(0.02)
         seconds = time.monotonic() - begun
-        for _, process in pods.values():
+        for _, process in pods.running.values():
             process.process.wait(timeout=120)
-    return _taken(device, len(names), seconds)
+    return seconds
 
 
-def _act(
-    at: World,
-    raw: dict[str, Any],
-    names: dict[str, Song],
-    pods: dict[str, tuple[dict[str, Any], PodProcess]],
-    over: set[str],
-    program: str,
-    device: Path,
-) -> None:
+def _act(at: World, raw: dict[str, Any], names: dict[str, Song], pods: Pods) -> None:
     """Act as kubelet and Job controller; what fetch leaves is there already."""
     job, uid = job_of(raw), raw["metadata"]["uid"]
     assert job is not None
-    if not job.live or uid in over:
+    if not job.live or uid in pods.over:
         return
-    if uid in pods:
-        pod, process = pods[uid]
+    if uid in pods.running:
+        pod, process = pods.running[uid]
         if process.ended():
-            over.add(uid)
+            pods.over.add(uid)
             at.finish(raw, pod, process.exit_code, process.message)
     elif job.stage is WorkStage.FETCH:
-        over.add(uid)
+        pods.over.add(uid)
         pod = at.run(raw)
         _leave(at, raw["metadata"]["ownerReferences"][0]["name"], names, pod["metadata"]["uid"])
         at.finish(raw, pod, 0)
     else:
         pod = at.run(raw)
         process = PodProcess(
-            raw, pod["metadata"]["uid"], at.token(pod), at.folder / "pods", program=program, **{DEVICE: str(device)}
+            raw, pod["metadata"]["uid"], at.token(pod), at.folder / "pods", program=pods.program, **pods.environment
         )
-        pods[uid] = (pod, process)
+        pods.running[uid] = (pod, process)
 
 
 def _leave(at: World, name: str, names: dict[str, Song], pod_uid: str) -> None:
@@ -130,17 +119,3 @@ def _leave(at: World, name: str, names: dict[str, Song], pod_uid: str) -> None:
     for file, content in (("audio.flac", audio), ("source.json", own.dump().encode())):
         client.put_object(Bucket=at.store.bucket, Key=prefix + file, Body=content)
     client.close()
-
-
-def _taken(device: Path, songs: int, seconds: float) -> Taken:
-    """Add up how long each process held the device, and how long it computed."""
-    first: dict[int, float] = {}
-    last: dict[int, float] = defaultdict(float)
-    busy = 0.0
-    for line in Path(f"{device}.times").read_text().splitlines():
-        found = json.loads(line)
-        first.setdefault(found["pid"], found["at"])
-        last[found["pid"]] = found["at"]
-        busy += found.get("busy", 0.0)
-    held = sum(last[pid] - first[pid] for pid in first)
-    return Taken(songs, seconds, held, busy)

@@ -16,6 +16,9 @@ LEASE_LOST: Final = 409
 """Status by which the desk refuses what a worker asks for a song that it does not hold, or no longer."""
 WORKER_VARIABLE: Final = "STEMYARD_WORKER"
 """Environment variable with the WorkerAssignment as JSON."""
+PUBLISHING_LIMIT: Final = 3
+"""Most songs of a worker that are encoded and uploaded beside the one at work: a network that computes 300 seconds of
+audio in one outruns a song's encoders, each of which has one core."""
 HELD_LIMIT: Final = 10
 """Most songs that a worker holds at a time: prefetched, at work, and being published."""
 
@@ -36,7 +39,7 @@ class WorkerAssignment(WireModel):
     """Seconds without a song after which it ends."""
     max_seconds: float = Field(gt=0)
     """Seconds after which it asks for no more songs."""
-    prefetch: int = Field(ge=0, le=HELD_LIMIT - 2)
+    prefetch: int = Field(ge=0, le=HELD_LIMIT - 1 - PUBLISHING_LIMIT)
     """Songs that are downloaded while another one is separated."""
 
 

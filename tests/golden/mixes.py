@@ -15,7 +15,7 @@ import numpy as np
 from stemyard_contract.output import Output
 from stemyard_contract.separationjob import Stem
 from stemyard_separator.audio.decode import decode
-from stemyard_separator.audio.stems import FetchedAudio, RenderOptions, render_stems
+from stemyard_separator.audio.stems import FetchedAudio, Mix, RenderOptions, render_stems
 from stemyard_separator.engines.protocol import SeparationEngine
 from stemyard_separator.engines.registry import EngineOptions, load_engine
 from tests.support.audio import GOLDEN, RATE, Audio, golden_stems, read, si_sdr, write_float_wav
@@ -112,7 +112,8 @@ def measure(engine: SeparationEngine, pair: Pair, folder: Path) -> dict[str, flo
         level=measured.level,
     )
     options = RenderOptions(STEMS, Output(format="flac"), "golden")
-    rendering = render_stems(engine, audio, folder, options, lambda _: None)
+    with Mix(audio) as fetched:
+        rendering = render_stems(engine, fetched, folder, options, lambda _: None)
     whole = [np.broadcast_to(each, (2, mix.shape[1])) for each in pair]
     return {stem: round(si_sdr(one, read(rendering.files[stem])), 2) for stem, one in zip(STEMS, whole, strict=True)}
 

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from stemyard_separator.process import available_cores
+from stemyard_separator.process import available_cores, yield_to_other_threads
 
 PROGRAM = """
 from stemyard_separator.process import limit_blas_threads
@@ -54,3 +55,21 @@ def test_cores_available_in_a_cgroup(tmp_path: Path, files: dict[str, str], core
         (tmp_path / name).write_text(text + "\n")
 
     assert available_cores(tmp_path) == cores
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux only")
+def test_only_the_calling_thread_yields_to_the_others() -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def run() -> None:
+        yield_to_other_threads()
+        found.append(priority())
+
+    found: list[int] = []
+    before = priority()
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(60)
+    assert found == [min(19, before + 5)]
+    assert priority() == before

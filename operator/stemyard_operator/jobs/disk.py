@@ -11,7 +11,9 @@ from stemyard_operator.model.separation import Separation
 
 _CHANNELS: Final = 2
 _FLAC_BYTES: Final = SAMPLE_RATE * _CHANNELS * 3
-"""Bytes per second of 24-bit FLAC in the worst case, without compression: the source's, and the spool of each stem."""
+"""Bytes per second of 24-bit FLAC in the worst case, without compression."""
+_SPOOL_BYTES: Final = SAMPLE_RATE * _CHANNELS * 4
+"""Bytes per second of the spool of a stem: floats."""
 _RESERVE: Final = 192 * 1024 * 1024
 """Logs, temporary files and rounding."""
 _DOWNLOADS: Final = 3
@@ -29,7 +31,7 @@ def fetch_workspace(max_bytes: int, max_seconds: float) -> int:
 
 def separate_workspace(seconds: float, stems: int, output: Output) -> int:
     """Return the storage in bytes that separate needs for audio of this length and number of stems."""
-    return int(seconds * (_FLAC_BYTES + stems * (_FLAC_BYTES + output.most_bytes_per_second))) + _RESERVE
+    return int(seconds * (_FLAC_BYTES + stems * (_SPOOL_BYTES + output.most_bytes_per_second))) + _RESERVE
 
 
 def workspace(separation: Separation, stage: WorkStage, settings: Settings) -> int:

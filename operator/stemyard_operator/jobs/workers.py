@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.identity import worker_name
-from stemyard_contract.leasing import WORKER_VARIABLE, WorkerAssignment
+from stemyard_contract.leasing import PUBLISHING_LIMIT, WORKER_VARIABLE, WorkerAssignment
 from stemyard_contract.separationjob import LABEL_COMPONENT, LABEL_PROFILE, LABEL_SHAPE, LABEL_STAGE, Output
 from stemyard_operator.config.profiles import Worker
 from stemyard_operator.config.settings import Settings
@@ -18,8 +18,8 @@ from stemyard_operator.model.separation import Separation
 
 _LONGEST_SONG_SECONDS: Final = 900
 """Length of the songs that a worker's disk is made for, as 24-bit wav."""
-_BESIDE_PREFETCH: Final = 2
-"""Songs whose files a worker has beside those it prefetches: one is being separated, one published."""
+_BESIDE_PREFETCH: Final = 1 + PUBLISHING_LIMIT
+"""Songs whose files a worker has beside those it prefetches: one is being separated, the others published."""
 LAST_SONG_SECONDS: Final = 3600
 """Seconds that a worker may run on for its last song."""
 _DIGITS: Final = 10

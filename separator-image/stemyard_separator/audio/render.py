@@ -1,7 +1,7 @@
-"""Encodes stems while they are separated: one gain for all, and a spool to encode again with a smaller gain."""
+"""Encodes stems while they are separated, from spools: one gain for all, or again with a smaller one."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,12 +18,15 @@ from stemyard_separator.audio.encode import StemEncoder, StemPlan
 from stemyard_separator.audio.formats import encoding_for
 from stemyard_separator.audio.loudness import Levels
 from stemyard_separator.audio.media import declared_samples
-from stemyard_separator.audio.spool import SPOOL_PEAK, StemSpool
+from stemyard_separator.audio.spool import StemSpool
 from stemyard_separator.engines.protocol import StemBlock
 from stemyard_separator.errors import ModelError, StageError
 
 HEADROOM_PEAK: Final = 0.89
 """Maximum peak of source and stems: -1 dBFS, headroom for the overshoot of lossy codecs."""
+_MAX_PEAK: Final = 16.0
+"""Peak of a stem, relative to its encoded song's full scale, that only a failed network has: 24 dB above it."""
+_LOOK_SECONDS: Final = 1.0
 
 
 def gain_for(peak: float) -> float:
@@ -43,7 +46,6 @@ class Rendering:
 
 Tags = Mapping[Stem, Mapping[str, str]]
 _NO_TAGS: Final[Tags] = MappingProxyType({})
-_NO_SPOOLS: Final[Mapping[Stem, StemSpool]] = MappingProxyType({})
 
 
 class Renderer:
@@ -93,50 +95,52 @@ class Renderer:
             ModelError: SEPARATION_INVALID if the engine returns NaN or infinity, too few samples, or only zeros.
             StageError: ARTIFACT_MISMATCH if a file's length differs from the track's.
         """
+        equal = map(_with_equal_channels, blocks) if self._is_mono else blocks
+        checked = self._checked(equal, on_progress)
         with ExitStack() as stack:
-            spools = {stem: stack.enter_context(StemSpool(self._folder / f"{stem}.spool.flac")) for stem in self._plans}
-            peaks: list[float] = []
-            equal = map(_with_equal_channels, blocks) if self._is_mono else blocks
-            levels = self._encode(self._checked(equal, peaks, on_progress), gain, spools)
-            peak = max(peaks, default=0.0)
-            if not peak and not silent:
-                raise ModelError(FailureCode.SEPARATION_INVALID, "All its stems are silent.")
-            if peak * gain > SPOOL_PEAK:
-                raise ModelError(FailureCode.SEPARATION_INVALID, "Its stems are far louder than the song.")
+            spools = {stem: stack.enter_context(StemSpool(self._folder, stem)) for stem in self._plans}
+            with self._encoders(spools, gain) as encoders:
+                peak = _spool(checked, spools, encoders)
+                self._check_peak(peak, gain, silent=silent)
+                if peak * gain > 1.0:
+                    _abandon(spools)
+                else:
+                    _wait(encoders, on_progress)
             if peak * gain > 1.0:
-                levels = self._encode(_replay(spools), gain_for(peak) / gain)
                 gain = gain_for(peak)
+                with self._encoders(spools, gain) as encoders:
+                    _wait(encoders, on_progress)
         self._check_lengths()
         return Rendering(
             files={stem: plan.path for stem, plan in self._plans.items()},
             peaks={stem: plan.peaks for stem, plan in self._plans.items()},
-            levels=levels,
+            levels={stem: encoder.levels for stem, encoder in encoders.items()},
             gain=gain,
         )
 
-    def _encode(
-        self, blocks: Iterable[StemBlock], gain: float, spools: Mapping[Stem, StemSpool] = _NO_SPOOLS
-    ) -> Mapping[Stem, Levels]:
-        """Encode the blocks; the spools receive them with the gain applied."""
-        encoders = {stem: StemEncoder(plan, gain, spools.get(stem)) for stem, plan in self._plans.items()}
+    @contextmanager
+    def _encoders(self, spools: Mapping[Stem, StemSpool], gain: float) -> Iterator[Mapping[Stem, StemEncoder]]:
+        """Encode the spools' stems; the files are complete when the context exits."""
         with ExitStack() as stack:
-            for encoder in encoders.values():
-                stack.enter_context(encoder)
-            for block in blocks:
-                for stem, encoder in encoders.items():
-                    encoder.put(block[stem])
-        return {stem: encoder.levels for stem, encoder in encoders.items()}
+            yield {
+                stem: stack.enter_context(StemEncoder(plan, gain, spools[stem])) for stem, plan in self._plans.items()
+            }
 
-    def _checked(self, blocks: Iterable[StemBlock], peaks: list[float], on_progress: OnProgress) -> Iterator[StemBlock]:
-        """Check the blocks and collect their peaks while passing them on."""
+    def _check_peak(self, peak: float, gain: float, *, silent: bool) -> None:
+        if not peak and not silent:
+            raise ModelError(FailureCode.SEPARATION_INVALID, "All its stems are silent.")
+        if peak * gain > _MAX_PEAK:
+            raise ModelError(FailureCode.SEPARATION_INVALID, "Its stems are far louder than the song.")
+
+    def _checked(self, blocks: Iterable[StemBlock], on_progress: OnProgress) -> Iterator[StemBlock]:
+        """Check the blocks' values and lengths while passing on the requested stems."""
         done = 0
         for block in blocks:
             for stem in self._plans:
                 if not np.isfinite(block[stem]).all():
                     raise ModelError(FailureCode.SEPARATION_INVALID, f"Its {stem} contain values that are not numbers.")
-            peaks.append(max(float(np.abs(block[stem]).max(initial=0.0)) for stem in self._plans))
             done += next(iter(block.values())).shape[1]
-            yield block
+            yield {stem: block[stem] for stem in self._plans}
             on_progress(done / self._samples)
         if done != self._samples:
             raise ModelError(FailureCode.SEPARATION_INVALID, f"It returned {done} of {self._samples} samples.")
@@ -154,6 +158,28 @@ def _with_equal_channels(block: StemBlock) -> StemBlock:
     return {stem: np.repeat(samples.mean(axis=0, keepdims=True), 2, axis=0) for stem, samples in block.items()}
 
 
-def _replay(spools: Mapping[Stem, StemSpool]) -> Iterator[StemBlock]:
-    for blocks in zip(*(spool.blocks() for spool in spools.values()), strict=True):
-        yield dict(zip(spools, blocks, strict=True))
+def _spool(
+    blocks: Iterable[StemBlock], spools: Mapping[Stem, StemSpool], encoders: Mapping[Stem, StemEncoder]
+) -> float:
+    """Append all blocks to the spools, which are encoded meanwhile; return the largest absolute sample."""
+    peak = 0.0
+    for block in blocks:
+        for stem, samples in block.items():
+            encoders[stem].check()
+            spools[stem].append(samples)
+            peak = max(peak, float(np.abs(samples).max(initial=0.0)))
+    for spool in spools.values():
+        spool.end()
+    return peak
+
+
+def _abandon(spools: Mapping[Stem, StemSpool]) -> None:
+    for spool in spools.values():
+        spool.abandon()
+
+
+def _wait(encoders: Mapping[Stem, StemEncoder], on_progress: OnProgress) -> None:
+    """Wait for the encoders; `on_progress` is called meanwhile, which may end the rendering."""
+    for encoder in encoders.values():
+        while not encoder.is_done(_LOOK_SECONDS):
+            on_progress(1.0)

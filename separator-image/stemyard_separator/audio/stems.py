@@ -1,9 +1,11 @@
 """Separates fetched audio with an engine and renders the stems: undoes fetch's scaling, sets the gain."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.findings import Stem
@@ -12,8 +14,9 @@ from stemyard_contract.output import Output
 from stemyard_separator.audio.decode import OnProgress
 from stemyard_separator.audio.formats import stem_tags
 from stemyard_separator.audio.media import Readable, read_flac
+from stemyard_separator.audio.read_ahead import ReadAhead
 from stemyard_separator.audio.render import Renderer, Rendering, gain_for
-from stemyard_separator.engines.protocol import BlockEngine, MixStatistics
+from stemyard_separator.engines.protocol import BlockEngine, MixStatistics, Samples
 from stemyard_separator.errors import StageError
 
 
@@ -55,19 +58,52 @@ class RenderOptions:
     model: str
 
 
+class Mix:
+    """Fetched audio that is decoded in a background thread from the start of the context, ahead of the engine."""
+
+    def __init__(self, audio: FetchedAudio) -> None:
+        self.audio = audio
+        self._digest = hashlib.sha256() if audio.sha256 is not None else None
+        self._ahead = ReadAhead(read_flac(audio.flac, audio.exponent, self._digest))
+
+    def __enter__(self) -> Self:
+        self._ahead.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._ahead.__exit__(kind, error, at)
+
+    @property
+    def statistics(self) -> MixStatistics:
+        """Measurements of the mix."""
+        audio, scale = self.audio, self.scale
+        level = None if audio.level is None else audio.level * scale
+        return MixStatistics(audio.samples, audio.mean * scale, audio.standard_deviation * scale, level)
+
+    @property
+    def scale(self) -> float:
+        """The factor that fetch has divided the mix by."""
+        return 2.0**self.audio.exponent
+
+    def blocks(self) -> Iterable[Samples]:
+        """Return the samples; to be iterated once."""
+        return self._ahead
+
+    def check(self) -> None:
+        """Raise ARTIFACT_MISMATCH if the samples, all of which have been read, are not those of the mark."""
+        if self._digest is not None and self._digest.hexdigest() != self.audio.sha256:
+            raise StageError(FailureCode.ARTIFACT_MISMATCH, "The audio does not have the samples that its mark states.")
+
+
 def render_stems(
-    engine: BlockEngine, audio: FetchedAudio, folder: Path, options: RenderOptions, on_progress: OnProgress
+    engine: BlockEngine, mix: Mix, folder: Path, options: RenderOptions, on_progress: OnProgress
 ) -> Rendering:
     """Separate a track and encode the requested stems to `folder`.
 
     Raises:
         StageError: SEPARATION_INVALID, OUT_OF_MEMORY or ARTIFACT_MISMATCH.
     """
-    scale = 2.0**audio.exponent
-    level = None if audio.level is None else audio.level * scale
-    statistics = MixStatistics(audio.samples, audio.mean * scale, audio.standard_deviation * scale, level)
-    digest = hashlib.sha256() if audio.sha256 is not None else None
-    blocks = engine.separate(read_flac(audio.flac, audio.exponent, digest), statistics)
+    audio = mix.audio
     tags = {stem: stem_tags(audio.media, stem, options.model, audio.tags) for stem in options.stems}
     renderer = Renderer(
         folder,
@@ -79,7 +115,7 @@ def render_stems(
         audio.source_rate,
         is_mono=audio.is_mono,
     )
-    rendering = renderer.render(blocks, gain_for(audio.peak * scale), on_progress, silent=not audio.peak)
-    if digest is not None and digest.hexdigest() != audio.sha256:
-        raise StageError(FailureCode.ARTIFACT_MISMATCH, "The audio does not have the samples that its mark states.")
+    blocks = engine.separate(mix.blocks(), mix.statistics)
+    rendering = renderer.render(blocks, gain_for(audio.peak * mix.scale), on_progress, silent=not audio.peak)
+    mix.check()
     return rendering

@@ -26,7 +26,7 @@ from stemyard_separator.audio.decode import DecodedAudio, decode
 from stemyard_separator.audio.loudness import round_level
 from stemyard_separator.audio.media import library_versions
 from stemyard_separator.audio.render import Rendering
-from stemyard_separator.audio.stems import FetchedAudio, RenderOptions, render_stems
+from stemyard_separator.audio.stems import FetchedAudio, Mix, RenderOptions, render_stems
 from stemyard_separator.cli.arguments import PROGRAM, output_of, parse
 from stemyard_separator.cli.progress_bar import ProgressBar, format_duration
 from stemyard_separator.cli.targets import target_files
@@ -117,7 +117,7 @@ def _separate(options: Namespace, engine: SeparationEngine, path: Path) -> _Resu
     endings = [f"{stem}.{output.format}" for stem in options.stems]
     endings += [peaks_file(stem) for stem in options.stems] if options.peaks else []
     targets = target_files(path, options.out, endings, options.files, options.force)
-    # in the output folder: source and spools take 10 to 25 MB a minute, for which /tmp may be too small
+    # in the output folder: source and spools take 50 MB a minute and more, for which /tmp may be too small
     with (
         _progress_bar(path, quiet=options.quiet) as bar,
         tempfile.TemporaryDirectory(dir=options.out, prefix=".stemyard-") as name,
@@ -126,8 +126,8 @@ def _separate(options: Namespace, engine: SeparationEngine, path: Path) -> _Resu
         decoded = decode(path, folder / "audio.flac", _MAX_SECONDS, partial(bar.update, "decoding"))
         middle = time.monotonic()
         render_options = RenderOptions(options.stems, output, options.model)
-        audio = _fetched_audio(decoded, path)
-        rendering = render_stems(engine, audio, folder, render_options, partial(bar.update, "separating"))
+        with Mix(_fetched_audio(decoded, path)) as mix:
+            rendering = render_stems(engine, mix, folder, render_options, partial(bar.update, "separating"))
         seconds = {"decode": middle - start, "separate": time.monotonic() - middle}
         written = [rendering.files[stem] for stem in options.stems]
         written += [rendering.peaks[stem] for stem in options.stems] if options.peaks else []

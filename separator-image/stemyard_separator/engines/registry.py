@@ -67,12 +67,14 @@ def _load_demucs(options: EngineOptions) -> SeparationEngine:
         )
     stems = options.stems or MODELS[options.model].stems
     files = CATALOGUE[options.model].needed(stems)
-    weights = [verified_model(options.folder, file.name) for file in files]
     set_passive_wait_policy()
-    from stemyard_separator.engines.demucs import DemucsEngine
+    # verify the digests while torch is imported
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest") as pool:
+        weights = [pool.submit(verified_model, options.folder, file.name) for file in files]
+        from stemyard_separator.engines.demucs import DemucsEngine
 
     return DemucsEngine(
-        weights,
+        [model.result() for model in weights],
         [file.stems for file in files],
         stems,
         resolve_device(options.device, os.environ),

@@ -27,10 +27,10 @@ from stemyard_contract.handover import (
 from stemyard_separator.audio.loudness import Levels, round_level
 from stemyard_separator.audio.media import library_versions
 from stemyard_separator.audio.render import Rendering
-from stemyard_separator.audio.stems import FetchedAudio, RenderOptions, render_stems
+from stemyard_separator.audio.stems import FetchedAudio, Mix, RenderOptions, render_stems
 from stemyard_separator.engines.metering import MeteredEngine
 from stemyard_separator.engines.protocol import BlockEngine, SeparationEngine
-from stemyard_separator.errors import ConfigurationError, PublishError
+from stemyard_separator.errors import ConfigurationError, LeaseLostError, PublishError
 from stemyard_separator.logs import log
 from stemyard_separator.stages.context import StageContext
 from stemyard_separator.stages.model_loading import Loading
@@ -60,10 +60,11 @@ def separate(context: StageContext, loading: Loading) -> MarkReference:
     audio = _start_download(context, audio_link, source, stopwatch)
     stopwatch.lap("download")
     context.reporter.update("load", _DOWNLOADED)
-    engine = loading.result()
-    metered = MeteredEngine(engine)
-    stopwatch.lap("load")
-    rendering = _render_verified(context, metered, source, audio, stopwatch)
+    with Mix(_fetched(audio, source)) as mix:
+        engine = loading.result()
+        metered = MeteredEngine(engine)
+        stopwatch.lap("load")
+        rendering = _render_verified(context, metered, source, audio, mix, stopwatch)
     stopwatch.lap(SEPARATE_STEP)
     context.reporter.update(UPLOAD_STEP, SEPARATED_FRACTION)
     files = _stem_files(context, rendering)
@@ -90,11 +91,18 @@ def _stem_files(context: StageContext, rendering: Rendering) -> dict[Stem, tuple
 
 
 def _render_verified(
-    context: StageContext, engine: BlockEngine, source: SourceMark, audio: StreamedFile, stopwatch: Stopwatch
+    context: StageContext,
+    engine: BlockEngine,
+    source: SourceMark,
+    audio: StreamedFile,
+    mix: Mix,
+    stopwatch: Stopwatch,
 ) -> Rendering:
     """Separate the audio and verify its digest; a wrong digest takes precedence over a failed separation."""
     try:
-        rendering = _render(context, engine, source, audio, stopwatch)
+        rendering = _render(context, engine, audio, mix, stopwatch)
+    except LeaseLostError:
+        raise
     except Exception:
         _check_digest(audio, source)
         raise
@@ -102,10 +110,8 @@ def _render_verified(
     return rendering
 
 
-def _render(
-    context: StageContext, engine: BlockEngine, source: SourceMark, audio: StreamedFile, stopwatch: Stopwatch
-) -> Rendering:
-    fetched = FetchedAudio(
+def _fetched(audio: StreamedFile, source: SourceMark) -> FetchedAudio:
+    return FetchedAudio(
         flac=audio,
         exponent=source.exponent,
         samples=source.samples,
@@ -120,6 +126,10 @@ def _render(
         is_mono=source.is_mono,
     )
 
+
+def _render(
+    context: StageContext, engine: BlockEngine, audio: StreamedFile, mix: Mix, stopwatch: Stopwatch
+) -> Rendering:
     def on_progress(fraction: float) -> None:
         stopwatch.record("first_block")
         audio.need_rest()
@@ -127,7 +137,7 @@ def _render(
 
     assignment = context.assignment
     options = RenderOptions(assignment.stems, assignment.output, assignment.model)
-    return render_stems(engine, fetched, context.folder, options, on_progress)
+    return render_stems(engine, mix, context.folder, options, on_progress)
 
 
 def _download_mark(context: StageContext, link: Link) -> SourceMark:

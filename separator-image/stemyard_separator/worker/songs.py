@@ -7,7 +7,7 @@ from typing import Final
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import Assignment, LeasedSeparation, Outcome
-from stemyard_contract.leasing import SongEnd
+from stemyard_contract.leasing import PUBLISHING_LIMIT, SongEnd
 from stemyard_separator.http import HttpClient
 from stemyard_separator.logs import log, log_with
 from stemyard_separator.settings import SeparatorSettings
@@ -23,17 +23,25 @@ _BROKEN: Final = frozenset({FailureCode.DEVICE_UNAVAILABLE, FailureCode.MODEL_MI
 """Failures after which the engine is of no use to any song: it was not loaded, or the GPU's context is lost."""
 
 
+def publishing_limit(cores: int, stems: int) -> int:
+    """Return how many songs are published at a time: as many as have a core for each stem's encoder, at least one."""
+    return max(1, min(PUBLISHING_LIMIT, cores // stems))
+
+
 class Songs:
     """What the worker holds, and what has ended but is not acknowledged by the desk.
 
     Args:
         settings: settings of the process.
         engine: the engine, being loaded.
+        publishing: songs that are encoded and uploaded at a time, beside the one at the engine.
         on_change: called when a song ends, or its turn begins or ends; from another thread.
     """
 
-    def __init__(self, settings: SeparatorSettings, engine: Engine, on_change: Callable[[], None]) -> None:
-        self._settings, self._engine, self._on_change = settings, engine, on_change
+    def __init__(
+        self, settings: SeparatorSettings, engine: Engine, publishing: int, on_change: Callable[[], None]
+    ) -> None:
+        self._settings, self._engine, self._publishing, self._on_change = settings, engine, publishing, on_change
         self._turns = Turns(on_change)
         self._http = HttpClient(ca_dir=settings.ca_dir)
         self._lock = threading.Lock()
@@ -62,10 +70,10 @@ class Songs:
     def has_room(self, prefetch: int) -> bool:
         """Return whether another song is wanted: the engine is free, or fewer than `prefetch` wait for it.
 
-        Besides those, one may be at the engine and one being published, which bounds memory and disk.
+        Besides those, one may be at the engine and some being published, which bounds memory and disk.
         """
         room = self._turns.is_free or self._turns.waiting < prefetch
-        return room and len(self.holding) < prefetch + 2
+        return room and len(self.holding) < prefetch + 1 + self._publishing
 
     def start(self, song: Assignment) -> None:
         """Separate a song when it is its turn; download it until then."""

@@ -8,10 +8,11 @@ from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_contract.leasing import LeaseRequest, WorkerAssignment
 from stemyard_separator.http import HttpClient, HttpError, backoff
 from stemyard_separator.logs import log
+from stemyard_separator.process import available_cores
 from stemyard_separator.settings import SeparatorSettings
 from stemyard_separator.stages.timings import process_age
 from stemyard_separator.worker.lease_client import LeaseClient, NoMoreSongsError
-from stemyard_separator.worker.songs import Songs
+from stemyard_separator.worker.songs import Songs, publishing_limit
 from stemyard_separator.worker.turns import Engine
 
 _LOOK_SECONDS: Final = 1.0
@@ -34,7 +35,8 @@ class Worker:
         self._assignment = assignment
         self._client = LeaseClient(assignment.desk_url, settings.token_path, HttpClient(ca_dir=settings.ca_dir))
         self._changed = threading.Event()
-        self._songs = Songs(settings, engine, self._changed.set)
+        publishing = publishing_limit(available_cores(), len(assignment.stems))
+        self._songs = Songs(settings, engine, publishing, self._changed.set)
         self._begun = time.monotonic() - process_age()
         self._idle_since = time.monotonic()
         self._idle_reported = time.monotonic()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stemyard_contract.handover import ASSIGNMENT_VARIABLE, MarkReference, WorkStage
-from stemyard_contract.leasing import WORKER_VARIABLE, WorkerAssignment
+from stemyard_contract.leasing import PUBLISHING_LIMIT, WORKER_VARIABLE, WorkerAssignment
 from stemyard_contract.separationjob import LABEL_QUEUE, SourceStatus
 from stemyard_operator.config.profiles import Gpu, Profile, Resources, StageProfile, Worker
 from stemyard_operator.config.settings import Settings
@@ -129,12 +129,13 @@ def test_a_worker_is_otherwise_the_pod_of_one_song() -> None:
     assert limits["nvidia.com/gpu"] == "1"
 
 
-def test_a_worker_has_room_for_what_it_prefetches() -> None:
+def test_a_worker_has_room_for_what_it_prefetches_separates_and_publishes() -> None:
     def size(prefetch: int) -> int:
         volumes = created(plan(song(), config(Worker(prefetch=prefetch))))["spec"]["template"]["spec"]["volumes"]
         return int(volumes[0]["emptyDir"]["sizeLimit"].removesuffix("Mi"))
 
-    assert size(2) == pytest.approx(2 * size(0), rel=0.01)
+    beside = 1 + PUBLISHING_LIMIT
+    assert size(2) * beside == pytest.approx(size(0) * (2 + beside), rel=0.01)
 
 
 @pytest.mark.parametrize(("seconds", "fits"), [(None, False), (180.0, True), (900.0, True), (3600.0, False)])

@@ -1,5 +1,6 @@
 """Rendering: one gain for all stems, a smaller one if a stem clips, and no NaN or infinity."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.separationjob import Output, Stem
+from stemyard_separator.audio.media import StemWriter
 from stemyard_separator.audio.render import Renderer, gain_for
-from stemyard_separator.engines.protocol import StemBlock
-from stemyard_separator.errors import StageError
-from tests.support.audio import RATE, Audio, golden_stems, read, si_sdr, tone
+from stemyard_separator.engines.protocol import Samples, StemBlock
+from stemyard_separator.errors import LeaseLostError, StageError
+from tests.support.audio import Audio, read, si_sdr, tone
 
 SAMPLES = 100_000
 BOTH = [Stem.VOCALS, Stem.INSTRUMENTAL]
@@ -81,20 +83,57 @@ def test_stems_keep_their_precision_when_they_are_encoded_again(tmp_path: Path, 
         assert np.abs(error).max() < 10 ** (-105 / 20)
 
 
-def test_spools_take_less_than_half_of_the_space_of_floats(tmp_path: Path) -> None:
-    vocals, instrumental = (stem[:, : 10 * RATE] for stem in golden_stems())
-    # separated stems have noise in every bit
-    noise = np.random.default_rng(1).normal(0, 2**-18, vocals.shape)
+def test_the_network_does_not_wait_for_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoding = threading.Event()
+    write = StemWriter.write
+
+    def slow(self: StemWriter, samples: Samples) -> None:
+        assert encoding.wait(60)
+        write(self, samples)
+
+    def handed_on() -> Iterator[StemBlock]:
+        yield from stems(chords(0.8), chords(0.4))
+        encoding.set()
+
+    monkeypatch.setattr(StemWriter, "write", slow)
+    rendering = renderer(tmp_path).render(handed_on(), 0.5, lambda _: None)
+    assert read(rendering.files[Stem.VOCALS]).shape == (2, SAMPLES)
+
+
+def test_a_song_that_is_not_wanted_any_more_ends_while_it_is_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    write = StemWriter.write
+
+    def endless(self: StemWriter, samples: Samples) -> None:
+        assert ended.wait(60)
+        write(self, samples)
+
+    def on_progress(fraction: float) -> None:
+        seen.append(fraction)
+        if seen.count(1.0) == 3:
+            ended.set()
+            raise LeaseLostError
+
+    seen: list[float] = []
+    monkeypatch.setattr(StemWriter, "write", endless)
+    with pytest.raises(LeaseLostError):
+        renderer(tmp_path).render(stems(chords(0.8), chords(0.4)), 0.5, on_progress)
+    assert not list(tmp_path.glob("*.spool"))
+
+
+def test_spools_hold_a_stem_once_as_floats(tmp_path: Path) -> None:
     sizes: list[int] = []
 
     def watched() -> Iterator[StemBlock]:
-        yield from stems(vocals + noise, instrumental - noise)
-        sizes.extend(path.stat().st_size for path in tmp_path.glob("*.spool.flac"))
+        yield from stems(chords(0.8), chords(0.4))
+        sizes.extend(path.stat().st_size for path in tmp_path.glob("*.spool"))
 
-    Renderer(tmp_path, BOTH, Output(bitrate=320), vocals.shape[1]).render(watched(), 0.9, lambda _: None)
+    renderer(tmp_path).render(watched(), 0.9, lambda _: None)
 
-    assert 0 < sum(sizes) < 2 * vocals.size * 4 / 2
-    assert not list(tmp_path.glob("*.spool.flac"))
+    assert sum(sizes) == len(BOTH) * 2 * SAMPLES * 4
+    assert not list(tmp_path.glob("*.spool"))
 
 
 def test_stems_far_louder_than_the_song_are_not_published(tmp_path: Path) -> None:
@@ -102,7 +141,7 @@ def test_stems_far_louder_than_the_song_are_not_published(tmp_path: Path) -> Non
         renderer(tmp_path).render(stems(chords(20), chords(0.5)), 0.9, lambda _: None)
 
     assert caught.value.code is FailureCode.SEPARATION_INVALID
-    assert not list(tmp_path.glob("*.spool.flac"))
+    assert not list(tmp_path.glob("*.spool"))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -304,7 +304,7 @@ def test_an_interrupted_run_leaves_no_files(tmp_path: Path) -> None:
     command = [*COMMAND, str(song), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "out").glob(".stemyard-*/*.spool.flac")) and time.monotonic() < deadline:
+    while not list((tmp_path / "out").glob(".stemyard-*/*.spool")) and time.monotonic() < deadline:
         time.sleep(0.02)
 
     process.send_signal(signal.SIGTERM)

@@ -1,7 +1,6 @@
 """The demucs engine against stock demucs, on random weights. Needs torch."""
 
 import copy
-import json
 import os
 import subprocess
 import sys
@@ -395,7 +394,7 @@ def test_weights_of_another_class_are_corrupt(tmp_path: Path, metadata: dict[str
     with pytest.raises(ModelError) as caught:
         load_engine(EngineOptions("htdemucs", tmp_path, 2))
     assert caught.value.code is FailureCode.MODEL_CORRUPT
-    assert json.dumps(metadata.get("klass", "None")).strip('"') in str(caught.value)
+    assert metadata.get("klass", "None") in caught.value.cause
 
 
 def test_buffered_audio_does_not_grow_with_the_song(folder: Path, networks: dict[str, Any]) -> None:
