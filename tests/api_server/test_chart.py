@@ -68,7 +68,7 @@ def place(plane: ControlPlane) -> Iterator[str]:
     yield name
     uninstall(Release("tunes", name))
     command = kubectl(plane.kubeconfig, "delete", "crd", *DEFINITIONS, "--ignore-not-found", "--wait=true")
-    subprocess.run(command, timeout=60, check=True)
+    subprocess.run(command, timeout=180, check=True)
 
 
 @pytest.mark.parametrize("name", CASES)

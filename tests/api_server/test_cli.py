@@ -196,7 +196,10 @@ def test_webhooks_are_received_and_verified(run: Run, variables: dict[str, str],
             assert httpx.post(f"http://127.0.0.1:{port}/", content=body, headers=headers).status_code == status
         assert json.loads(heard.stdout.readline()) == {"event": "webhook.test", "id": "id-1", "status": "test"}
         heard.send_signal(signal.SIGINT)
-        assert heard.wait(20) == ExitCode.INTERRUPTED
+        try:
+            assert heard.wait(20) == ExitCode.INTERRUPTED
+        finally:
+            heard.kill()
 
 
 class Terminal:
