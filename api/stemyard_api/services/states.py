@@ -37,6 +37,7 @@ class TrackState(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class _CachedState:
     raw: RawEntry
+    track: Track
     until: float
     queue_state: QueueState | None
     state: TrackState
@@ -68,20 +69,24 @@ class TrackStates:
         # keys of the same id may have other scopes and namespaces, as while one is rotated or after a reload
         identity = (track_id, principal.key_id, principal.is_admin, principal.namespaces)
         kept = self._kept.get(identity)
-        if kept is not None and kept.raw == raw and await self._holds(kept, track_id):
+        if kept is not None and kept.raw == raw:
             self._tracks.metrics.read("mirror")
-            return kept.state
-        reading = None if raw is None else parse_entry(raw)
-        track = await self._tracks.resolve(track_id, reading)
-        check_visible(track.record, principal, shared=self._shared)
+            if await self._holds(kept, track_id):
+                return kept.state
+            track, is_mirrored = kept.track, True  # only its estimates have changed
+        else:
+            entry = None if raw is None else parse_entry(raw)
+            track = await self._tracks.resolve(track_id, entry)
+            check_visible(track.record, principal, shared=self._shared)
+            is_mirrored = entry is not None and entry.current is not None
         queue_state = await self._queue_state(track)
         answer = self.render(track, principal, queue_state)
         body = bytes(JSONResponse(answer).body)
         state = TrackState(body, track.record.finished, track.record.run)
-        if raw is not None and reading is not None and reading.current is not None:
+        if raw is not None and is_mirrored:
             # estimates shrink with time, also between two reports of progress
             until = time.monotonic() + (_CACHE_SECONDS if queue_state is None else CACHE_SECONDS)
-            self._keep(identity, _CachedState(raw, until, queue_state, state))
+            self._keep(identity, _CachedState(raw, track, until, queue_state, state))
         return state
 
     def render(

@@ -94,7 +94,8 @@ class Tracks:
 
 def canonical_track_id(track_id: str) -> str:
     """Return a track id in the form that responses use: UUIDs may be sent in upper case (RFC 9562)."""
-    return track_id.lower() if is_track_id(track_id.lower()) else track_id
+    lower = track_id.lower()
+    return lower if lower != track_id and is_track_id(lower) else track_id
 
 
 def _place(track_id: str, namespace: str) -> str | None:
