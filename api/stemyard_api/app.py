@@ -1,6 +1,6 @@
 """The application: routes, middleware and services. `uvicorn --factory stemyard_api.app:create_app` serves it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from stemyard_api import background, problems
 from stemyard_api.auth.api_keys import Keyring
@@ -60,13 +60,6 @@ class App(FastAPI):
     def __init__(self, *args: Any, outer: Sequence[Middleware], **settings: Any) -> None:  # noqa: ANN401 - FastAPI's
         super().__init__(*args, **settings)
         self.outer = list(outer)
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override] # not async
-        """Handle one connection as Starlette does, without two coroutines that each request would wait in."""
-        scope["app"] = self
-        if self.middleware_stack is None:
-            self.middleware_stack = self.build_middleware_stack()
-        return self.middleware_stack(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the complete middleware stack around the routes."""
