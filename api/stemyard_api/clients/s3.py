@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, TypeVarTuple
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 
 from stemyard_api.errors import MisconfiguredError, UnavailableError
 from stemyard_api.settings import Settings
@@ -133,7 +133,7 @@ class ObjectStoreClient:
         params = {"Bucket": self._bucket, "Key": key}
         if disposition is not None:
             params["ResponseContentDisposition"] = disposition
-        return self._outer.generate_presigned_url("get_object", Params=params, ExpiresIn=self.link_seconds(seconds))
+        return presign(self._outer, self._keys, "get_object", params, seconds)
 
     def sign_put(self, key: str, size: int, content_type: str) -> tuple[str, dict[str, str]]:
         """Return a link for one PUT of exactly this size and type to an unused key, and its required headers."""
@@ -145,9 +145,7 @@ class ObjectStoreClient:
             "ContentDisposition": UPLOAD_DISPOSITION,
             "IfNoneMatch": "*",
         }
-        seconds = self.link_seconds(UPLOAD_SECONDS)
-        url = self._outer.generate_presigned_url("put_object", Params=params, ExpiresIn=seconds)
-        return url, {
+        return presign(self._outer, self._keys, "put_object", params, UPLOAD_SECONDS), {
             "Content-Length": str(size),
             "Content-Type": content_type,
             "Content-Disposition": UPLOAD_DISPOSITION,
@@ -214,6 +212,21 @@ def link_seconds(keys: RenewedKeys | None, seconds: int) -> int:
     try:
         return keys.current().lifetime(seconds, time.time())
     except KeysUnavailableError as error:
+        raise ObjectStoreUnavailableError from error
+
+
+def presign(
+    client: "S3Client", keys: RenewedKeys | None, operation: str, params: Mapping[str, Any], seconds: int
+) -> str:
+    """Return a link for an operation, which is valid for `link_seconds`.
+
+    Raises:
+        ObjectStoreUnavailableError: there are no credentials now.
+    """
+    valid = link_seconds(keys, seconds)
+    try:
+        return client.generate_presigned_url(operation, Params=params, ExpiresIn=valid)
+    except CredentialRetrievalError as error:  # the credentials have just expired
         raise ObjectStoreUnavailableError from error
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from stemyard_api.clients.s3 import UPLOAD_DISPOSITION, UPLOAD_SECONDS, StoreThreads, connect, is_absent, link_seconds
+from stemyard_api.clients.s3 import UPLOAD_DISPOSITION, UPLOAD_SECONDS, StoreThreads, connect, is_absent, presign
 from stemyard_api.settings import Settings
 from stemyard_contract.signing_keys import RenewedKeys
 
@@ -57,8 +57,7 @@ class MultipartClient:
             "ContentLength": size,
             "ChecksumSHA256": checksum,
         }
-        seconds = link_seconds(self._keys, UPLOAD_SECONDS)
-        url = self._outer.generate_presigned_url("upload_part", Params=params, ExpiresIn=seconds)
+        url = presign(self._outer, self._keys, "upload_part", params, UPLOAD_SECONDS)
         return url, {"Content-Length": str(size), "x-amz-checksum-sha256": checksum}
 
     async def parts(self, key: str, store_id: str) -> list[StoredPart] | None:

@@ -14,7 +14,7 @@ import boto3
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 from botocore.parsers import ResponseParserError
 
 from stemyard_contract.object_source import owner_key
@@ -169,7 +169,7 @@ class ObjectStoreClient:
         Raises:
             ObjectStoreError: there are no credentials now.
         """
-        return self._presign_get(self._client, key, seconds)
+        return self._presign(self._client, "get_object", {"Bucket": self._name, "Key": key}, seconds)
 
     def write_link(self, key: str, seconds: int, headers: Mapping[str, str]) -> str:
         """Return a presigned link to write an object with exactly these headers, which include Content-Length."""
@@ -180,17 +180,18 @@ class ObjectStoreClient:
             **signed,
             "ContentLength": int(headers["Content-Length"]),
         }
-        valid = self._link_seconds(seconds)
-        return self._client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=valid)
+        return self._presign(self._client, "put_object", parameters, seconds)
 
     def public_link(self, key: str, seconds: int) -> str:
         """Return a presigned link to read an object from outside the cluster."""
-        return self._presign_get(self._public_client, key, seconds)
+        return self._presign(self._public_client, "get_object", {"Bucket": self._name, "Key": key}, seconds)
 
-    def _presign_get(self, client: "S3Client", key: str, seconds: int) -> str:
-        parameters = {"Bucket": self._name, "Key": key}
+    def _presign(self, client: "S3Client", operation: str, parameters: Mapping[str, Any], seconds: int) -> str:
         valid = self._link_seconds(seconds)
-        return client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=valid)
+        try:
+            return client.generate_presigned_url(operation, Params=parameters, ExpiresIn=valid)
+        except CredentialRetrievalError as error:  # the credentials have just expired
+            raise ObjectStoreError(str(error)) from error
 
     def _link_seconds(self, seconds: int) -> int:
         if self._keys is None:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from stemyard_api.clients import s3
 from stemyard_api.clients.s3 import ObjectStoreClient, ObjectStoreUnavailableError, open_keys
 from stemyard_api.clients.s3_multipart import MultipartClient
 from stemyard_api.clients.s3_reader import ObjectReader
@@ -100,7 +101,9 @@ async def test_parts_and_downloads_work_as_well(
     multipart.close()
 
 
-async def test_without_credentials_requests_are_refused_for_now(store: RoleStore) -> None:
+async def test_without_credentials_requests_are_refused_for_now(
+    store: RoleStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.available = False
     configured = settings(**given(store))
     keys = open_keys(configured)
@@ -109,6 +112,10 @@ async def test_without_credentials_requests_are_refused_for_now(store: RoleStore
         await objects.ping()
     with pytest.raises(ObjectStoreUnavailableError):
         LinkBuilder(objects, None).links_for(tracks.completed(), time.time())
+    # as if they had expired just after the lifetime of the link was reckoned
+    monkeypatch.setattr(s3, "link_seconds", lambda _, seconds: seconds)
+    with pytest.raises(ObjectStoreUnavailableError):
+        objects.sign_get("main/stems/x")
     assert keys is not None
     keys.close()
 

@@ -72,11 +72,11 @@ async def test_no_link_outlives_the_credentials(store: RoleStore) -> None:
 
 
 async def test_credentials_are_renewed_with_the_latest_token(store: RoleStore) -> None:
-    store.lifetime = 5
+    store.lifetime = 8
     objects = objects_of(store)
     await objects.prepare()
     store.rotate("header.claims-2.signature")
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + 13
     while time.monotonic() < deadline:
         assert await objects.has_owner()
         assert (await asyncio.to_thread(httpx.get, objects.public_link(KEY, WEEK))).status_code == 404
@@ -85,7 +85,9 @@ async def test_credentials_are_renewed_with_the_latest_token(store: RoleStore) -
     await objects.close()
 
 
-async def test_without_the_token_service_nothing_is_signed_by_what_has_expired(store: RoleStore) -> None:
+async def test_without_the_token_service_nothing_is_signed_by_what_has_expired(
+    store: RoleStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.lifetime = 6
     objects = objects_of(store)
     await objects.prepare()
@@ -97,6 +99,12 @@ async def test_without_the_token_service_nothing_is_signed_by_what_has_expired(s
             await asyncio.sleep(0.05)
     with pytest.raises(ObjectStoreError, match="no credentials for the object store"):
         await objects.has_owner()
+    # as if they had expired just after the lifetime of the link was reckoned
+    monkeypatch.setattr(objects, "_link_seconds", lambda seconds: seconds)
+    with pytest.raises(ObjectStoreError, match="no credentials for the object store"):
+        objects.public_link(KEY, WEEK)
+    with pytest.raises(ObjectStoreError, match="no credentials for the object store"):
+        objects.write_link(KEY, WEEK, {"Content-Length": "1"})
     await objects.close()
 
 
