@@ -11,6 +11,7 @@ import json
 import math
 import re
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import httptools
@@ -25,6 +26,8 @@ _NO_CONNECTION: Final = "Too many connections, or too many unfinished requests; 
 _NOT_HTTP: Final = "The request is not valid HTTP/1.1."
 _HOST: Final = re.compile(rb"([\w.~%!$&'()*+,;=-]*|\[[\w.:~]+\])(:[0-9]*)?")
 """A name or an address, and perhaps a port (RFC 3986, 3.2.2)."""
+_HOST_BYTES: Final = 300
+"""A name has at most 255 bytes (RFC 1035, 2.3.4)."""
 _ONE_HOST: Final = "Send exactly one Host header, with a host name or an address, and perhaps a port."
 _HEADERS: Final = (
     f"The request line and headers may have at most {HEADER_BYTES} bytes and {HEADER_COUNT} headers; send fewer."
@@ -231,7 +234,7 @@ class Protocol(HttpToolsProtocol):
         hosts = [value for name, value in self.headers if name == b"host"]
         if len(hosts) != 1:
             return not hosts and self.parser.get_http_version() == "1.0"
-        return _HOST.fullmatch(hosts[0]) is not None
+        return len(hosts[0]) <= _HOST_BYTES and _is_host(hosts[0])
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
@@ -262,6 +265,11 @@ class Protocol(HttpToolsProtocol):
             cycle.disconnected, cycle.body = True, bytearray()
             cycle.message_event.set()
         self._close()
+
+
+@lru_cache(maxsize=64)  # nearly all requests name the same few
+def _is_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value) is not None
 
 
 def _refusal(status: int, code: FailureCode, detail: str) -> bytes:

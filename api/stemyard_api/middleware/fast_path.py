@@ -21,7 +21,6 @@ from stemyard_api.asgi import (
 )
 from stemyard_api.auth.api_keys import Keyring, Principal, presented_key
 from stemyard_api.auth.api_keys import Scope as KeyScope
-from stemyard_api.middleware.rate_limits import app_limiter
 from stemyard_api.middleware.request_context import record_request, request_id
 from stemyard_api.middleware.security_headers import security_headers
 from stemyard_api.ratelimit.limiter import Policy, rate_limit_headers
@@ -105,10 +104,11 @@ class FastPath(HttpMiddleware):
         """Return a track's state, or None if the request is refused or fails."""
         try:
             principal = self._identify(scope, KeyScope.READ)
-            decision = scope[RATE_LIMIT_DECISION] = app_limiter(scope).read(principal)
+            services = scope["app"].state.services
+            decision = scope[RATE_LIMIT_DECISION] = services.limiter.read(principal)
             if decision is not None and not decision.allowed:
                 return None
-            body: bytes = await scope["app"].state.services.states.body(track_id, principal)
+            body: bytes = await services.states.body(track_id, principal)
         except Exception:  # noqa: BLE001 - the same error occurs in the app behind, which responds
             return None
         return _Response(_STATE_ROUTE, "read", 200, [], body)
