@@ -186,6 +186,7 @@ NO_HOST = {
     "a port that is no number": b"Host: a:http\r\n",
     "an open bracket": b"Host: [::1\r\n",
     "a space": b"Host: a b\r\n",
+    "longer than names can be": b"Host: " + b"a" * 301 + b"\r\n",
     "no ASCII": "Host: ä\r\n".encode(),
 }
 
