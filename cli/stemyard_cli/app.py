@@ -1,7 +1,6 @@
 """The commands of `stemyard`."""
 
 from enum import StrEnum
-from importlib.metadata import version
 from typing import Annotated, Final
 
 import typer
@@ -9,10 +8,10 @@ import typer
 from stemyard_cli.commands import doctor, mcp, run, separate, settings, tracks, webhooks
 from stemyard_cli.exit_codes import MEANINGS
 from stemyard_cli.output import print_line
+from stemyard_cli.program import VersionOption, new_program
 from stemyard_cli.session import Session
 
 PROGRAM: Final = "stemyard"
-_EXIT_CODES: Final = "Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in MEANINGS.items()) + "."
 _FORWARDED: Final = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
@@ -24,30 +23,18 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-app = typer.Typer(
-    name=PROGRAM,
-    help="Separate songs into vocals and instrumental: on this machine (`run`) or with an installation.",
-    epilog=_EXIT_CODES,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = new_program(
+    PROGRAM,
+    "Separate songs into vocals and instrumental: on this machine (`run`) or with an installation.",
+    MEANINGS.items(),
 )
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print_line(f"stemyard {version('stemyard')}")
-        raise typer.Exit
 
 
 @app.callback()
 def options(
     context: typer.Context,
     url: Annotated[str | None, typer.Option(help="Address of the API instead of the stored one.")] = None,
-    _version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
-    ] = False,
+    _version: VersionOption = False,
 ) -> None:
     """Take the options before the command."""
     context.obj = Session(url)
