@@ -137,14 +137,24 @@ class Proxy:
             connector=aiohttp.TCPConnector(ssl=context, limit=0), read_bufsize=2**22
         ) as self._session:
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", self.port).start()
+            site = web.TCPSite(runner, "127.0.0.1", self.port)
+            await site.start()
             started.set()
             await stop.wait()
+            await site.stop()
+            await asyncio.sleep(0.05)  # until connections that were accepted last are known
+            assert runner.server is not None
+            transports = [connection.transport for connection in runner.server.connections]
             await runner.cleanup()
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        # one whose client no longer reads would wait for it with what is still to be sent
+        for transport in transports:
+            if transport is not None:
+                transport.abort()
+        await asyncio.sleep(0)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         version = request.query.get("resourceVersion", "")
