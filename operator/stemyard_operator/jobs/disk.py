@@ -12,8 +12,8 @@ from stemyard_operator.model.separation import Separation
 _CHANNELS: Final = 2
 _FLAC_BYTES: Final = SAMPLE_RATE * _CHANNELS * 3
 """Bytes per second of 24-bit FLAC in the worst case, without compression."""
-_SPOOL_BYTES: Final = SAMPLE_RATE * _CHANNELS * 4
-"""Bytes per second of the spool of a stem: floats."""
+_SPOOL_BYTES: Final = SAMPLE_RATE * _CHANNELS * 3
+"""Bytes per second of the spool of a stem: 24-bit integers."""
 _RESERVE: Final = 192 * 1024 * 1024
 """Logs, temporary files and rounding."""
 _DOWNLOADS: Final = 3

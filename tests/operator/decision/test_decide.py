@@ -480,11 +480,11 @@ def test_a_pod_that_outgrew_its_disk_gets_more_up_to_the_limit() -> None:
         assert conditions(world)["Admitted"] == ("False", "Retrying")
         world.wait(400)
         world.settle()
-    assert sizes == [{"203Mi"}, {"305Mi"}, {"458Mi"}, {"687Mi"}, {"809Mi"}]
+    assert sizes == [{"201Mi"}, {"302Mi"}, {"453Mi"}, {"680Mi"}, {"802Mi"}]
     assert failure(world) == FailureCode.EVICTED
     said = [one.message for write in world.writes for one in write.conditions if "It had" in one.message]
-    assert f"{OUTGREW.strip()} It had 203Mi; the next attempt gets 305Mi." in said[0]
-    assert said[-1].endswith(f"{OUTGREW.strip()} It had 809Mi, the maximum of the profile.")
+    assert f"{OUTGREW.strip()} It had 201Mi; the next attempt gets 302Mi." in said[0]
+    assert said[-1].endswith(f"{OUTGREW.strip()} It had 802Mi, the maximum of the profile.")
 
 
 def test_a_node_that_lacked_disk_is_no_reason_for_more() -> None:

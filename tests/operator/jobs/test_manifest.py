@@ -250,7 +250,7 @@ def test_extra_environment_and_fetch_volumes(config: Settings, tmp_path: Path) -
 
 def test_disk_follows_the_audio() -> None:
     lossy, lossless = Output(), Output(format="wav", bit_depth=32)
-    assert separate_workspace(480, 2, lossy) - separate_workspace(240, 2, lossy) == 240 * (264_600 + 2 * 392_800)
+    assert separate_workspace(480, 2, lossy) - separate_workspace(240, 2, lossy) == 240 * (264_600 + 2 * 304_600)
     assert separate_workspace(480, 2, lossless) - separate_workspace(480, 2, lossy) == 480 * 2 * (352_800 - 40_000)
     assert fetch_workspace(50, 10) < fetch_workspace(60, 10) < fetch_workspace(60, 20)
     assert mebibytes(2**20 + 1) == "2Mi"

@@ -11,6 +11,7 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.separationjob import Output, Stem
 from stemyard_separator.audio.media import StemWriter
 from stemyard_separator.audio.render import Renderer, gain_for
+from stemyard_separator.audio.spool import CHANNELS, SAMPLE_BYTES
 from stemyard_separator.engines.protocol import Samples, StemBlock
 from stemyard_separator.errors import LeaseLostError, StageError
 from tests.support.audio import Audio, read, si_sdr, tone
@@ -123,7 +124,7 @@ def test_a_song_that_is_not_wanted_any_more_ends_while_it_is_encoded(
     assert not list(tmp_path.glob("*.spool"))
 
 
-def test_spools_hold_a_stem_once_as_floats(tmp_path: Path) -> None:
+def test_spools_hold_a_stem_once_in_24_bits(tmp_path: Path) -> None:
     sizes: list[int] = []
 
     def watched() -> Iterator[StemBlock]:
@@ -132,7 +133,7 @@ def test_spools_hold_a_stem_once_as_floats(tmp_path: Path) -> None:
 
     renderer(tmp_path).render(watched(), 0.9, lambda _: None)
 
-    assert sum(sizes) == len(BOTH) * 2 * SAMPLES * 4
+    assert sum(sizes) == len(BOTH) * CHANNELS * SAMPLES * SAMPLE_BYTES
     assert not list(tmp_path.glob("*.spool"))
 
 
