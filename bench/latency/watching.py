@@ -16,7 +16,8 @@ import httpx
 from demo.system import System
 from stemyard_client import StemyardError
 from stemyard_contract.separationjob import LABEL_JOB, LABEL_STAGE
-from stemyard_operator.clients.kubernetes import KubernetesClient, jobs_path, pods_path, separations_path
+from stemyard_operator.clients.kubernetes import KubernetesClient
+from stemyard_operator.clients.kubernetes_paths import jobs_path, pods_path, separations_path
 
 _POLL_SECONDS: Final = 0.02
 _WATCHING_SECONDS: Final = 1.0

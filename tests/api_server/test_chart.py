@@ -19,7 +19,7 @@ from charts.helm import Helm, HelmError, Release, merge
 from charts.install import InstallError, install, uninstall
 from localcluster.control_plane import ControlPlane
 from localcluster.errors import ApiRefusedError
-from stemyard_operator.clients.kubernetes import separations_path
+from stemyard_operator.clients.kubernetes_paths import separations_path
 from tests.chart import optional_apis
 from tests.chart.installed import (
     INSTALL_ID,

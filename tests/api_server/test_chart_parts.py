@@ -15,7 +15,7 @@ from charts.install import uninstall
 from localcluster.control_plane import ControlPlane, free_port
 from localcluster.folders import here
 from localcluster.tools import path_of
-from stemyard_operator.clients.kubernetes import jobs_path, leases_path, separations_path
+from stemyard_operator.clients.kubernetes_paths import jobs_path, leases_path, separations_path
 from tests.chart.installed import dry_run, install_case, kubeconfig_of, rights
 from tests.chart.rendered import Object, container, environment, find
 from tests.support.servers import Server

@@ -13,7 +13,8 @@ import pytest
 
 from localcluster.control_plane import ControlPlane
 from stemyard_contract.handover import WorkStage
-from stemyard_operator.clients.kubernetes import KubernetesClient, leases_path
+from stemyard_operator.clients.kubernetes import KubernetesClient
+from stemyard_operator.clients.kubernetes_paths import leases_path
 from stemyard_operator.clients.leader_election import LeaderElector, Lease
 from stemyard_operator.errors import ConflictError, NotFoundError, NotLeadingError
 from stemyard_operator.model.job import job_of

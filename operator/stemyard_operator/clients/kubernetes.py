@@ -14,8 +14,13 @@ from kubernetes.aio.client.rest import RESTClientObject
 from pydantic_core import from_json, to_json
 from yarl import URL
 
-from stemyard_contract.key_webhooks import PLURAL as KEY_WEBHOOKS
-from stemyard_contract.separationjob import API_VERSION, FIELD_MANAGER, GROUP, KIND, PLURAL, VERSION
+from stemyard_contract.separationjob import API_VERSION, FIELD_MANAGER, KIND
+from stemyard_operator.clients.kubernetes_paths import (
+    group_and_parts,
+    jobs_path,
+    rbac_verb_and_resource,
+    separations_path,
+)
 from stemyard_operator.clients.server_clock import ServerClock
 from stemyard_operator.errors import (
     ConfigurationError,
@@ -45,7 +50,6 @@ _CLOCK_SECONDS: Final = 5.0
 """Minimum seconds between two comparisons of clocks."""
 _CLOCK_LATENCY_SECONDS: Final = 1.0
 """Responses that took longer are not used to compare clocks."""
-_VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _APPLY: Final = "application/apply-patch+yaml"
 _INTERNAL_ERROR: Final = 500
 _NOT_REFUSALS: Final = frozenset({401, 408, 429})
@@ -55,55 +59,6 @@ _UNDECLARED: Final = "field not declared in schema"
 """In the message, with status 500, if a server-side apply sets a field that the CRD lacks."""
 
 Json = dict[str, Any]
-
-
-def separations_path(namespace: str, name: str = "", part: str = "") -> str:
-    """Return the path of the SeparationJobs of a namespace, of one, or of its subresource `part`."""
-    return _path(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PLURAL}", name, part)
-
-
-def key_webhooks_path(namespace: str, name: str = "") -> str:
-    """Return the path of the KeyWebhooks of a namespace, or of one."""
-    return _path(f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{KEY_WEBHOOKS}", name)
-
-
-def jobs_path(namespace: str, name: str = "") -> str:
-    """Return the path of the Jobs of a namespace, or of one."""
-    return _path(f"/apis/batch/v1/namespaces/{namespace}/jobs", name)
-
-
-def pods_path(namespace: str, name: str = "") -> str:
-    """Return the path of the pods of a namespace, or of one."""
-    return _path(f"/api/v1/namespaces/{namespace}/pods", name)
-
-
-def workloads_path(version: str, namespace: str) -> str:
-    """Return the path of the Workloads (Kueue) of a namespace."""
-    return f"/apis/kueue.x-k8s.io/{version}/namespaces/{namespace}/workloads"
-
-
-def leases_path(namespace: str, name: str = "") -> str:
-    """Return the path of the Leases of a namespace, or of one."""
-    return _path(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", name)
-
-
-def _path(*parts: str) -> str:
-    return "/".join(part for part in parts if part)
-
-
-def rbac_verb_and_resource(method: str, path: str) -> tuple[str, str]:
-    """Return verb and resource of a request as in an RBAC rule: `("patch", "separationjobs/status")`."""
-    _, parts = _group_and_parts(path)
-    named = len(parts) > 1
-    verb = ("get" if named else "list") if method == "GET" else _VERBS[method]
-    return verb, "/".join([parts[0], *parts[2:]])
-
-
-def _group_and_parts(path: str) -> tuple[str, list[str]]:
-    """Return the API group of a path, empty for the core group, and its resource, name and subresource."""
-    root, *parts = path.strip("/").split("/")
-    group, parts = (parts[0], parts[2:]) if root == "apis" else ("", parts[1:])
-    return group, parts[2:] if parts[0] == "namespaces" else parts
 
 
 class KubernetesClient:
@@ -365,7 +320,7 @@ def _is_absent(path: str, document: Json) -> bool:
     details = document.get("details")
     if (document.get("kind"), document.get("reason")) != ("Status", "NotFound") or not isinstance(details, dict):
         return False
-    group, (resource, *name) = _group_and_parts(path)
+    group, (resource, *name) = group_and_parts(path)
     return (
         name[:1] == [details.get("name")]
         and details.get("kind", resource) == resource

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from stemyard_operator.clients.kubernetes import WRITE_SECONDS, Json, KubernetesClient, leases_path
+from stemyard_operator.clients.kubernetes import WRITE_SECONDS, Json, KubernetesClient
+from stemyard_operator.clients.kubernetes_paths import leases_path
 from stemyard_operator.errors import ConflictError, KubernetesError, LeaseLostError, NotFoundError, NotLeadingError
 
 LEASE_SECONDS: Final = 12

@@ -12,7 +12,8 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import DESK_AUDIENCE, LeasedSeparation, MarkReference, WorkStage
 from stemyard_contract.leasing import LEASE_LOST
 from stemyard_contract.separationjob import KIND, ConditionType
-from stemyard_operator.clients.kubernetes import KubernetesClient, jobs_path, pods_path, separations_path
+from stemyard_operator.clients.kubernetes import KubernetesClient
+from stemyard_operator.clients.kubernetes_paths import jobs_path, pods_path, separations_path
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.desk.limits import RateLimit
 from stemyard_operator.errors import DeskError, NotFoundError

@@ -7,7 +7,8 @@ from typing import Final
 
 from stemyard_contract.separationjob import LABEL_MANAGED_BY, MANAGED_BY
 from stemyard_operator.backoff import pause_after
-from stemyard_operator.clients.kubernetes import Json, KubernetesClient, jobs_path
+from stemyard_operator.clients.kubernetes import Json, KubernetesClient
+from stemyard_operator.clients.kubernetes_paths import jobs_path
 from stemyard_operator.errors import KubernetesError
 from stemyard_operator.health import Health
 from stemyard_operator.informer.event_handlers import EventHandlers

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from stemyard_contract.key_webhooks import KeyWebhooksSpec, key_webhooks_of, resource_name
 from stemyard_operator.backoff import pause_after
-from stemyard_operator.clients.kubernetes import Json, KubernetesClient, key_webhooks_path
+from stemyard_operator.clients.kubernetes import Json, KubernetesClient
+from stemyard_operator.clients.kubernetes_paths import key_webhooks_path
 from stemyard_operator.errors import KubernetesError, NotFoundError
 from stemyard_operator.model.registrations import NO_REGISTRATIONS, Registrations
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stemyard_operator.backoff import pause_after
-from stemyard_operator.clients.kubernetes import KubernetesClient, jobs_path, separations_path
+from stemyard_operator.clients.kubernetes import KubernetesClient
+from stemyard_operator.clients.kubernetes_paths import jobs_path, separations_path
 from stemyard_operator.errors import ConflictError, KubernetesError, NotFoundError, OperatorError
 from stemyard_operator.health import Health
 from stemyard_operator.informer.cluster_cache import ClusterCache

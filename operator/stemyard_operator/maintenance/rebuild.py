@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from stemyard_contract.handover import Room
-from stemyard_operator.clients.kubernetes import KubernetesClient, is_refusal, separations_path
+from stemyard_operator.clients.kubernetes import KubernetesClient, is_refusal
+from stemyard_operator.clients.kubernetes_paths import separations_path
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings, load_settings
 from stemyard_operator.decision.commit_marks import MARK_LIMIT, file_sizes

@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 from pydantic import ValidationError
 
 from stemyard_contract.mirror import MirrorRecord
-from stemyard_operator.clients.kubernetes import KubernetesClient, separations_path
+from stemyard_operator.clients.kubernetes import KubernetesClient
+from stemyard_operator.clients.kubernetes_paths import separations_path
 from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.config.settings import load_settings
 from stemyard_operator.errors import ConfigurationError, MirrorError

@@ -9,7 +9,8 @@ from typing import Final, Protocol
 
 from stemyard_contract.handover import MANIFEST_FILE, Room
 from stemyard_operator.backoff import pause_after
-from stemyard_operator.clients.kubernetes import KubernetesClient, separations_path
+from stemyard_operator.clients.kubernetes import KubernetesClient
+from stemyard_operator.clients.kubernetes_paths import separations_path
 from stemyard_operator.clients.s3 import MultipartUpload, ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.decision.artifacts import prefix_of

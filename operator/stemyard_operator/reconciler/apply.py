@@ -9,7 +9,8 @@ from typing import Final
 
 from stemyard_contract.separationjob import KIND, SeparationJobStatus
 from stemyard_operator.backoff import pause_after
-from stemyard_operator.clients.kubernetes import Json, KubernetesClient, is_refusal, jobs_path, separations_path
+from stemyard_operator.clients.kubernetes import Json, KubernetesClient, is_refusal
+from stemyard_operator.clients.kubernetes_paths import jobs_path, separations_path
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.config.webhook_secrets import WebhookSecrets

@@ -8,7 +8,8 @@ from typing import Final, assert_never
 
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.separationjob import KIND, ConditionType
-from stemyard_operator.clients.kubernetes import KubernetesClient, jobs_path, pods_path, workloads_path
+from stemyard_operator.clients.kubernetes import KubernetesClient
+from stemyard_operator.clients.kubernetes_paths import jobs_path, pods_path, workloads_path
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.config.webhook_secrets import WebhookSecrets

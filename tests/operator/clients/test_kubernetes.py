@@ -10,7 +10,8 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
 
 from stemyard_contract.separationjob import GROUP, PLURAL
-from stemyard_operator.clients.kubernetes import KubernetesClient, jobs_path, pods_path, separations_path
+from stemyard_operator.clients.kubernetes import KubernetesClient
+from stemyard_operator.clients.kubernetes_paths import jobs_path, pods_path, separations_path
 from stemyard_operator.errors import KubernetesError, NotFoundError
 
 LIST = '{"kind": "SeparationJobList", "metadata": {"resourceVersion": "1"}, "items": %s}'

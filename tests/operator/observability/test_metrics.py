@@ -13,7 +13,7 @@ from stemyard_contract.event_types import EventType
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.separationjob import Phase
-from stemyard_operator.clients.kubernetes import (
+from stemyard_operator.clients.kubernetes_paths import (
     jobs_path,
     leases_path,
     pods_path,
