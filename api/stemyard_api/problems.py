@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -30,7 +30,6 @@ _MEMBER: Final = re.compile(r"<\w+\.\w+: ('[^']*')>")
 """A member of an enumeration as pydantic writes it where a type names members; clients know values only."""
 _CODES: Final = {
     404: FailureCode.NOT_FOUND,
-    405: FailureCode.METHOD_NOT_ALLOWED,
     413: FailureCode.REQUEST_TOO_LARGE,
 }
 
@@ -39,6 +38,17 @@ def problem_response(error: ApiError, scope: Scope) -> Response:
     """Return the response for an error."""
     document = problem(error, scope.get(REQUEST_ID))
     return Response(json.dumps(document), error.status, error.headers, PROBLEM_TYPE)
+
+
+def method_not_allowed_response(scope: Scope, methods: str) -> Response:
+    """Return the response for a method that a path does not take, and the methods that it takes: `GET, HEAD`."""
+    code = FailureCode.METHOD_NOT_ALLOWED
+    return _code_response(code, HTTPStatus.METHOD_NOT_ALLOWED, scope, {"Allow": methods})
+
+
+def _code_response(code: FailureCode, status: int, scope: Scope, headers: Mapping[str, str] | None) -> Response:
+    document = problem_document(code, status, FAILURES[code].sentence, scope.get(REQUEST_ID))
+    return Response(json.dumps(document), status, headers, PROBLEM_TYPE)
 
 
 def register(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
@@ -61,12 +71,10 @@ def register(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
         if error.status_code == HTTPStatus.BAD_REQUEST:
             # FastAPI's error for a body that it cannot parse
             return problem_response(InvalidRequestError.for_field("body", _NOT_JSON), request.scope)
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            return method_not_allowed_response(request.scope, _methods(routes, request.scope))
         code = _CODES.get(error.status_code, FailureCode.INTERNAL)
-        document = problem_document(code, error.status_code, FAILURES[code].sentence, request.scope.get(REQUEST_ID))
-        headers = (
-            {"Allow": _methods(routes, request.scope)} if code is FailureCode.METHOD_NOT_ALLOWED else error.headers
-        )
-        return Response(json.dumps(document), error.status_code, headers, PROBLEM_TYPE)
+        return _code_response(code, error.status_code, request.scope, error.headers)
 
 
 def _refusals(routes: Sequence[BaseRoute]) -> Iterator[Route]:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stemyard_api.asgi import HEADERS, HttpMiddleware
+from stemyard_api.problems import method_not_allowed_response
 from stemyard_api.settings import Settings
 
 _FOLDER: Final = "/web/"
@@ -123,14 +124,21 @@ class Page(HttpMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         headers: Mapping[bytes, bytes] = scope[HEADERS]
-        match = self._find(scope["path"], headers) if scope["method"] in {"GET", "HEAD"} else None
+        reads = scope["method"] in {"GET", "HEAD"}
+        match = self._find(scope["path"], headers) if reads else None
         if match is None:
-            await self._app(scope, receive, send)
+            refuses = not reads and self._serves(scope["path"])
+            await (method_not_allowed_response(scope, "GET, HEAD") if refuses else self._app)(scope, receive, send)
             return
         asset, cache_headers = match
         status, body, content_headers = _representation(asset, headers)
         await send({"type": "http.response.start", "status": status, "headers": [*content_headers, *cache_headers]})
         await send({"type": "http.response.body", "body": body if scope["method"] == "GET" else b""})
+
+    def _serves(self, path: str) -> bool:
+        """Return whether a path is the page's own, for any method."""
+        is_asset = path.startswith(_FOLDER) and path.rpartition("/")[2] in self._site.assets
+        return path == "/" or is_asset or _SHARE.fullmatch(path) is not None
 
     def _find(self, path: str, headers: Mapping[bytes, bytes]) -> tuple[Asset, _Headers] | None:
         """Return the file at a path, and its caching and policy headers."""

@@ -42,6 +42,16 @@ async def test_clients_that_accept_json_do_not_get_the_page(anonymous: httpx.Asy
     assert (response.status_code, response.json()["code"]) == (401, "UNAUTHENTICATED")
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+async def test_other_methods_than_reading_are_405(anonymous: httpx.AsyncClient, method: str) -> None:
+    for path in ["/", "/s/dG9rZW4", f"{SITE.base}/app.js", "/web/0123456789abcdef/app.js"]:
+        refused = await anonymous.request(method, path, headers={"Accept": "application/json"})
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD"), path
+        assert refused.json()["code"] == "METHOD_NOT_ALLOWED"
+    elsewhere = await anonymous.request(method, "/web/0123456789abcdef/none.js")
+    assert elsewhere.status_code == 401
+
+
 async def test_files_of_the_page_are_cached_permanently(anonymous: httpx.AsyncClient) -> None:
     base = base_of(page := await anonymous.get("/", headers=BROWSER))
     names = set(re.findall(rf'"{base}/([a-z.]+)"', page.text))
