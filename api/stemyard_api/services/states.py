@@ -37,7 +37,8 @@ class TrackState(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class _CachedState:
     raw: RawEntry
-    track: Track
+    track: Track | None
+    """Kept, several times as large as the state, only while its estimates change without it."""
     until: float
     queue_state: QueueState | None
     state: TrackState
@@ -69,10 +70,13 @@ class TrackStates:
         # keys of the same id may have other scopes and namespaces, as while one is rotated or after a reload
         identity = (track_id, principal.key_id, principal.is_admin, principal.namespaces)
         kept = self._kept.get(identity)
-        if kept is not None and kept.raw == raw:
+        if kept is not None and kept.raw != raw:
+            kept = None
+        if kept is not None and await self._holds(kept, track_id):
             self._tracks.metrics.read("mirror")
-            if await self._holds(kept, track_id):
-                return kept.state
+            return kept.state
+        if kept is not None and kept.track is not None:
+            self._tracks.metrics.read("mirror")
             track, is_mirrored = kept.track, True  # only its estimates have changed
         else:
             entry = None if raw is None else parse_entry(raw)
@@ -86,7 +90,7 @@ class TrackStates:
         if raw is not None and is_mirrored:
             # estimates shrink with time, also between two reports of progress
             until = time.monotonic() + (_CACHE_SECONDS if queue_state is None else CACHE_SECONDS)
-            self._keep(identity, _CachedState(raw, track, until, queue_state, state))
+            self._keep(identity, _CachedState(raw, None if queue_state is None else track, until, queue_state, state))
         return state
 
     def render(
