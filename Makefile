@@ -17,9 +17,13 @@ NAMESPACE ?= $(RELEASE)
 VERSION ?= 0.0.0-dev
 DIGESTS ?=
 YTDLP ?=
+KUBERNETES ?= 1.34 1.35 1.37
+# what depends most on the API server: the CRDs, policies, chart and Jobs
+KUBERNETES_TESTS := $(addprefix tests/api_server/test_,admission_policies.py api.py chart.py chart_parts.py crd.py gitops.py \
+  job_watch.py operator.py operator_definition.py operator_desk.py operator_namespaces.py operator_refusals.py)
 
 .PHONY: help setup check check-format check-types check-imports check-files check-generated licences format generate recording images test test-unit \
-  test-api-server test-browser test-clients test-generators chaos fuzz-api test-cluster test-kueue test-torch docs bench mutate demo \
+  test-api-server test-kubernetes test-browser test-clients test-generators chaos fuzz-api test-cluster test-kueue test-torch docs bench mutate demo \
   run-operator run-api down package krew release-notes ytdlp test-ytdlp
 
 help: ## list the targets
@@ -90,6 +94,12 @@ test-unit: setup ## tests that need neither cluster nor network
 test-api-server: setup ## tests against a real API server, started by the tests in seconds
 	$(RUN) python -m localcluster prepare --control-plane
 	$(PYTEST) $(TWO) -m api_server $(TESTS)
+
+test-kubernetes: setup ## tests against API servers of other versions of Kubernetes, each compiled in minutes (KUBERNETES="1.34 1.37")
+	for version in $(KUBERNETES); do \
+	  export STEMYARD_KUBERNETES=$$version && $(RUN) python -m localcluster prepare --control-plane \
+	  && $(PYTEST) $(TWO) -m api_server $(KUBERNETES_TESTS) || exit; \
+	done
 
 chaos: setup ## kill the operator at every call it awaits, and over 1,000 separations with webhooks; an hour
 	$(RUN) python -m localcluster prepare --control-plane

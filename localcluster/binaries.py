@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from localcluster import toolchain
-from localcluster.errors import CommandFailedError, MissingPrerequisiteError
+from localcluster.errors import CommandFailedError, LocalClusterError, MissingPrerequisiteError
 from localcluster.folders import Folders
 from localcluster.locks import exclusive
 from localcluster.programs import die_with_parent, run, search_path
@@ -19,34 +19,71 @@ from localcluster.progress import Ticker, say
 
 SOURCES = Path(__file__).parent / "go"
 KUBERNETES = "v1.36.3"
+KUBERNETES_VARIABLE = "STEMYARD_KUBERNETES"
+"""Names the minor version of the control planes that tests start, if it is another: `1.34`."""
+VERSIONS = {"1.34": "v1.34.4", "1.35": "v1.35.4", "1.36": KUBERNETES, "1.37": "v1.37.2"}
+"""Versions that can be named; each but the default has its Go modules in `go/versions`."""
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 KIND = "sigs.k8s.io/kind@v0.33.0"
 _VERSION = "k8s.io/component-base/version"
-LINKER_FLAGS = f"-s -w -X {_VERSION}.gitVersion={KUBERNETES} -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=36"
 COMPILE_LIMIT = 3600.0
 
 
-def cache_key(sources: Path) -> str:
+def linker_flags(version: str) -> str:
+    """Return the linker flags that make the servers report a version: `v1.36.3`."""
+    major, minor, _ = version.removeprefix("v").split(".")
+    return f"-s -w -X {_VERSION}.gitVersion={version} -X {_VERSION}.gitMajor={major} -X {_VERSION}.gitMinor={minor}"
+
+
+def cache_key(sources: Path, version: str = KUBERNETES) -> str:
     """Return a hash of the inputs of the compilation: module files, Go sources, linker flags, machine type."""
-    digest = hashlib.sha256(f"{LINKER_FLAGS}\0{os.uname().machine}\0".encode())
-    for path in sorted([sources / "go.mod", sources / "go.sum", *sources.rglob("*.go")]):
+    digest = hashlib.sha256(f"{linker_flags(version)}\0{os.uname().machine}\0".encode())
+    modules = _module_file(sources, version)
+    for path in sorted([modules, modules.with_suffix(".sum"), *sources.rglob("*.go")]):
         digest.update(f"{path.relative_to(sources)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
 def cluster_binaries(folders: Folders) -> Path:
     """Return the folder with `node`, `coredns` and `pause`; compile them if it is missing (takes minutes)."""
+    return _servers(folders, KUBERNETES, "./cmd/...")
+
+
+def control_plane_binary(folders: Folders) -> Path:
+    """Return `node` of the version that `STEMYARD_KUBERNETES` names; compile it if it is missing (takes minutes).
+
+    Raises:
+        LocalClusterError: there is no such version.
+    """
+    minor = os.environ.get(KUBERNETES_VARIABLE) or KUBERNETES.removeprefix("v").rpartition(".")[0]
+    if minor not in VERSIONS:
+        raise LocalClusterError(f"{KUBERNETES_VARIABLE} is {minor!r}; set it to one of {', '.join(VERSIONS)}")
+    if VERSIONS[minor] == KUBERNETES:
+        return cluster_binaries(folders) / "node"
+    return _servers(folders, VERSIONS[minor], "./cmd/node") / "node"
+
+
+def _servers(folders: Folders, version: str, programs: str) -> Path:
     if platform.system() != "Linux":
         raise MissingPrerequisiteError("Run this on Linux: the Kubernetes servers that it compiles run only there.")
-    folder = folders.binaries / cache_key(SOURCES)
+    folder = folders.binaries / cache_key(SOURCES, version)
     if not folder.exists():
         with _compile_lock(folders), _new_folder(folder) as partial:
             if partial is not None:
                 command = toolchain.go(folders)
+                modules = ["-modfile", str(_module_file(SOURCES, version))]
+                total = _packages(command, modules, programs)
                 # With a directory as output, `go build` names each program after its package.
-                arguments = ["build", "-v", "-trimpath", "-ldflags", LINKER_FLAGS, "-o", f"{partial}/", "./cmd/..."]
-                _compile("compiling Kubernetes", command, arguments, folders, SOURCES, {}, _packages(command))
+                build = ["build", "-v", "-trimpath", "-ldflags", linker_flags(version), "-o", f"{partial}/"]
+                title = f"compiling Kubernetes {version}"
+                _compile(title, command, [*build, *modules, programs], folders, SOURCES, {}, total)
     return folder
+
+
+def _module_file(sources: Path, version: str) -> Path:
+    """Return the file that names the Go modules of a version."""
+    minor = version.removeprefix("v").rpartition(".")[0]
+    return sources / ("go.mod" if version == KUBERNETES else f"versions/{minor}.mod")
 
 
 def go_program(package: str, folders: Folders) -> Path:
@@ -68,9 +105,9 @@ def folder_of(package: str, folders: Folders) -> Path:
     return folders.binaries / f"{path.rpartition('/')[2]}-{version}"
 
 
-def _packages(command: Path) -> int:
-    listed = run([command, "list", "-deps", "./cmd/..."], timeout=600, cwd=SOURCES, env=toolchain.environment(command))
-    return len(listed.split())
+def _packages(command: Path, modules: Sequence[str], programs: str) -> int:
+    arguments = [command, "list", *modules, "-deps", programs]
+    return len(run(arguments, timeout=600, cwd=SOURCES, env=toolchain.environment(command)).split())
 
 
 def _compile(

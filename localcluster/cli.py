@@ -160,7 +160,8 @@ def _support_images(_: argparse.Namespace, folders: Folders) -> int:
 
 def _prepare(args: argparse.Namespace, folders: Folders) -> int:
     if args.control_plane:
-        return _binaries(args, folders)
+        print(binaries.control_plane_binary(folders).parent)
+        return 0
     provider(folders).prepare()
     return 0
 

@@ -128,7 +128,7 @@ class ControlPlane:
 
     def daemons(self) -> list[Daemon]:
         """Return the servers in start order."""
-        program, files = self._program or binaries.cluster_binaries(here()) / "node", self.identities.files()
+        program, files = self._program or binaries.control_plane_binary(here()), self.identities.files()
         port = int(self.server.rpartition(":")[2])
         apiserver = server_flags.kube_apiserver(
             program, files, self._address, port, self._services, self._apiserver_flags

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from localcluster import binaries
+from localcluster.errors import LocalClusterError
+from localcluster.folders import Folders
 from localcluster.toolchain import NEEDED, version_of
 
 
@@ -32,14 +34,23 @@ def test_the_key_changes_with_every_source(sources: Path, name: str) -> None:
     assert binaries.cache_key(sources) != before
 
 
-def test_the_key_changes_with_the_flags(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = binaries.cache_key(sources)
-    monkeypatch.setattr(binaries, "LINKER_FLAGS", "-s")
-    assert binaries.cache_key(sources) != before
+def test_each_version_has_its_key() -> None:
+    keys = [binaries.cache_key(binaries.SOURCES, version) for version in binaries.VERSIONS.values()]
+    assert len(set(keys)) == len(keys)
 
 
-def test_the_committed_modules_are_of_the_version_that_is_reported() -> None:
-    assert f"k8s.io/kubernetes {binaries.KUBERNETES}\n" in (binaries.SOURCES / "go.mod").read_text()
+@pytest.mark.parametrize(("minor", "version"), binaries.VERSIONS.items())
+def test_the_committed_modules_are_of_the_version_that_is_reported(minor: str, version: str) -> None:
+    name = "go.mod" if version == binaries.KUBERNETES else f"versions/{minor}.mod"
+    assert version.startswith(f"v{minor}.")
+    assert f"k8s.io/kubernetes {version}\n" in (binaries.SOURCES / name).read_text()
+    assert f"gitVersion={version} " in binaries.linker_flags(version)
+
+
+def test_versions_that_cannot_be_named_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(binaries.KUBERNETES_VARIABLE, "1.30")
+    with pytest.raises(LocalClusterError, match=r"set it to one of 1\.34, 1\.35, 1\.36, 1\.37"):
+        binaries.control_plane_binary(Folders(tmp_path, tmp_path))
 
 
 @pytest.mark.parametrize(
