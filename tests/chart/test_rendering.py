@@ -139,9 +139,9 @@ def test_the_definition_can_be_left_out() -> None:
 def test_images_come_from_the_given_registry_or_by_digest() -> None:
     images = {one["name"]: one["image"] for one in containers(case("external"))}
     assert images["api"] == "registry.example.com:5000/mirror/stemyard/api@sha256:" + "0" * 64
-    assert images["operator"] == "registry.example.com:5000/mirror/stemyard/operator:0.1.0"
+    assert images["operator"] == "registry.example.com:5000/mirror/stemyard/operator:0.2.0"
     separators = environment(case("external"), "operator")
-    assert separators["SEPARATOR_IMAGE_CPU"] == "registry.example.com:5000/mirror/stemyard/separator:0.1.0-cpu"
+    assert separators["SEPARATOR_IMAGE_CPU"] == "registry.example.com:5000/mirror/stemyard/separator:0.2.0-cpu"
     assert separators["IMAGE_PULL_SECRETS"] == "registry"
 
 
