@@ -158,6 +158,18 @@ def test_a_cancelled_run_counts_gpu_seconds_until_it_stops() -> None:
     assert sum(one.gpu_seconds for one in found) == 20
 
 
+def test_a_cancelled_run_is_no_failure() -> None:
+    world = World()
+    found = accounts(world)
+    world.settle()
+    world.spec = {**SPEC, "cancel": True}
+    world.settle()
+    world.vanish(world.job(FETCH))
+    world.settle()
+    assert [one.ended for one in found if one.ended] == [Phase.CANCELLED]
+    assert [one.failure for one in found if one.failure] == []
+
+
 def test_failures_are_counted_by_stage_and_code() -> None:
     world = World(spec={**SPEC, "retryPolicy": {"limit": 0}})
     found = accounts(world)
