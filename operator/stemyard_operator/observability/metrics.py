@@ -184,6 +184,12 @@ class Metrics:
             registry=registry,
         )
         for phase in TERMINAL_PHASES:
+        self._gpu_idle = Counter(
+            "stemyard_gpu_idle_seconds",
+            "Seconds that workers held a GPU without a song, times GPUs.",
+            ["profile"],
+            registry=registry,
+        )
             self._ended.labels(phase)
 
     def _register_operator(self, registry: CollectorRegistry) -> None:
@@ -300,6 +306,8 @@ class Metrics:
 
         async def measured(key: _Item) -> float | None:
             begun = time.perf_counter()
+        if gpus:
+            self._gpu_idle.labels(profile).inc(seconds * gpus)
             try:
                 return await handle(key)
             finally:

@@ -214,6 +214,7 @@ def test_metric_names_and_values() -> None:
     assert value(metrics, "stemyard_gpu_seconds_total", profile="default") == 60.5
     assert value(metrics, "stemyard_gpu_busy_seconds_total", profile="default") == 12.1
     assert value(metrics, "stemyard_worker_idle_seconds_total", profile="default") == 12
+    assert value(metrics, "stemyard_gpu_idle_seconds_total", profile="default") == 24
     held_over_busy = value(metrics, "stemyard_gpu_held_over_busy", profile="default")
     assert held_over_busy == pytest.approx((60 + 0.5 + 12 * 2) / 12.1)
     assert value(metrics, "stemyard_cache_hits_total", level="recording") == 1
