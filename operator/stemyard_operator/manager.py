@@ -260,6 +260,7 @@ class Replica:
         sweeper = Sweeper(settings, kubernetes, objects, lease.fence, metrics)
         up = {"store": lambda: objects.up, "redis": lambda: redis.up}
         keeper = WorkerKeeper(settings, kubernetes, cache, handlers, state.leases, kubernetes.clock.now)
+        metrics.know(settings.profiles)
         metrics.expose(Readings(cache, queue, health, mirror, lease.is_leading, dispatcher, up))
         self._leader_loops: tuple[Loop, ...] = (
             partial(work, queue, metrics.timed(reconciler.reconcile), settings.workers + _SPARE_WORKERS),

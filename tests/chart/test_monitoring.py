@@ -83,7 +83,7 @@ def test_the_dashboard_shows_what_operators_look_for() -> None:
         panel["title"]: selected(" ".join(one["expr"] for one in panel["targets"])) for panel in dashboard()["panels"]
     }
     held, busy = "stemyard_gpu_seconds_total", "stemyard_gpu_busy_seconds_total"
-    assert asked["GPUs held and busy"] == {held, busy, "stemyard_worker_idle_seconds_total"}
+    assert asked["GPUs held and busy"] == {held, busy, "stemyard_gpu_idle_seconds_total"}
     assert asked["Queue wait by namespace"] == {"stemyard_queue_wait_seconds_bucket"}
     assert asked["Failures by code"] == {"stemyard_failures_total"}
     assert {held, "stemyard_separations_ended_total"} < asked["GPU cost per song"]

@@ -19,7 +19,13 @@ _MAVEN = "https://repo1.maven.org/maven2"
 _OPENAPI_GENERATOR = "org/openapitools/openapi-generator-cli/7.25.0"
 _OPENAPI_PYTHON_CLIENT = "openapi-python-client==0.29.1"
 _OAPI_CODEGEN = "github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2"
-_NODE_PACKAGES = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3", "@types/node@20.19.43")
+_NODE_PACKAGES = (
+    "openapi-typescript@7.13.0",
+    "openapi-fetch@0.17.0",
+    "typescript@5.9.3",
+    "@types/node@20.19.43",
+    "@grafana/schema@13.2.3",
+)
 _JACKSON = "com/fasterxml/jackson"
 _JAVA_LIBRARIES = (
     f"{_JACKSON}/core/jackson-core/2.21.5",
@@ -92,7 +98,7 @@ def oapi_codegen(document: Path, target: Path) -> None:
 
 
 def node_modules() -> Path:
-    """Return a folder with openapi-typescript, openapi-fetch and TypeScript."""
+    """Return a folder with openapi-typescript, openapi-fetch, TypeScript and Grafana's types."""
     need("node", "npm")
     folder = CACHE / "node"
     stamp = folder / "installed"

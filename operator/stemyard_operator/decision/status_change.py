@@ -64,7 +64,7 @@ class StatusChange:
     """GPU seconds in which the network of a published separation computed, as its pod measured them."""
     ended: Phase | None = None
     failure: tuple[str, FailureCode] | None = None
-    """Stage and code of a failed run."""
+    """Stage and code of a failed run; a cancelled one has not failed."""
     audio_seconds: float | None = None
     """Length of the audio, if known."""
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -101,7 +101,9 @@ def status_change_of(
     spec = observed.separation.spec
     before = observed.separation.run_status
     profile, model = spec.profile, settings.default_model if spec.model == AUTO_MODEL else spec.model
-    terminal = phase_of(after.conditions) in TERMINAL_PHASES and phase_of(before.conditions) not in TERMINAL_PHASES
+    phase = phase_of(after.conditions)
+    terminal = phase in TERMINAL_PHASES and phase_of(before.conditions) not in TERMINAL_PHASES
+    failed = terminal and phase is Phase.FAILED
     retrying = after.retry_at is not None and before.retry_at is None and after.reason not in _NO_FAILURES
     deliveries = finished_deliveries(before, after)
     code = after.failure.code if after.failure is not None and terminal else after.reason or OTHER
@@ -115,11 +117,11 @@ def status_change_of(
         whole=_whole(observed, after, now) if terminal else None,
         gpu_seconds=_gpu_seconds(after) - _gpu_seconds(before),
         busy_gpu_seconds=_busy_gpu_seconds(observed, before, after, settings),
-        ended=phase_of(after.conditions) if terminal and not spec.webhook_test else None,
+        ended=phase if terminal and not spec.webhook_test else None,
         audio_seconds=after.source.duration if after.source else None,
         timings=_timings(observed, before, after),
         reused=terminal and after.result is not None and after.result.copied_from is not None,
-        failure=(after.failure.stage, FailureCode(after.failure.code)) if terminal and after.failure else None,
+        failure=(after.failure.stage, FailureCode(after.failure.code)) if failed and after.failure else None,
         retry=(after.stage or OTHER, after.reason or OTHER) if retrying and after.reason != Reason.SUSPENDING else None,
         delivered=sum(one.delivered_at is not None for one in deliveries),
         given_up=sum(one.delivered_at is None for one in deliveries),

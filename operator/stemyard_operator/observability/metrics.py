@@ -20,13 +20,18 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from stemyard_contract.failures import FAILURES, FailureCode, Stage
+from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import AttemptRecord
-from stemyard_contract.separationjob import TERMINAL_PHASES, Phase
+from stemyard_contract.separationjob import TERMINAL_PHASES, Phase, Reason
+from stemyard_operator.config.profiles import Profile
+from stemyard_operator.decision.failure_policy import OOM_KILLED
 from stemyard_operator.decision.status_change import OTHER, StatusChange
 from stemyard_operator.health import Health
 from stemyard_operator.informer.cache_entry import Key
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.mirror.writer import MirrorWriter
+from stemyard_operator.model.conditions import camel_case
 from stemyard_operator.webhooks.dispatcher import Dispatcher
 from stemyard_operator.workqueue import WorkQueue
 
@@ -35,6 +40,14 @@ _TURNS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 _WAITS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
 _STAGES: Final = (1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600)
 _ATTEMPTS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
+_STAGES_OF: Final[Mapping[Stage, tuple[WorkStage, ...]]] = {
+    Stage.FETCH: (WorkStage.FETCH,),
+    Stage.SEPARATE: (WorkStage.SEPARATE,),
+    Stage.PUBLISH: tuple(WorkStage),
+    Stage.CONTROL: tuple(WorkStage),
+}
+"""Stages that runs fail in, by the stage of the failure table. Refused requests are few and have no fixed codes."""
+_RECORDING: Final = "recording"
 _Item = TypeVar("_Item")
 
 
@@ -171,6 +184,12 @@ class Metrics:
         )
         self._held: collections.defaultdict[str, float] = collections.defaultdict(float)
         self._busy_total: collections.defaultdict[str, float] = collections.defaultdict(float)
+        self._gpu_idle = Counter(
+            "stemyard_gpu_idle_seconds",
+            "Seconds that workers held a GPU without a song, times GPUs.",
+            ["profile"],
+            registry=registry,
+        )
         self._worker_idle = Counter(
             "stemyard_worker_idle_seconds",
             "Seconds that workers spent without a song, from their first song to their last call.",
@@ -183,8 +202,21 @@ class Metrics:
             ["level"],
             registry=registry,
         )
+        self._count_from_zero()
+
+    def _count_from_zero(self) -> None:
+        """Export counters before they count: a rate does not see the step to the first value of a new series."""
         for phase in TERMINAL_PHASES:
             self._ended.labels(phase)
+        for row in FAILURES.values():
+            for stage in _STAGES_OF.get(row.stage, ()) if row.code is not FailureCode.CANCELLED else ():
+                self._failures.labels(stage, row.code)
+                if row.retryable:
+                    self._retries.labels(stage, camel_case(row.code))
+        for stage in WorkStage:
+            self._retries.labels(stage, OOM_KILLED)
+            self._retries.labels(stage, Reason.RETRYING)
+        self._cache_hits.labels(_RECORDING)
 
     def _register_operator(self, registry: CollectorRegistry) -> None:
         self._turns = Histogram(
@@ -210,6 +242,8 @@ class Metrics:
         self._deliveries = Counter(
             "stemyard_webhook_deliveries", "Finished webhook deliveries, by outcome.", ["outcome"], registry=registry
         )
+        for outcome in ("delivered", "given_up"):
+            self._deliveries.labels(outcome)
 
     def _register_sweep(self, registry: CollectorRegistry) -> None:
         self._swept = Counter("stemyard_sweep_removed", "Orphaned prefixes removed by sweeps.", registry=registry)
@@ -227,6 +261,17 @@ class Metrics:
             "Objects that are not known to belong to a watched namespace, so that sweeps keep them.",
             registry=registry,
         )
+
+    def know(self, profiles: Mapping[str, Profile]) -> None:
+        """Export the counters of each profile's GPUs and workers before they count."""
+        for name, profile in profiles.items():
+            if profile.separate.gpu is not None:
+                self._gpu_seconds.labels(name)
+                self._busy.labels(name)
+            if profile.separate.worker is not None:
+                self._worker_idle.labels(name)
+                if profile.separate.gpu is not None:
+                    self._gpu_idle.labels(name)
 
     def expose(self, readings: Readings) -> None:
         """Add the gauges that are read at each scrape."""
@@ -254,13 +299,15 @@ class Metrics:
         self._deliveries.labels("delivered").inc(account.delivered)
         self._deliveries.labels("given_up").inc(account.given_up)
         if account.reused:
-            self._cache_hits.labels("recording").inc()
+            self._cache_hits.labels(_RECORDING).inc()
         if account.retry is not None:
             self._retries.labels(*account.retry).inc()
 
     def worker_idle(self, profile: str, seconds: float, gpus: int) -> None:
         """Count what a worker with so many GPUs, of a profile of the deployment, says that it spent without a song."""
         self._worker_idle.labels(profile).inc(seconds)
+        if gpus:
+            self._gpu_idle.labels(profile).inc(seconds * gpus)
         self._gpu_used(profile, seconds * gpus, 0)
 
     def _gpu_used(self, profile: str, held: float, busy: float) -> None:

@@ -20,7 +20,7 @@ from stemyard_operator.clients.kubernetes_paths import (
     rbac_verb_and_resource,
     separations_path,
 )
-from stemyard_operator.config.profiles import Gpu, Profile, StageProfile
+from stemyard_operator.config.profiles import Gpu, Profile, StageProfile, Worker
 from stemyard_operator.decision.actions import FindMark
 from stemyard_operator.decision.status_change import Span, StatusChange, status_change_of
 from stemyard_operator.health import Health
@@ -158,6 +158,18 @@ def test_a_cancelled_run_counts_gpu_seconds_until_it_stops() -> None:
     assert sum(one.gpu_seconds for one in found) == 20
 
 
+def test_a_cancelled_run_is_no_failure() -> None:
+    world = World()
+    found = accounts(world)
+    world.settle()
+    world.spec = {**SPEC, "cancel": True}
+    world.settle()
+    world.vanish(world.job(FETCH))
+    world.settle()
+    assert [one.ended for one in found if one.ended] == [Phase.CANCELLED]
+    assert [one.failure for one in found if one.failure] == []
+
+
 def test_failures_are_counted_by_stage_and_code() -> None:
     world = World(spec={**SPEC, "retryPolicy": {"limit": 0}})
     found = accounts(world)
@@ -202,10 +214,34 @@ def test_metric_names_and_values() -> None:
     assert value(metrics, "stemyard_gpu_seconds_total", profile="default") == 60.5
     assert value(metrics, "stemyard_gpu_busy_seconds_total", profile="default") == 12.1
     assert value(metrics, "stemyard_worker_idle_seconds_total", profile="default") == 12
+    assert value(metrics, "stemyard_gpu_idle_seconds_total", profile="default") == 24
     held_over_busy = value(metrics, "stemyard_gpu_held_over_busy", profile="default")
     assert held_over_busy == pytest.approx((60 + 0.5 + 12 * 2) / 12.1)
     assert value(metrics, "stemyard_cache_hits_total", level="recording") == 1
     assert value(metrics, "stemyard_kubernetes_requests_total", verb="create", resource="jobs", code="201") == 1
+
+
+def test_what_may_happen_is_exported_before_it_does() -> None:
+    """Otherwise Prometheus sees a new series at 1, which is no increase: the first one of each kind is lost."""
+    metrics = metrics_of()
+    separate = {"gpu": StageProfile(gpu=Gpu(count=2), worker=Worker()), "cpu": StageProfile()}
+    metrics.know({name: Profile(separate=stage) for name, stage in separate.items()})
+    for stage, code in (("fetch", "EXTRACTOR_BROKEN"), ("separate", "OUT_OF_MEMORY"), ("fetch", "STORE_UNREACHABLE")):
+        assert value(metrics, "stemyard_failures_total", stage=stage, code=code) == 0
+    for stage, reason in (("fetch", "SourceNetwork"), ("separate", "OOMKilled"), ("separate", "Retrying")):
+        assert value(metrics, "stemyard_retries_total", stage=stage, reason=reason) == 0
+    assert value(metrics, "stemyard_cache_hits_total", level="recording") == 0
+    assert value(metrics, "stemyard_webhook_deliveries_total", outcome="given_up") == 0
+    for name in ("gpu_seconds", "gpu_busy_seconds", "gpu_idle_seconds", "worker_idle_seconds"):
+        assert value(metrics, f"stemyard_{name}_total", profile="gpu") == 0
+        assert value(metrics, f"stemyard_{name}_total", profile="cpu") is None
+
+
+def test_no_failure_of_a_request_or_of_another_stage_is_exported() -> None:
+    metrics = metrics_of()
+    for stage, code in (("request", "FORBIDDEN"), ("separate", "EXTRACTOR_BROKEN"), ("fetch", "CANCELLED")):
+        assert value(metrics, "stemyard_failures_total", stage=stage, code=code) is None
+    assert value(metrics, "stemyard_retries_total", stage="fetch", reason="SourceNotFound") is None
 
 
 async def test_reconciles_are_timed_even_if_they_fail() -> None:
