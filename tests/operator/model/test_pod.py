@@ -56,6 +56,31 @@ def test_reasons_of_an_image_that_cannot_be_pulled_are_the_kubelets() -> None:
     assert {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"} == PULL_REASONS
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (
+            {"waiting": "ErrImagePull", "waiting_message": "no such tag", "unschedulable": "no GPU"},
+            "ErrImagePull: no such tag",
+        ),
+        ({"waiting": "ContainerCreating"}, "ContainerCreating"),
+        ({"unschedulable": "no GPU"}, "no GPU"),
+        ({}, ""),
+    ],
+)
+def test_what_a_pod_waits_for_is_the_kubelets_word_else_the_schedulers(fields: dict[str, str], reason: str) -> None:
+    assert pod("song", **fields).waits_for == reason
+
+
+def test_conditions_and_states_may_lack_their_texts() -> None:
+    """As they are optional in the API of Kubernetes."""
+    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    found = pod_of(resource(conditions=[unschedulable], containerStatuses=container(waiting={})))
+    assert (found.unschedulable, found.waiting, found.waiting_message) == ("", "", "")
+    ended = pod_of(resource(containerStatuses=container(terminated={"exitCode": 1})))
+    assert (ended.terminated, ended.reason, ended.message) == ("", "", "")
+
+
 def test_a_running_pod_has_the_time_it_started() -> None:
     found = pod_of(resource(phase="Running", containerStatuses=container(running={"startedAt": TIME})))
     assert (found.phase, found.started_at, found.running, found.exit_code) == ("Running", AT, True, None)
