@@ -14,8 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalE
 
 from stemyard_api.errors import MisconfiguredError, UnavailableError
 from stemyard_api.settings import Settings
-from stemyard_contract.signing_keys import KeysUnavailableError, RenewedKeys
-from stemyard_store.store_keys import load_keys, session_of
+from stemyard_contract.credential_renewal import KeysUnavailableError, RenewedKeys
+from stemyard_store.credentials import load_keys, session_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
