@@ -27,8 +27,8 @@ from stemyard_contract.key_webhooks import (
     resource_name,
 )
 from stemyard_contract.separationjob import API_VERSION
-from stemyard_contract.webhook import SecretError
 from stemyard_contract.webhook_secrets import MasterSecrets
+from stemyard_contract.webhook_signature import SecretError
 
 _ATTEMPTS: Final = 8
 _PAUSE_SECONDS: Final = 0.1

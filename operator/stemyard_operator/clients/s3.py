@@ -17,8 +17,8 @@ from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 from botocore.parsers import ResponseParserError
 
-from stemyard_contract.object_source import owner_key
 from stemyard_contract.credential_renewal import KeysUnavailableError, RenewedKeys
+from stemyard_contract.object_source import owner_key
 from stemyard_operator.circuit_breaker import DependencyGuard
 from stemyard_operator.clients.s3_http import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, BucketHttpClient
 from stemyard_operator.clients.s3_presigner import Presigner

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import Phase, phase_of
-from stemyard_contract.webhook import EventType, completed_body, event_of, failed_body, signed_headers, test_body
+from stemyard_contract.webhook import EventType, completed_body, event_of, failed_body, test_body
+from stemyard_contract.webhook_signature import signed_headers
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.config.webhook_secrets import WebhookSecrets
