@@ -342,7 +342,6 @@ def record_from(
     owner: str | None,
 ) -> MirrorRecord:
     """Return the record of a SeparationJob from its typed parts and the identity that the API gave it."""
-    source = status.source
     stems = status.result.stems if status.result else {}
     created = datetime.fromisoformat(metadata["creationTimestamp"]).timestamp()
     ended, ttl = _epoch(status.finished_at), spec.ttl_seconds_after_finished
@@ -365,10 +364,7 @@ def record_from(
         output=spec.output,
         profile=spec.profile,
         cache_key=status.cache_key,
-        title=title_of(spec.source, source.title if source else None),
-        artist=source.artist if source else None,
-        channel=source.channel if source else None,
-        duration=source.duration if source else None,
+        **_recording(spec, status),
         stage=status.stage,
         reason=status.reason,
         progress=status.progress or 0,
@@ -378,16 +374,34 @@ def record_from(
         stem_keys={stem: artifact.key for stem, artifact in stems.items()},
         peaks_keys={stem: artifact.peaks_key for stem, artifact in stems.items() if artifact.peaks_key is not None},
         failure=status.failure,
-        claims=[claim.key for claim in spec.claims],
-        metadata={claim.key: claim.metadata for claim in spec.claims if claim.metadata is not None},
-        webhooks={claim.key: claim.webhook for claim in spec.claims if claim.webhook is not None},
-        webhook_events={claim.key: claim.webhook_events for claim in spec.claims if claim.webhook_events},
+        **_claimed(spec),
         cancel=spec.cancel,
         priority=spec.priority,
         expires_at=ended + ttl if ended is not None and ttl is not None else None,
         owner=owner,
         shares_revoked=(metadata.get("annotations") or {}).get(ANNOTATION_SHARES_REVOKED),
     )
+
+
+def _recording(spec: SeparationJobSpec, status: SeparationJobStatus) -> dict[str, Any]:
+    """Return the fields of a record that describe the recording."""
+    source = status.source
+    return {
+        "title": title_of(spec.source, source.title if source else None),
+        "artist": source.artist if source else None,
+        "channel": source.channel if source else None,
+        "duration": source.duration if source else None,
+    }
+
+
+def _claimed(spec: SeparationJobSpec) -> dict[str, Any]:
+    """Return the fields of a record that are taken from the claims, by the id of their API key."""
+    return {
+        "claims": [claim.key for claim in spec.claims],
+        "metadata": {claim.key: claim.metadata for claim in spec.claims if claim.metadata is not None},
+        "webhooks": {claim.key: claim.webhook for claim in spec.claims if claim.webhook is not None},
+        "webhook_events": {claim.key: claim.webhook_events for claim in spec.claims if claim.webhook_events},
+    }
 
 
 def _epoch(moment: datetime | None) -> float | None:
