@@ -32,8 +32,7 @@ from stemyard_api.services.links import LinkBuilder
 from stemyard_api.services.multipart_uploads import MultipartUploads
 from stemyard_api.services.placement import Placement
 from stemyard_api.services.registered_webhooks import RegisteredWebhooks
-from stemyard_api.services.shares import LINK_SECONDS as SHARED_LINK_SECONDS
-from stemyard_api.services.shares import Shares
+from stemyard_api.services.shares import SHARED_LINK_SECONDS, Shares
 from stemyard_api.services.states import TrackStates
 from stemyard_api.services.submission import Submissions
 from stemyard_api.services.tracks import Tracks

@@ -20,7 +20,7 @@ from stemyard_store.credentials import load_keys, session_of
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-LINK_SECONDS: Final = 7 * 24 * 3600
+STEM_LINK_SECONDS: Final = 7 * 24 * 3600
 """Lifetime of a link to a stem, the maximum for SigV4."""
 UPLOAD_SECONDS: Final = 15 * 60
 """Lifetime of an upload link."""
@@ -128,7 +128,7 @@ class ObjectStoreClient:
         """
         return link_seconds(self._keys, seconds)
 
-    def sign_get(self, key: str, disposition: str | None = None, seconds: int = LINK_SECONDS) -> str:
+    def sign_get(self, key: str, disposition: str | None = None, seconds: int = STEM_LINK_SECONDS) -> str:
         """Return a link to an object, valid for `link_seconds(seconds)`; the response has this Content-Disposition."""
         params = {"Bucket": self._bucket, "Key": key}
         if disposition is not None:

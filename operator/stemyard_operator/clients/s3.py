@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
-LINK_SECONDS: Final = 15 * 60
+DESK_LINK_SECONDS: Final = 15 * 60
 """Maximum lifetime of links that the desk returns."""
 _THREADS: Final = 8
 _OPEN_SECONDS: Final = 30.0

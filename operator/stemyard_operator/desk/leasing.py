@@ -73,7 +73,7 @@ class Leasing:
         """Wait until the statuses say that these songs have ended; what the pod does not hold has ended already."""
         for end in ends:
             if self._holds(caller, end.uid):
-                self._leases.say(end.uid, caller.pod_uid, end)
+                self._leases.report_end(end.uid, caller.pod_uid, end)
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
                 while any(self._holds(caller, end.uid) for end in ends):

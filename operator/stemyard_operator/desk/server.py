@@ -27,7 +27,7 @@ from stemyard_contract.leasing import DESK_LEASE_PATH, LeaseRequest
 from stemyard_contract.mirror import ProgressRecord
 from stemyard_contract.object_source import installation_of, owner_key
 from stemyard_contract.validation import error_lines
-from stemyard_operator.clients.s3 import LINK_SECONDS, ObjectStoreClient
+from stemyard_operator.clients.s3 import DESK_LINK_SECONDS, ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.desk.authentication import Authenticator, Caller
 from stemyard_operator.desk.authorization import Grant, authorize, authorized_mark, upload_headers
@@ -135,7 +135,7 @@ class Desk:
         authorized_mark(finished.mark, caller, separation, self._settings)
         if not self._is_leading():
             return _not_leading()
-        self._finished.say(separation.uid, caller.job.uid, finished.mark)
+        self._finished.report(separation.uid, caller.job.uid, finished.mark)
         return web.Response(status=204)
 
     async def lease(self, request: web.Request) -> web.Response:
@@ -178,9 +178,9 @@ class Desk:
     def _link(self, file: LinkRequest, grant: Grant, separation: Separation) -> Link:
         headers = upload_headers(file, grant, separation) if file.method == "PUT" else {}
         if headers:
-            url = self._objects.write_link(grant.key, LINK_SECONDS, headers)
+            url = self._objects.write_link(grant.key, DESK_LINK_SECONDS, headers)
         else:
-            url = self._objects.read_link(grant.key, LINK_SECONDS)
+            url = self._objects.read_link(grant.key, DESK_LINK_SECONDS)
         return Link(file=file.file, method=file.method, key=grant.key, url=url, headers=headers)
 
     async def _caller(

@@ -18,7 +18,7 @@ from stemyard_operator.model.separation import Separation
 from stemyard_operator.webhooks.registered_secrets import RegisteredSecrets
 
 USER_AGENT: Final = f"Stemyard/{version('stemyard')}"
-LINK_SECONDS: Final = 7 * 24 * 3600
+STEM_LINK_SECONDS: Final = 7 * 24 * 3600
 """Lifetime of a presigned link, as in the API."""
 
 
@@ -86,4 +86,4 @@ def _body(separation: Separation, objects: ObjectStoreClient, settings: Settings
 def _link(key: str, objects: ObjectStoreClient, settings: Settings) -> str:
     if settings.public_base_url is not None:
         return f"{settings.public_base_url}/{quote(key)}"
-    return objects.public_link(key, LINK_SECONDS)
+    return objects.public_link(key, STEM_LINK_SECONDS)
