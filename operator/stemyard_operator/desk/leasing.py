@@ -8,12 +8,13 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import Assignment, WorkStage
 from stemyard_contract.leasing import LEASE_LOST, LEASE_WAIT_SECONDS, LeaseRequest, SongEnd
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.desk.authentication import Caller, accepted_mark
+from stemyard_operator.desk.authentication import Caller
 from stemyard_operator.errors import DeskError
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.informer.lease_book import LeaseBook
 from stemyard_operator.jobs.manifest import assignment
 from stemyard_operator.model.lease import LeaseOffer
+from stemyard_operator.model.separation import source_mark_of
 
 _WRITE_SECONDS: Final = 6.0
 """How long a status write is waited for."""
@@ -124,7 +125,7 @@ class Leasing:
         lease = separation.run_status.lease if separation is not None else None
         if separation is None or lease is None or lease.pod_uid != caller.pod_uid:
             return None
-        return assignment(separation, WorkStage.SEPARATE, self._settings, accepted_mark(separation))
+        return assignment(separation, WorkStage.SEPARATE, self._settings, source_mark_of(separation.run_status))
 
 
 async def _result(taken: "asyncio.Future[bool]") -> bool:
