@@ -10,10 +10,10 @@ from stemyard_separator.http import HttpClient, HttpError, backoff
 from stemyard_separator.logs import log
 from stemyard_separator.process import available_cores
 from stemyard_separator.settings import SeparatorSettings
+from stemyard_separator.stages.model_loading import Loading
 from stemyard_separator.stages.timings import process_age
 from stemyard_separator.worker.lease_client import LeaseClient, NoMoreSongsError
 from stemyard_separator.worker.songs import Songs, publishing_limit
-from stemyard_separator.worker.turns import Engine
 
 _LOOK_SECONDS: Final = 1.0
 _LONGEST_PAUSE: Final = 5.0
@@ -31,7 +31,7 @@ class Worker:
         engine: the engine, being loaded.
     """
 
-    def __init__(self, assignment: WorkerAssignment, settings: SeparatorSettings, engine: Engine) -> None:
+    def __init__(self, assignment: WorkerAssignment, settings: SeparatorSettings, engine: Loading) -> None:
         self._assignment = assignment
         self._client = LeaseClient(assignment.desk_url, settings.token_path, HttpClient(ca_dir=settings.ca_dir))
         self._changed = threading.Event()
