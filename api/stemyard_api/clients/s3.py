@@ -121,7 +121,7 @@ class ObjectStoreClient:
         return await self._threads.run(self._delete_below, prefix)
 
     def link_seconds(self, seconds: int) -> int:
-        """Return for how many seconds a link signed now is valid if so many are asked for.
+        """Return for how many seconds a link signed now is valid if so many are requested.
 
         Raises:
             ObjectStoreUnavailableError: there are no credentials now.
@@ -202,7 +202,7 @@ def open_keys(settings: Settings) -> RenewedKeys | None:
 
 
 def link_seconds(keys: RenewedKeys | None, seconds: int) -> int:
-    """Return the lifetime of a link signed now: as asked, but no longer than that of temporary credentials.
+    """Return the lifetime of a link signed now: as requested, but no longer than that of temporary credentials.
 
     Raises:
         ObjectStoreUnavailableError: there are no credentials now.

@@ -32,7 +32,7 @@ _SEPARATE: Final = WorkStage.SEPARATE
 _LOOK_SECONDS: Final = 10
 _WAIT_SECONDS: Final = 60
 _TERMINATED: Final = 143
-"""Exit code of a separator that was asked to end."""
+"""Exit code of a separator that SIGTERM ended."""
 _NEXT: Final = "A worker will take it."
 _NO_SLOT: Final = "Waiting for a worker; another one waits for a free slot: the concurrency limit is reached."
 
@@ -138,7 +138,7 @@ def _wait(
 def follow_lease(draft: StatusDraft, lease: LeaseStatus) -> Step | None:
     """Return the next step of a leased song, or None if its run is suspended: the lease is over.
 
-    A worker that is not told drops the song itself: the desk refuses what it asks for it.
+    The worker is not notified: the desk refuses its next request about the song, and it drops the song.
     """
     view = draft.observed.leasing
     worker, reported = view.worker, view.reported

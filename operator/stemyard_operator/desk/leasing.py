@@ -19,9 +19,9 @@ from stemyard_operator.model.separation import source_mark_of
 _WRITE_SECONDS: Final = 6.0
 """How long a status write is waited for."""
 _MOST_IDLE_SECONDS: Final = 60.0
-"""Most that one request may add: a worker that waits asks every few seconds."""
+"""Most that one request may add: a waiting worker sends one every few seconds."""
 _MOST_WAITING: Final = 256
-"""Pods that wait for a song at once; more are answered at once, and ask again."""
+"""Maximum pods that wait for a song; the requests of others are answered at once, without one."""
 
 
 class Leasing:

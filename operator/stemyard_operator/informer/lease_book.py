@@ -97,7 +97,7 @@ class LeaseBook:
             self._wake()
 
     def learn(self, resource: Resource) -> None:
-        """Take in the newest state of a SeparationJob."""
+        """Update the lease from the newest state of a SeparationJob."""
         uid, held = resource["metadata"]["uid"], _held(resource)
         before = self._held.pop(uid, None)
         if held is not None:

@@ -71,7 +71,7 @@ _DECODER_OPTIONS: Final = MappingProxyType(
     {
         "format_whitelist": _CONTAINERS,
         "protocol_whitelist": "file",
-        # to find out what a file is, FFmpeg decodes something of each stream: pictures are none of its business here
+        # to find out what a file is, FFmpeg decodes something of each stream: here no pictures
         "codec_whitelist": _audio_decoders(),
     }
 )
