@@ -1,4 +1,4 @@
-"""The failure policy: whether and when a failed, evicted or lost attempt is retried, with which memory and disk. Pure."""
+"""Whether and when a failed, evicted or lost attempt is retried, and with how much memory and disk. Pure."""
 
 import hashlib
 from collections.abc import Sequence
