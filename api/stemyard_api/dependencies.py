@@ -38,7 +38,7 @@ from stemyard_api.services.submission import Submissions
 from stemyard_api.services.tracks import Tracks
 from stemyard_api.settings import Settings
 from stemyard_contract.key_webhooks import PLURAL as KEY_WEBHOOKS
-from stemyard_contract.mirror import MirrorKeys
+from stemyard_contract.mirror_keys import MirrorKeys
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 import redis
 
-from stemyard_contract.mirror import MirrorKeys, MirrorRecord
+from stemyard_contract.mirror import MirrorRecord
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.mirror.writer import MirrorWriter
