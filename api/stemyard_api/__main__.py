@@ -23,7 +23,7 @@ from stemyard_api.connections import ConnectionLimits, Connections
 from stemyard_api.observability.logs import configure_logging
 from stemyard_api.protocol import Protocol
 from stemyard_api.settings import SettingsError, load_settings
-from stemyard_contract.runtime import spare_what_stays
+from stemyard_contract.runtime import freeze_startup_objects
 from stemyard_contract.validation import error_lines
 
 _DRAIN_SECONDS = 20
@@ -49,7 +49,7 @@ class _Server(uvicorn.Server):
         """Start, then exclude startup objects from garbage collection."""
         await super().startup(sockets)
         await self._open_health_port()
-        spare_what_stays()
+        freeze_startup_objects()
 
     async def _open_health_port(self) -> None:
         health = self._health

@@ -1,7 +1,7 @@
 """Clients and services of one API process, opened at startup and closed at shutdown."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, cast
@@ -32,14 +32,13 @@ from stemyard_api.services.links import LinkBuilder
 from stemyard_api.services.multipart_uploads import MultipartUploads
 from stemyard_api.services.placement import Placement
 from stemyard_api.services.registered_webhooks import RegisteredWebhooks
-from stemyard_api.services.shares import LINK_SECONDS as SHARED_LINK_SECONDS
-from stemyard_api.services.shares import Shares
+from stemyard_api.services.shares import SHARED_LINK_SECONDS, Shares
 from stemyard_api.services.states import TrackStates
 from stemyard_api.services.submission import Submissions
 from stemyard_api.services.tracks import Tracks
 from stemyard_api.settings import Settings
 from stemyard_contract.key_webhooks import PLURAL as KEY_WEBHOOKS
-from stemyard_contract.mirror import MirrorKeys
+from stemyard_contract.mirror_keys import MirrorKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,17 @@ class Services:
     metrics: Metrics
 
 
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """Connections of the process; None for those to backends that are not configured."""
+
+    kubernetes: KubernetesClient
+    redis: RedisClient | None
+    object_store: ObjectStoreClient | None = None
+    object_reader: ObjectReader | None = None
+    multipart: MultipartClient | None = None
+
+
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Open all clients and services for the duration of the context.
@@ -73,72 +83,70 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     Raises:
         NoKubernetesConfigError: there is neither a service account nor a kubeconfig.
     """
-    kubernetes = await connect(settings.stemyard_namespace)
-    redis = _redis(settings)
-    keys = open_keys(settings)
-    object_store = ObjectStoreClient(settings, keys) if settings.storage_configured else None
-    object_reader = ObjectReader(settings, keys) if settings.storage_configured else None
-    multipart = MultipartClient(settings, keys) if settings.storage_configured else None
-    metrics = Metrics()
+    async with (
+        _open_clients(settings) as clients,
+        Prober.running(clients.redis, clients.object_store, clients.kubernetes) as prober,
+        _kv_counts(settings, prober) as kv_counts,
+        _event_hub(settings, clients.redis) as event_hub,
+    ):
+        services = _assembled(settings, clients, prober, kv_counts, event_hub)
+        services.metrics.watch(
+            lambda: GaugeValues(
+                event_hub.open, rate_limit_backend(prober, kv_counts), dependency_up(settings, prober, kv_counts)
+            )
+        )
+        yield services
+
+
+@asynccontextmanager
+async def _open_clients(settings: Settings) -> AsyncIterator[_Clients]:
+    async with AsyncExitStack() as stack:
+        kubernetes, redis, keys = await connect(settings.stemyard_namespace), _redis(settings), open_keys(settings)
+        stack.push_async_callback(kubernetes.close)
+        if redis is not None:
+            stack.push_async_callback(redis.close)
+        if keys is not None:
+            stack.callback(keys.close)
+        if not settings.storage_configured:
+            yield _Clients(kubernetes, redis)
+            return
+        stores = ObjectStoreClient(settings, keys), ObjectReader(settings, keys), MultipartClient(settings, keys)
+        for store in stores:
+            stack.callback(store.close)
+        yield _Clients(kubernetes, redis, *stores)
+
+
+def _assembled(
+    settings: Settings, clients: _Clients, prober: Prober, kv_counts: KvCounts | None, event_hub: EventHub
+) -> Services:
+    kubernetes, redis, object_store = clients.kubernetes, clients.redis, clients.object_store
+    metrics, install_id = Metrics(), settings.stemyard_install_id
     tracks = Tracks(redis, kubernetes, settings.stemyard_namespace, metrics)
     placement = Placement(settings, tracks, kubernetes, object_store)
-    job_actions = JobActions(settings, tracks, kubernetes, object_store)
     links = LinkBuilder(object_store, settings.r2_public_domain)
-    shares = Shares(
+    shared_links = LinkBuilder(object_store, settings.r2_public_domain, SHARED_LINK_SECONDS)
+    quotas, limiter = Quotas(settings, redis, kubernetes), RateLimiter(settings, redis, kv_counts)
+    multipart = clients.multipart
+    return Services(
         settings,
+        kubernetes,
+        redis,
+        object_store,
+        clients.object_reader,
+        MultipartUploads(install_id, object_store, multipart, quotas) if object_store and multipart else None,
         tracks,
-        ShareTokens(settings.stemyard_install_id, settings.share_secrets),
-        LinkBuilder(object_store, settings.r2_public_domain, SHARED_LINK_SECONDS),
+        Submissions(tracks, placement, quotas, IdempotencyKeys(redis), links, metrics),
+        JobActions(settings, tracks, kubernetes, object_store),
+        TrackStates(tracks, links, shared=settings.results_shared, default_model=settings.default_model),
+        Shares(settings, tracks, ShareTokens(install_id, settings.share_secrets), shared_links),
+        RegisteredWebhooks(settings, kubernetes.of_kind(KEY_WEBHOOKS), settings.master_secrets),
+        CacheHits(settings, limiter, redis, links, metrics),
+        limiter,
+        quotas,
+        event_hub,
+        prober,
+        metrics,
     )
-    registered_webhooks = RegisteredWebhooks(settings, kubernetes.of_kind(KEY_WEBHOOKS), settings.master_secrets)
-    quotas = Quotas(settings, redis, kubernetes)
-    install_id = settings.stemyard_install_id
-    uploads = MultipartUploads(install_id, object_store, multipart, quotas) if object_store and multipart else None
-    submissions = Submissions(tracks, placement, quotas, IdempotencyKeys(redis), links, metrics)
-    try:
-        async with (
-            Prober.running(redis, object_store, kubernetes) as prober,
-            _kv_counts(settings, prober) as kv_counts,
-            _event_hub(settings, redis) as event_hub,
-        ):
-            limiter = RateLimiter(settings, redis, kv_counts)
-            metrics.watch(
-                lambda: GaugeValues(
-                    event_hub.open, rate_limit_backend(prober, kv_counts), dependency_up(settings, prober, kv_counts)
-                )
-            )
-            yield Services(
-                settings,
-                kubernetes,
-                redis,
-                object_store,
-                object_reader,
-                uploads,
-                tracks,
-                submissions,
-                job_actions,
-                TrackStates(tracks, links, shared=settings.results_shared, default_model=settings.default_model),
-                shares,
-                registered_webhooks,
-                CacheHits(settings, limiter, redis, links, metrics),
-                limiter,
-                quotas,
-                event_hub,
-                prober,
-                metrics,
-            )
-    finally:
-        await kubernetes.close()
-        if redis is not None:
-            await redis.close()
-        if object_store is not None:
-            object_store.close()
-        if object_reader is not None:
-            object_reader.close()
-        if multipart is not None:
-            multipart.close()
-        if keys is not None:
-            keys.close()
 
 
 @asynccontextmanager

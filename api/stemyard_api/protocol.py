@@ -73,7 +73,7 @@ class CoalescingTransport:
         self._transport.write(data)
 
     def is_closing(self) -> bool:
-        """Return whether the transport is closing; asked for each request, for which `__getattr__` is slow."""
+        """Return whether the transport is closing; called for each request, for which `__getattr__` is slow."""
         return self._transport.is_closing()
 
     def close(self) -> None:
@@ -261,7 +261,7 @@ class Protocol(HttpToolsProtocol):
         if not self.pipeline and not silent:
             self.transport.write(_refusal(status, code, detail))
         if reading:
-            # the application may be told much later, and would hold until then what has been received
+            # the application may notice much later, and would keep what has been received until then
             cycle.disconnected, cycle.body = True, bytearray()
             cycle.message_event.set()
         self._close()

@@ -19,7 +19,8 @@ import yaml
 from bench.api.load import Outcome, Plan
 from localcluster.control_plane import free_port
 from stemyard_contract.identity import cache_key, resource_name, track_id
-from stemyard_contract.mirror import EVENT_FIELD, EVENTS_KEPT, EventRecord, MirrorKeys
+from stemyard_contract.mirror import EVENT_FIELD, EVENTS_KEPT, EventRecord
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_contract.separationjob import Output, Phase, Source, Stem
 from tests.api import tracks
 from tests.support.servers import Server, api_process, valkey

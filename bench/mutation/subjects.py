@@ -40,6 +40,11 @@ SUBJECTS: Final = (
     Subject("identity", "contract/stemyard_contract/identity.py", ("tests/contract/test_identity.py",)),
     Subject("webhook", "contract/stemyard_contract/webhook.py", ("tests/contract/test_webhook.py",)),
     Subject(
+        "webhook_signature",
+        "contract/stemyard_contract/webhook_signature.py",
+        ("tests/contract/test_webhook_signature.py",),
+    ),
+    Subject(
         "failures",
         "contract/stemyard_contract/failures.py",
         ("tests/contract/test_failures.py", "tests/contract/test_remedies.py"),

@@ -1,6 +1,6 @@
 """Verification of webhooks for consumers."""
 
-from stemyard_contract.webhook import (
+from stemyard_contract.webhook_signature import (
     BadSignatureError,
     MissingHeaderError,
     ReplayError,

@@ -351,7 +351,7 @@ class Manifest(Mark):
     timings: dict[str, float] = Field(default_factory=dict)
     """Seconds per step."""
     network_seconds: float | None = Field(default=None, ge=0)
-    """Seconds in which the engine was asked for blocks; absent from older separators."""
+    """Seconds spent waiting for the engine's blocks; absent from older separators."""
     versions: dict[str, str] = Field(default_factory=dict)
     parameters: dict[str, float | str] = Field(default_factory=dict)
     """Parameters of the engine, such as threads, overlap and precision."""

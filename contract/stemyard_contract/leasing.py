@@ -13,7 +13,7 @@ DESK_LEASE_PATH: Final = "/v1/lease"
 LEASE_WAIT_SECONDS: Final = 2.0
 """How long the desk waits for a song."""
 LEASE_LOST: Final = 409
-"""Status by which the desk refuses what a worker asks for a song that it does not hold, or no longer."""
+"""HTTP status of the desk's refusal of a request about a song that the worker does not hold, or no longer."""
 WORKER_VARIABLE: Final = "STEMYARD_WORKER"
 """Environment variable with the WorkerAssignment as JSON."""
 PUBLISHING_LIMIT: Final = 3

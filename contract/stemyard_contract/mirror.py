@@ -1,7 +1,6 @@
-"""The mirror, the read model in Redis: its keys and records. The SeparationJob remains the source of truth."""
+"""The mirror, the read model in Redis: its records. The SeparationJob remains the source of truth."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, Self
 
@@ -70,101 +69,6 @@ def pace_factor(profile: str, model: str) -> str:
 def pace_start(profile: str, model: str) -> str:
     """Return the field of the pace hash with the seconds until a separate pod begins to separate."""
     return f"start:{profile}/{model}"
-
-
-@dataclass(frozen=True, slots=True)
-class MirrorKeys:
-    """Redis keys of one installation."""
-
-    install_id: str
-
-    def record(self, track: str) -> str:
-        """Key of a track's record: JSON of a MirrorRecord."""
-        return f"stemyard:{self.install_id}:track:{track}"
-
-    def version(self, track: str) -> str:
-        """Key of a hash with `uid`, `version` and `created` of the record, used to reject older writes."""
-        return f"stemyard:{self.install_id}:version:{track}"
-
-    def progress(self, track: str) -> str:
-        """Key of a track's newest progress: JSON of a ProgressRecord."""
-        return f"stemyard:{self.install_id}:progress:{track}"
-
-    def request(self, track: str) -> str:
-        """Key of the API's last request: JSON of a RequestRecord. Written by the API only."""
-        return f"stemyard:{self.install_id}:asked:{track}"
-
-    def idempotency(self, key_id: str, digest: str) -> str:
-        """Key of the request bound to an Idempotency-Key, by its SHA-256. Written by the API only."""
-        return f"stemyard:{self.install_id}:idempotency:{key_id}:{digest}"
-
-    def events(self, track: str) -> str:
-        """Stream of a track's events, each an EventRecord as JSON in the field `event`. Written by the operator.
-
-        The script that appends an event also publishes the track's id on `changes`.
-        """
-        return f"stemyard:{self.install_id}:events:{track}"
-
-    def attempts(self, track: str) -> str:
-        """Stream of the attempts at a track's webhooks, each an AttemptRecord as JSON. Written by the operator."""
-        return f"stemyard:{self.install_id}:attempts:{track}"
-
-    @property
-    def changes(self) -> str:
-        """Channel on which the ids of tracks with new events are published."""
-        return f"stemyard:{self.install_id}:changes"
-
-    def rate(self, key_id: str) -> str:
-        """Key of the rate limit state of an API key. Written by the API only, like the two below."""
-        return f"stemyard:{self.install_id}:rate:{key_id}"
-
-    def under_way(self, key_id: str) -> str:
-        """Sorted set of the tracks that count against an API key's quota, by time of the request."""
-        return f"stemyard:{self.install_id}:under-way:{key_id}"
-
-    def minutes(self, key_id: str, day: str) -> str:
-        """Key of the minutes of audio that an API key used on a day, `YYYY-MM-DD` in UTC."""
-        return f"stemyard:{self.install_id}:minutes:{key_id}:{day}"
-
-    def uploaded(self, key_id: str, day: str) -> str:
-        """Key of the bytes of uploads that an API key announced on a day, as above. Written by the API only."""
-        return f"stemyard:{self.install_id}:uploaded:{key_id}:{day}"
-
-    @property
-    def queue(self) -> str:
-        """Sorted set of queued tracks by `queue_score` of their record: priority, then creation time."""
-        return f"stemyard:{self.install_id}:queue"
-
-    @property
-    def pace(self) -> str:
-        """Hash of measured throughput, with the fields above. Written by the operator."""
-        return f"stemyard:{self.install_id}:pace"
-
-    @property
-    def tracks(self) -> str:
-        """Sorted set of all tracks by creation time."""
-        return f"stemyard:{self.install_id}:tracks"
-
-    def tracks_of_key(self, key_id: str) -> str:
-        """Sorted set of the tracks that an API key claims, by creation time. Written by the operator."""
-        return f"stemyard:{self.install_id}:tracks-of-key:{key_id}"
-
-    def tracks_of_namespace(self, namespace: str) -> str:
-        """Sorted set of a namespace's tracks that were made with kubectl, by creation time. Written by the operator."""
-        return f"stemyard:{self.install_id}:tracks-of-namespace:{namespace}"
-
-    @property
-    def tracks_divided(self) -> str:
-        """Key that exists while the two kinds of sets above are complete: an older operator does not write them."""
-        return f"stemyard:{self.install_id}:tracks-divided"
-
-    def upload_name(self, key_id: str, upload_id: str) -> str:
-        """Key of the name of an API key's uploaded file. Written by the API only, like that below."""
-        return f"stemyard:{self.install_id}:upload-name:{key_id}:{upload_id}"
-
-    def batch(self, key_id: str, batch_id: str) -> str:
-        """Set of the tracks of a batch of an API key."""
-        return f"stemyard:{self.install_id}:batch:{key_id}:{batch_id}"
 
 
 class ProgressRecord(WireModel):
@@ -342,7 +246,6 @@ def record_from(
     owner: str | None,
 ) -> MirrorRecord:
     """Return the record of a SeparationJob from its typed parts and the identity that the API gave it."""
-    source = status.source
     stems = status.result.stems if status.result else {}
     created = datetime.fromisoformat(metadata["creationTimestamp"]).timestamp()
     ended, ttl = _epoch(status.finished_at), spec.ttl_seconds_after_finished
@@ -365,10 +268,7 @@ def record_from(
         output=spec.output,
         profile=spec.profile,
         cache_key=status.cache_key,
-        title=title_of(spec.source, source.title if source else None),
-        artist=source.artist if source else None,
-        channel=source.channel if source else None,
-        duration=source.duration if source else None,
+        **_recording(spec, status),
         stage=status.stage,
         reason=status.reason,
         progress=status.progress or 0,
@@ -378,16 +278,34 @@ def record_from(
         stem_keys={stem: artifact.key for stem, artifact in stems.items()},
         peaks_keys={stem: artifact.peaks_key for stem, artifact in stems.items() if artifact.peaks_key is not None},
         failure=status.failure,
-        claims=[claim.key for claim in spec.claims],
-        metadata={claim.key: claim.metadata for claim in spec.claims if claim.metadata is not None},
-        webhooks={claim.key: claim.webhook for claim in spec.claims if claim.webhook is not None},
-        webhook_events={claim.key: claim.webhook_events for claim in spec.claims if claim.webhook_events},
+        **_claimed(spec),
         cancel=spec.cancel,
         priority=spec.priority,
         expires_at=ended + ttl if ended is not None and ttl is not None else None,
         owner=owner,
         shares_revoked=(metadata.get("annotations") or {}).get(ANNOTATION_SHARES_REVOKED),
     )
+
+
+def _recording(spec: SeparationJobSpec, status: SeparationJobStatus) -> dict[str, Any]:
+    """Return the fields of a record that describe the recording."""
+    source = status.source
+    return {
+        "title": title_of(spec.source, source.title if source else None),
+        "artist": source.artist if source else None,
+        "channel": source.channel if source else None,
+        "duration": source.duration if source else None,
+    }
+
+
+def _claimed(spec: SeparationJobSpec) -> dict[str, Any]:
+    """Return the fields of a record that are taken from the claims, by the id of their API key."""
+    return {
+        "claims": [claim.key for claim in spec.claims],
+        "metadata": {claim.key: claim.metadata for claim in spec.claims if claim.metadata is not None},
+        "webhooks": {claim.key: claim.webhook for claim in spec.claims if claim.webhook is not None},
+        "webhook_events": {claim.key: claim.webhook_events for claim in spec.claims if claim.webhook_events},
+    }
 
 
 def _epoch(moment: datetime | None) -> float | None:

@@ -47,7 +47,7 @@ _BY_FAULT: Final = {
         _C.IDEMPOTENCY_MISMATCH: "Use a new `Idempotency-Key` for each request; reuse one only to repeat a request.",
         _C.INVALID_REQUEST: "Correct the fields that `errors` names.",
         _C.TRACK_NOT_FOUND: "Check the id; the track may be deleted, or belong to another key. Submit it again.",
-        _C.SHARE_ENDED: "Ask whoever shared the result for a new link.",
+        _C.SHARE_ENDED: "Ask the person who shared the result for a new link.",
         _C.TRACK_NOT_COMPLETED: "Wait until the track is Completed, or run it again if it has failed.",
         _C.NOT_FOUND: "Correct the path; `/openapi.json` lists all.",
         _C.METHOD_NOT_ALLOWED: "Use a method that the header `Allow` names.",

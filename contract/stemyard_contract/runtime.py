@@ -70,7 +70,7 @@ _THRESHOLDS: Final = (50_000, 20, 50)
 """Thresholds of the cyclic collector, far above the default: requests and reconciles leave almost no cycles."""
 
 
-def spare_what_stays() -> None:
+def freeze_startup_objects() -> None:
     """Move startup objects to the permanent generation (gc.freeze) and collect less often."""
     gc.collect()
     gc.freeze()

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from stemyard_contract.key_webhooks import SecretVersion
-from stemyard_contract.webhook import SecretError
+from stemyard_contract.webhook_signature import SecretError
 
 MASTER_LENGTH: Final = 32
-"""Minimum length of a master secret in characters: whoever has a derived secret could search for a shorter one."""
+"""Minimum length of a master secret in characters: the holder of a derived secret could search for a shorter one."""
 _FINGERPRINT_BYTES: Final = 8
 _PURPOSE: Final = "stemyard registered webhooks"
 

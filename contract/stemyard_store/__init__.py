@@ -1,1 +1,1 @@
-"""What API and operator share about the object store, by botocore; the contract itself imports no client library."""
+"""What API and operator share about the object store, by botocore, which the contract never imports."""

@@ -72,8 +72,8 @@ class OutdatedCrdError(KubernetesError):
         super().__init__(
             status,
             reason,
-            "the cluster's definition of SeparationJobs is older than this operator, so the status cannot be written; "
-            f"apply the chart's definition, or set crds.enabled=true ({message})",
+            "the cluster's CRD of SeparationJobs is older than this operator, so the status cannot be written; "
+            f"apply the chart's CRDs, or set crds.enabled=true ({message})",
             retry_after,
         )
 

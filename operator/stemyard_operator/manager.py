@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self
 
-from stemyard_contract.runtime import spare_what_stays
+from stemyard_contract.runtime import freeze_startup_objects
 from stemyard_contract.webhook_secrets import MasterSecrets
 from stemyard_operator.backoff import pause_after
 from stemyard_operator.clients.kubernetes import KubernetesClient
@@ -222,7 +222,7 @@ async def _run() -> None:
         stack.push_async_callback(replica.dispatcher.close)
         await stack.enter_async_context(serving(replica.probes, settings.health_port))
         await replica.prepare()
-        spare_what_stays()
+        freeze_startup_objects()
         await stack.enter_async_context(serving(replica.desk, settings.desk_port, tls))
         await replica.run()
 

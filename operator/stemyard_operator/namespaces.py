@@ -32,7 +32,7 @@ class Namespaces:
             name: the namespace.
             why: the error.
             refused: whether the API server denies access, so that what was known of the namespace counts no more; the
-                watches may still tell of it where it only failed to answer.
+                watches may still report its changes if it only failed to answer.
         """
         known = self.is_known(name)
         self.broken(name, _LIST, why)
@@ -41,7 +41,7 @@ class Namespaces:
         return known and refused
 
     def broken(self, name: str, what: str, why: str) -> None:
-        """Record that a watch of the namespace fails; lists still tell of it, later."""
+        """Record that a watch of the namespace fails; lists still report its changes, later."""
         self._errors[name, what] = why
 
     def recovered(self, name: str, what: str) -> None:

@@ -65,7 +65,7 @@ class StreamedResponse:
 
 
 class HttpClient:
-    """Sends requests without following redirects or, unless told, reading proxies from the environment.
+    """Sends requests without following redirects; proxies of the environment are used with `trust_env` only.
 
     SSL_CERT_FILE may name a CA bundle instead of the public CAs.
 

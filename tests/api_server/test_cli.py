@@ -23,7 +23,7 @@ from localcluster.tools import path_of
 from stemyard_cli.exit_codes import ExitCode
 from stemyard_client import verify
 from stemyard_contract.event_types import EventType
-from stemyard_contract.webhook import signed_headers
+from stemyard_contract.webhook_signature import signed_headers
 from tests.cli.program import STEMYARD, stemyard
 from tests.support.service_world import MISSING, Service, service
 from tests.support.webhook_receiver import Receiver

@@ -14,9 +14,9 @@ from standardwebhooks.webhooks import Webhook
 from localcluster.control_plane import ControlPlane, free_port
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.outbox import WebhookStatus
-from stemyard_contract.webhook import verify
+from stemyard_contract.webhook_signature import verify
 from stemyard_operator.model.separation import separation_of
-from tests.contract.test_webhook import verify_webhook
+from tests.contract.test_webhook_signature import verify_webhook
 from tests.support import operator_world
 from tests.support.operator_world import World, eventually
 from tests.support.webhook_receiver import Receiver, break_off, endless, first, hang, slow, status

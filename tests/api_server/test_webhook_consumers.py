@@ -18,17 +18,9 @@ from localcluster.control_plane import ControlPlane, free_port
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.identity import resource_name
 from stemyard_contract.separationjob import Phase, Stem
-from stemyard_contract.webhook import (
-    EventType,
-    completed_body,
-    failed_body,
-    processing_body,
-    signed_headers,
-    verify,
-)
-from stemyard_contract.webhook import (
-    test_body as body_of_test,
-)
+from stemyard_contract.webhook import EventType, completed_body, failed_body, processing_body
+from stemyard_contract.webhook import test_body as body_of_test
+from stemyard_contract.webhook_signature import signed_headers, verify
 from tests.support import api_world, operator_world
 from tests.support.operator_world import World, eventually
 from tests.support.servers import Server, api_process

@@ -14,7 +14,7 @@ from redis.exceptions import NoPermissionError
 from localcluster.control_plane import free_port
 from localcluster.folders import here
 from localcluster.tools import path_of
-from stemyard_contract.mirror import MirrorKeys
+from stemyard_contract.mirror_keys import MirrorKeys
 from tests.chart.rendered import RELEASE, Object, case, container, environment, find
 from tests.support.servers import Server
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stemyard_contract.webhook import verify
+from stemyard_contract.webhook_signature import verify
 from tests.cluster.conftest import HOOKS_URL, WEBHOOK_SECRET, System, config_map, server
 from tests.support.operator_world import eventually
 

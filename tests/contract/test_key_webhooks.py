@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from stemyard_contract.key_webhooks import SecretVersion, key_webhooks_of, resource_name
-from stemyard_contract.webhook import SecretError, standard_key
 from stemyard_contract.webhook_secrets import MasterSecrets
+from stemyard_contract.webhook_signature import SecretError, standard_key
 
 MASTER, OLDER = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 HOOK = "wh_2f1c5d0b9a8e7f6a5b4c3d2e"

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from stemyard_contract.mirror import MirrorKeys, MirrorRecord, record_of
+from stemyard_contract.mirror import MirrorRecord, record_of
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_contract.output import Output
 from stemyard_contract.separationjob import LABEL_TRACK, Phase, Stem
 

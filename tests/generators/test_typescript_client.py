@@ -11,7 +11,8 @@ import pytest
 from localcluster.control_plane import ControlPlane
 from stemyard_client import Client
 from stemyard_contract.event_types import EventType
-from stemyard_contract.webhook import completed_body, signed_headers
+from stemyard_contract.webhook import completed_body
+from stemyard_contract.webhook_signature import signed_headers
 from tests.api_server.conftest import install_crd
 from tests.support import chromium, client_tools, typescript_client
 from tests.support.http_server import Exchange, HttpServer

@@ -124,13 +124,13 @@ class World:
     seen: dict[str, Sighting] = field(default_factory=dict)
     """Jobs and pods as the operator last saw them."""
     finished: dict[str, StageFinished] = field(default_factory=dict)
-    """What pods said of their stage's end, by uid of their Job."""
+    """What pods reported of their stage's end, by uid of their Job."""
     kept: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Marks that the operator has verified at a pod's word, by run."""
     offer: LeaseOffer | None = None
     """A worker's pod that waits for a song."""
-    said: SongEnd | None = None
-    """How the leased song ended, as its worker said."""
+    reported: SongEnd | None = None
+    """How the leased song ended, as its worker reported."""
     caller: str = ""
     """uid of the worker's pod that called last."""
     silent_seconds: float = 0
@@ -205,7 +205,7 @@ class World:
             worker=next((job for job in workers if job.name == name), None),
             caller=self.caller,
             silent_seconds=self.silent_seconds,
-            said=self.said if lease is not None else None,
+            reported=self.reported if lease is not None else None,
             held_since=self.held_since,
             peers=tuple(workers),
             paused_until=self.paused_until,
@@ -405,7 +405,7 @@ class World:
     def say_end(self, code: FailureCode | None = None, mark: MarkReference | None = None) -> None:
         """Let the worker say how its song ended."""
         outcome = Outcome(stage=WorkStage.SEPARATE, code=code, mark=mark)
-        self.said = SongEnd(uid=UID, run=self.spec.get("run", 1), outcome=outcome)
+        self.reported = SongEnd(uid=UID, run=self.spec.get("run", 1), outcome=outcome)
 
     def replace_pod(self, worker: dict[str, Any]) -> None:
         """Let the Job controller replace the pod of a worker after a disruption."""

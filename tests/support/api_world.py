@@ -14,7 +14,8 @@ import httpx
 import redis
 
 from localcluster.control_plane import ControlPlane
-from stemyard_contract.mirror import MirrorKeys, ProgressRecord, record_of
+from stemyard_contract.mirror import ProgressRecord, record_of
+from stemyard_contract.mirror_keys import MirrorKeys
 from tests.api import tracks
 from tests.support.servers import Api, ObjectStore, Server, api_process, object_store, valkey
 from tests.support.waiting import eventually as eventually

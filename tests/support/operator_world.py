@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from localcluster.control_plane import ControlPlane, free_port
 from stemyard_contract.handover import DESK_AUDIENCE, MarkReference, Outcome, WorkStage
 from stemyard_contract.identity import job_name
-from stemyard_contract.mirror import MirrorKeys
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_operator.model.job import job_of
 from stemyard_operator.model.separation import Separation, separation_of
 from tests.operator.world import mark_of

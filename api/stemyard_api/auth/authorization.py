@@ -45,17 +45,17 @@ def listed(record: MirrorRecord, principal: Principal) -> bool:
 
 
 def check_visible(record: MirrorRecord, principal: Principal, *, shared: bool) -> None:
-    """Pass a track the key may see.
+    """Check that the key may see a track.
 
     Raises:
-        TrackNotFoundError: it may not even know that there is one.
+        TrackNotFoundError: it may not, nor learn that the track exists.
     """
     if not visible(record, principal, shared=shared):
         raise TrackNotFoundError
 
 
 def check_changeable(record: MirrorRecord, principal: Principal, *, shared: bool) -> None:
-    """Pass a track the key may end.
+    """Check that the key may end a track.
 
     Raises:
         TrackNotFoundError: the key may not see it.

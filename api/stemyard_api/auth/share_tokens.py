@@ -1,4 +1,4 @@
-"""Tokens of share links: whoever has one may read one track's result until it expires or is revoked. Pure.
+"""Bearer tokens of share links: the holder may read one track's result until it expires or is revoked. Pure.
 
 A token is base64url, without padding, of: version (1 byte), expiry (5 bytes, epoch seconds), binding (8 bytes), track
 id, and the first 16 bytes of an HMAC-SHA256 (RFC 2104) over all before it. The binding is a MAC over the uid of the

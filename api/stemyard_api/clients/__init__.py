@@ -1,1 +1,1 @@
-"""The only package with a wire: Redis, the API server, the object store, Cloudflare KV."""
+"""Clients of Redis, the API server, the object store and Cloudflare KV; the only package that does network I/O."""

@@ -69,7 +69,7 @@ class KubernetesClient:
         self._namespace = namespace
         self._collection = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{plural}"
         self._missing: dict[str, float] = {}
-        """When to ask again for names that did not exist, in the loop's seconds."""
+        """When to look up names again that did not exist, in the loop's seconds."""
 
     def of_kind(self, plural: str) -> "KubernetesClient":
         """Return a client of another kind of resource, over the same connections."""

@@ -31,9 +31,9 @@ from stemyard_contract.mirror import (
     REQUEST_TTL_SECONDS,
     UPLOAD_NAME_TTL_SECONDS,
     AttemptRecord,
-    MirrorKeys,
     RequestRecord,
 )
+from stemyard_contract.mirror_keys import MirrorKeys
 
 PAUSE_SECONDS: Final = 1.0
 """Seconds for which Redis is not called after a failure."""

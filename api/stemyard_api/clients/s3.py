@@ -14,13 +14,13 @@ from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalE
 
 from stemyard_api.errors import MisconfiguredError, UnavailableError
 from stemyard_api.settings import Settings
-from stemyard_contract.signing_keys import KeysUnavailableError, RenewedKeys
-from stemyard_store.store_keys import load_keys, session_of
+from stemyard_contract.credential_renewal import KeysUnavailableError, RenewedKeys
+from stemyard_store.credentials import load_keys, session_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-LINK_SECONDS: Final = 7 * 24 * 3600
+STEM_LINK_SECONDS: Final = 7 * 24 * 3600
 """Lifetime of a link to a stem, the maximum for SigV4."""
 UPLOAD_SECONDS: Final = 15 * 60
 """Lifetime of an upload link."""
@@ -121,14 +121,14 @@ class ObjectStoreClient:
         return await self._threads.run(self._delete_below, prefix)
 
     def link_seconds(self, seconds: int) -> int:
-        """Return for how many seconds a link signed now is valid if so many are asked for.
+        """Return for how many seconds a link signed now is valid if so many are requested.
 
         Raises:
             ObjectStoreUnavailableError: there are no credentials now.
         """
         return link_seconds(self._keys, seconds)
 
-    def sign_get(self, key: str, disposition: str | None = None, seconds: int = LINK_SECONDS) -> str:
+    def sign_get(self, key: str, disposition: str | None = None, seconds: int = STEM_LINK_SECONDS) -> str:
         """Return a link to an object, valid for `link_seconds(seconds)`; the response has this Content-Disposition."""
         params = {"Bucket": self._bucket, "Key": key}
         if disposition is not None:
@@ -202,7 +202,7 @@ def open_keys(settings: Settings) -> RenewedKeys | None:
 
 
 def link_seconds(keys: RenewedKeys | None, seconds: int) -> int:
-    """Return the lifetime of a link signed now: as asked, but no longer than that of temporary credentials.
+    """Return the lifetime of a link signed now: as requested, but no longer than that of temporary credentials.
 
     Raises:
         ObjectStoreUnavailableError: there are no credentials now.

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from stemyard_api.clients.s3 import UPLOAD_DISPOSITION, UPLOAD_SECONDS, StoreThreads, connect, is_absent, presign
 from stemyard_api.settings import Settings
-from stemyard_contract.signing_keys import RenewedKeys
+from stemyard_contract.credential_renewal import RenewedKeys
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef

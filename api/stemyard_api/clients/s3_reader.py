@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from stemyard_api.clients.s3 import ObjectStoreUnavailableError, connect
 from stemyard_api.errors import UnavailableError
 from stemyard_api.settings import Settings
-from stemyard_contract.signing_keys import RenewedKeys
+from stemyard_contract.credential_renewal import RenewedKeys
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody

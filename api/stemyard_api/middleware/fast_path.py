@@ -24,7 +24,7 @@ from stemyard_api.auth.api_keys import Scope as KeyScope
 from stemyard_api.middleware.request_context import record_request, request_id
 from stemyard_api.middleware.security_headers import security_headers
 from stemyard_api.ratelimit.limiter import Policy, rate_limit_headers
-from stemyard_api.services.cache_hits import BODY_LIMIT, CachedResponse
+from stemyard_api.services.cache_hits import FAST_BODY_LIMIT, CachedResponse
 from stemyard_api.services.tracks import canonical_track_id
 
 _JOB: Final = "/job/"
@@ -142,7 +142,7 @@ def _is_supported(headers: dict[bytes, bytes]) -> bool:
     length = headers.get(b"content-length", b"")
     return (
         length.isdigit()
-        and int(length) <= BODY_LIMIT
+        and int(length) <= FAST_BODY_LIMIT
         and headers.get(b"content-type", b"").lower() in _JSON_TYPES
         and _EXCLUDED_HEADERS.isdisjoint(headers)
     )

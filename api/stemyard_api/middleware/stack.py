@@ -18,6 +18,7 @@ from stemyard_api.middleware.request_context import RequestContext
 from stemyard_api.middleware.security_headers import SecurityHeaders
 from stemyard_api.middleware.server_errors import ServerErrors
 from stemyard_api.settings import Settings
+from stemyard_contract.trace_export import is_enabled
 
 _METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 _ALLOW_HEADERS: Final = (
@@ -65,7 +66,7 @@ def _cross_origin(origins: tuple[str, ...]) -> list[Middleware]:
 def inner_middleware(keyring: Keyring, settings: Settings) -> list[Middleware]:
     """Return the middleware inside FastAPI's own, outermost first."""
     pages = [Middleware(Page, site=load_page(settings))] if settings.web_enabled else []
-    traces = [Middleware(tracing.Tracing, spans=tracing.provider())] if tracing.enabled() else []
+    traces = [Middleware(tracing.Tracing, spans=tracing.provider())] if is_enabled() else []
     return [
         Middleware(RequestContext),
         Middleware(SecurityHeaders),

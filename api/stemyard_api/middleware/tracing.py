@@ -1,26 +1,19 @@
-"""Traces of requests that start separations, and the only importer of OpenTelemetry.
+"""Traces of requests that start separations.
 
 Without `OTEL_EXPORTER_OTLP_ENDPOINT` OpenTelemetry is not imported and no middleware is added. The variables of the
 OpenTelemetry specification apply (`OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_HEADERS`, ...).
 """
 
-import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stemyard_api.asgi import HttpMiddleware, traceparent
 from stemyard_api.settings import SettingsError
+from stemyard_contract.trace_export import TracingUnavailableError, tracer_provider
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
-
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-
-
-def enabled() -> bool:
-    """Whether an endpoint for traces is configured."""
-    return any(os.environ.get(name) for name in _ENDPOINTS)
 
 
 def provider() -> "TracerProvider":
@@ -30,16 +23,9 @@ def provider() -> "TracerProvider":
         SettingsError: the packages of the extra `tracing` are not installed.
     """
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    except ImportError as error:
-        raise SettingsError(f"OTEL_EXPORTER_OTLP_ENDPOINT needs stemyard[tracing]: {error}") from error
-    name = os.environ.get("OTEL_SERVICE_NAME") or "stemyard-api"
-    tracer_provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
-    tracer_provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return tracer_provider
+        return tracer_provider("stemyard-api")
+    except TracingUnavailableError as error:
+        raise SettingsError(str(error)) from error
 
 
 class Tracing(HttpMiddleware):

@@ -10,7 +10,7 @@ router = APIRouter()
 
 @router.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request) -> JSONResponse:
-    """The OpenAPI document; its server is the address that the client asked, so that generated clients have it."""
+    """The OpenAPI document; its server is the address that the client used, so that generated clients have it."""
     app: FastAPI = request.app
     return JSONResponse({**app.openapi(), "servers": [{"url": str(request.base_url).rstrip("/")}]})
 

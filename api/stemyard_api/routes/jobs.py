@@ -34,7 +34,30 @@ router = APIRouter(tags=["jobs"])
 TrackId = Annotated[
     str, Path(description="Id from POST /separate-audio", max_length=256), AfterValidator(canonical_track_id)
 ]
+_Status = Annotated[Status | None, Query(description="Return only tracks in this state")]
+_Phases = Annotated[list[Phase] | None, Query(max_length=8, description="Return only tracks in these phases")]
+_Text = Annotated[
+    str | None, Query(min_length=1, max_length=200, description="Words that occur in query, title, artist or channel")
+]
+_Metadata = Annotated[
+    str | None,
+    Query(
+        min_length=2,
+        max_length=1024,
+        description="JSON object; names and values that the metadata of this key has at its top level",
+        examples=['{"order":7}'],
+    ),
+]
+_Batch = Annotated[
+    str | None, Query(pattern=BATCH_ID, description="`batch_id` of a response to POST /batch of this key")
+]
+_Since = Annotated[
+    float | None,
+    Query(ge=0, le=1e11, allow_inf_nan=False, description="Return only tracks requested or ended at or after this"),
+]
 _Moment = Annotated[float | None, Query(ge=0, le=1e11, allow_inf_nan=False)]
+_Everyone = Annotated[bool, Query(alias="all", description="Return tracks of all keys; needs the scope admin")]
+_Cursor = Annotated[str | None, Query(pattern=CURSOR, description="`next_cursor` of the previous page")]
 
 
 @router.get(
@@ -49,35 +72,17 @@ _Moment = Annotated[float | None, Query(ge=0, le=1e11, allow_inf_nan=False)]
 async def jobs(
     services: ServicesDep,
     principal: ReaderDep,
-    status: Annotated[Status | None, Query(description="Return only tracks in this state")] = None,
-    phase: Annotated[list[Phase] | None, Query(max_length=8, description="Return only tracks in these phases")] = None,
-    text: Annotated[
-        str | None,
-        Query(min_length=1, max_length=200, description="Words that occur in query, title, artist or channel"),
-    ] = None,
-    metadata: Annotated[
-        str | None,
-        Query(
-            min_length=2,
-            max_length=1024,
-            description="JSON object; names and values that the metadata of this key has at its top level",
-            examples=['{"order":7}'],
-        ),
-    ] = None,
-    batch: Annotated[
-        str | None, Query(pattern=BATCH_ID, description="`batch_id` of a response to POST /batch of this key")
-    ] = None,
-    since: Annotated[
-        float | None,
-        Query(ge=0, le=1e11, allow_inf_nan=False, description="Return only tracks requested or ended at or after this"),
-    ] = None,
+    status: _Status = None,
+    phase: _Phases = None,
+    text: _Text = None,
+    metadata: _Metadata = None,
+    batch: _Batch = None,
+    since: _Since = None,
     created_after: _Moment = None,
     created_before: _Moment = None,
-    everyone: Annotated[
-        bool, Query(alias="all", description="Return tracks of all keys; needs the scope admin")
-    ] = False,
+    everyone: _Everyone = False,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str | None, Query(pattern=CURSOR, description="`next_cursor` of the previous page")] = None,
+    cursor: _Cursor = None,
 ) -> JSONResponse:
     """Separations that this key requested, newest first; with `all=true` those of all keys. Times are epoch seconds.
 

@@ -64,7 +64,7 @@ async def share(
 ) -> JSONResponse:
     """A link to a completed track for people without a key, until it expires, is revoked, or the track is deleted.
 
-    Whoever has the link can play and download the stems. It shows the title and the stems, and nothing of this key.
+    Anyone with the link can play and download the stems. It shows the title and the stems, and nothing of this key.
     """
     seconds, most = None if body is None else body.expires_in, services.settings.share_max_seconds
     if seconds is not None and most and seconds > most:

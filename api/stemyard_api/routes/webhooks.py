@@ -5,7 +5,7 @@ import time
 import uuid
 from typing import Annotated, Any, Final, Self
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, model_validator
 
@@ -15,6 +15,7 @@ from stemyard_api.clients.kubernetes import Resource
 from stemyard_api.clients.redis import RedisUnavailableError
 from stemyard_api.dependencies import AdminDep, ReaderDep, Services, ServicesDep, SubmitterDep
 from stemyard_api.errors import DeliveryNotFoundError, ForbiddenError, UnavailableError
+from stemyard_api.routes.jobs import TrackId
 from stemyard_api.routes.json_route import JsonRoute
 from stemyard_api.schemas.delivery_responses import DeadLetters, Deliveries, Delivery, Redelivery
 from stemyard_api.schemas.examples import DEAD_LETTERS, DELIVERIES, TEST_DELIVERY, problems
@@ -29,6 +30,7 @@ from stemyard_api.services.deliveries import (
 )
 from stemyard_api.services.order import check_webhook_address
 from stemyard_api.services.records import read_record, read_status, track_id_of
+from stemyard_api.services.tracks import canonical_track_id
 from stemyard_contract.mirror import AttemptRecord, MirrorRecord
 from stemyard_contract.outbox import URL_LIMIT
 from stemyard_contract.separationjob import API_VERSION, KIND, Claim, SeparationJobSpec, Source
@@ -42,7 +44,6 @@ _TEST_JOB_TTL_SECONDS: Final = 300
 _NO_SOURCE: Final = Source(search_query="webhook test")
 _WebhookUrl = Annotated[StrictStr, Field(min_length=8, max_length=URL_LIMIT), AfterValidator(check_webhook_url)]
 router = APIRouter(tags=["webhooks"], route_class=JsonRoute)
-TrackId = Annotated[str, Path(description="Id from POST /separate-audio", max_length=256)]
 
 
 class RedeliverRequest(BaseModel):
@@ -159,7 +160,9 @@ class WebhookTestRequest(BaseModel):
     """A URL; needs the scope admin."""
     key: Annotated[StrictStr, Field(pattern=KEY_ID)] | None = None
     """Id of the API key whose secret signs the test to `url`."""
-    track_id: Annotated[StrictStr, Field(min_length=1, max_length=256)] | None = None
+    track_id: Annotated[StrictStr, Field(min_length=1, max_length=256), AfterValidator(canonical_track_id)] | None = (
+        None
+    )
     """A track for which this key requested a webhook."""
 
     @model_validator(mode="after")
@@ -223,9 +226,9 @@ async def _target(services: Services, principal: Principal, body: WebhookTestReq
 
 
 def _manifest(name: str, namespace: str, url: str, key: str | None) -> dict[str, Any]:
-    receiver = {"claims": [Claim(key=key, webhook=url)]} if key is not None else {"webhooks": [{"url": url}]}
+    consumer = {"claims": [Claim(key=key, webhook=url)]} if key is not None else {"webhooks": [{"url": url}]}
     spec = SeparationJobSpec.model_validate(
-        {"source": _NO_SOURCE, "webhook_test": True, "ttl_seconds_after_finished": _TEST_JOB_TTL_SECONDS, **receiver}
+        {"source": _NO_SOURCE, "webhook_test": True, "ttl_seconds_after_finished": _TEST_JOB_TTL_SECONDS, **consumer}
     )
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec.dump()}

@@ -65,7 +65,12 @@ def _operation(name: str, operation: _Node) -> str:
         parts.append("<p>Needs no key.</p>")
     if operation.get("parameters"):
         rows = (
-            (f"{_code(one['name'])} ({one['in']})", _type(one["schema"]), _told(one), _text(one.get("description", "")))
+            (
+                f"{_code(one['name'])} ({one['in']})",
+                _type(one["schema"]),
+                _required(one),
+                _text(one.get("description", "")),
+            )
             for one in operation["parameters"]
         )
         parts += ["<h4>Parameters</h4>", _table("Parameters", ("Name", "Type", "", "Meaning"), rows)]
@@ -130,7 +135,7 @@ def _type(schema: _Node) -> str:
     return escape(schema.get("type", "any"))
 
 
-def _told(parameter: _Node) -> str:
+def _required(parameter: _Node) -> str:
     if parameter.get("required"):
         return "required"
     return f"default {_code(json.dumps(parameter['schema']['default']))}" if "default" in parameter["schema"] else ""

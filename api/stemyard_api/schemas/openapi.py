@@ -84,7 +84,7 @@ _TAGS: Final = {
     "keys": "Usage and data of API keys.",
     "webhooks": "Webhooks of all tracks of a key; deliveries, their redelivery and tests.",
     "health": "State of the service.",
-    _WEBHOOK_TAG: "Requests that the service sends to your receiver.",
+    _WEBHOOK_TAG: "Requests that the service sends to your consumer.",
 }
 
 _SIGNING: Final = {
@@ -160,7 +160,7 @@ def _webhook(event: EventType) -> Document:
         "requestBody": {"required": True, "content": {"application/json": content}},
         "responses": {
             "2XX": {"description": "Delivered"},
-            "410": {"description": "The receiver is gone: no further attempts"},
+            "410": {"description": "The consumer is gone: no further attempts"},
             "default": {"description": "Retried, up to ten attempts within four days" if kept else "Not retried"},
         },
     }

@@ -17,12 +17,12 @@ def make_portable(document: Schema) -> None:
 
     Without `const`, which some generators read as a type of its own: a text becomes an enum, a number or truth value
     any of its type, because enums of those do not compile everywhere. Without `title`, after which some name inline
-    types, so that two fields of one name overwrite each other's type. Defaults of request bodies are told in words,
-    because some generators require fields that have one, and others always send it.
+    types, so that two fields of one name overwrite each other's type. Defaults of request bodies become
+    part of the description, because some generators require fields that have one, and others always send it.
     """
     for name in _requested(document):
         for field in document["components"]["schemas"][name].get("properties", {}).values():
-            _tell_default(field)
+            _describe_default(field)
     components = document["components"]["schemas"]
     for name in _NAMES.keys() & components.keys():
         components[_NAMES[name]] = components.pop(name)
@@ -51,7 +51,7 @@ def _requested(document: Schema) -> set[str]:
     return {choice["$ref"].rpartition("/")[2] for choice in choices if "$ref" in choice}
 
 
-def _tell_default(field: Schema) -> None:
+def _describe_default(field: Schema) -> None:
     if "default" in field:
         value = field.pop("default")
         text = value if isinstance(value, str) else json.dumps(value)

@@ -22,7 +22,7 @@ from stemyard_api.services.submission import submit_body
 from stemyard_api.settings import Settings
 from stemyard_contract.mirror import MirrorRecord
 
-BODY_LIMIT: Final = 4096
+FAST_BODY_LIMIT: Final = 4096
 """Maximum bytes of a request on the fast path; nearly all are far shorter."""
 _CACHE_SIZE: Final = 4096
 _CACHE_SECONDS: Final = 3600.0

@@ -31,7 +31,7 @@ from stemyard_contract.separationjob import Phase
 
 ESTIMATED_PHASES: Final = frozenset({*QUEUE_PHASES, Phase.SEPARATING})
 """Phases for which completion can be estimated."""
-CACHE_SECONDS: Final = 2.0
+ESTIMATE_SECONDS: Final = 2.0
 """How long queue positions are cached; separations take minutes."""
 _POSITIONS_LIMIT: Final = 10_000
 """Maximum queue position that is reported."""
@@ -172,7 +172,7 @@ def _separated(percent: float) -> float:
 
 
 class QueueReader:
-    """Reads queue states; any number of reads costs one call to Redis per `CACHE_SECONDS`."""
+    """Reads queue states; any number of reads costs one call to Redis per `ESTIMATE_SECONDS`."""
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
@@ -194,5 +194,5 @@ class QueueReader:
     async def _read_all(self, _: Sequence[str]) -> list[None]:
         waiting, self._pace = await self._redis.waiting(_POSITIONS_LIMIT)
         self._positions = {track: number for number, track in enumerate(waiting, 1)}
-        self._until = time.monotonic() + CACHE_SECONDS
+        self._until = time.monotonic() + ESTIMATE_SECONDS
         return [None]

@@ -20,7 +20,7 @@ from stemyard_api.errors import (
     UnavailableError,
 )
 from stemyard_api.services.deliveries import count_pending
-from stemyard_api.services.placement_rules import Operation, annotation_patch, retry_patch, test_operation
+from stemyard_api.services.placement_rules import Operation, annotation_patch, retry_patch, unchanged_tests
 from stemyard_api.services.records import joinable_record, read_record
 from stemyard_api.services.stored_sources import check_source
 from stemyard_api.services.tracks import Tracks
@@ -93,7 +93,7 @@ class JobActions:
 
         Raises:
             TrackNotFoundError, ForbiddenError: the key may not see, or not run, this track.
-        NameConflictError: it was stored by another version and cannot be read.
+            NameConflictError: it was stored by another version and cannot be read.
             TrackCompletedError: the track is completed.
             SourceGoneError, ObjectNotFoundError, SourceTooLargeError, SourceDisabledError: its upload or object
                 is no longer usable.
@@ -217,8 +217,8 @@ async def erase(job_actions: JobActions, key_id: str) -> list[ActionResult]:
     Raises:
         UnavailableError: the API server does not respond; claims already withdrawn stay withdrawn.
     """
-    # without the scope admin: tracks with claims of other keys remain
-    nobody_else = Principal(key_id, frozenset(), namespaces=frozenset({job_actions.tracks.namespace}))
+    # so that tracks with claims of other keys remain
+    without_admin = Principal(key_id, frozenset(), namespaces=frozenset({job_actions.tracks.namespace}))
     records = [read_record(item) async for item in job_actions.kubernetes.items()]
     wanted = [record for record in records if key_id in record.claims or record.owner == key_id]
     slots = asyncio.Semaphore(8)
@@ -226,7 +226,7 @@ async def erase(job_actions: JobActions, key_id: str) -> list[ActionResult]:
     async def withdraw(track_id: str) -> ActionResult | None:
         async with slots:
             try:
-                return await job_actions.delete(track_id, nobody_else)
+                return await job_actions.delete(track_id, without_admin)
             except (TrackNotFoundError, ForbiddenError):
                 return None
 
@@ -267,8 +267,5 @@ def _removal(record: MirrorRecord, key_id: str) -> list[Operation]:
 def _guarded(resource: Mapping[str, Any], changes: list[Operation]) -> list[Operation]:
     if not changes:
         return []
-    # A key that claims the track concurrently must not find it cancelled. The claims themselves cannot be tested: the
-    # API server compares strings by their JSON bytes, so non-ASCII metadata never equals itself.
-    metadata = resource["metadata"]
-    tests = (test_operation(f"/metadata/{name}", metadata[name]) for name in ("uid", "resourceVersion"))
-    return [*tests, *changes]
+    # a key that claims the track concurrently must not find it cancelled
+    return [*unchanged_tests(resource), *changes]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
-from stemyard_api.clients.s3 import LINK_SECONDS, ObjectStoreClient
+from stemyard_api.clients.s3 import STEM_LINK_SECONDS, ObjectStoreClient
 from stemyard_api.errors import MisconfiguredError
 from stemyard_api.services.rendering import StemLinks
 from stemyard_contract.download_name import disposition
@@ -19,7 +19,7 @@ class LinkBuilder:
     """Creates links, and caches signed ones in this process only: never in Redis, a SeparationJob or a log."""
 
     def __init__(
-        self, object_store: ObjectStoreClient | None, public_domain: str | None, seconds: int = LINK_SECONDS
+        self, object_store: ObjectStoreClient | None, public_domain: str | None, seconds: int = STEM_LINK_SECONDS
     ) -> None:
         self._object_store = object_store
         self._public = public_domain

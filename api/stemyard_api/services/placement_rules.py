@@ -203,13 +203,20 @@ def _changes_webhook(record: MirrorRecord, claim: Claim) -> bool:
 
 def annotation_patch(resource: Mapping[str, Any], name: str, value: str) -> list[Operation]:
     """Return the patch that sets an annotation of a SeparationJob that has not changed since it was read."""
-    metadata = resource["metadata"]
-    # The API server compares strings by their JSON bytes, so an annotation beyond ASCII cannot be tested for.
-    tests = [test_operation(f"/metadata/{field}", metadata[field]) for field in ("uid", "resourceVersion")]
-    if metadata.get("annotations") is None:
+    tests = unchanged_tests(resource)
+    if resource["metadata"].get("annotations") is None:
         return [*tests, {"op": "add", "path": "/metadata/annotations", "value": {name: value}}]
     path = f"/metadata/annotations/{name.replace('/', '~1')}"
     return [*tests, {"op": "add", "path": path, "value": value}]
+
+
+def unchanged_tests(resource: Mapping[str, Any]) -> list[Operation]:
+    """Return the operations that fail the patch if the resource has changed since it was read.
+
+    Its content cannot be tested instead: the API server compares strings by their JSON bytes, so that text beyond ASCII
+    never equals itself.
+    """
+    return [test_operation(f"/metadata/{name}", resource["metadata"][name]) for name in ("uid", "resourceVersion")]
 
 
 def test_operation(path: str, value: object) -> Operation:

@@ -17,7 +17,7 @@ from stemyard_api.errors import ApiError, MisconfiguredError, NotConfiguredError
 from stemyard_api.schemas.webhook_requests import WebhookChanges, WebhookRequest
 from stemyard_api.services import registration_rules as rules
 from stemyard_api.services.idempotency import check_idempotency_key
-from stemyard_api.services.placement_rules import test_operation
+from stemyard_api.services.placement_rules import unchanged_tests
 from stemyard_api.settings import Settings
 from stemyard_contract.key_webhooks import (
     KIND,
@@ -27,8 +27,8 @@ from stemyard_contract.key_webhooks import (
     resource_name,
 )
 from stemyard_contract.separationjob import API_VERSION
-from stemyard_contract.webhook import SecretError
 from stemyard_contract.webhook_secrets import MasterSecrets
+from stemyard_contract.webhook_signature import SecretError
 
 _ATTEMPTS: Final = 8
 _PAUSE_SECONDS: Final = 0.1
@@ -133,7 +133,7 @@ class RegisteredWebhooks:
         spec = resource["spec"]
         if spec.get("revoked", False) == revoked:
             return
-        patch = [*_unchanged(resource), _revoked(revoked)]
+        patch = [*unchanged_tests(resource), _revoked(revoked)]
         if await self.kubernetes.patch(resource["metadata"]["name"], patch) is not None:
             _log.info("marked the webhooks of a key", extra={"key_id": spec["key"], "revoked": revoked})
 
@@ -160,7 +160,7 @@ class RegisteredWebhooks:
             return await self._delete(resource)
         value = [one.dump() for one in webhooks]
         written = [{"op": "replace", "path": "/spec/webhooks", "value": value}, _revoked(False)]
-        patched = await self.kubernetes.patch(resource["metadata"]["name"], [*_unchanged(resource), *written])
+        patched = await self.kubernetes.patch(resource["metadata"]["name"], [*unchanged_tests(resource), *written])
         return patched is not None
 
     async def _create(self, key_id: str, webhooks: list[RegisteredWebhook]) -> bool:
@@ -198,11 +198,6 @@ def _bound(idempotency_key: str, request: WebhookRequest) -> RegistrationRequest
 
 def _half_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _unchanged(resource: Resource) -> list[Resource]:
-    metadata = resource["metadata"]
-    return [test_operation(f"/metadata/{name}", metadata[name]) for name in ("uid", "resourceVersion")]
 
 
 def _revoked(revoked: bool) -> Resource:

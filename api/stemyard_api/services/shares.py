@@ -26,7 +26,7 @@ from stemyard_contract.mirror import MirrorRecord
 
 DEFAULT_SECONDS: Final = 7 * 24 * 3600
 """Lifetime of a share link, unless the deployment's maximum is shorter."""
-LINK_SECONDS: Final = 3600
+SHARED_LINK_SECONDS: Final = 3600
 """Lifetime of the links to stems in a shared result: they outlive the share link by no more."""
 
 

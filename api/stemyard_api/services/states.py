@@ -12,7 +12,7 @@ from stemyard_api.auth.authorization import check_visible
 from stemyard_api.clients.redis import RawEntry, RedisUnavailableError, parse_entry
 from stemyard_api.schemas.responses import Completed, Failed, Processing
 from stemyard_api.services import rendering
-from stemyard_api.services.estimates import CACHE_SECONDS, ESTIMATED_PHASES, QueueReader, QueueState, estimate
+from stemyard_api.services.estimates import ESTIMATE_SECONDS, ESTIMATED_PHASES, QueueReader, QueueState, estimate
 from stemyard_api.services.links import LinkBuilder
 from stemyard_api.services.tracks import Track, Tracks
 from stemyard_contract.separationjob import Phase
@@ -89,7 +89,7 @@ class TrackStates:
         state = TrackState(body, track.record.finished, track.record.run)
         if raw is not None and is_mirrored:
             # estimates shrink with time, also between two reports of progress
-            until = time.monotonic() + (_CACHE_SECONDS if queue_state is None else CACHE_SECONDS)
+            until = time.monotonic() + (_CACHE_SECONDS if queue_state is None else ESTIMATE_SECONDS)
             self._keep(identity, _CachedState(raw, None if queue_state is None else track, until, queue_state, state))
         return state
 

@@ -193,7 +193,7 @@ export interface paths {
          * Share a result
          * @description A link to a completed track for people without a key, until it expires, is revoked, or the track is deleted.
          *
-         *     Whoever has the link can play and download the stems. It shows the title and the stems, and nothing of this key.
+         *     Anyone with the link can play and download the stems. It shows the title and the stems, and nothing of this key.
          */
         post: operations["createShareLink"];
         /**
@@ -5888,7 +5888,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The receiver is gone: no further attempts */
+            /** @description The consumer is gone: no further attempts */
             410: {
                 headers: {
                     [name: string]: unknown;
@@ -5943,7 +5943,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The receiver is gone: no further attempts */
+            /** @description The consumer is gone: no further attempts */
             410: {
                 headers: {
                     [name: string]: unknown;
@@ -6002,7 +6002,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The receiver is gone: no further attempts */
+            /** @description The consumer is gone: no further attempts */
             410: {
                 headers: {
                     [name: string]: unknown;
@@ -6057,7 +6057,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The receiver is gone: no further attempts */
+            /** @description The consumer is gone: no further attempts */
             410: {
                 headers: {
                     [name: string]: unknown;
@@ -6112,7 +6112,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The receiver is gone: no further attempts */
+            /** @description The consumer is gone: no further attempts */
             410: {
                 headers: {
                     [name: string]: unknown;
@@ -6166,7 +6166,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The receiver is gone: no further attempts */
+            /** @description The consumer is gone: no further attempts */
             410: {
                 headers: {
                     [name: string]: unknown;

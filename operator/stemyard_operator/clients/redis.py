@@ -28,10 +28,10 @@ from stemyard_contract.mirror import (
     RECORD_GRACE_SECONDS,
     AttemptRecord,
     EventRecord,
-    MirrorKeys,
     MirrorRecord,
     ProgressRecord,
 )
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.circuit_breaker import DependencyGuard
 from stemyard_operator.errors import MirrorError

@@ -17,20 +17,20 @@ from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 from botocore.parsers import ResponseParserError
 
+from stemyard_contract.credential_renewal import KeysUnavailableError, RenewedKeys
 from stemyard_contract.object_source import owner_key
-from stemyard_contract.signing_keys import KeysUnavailableError, RenewedKeys
 from stemyard_operator.circuit_breaker import DependencyGuard
 from stemyard_operator.clients.s3_http import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, BucketHttpClient
 from stemyard_operator.clients.s3_presigner import Presigner
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.errors import ObjectStoreError, ObjectStoreRefusedError, ObjectStoreUnsupportedError
-from stemyard_store.store_keys import FIRST_KEYS_SECONDS, load_keys, session_of
+from stemyard_store.credentials import FIRST_KEYS_SECONDS, load_keys, session_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
-LINK_SECONDS: Final = 15 * 60
+DESK_LINK_SECONDS: Final = 15 * 60
 """Maximum lifetime of links that the desk returns."""
 _THREADS: Final = 8
 _OPEN_SECONDS: Final = 30.0

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from stemyard_contract.webhook import SecretError, standard_key
+from stemyard_contract.webhook_signature import SecretError, standard_key
 from stemyard_operator.config.webhook_endpoints import NO_ENDPOINTS, Endpoints, EndpointsError, parse
 from stemyard_operator.config.webhook_settings import WebhookSettings
 from stemyard_operator.errors import ConfigurationError

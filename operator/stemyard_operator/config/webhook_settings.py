@@ -10,9 +10,10 @@ from pydantic_settings import BaseSettings, NoDecode
 from stemyard_contract.address_guard import Rules, origin_of
 from stemyard_contract.event_types import EventType
 from stemyard_contract.validation import split_commas
-from stemyard_contract.webhook import RETRY_SCHEDULE, standard_key
+from stemyard_contract.webhook import RETRY_SCHEDULE
 from stemyard_contract.webhook_guard import WebhookGuard
 from stemyard_contract.webhook_secrets import MASTER_LENGTH
+from stemyard_contract.webhook_signature import standard_key
 from stemyard_operator.config.fields import Seconds, Url, http_url
 
 

@@ -21,9 +21,9 @@ class FindMark:
 
 @dataclass(frozen=True, slots=True)
 class VerifyFinished:
-    """Verify the commit mark that the pod of a live Job says it has written.
+    """Verify the commit mark that the pod of a live Job reports to have written.
 
-    If it does not verify, or the store does not answer, what the pod said is forgotten: the end of the Job decides.
+    If it does not verify, or the store does not answer, the report is dropped: the end of the Job decides.
     """
 
     job: Job

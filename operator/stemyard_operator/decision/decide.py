@@ -93,13 +93,13 @@ def _validate(draft: StatusDraft) -> Step | None:
 
 
 def _accept_source(draft: StatusDraft) -> None:
-    """Record what fetch found. The time in the queue starts when it said so, or its Job ended, or now if unknown."""
+    """Record what fetch found. Its time in the queue starts at its report or its Job's end, else now."""
     found = draft.observed.source
     if found is None:
         raise AssertionError("fetch is done only if its commit mark was found")
     jobs = draft.observed.of_stage(WorkStage.FETCH)
-    said = draft.observed.finished.get(jobs[-1].uid) if jobs else None
-    ended_at = said.at if said is not None else jobs[-1].ended_at if jobs else None
+    reported = draft.observed.finished.get(jobs[-1].uid) if jobs else None
+    ended_at = reported.at if reported is not None else jobs[-1].ended_at if jobs else None
     queued_at = ended_at or draft.now - timedelta(seconds=HOLD_SECONDS)
     accept_source(draft.status, found, draft.now, queued_at)
     if draft.is_retrying(WorkStage.SEPARATE):

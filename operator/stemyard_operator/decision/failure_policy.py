@@ -1,4 +1,4 @@
-"""The failure policy: whether a failed, evicted or lost attempt is retried, when, and with how much memory. Pure."""
+"""Whether and when a failed, evicted or lost attempt is retried, and with how much memory and disk. Pure."""
 
 import hashlib
 from collections.abc import Sequence
@@ -107,7 +107,7 @@ def lose_attempt(draft: StatusDraft, worker: Job | None, message: str) -> Step:
 
 
 def _count_disruption(draft: StatusDraft) -> int:
-    """Count a disruption that shows in no pod that replaces another; return the run's disruptions."""
+    """Count a disruption after which no replacement pod is seen; return the run's disruptions."""
     count = max(draft.observed.disruptions, draft.attempts.disruptions) + 1
     draft.status.attempts = draft.attempts.model_copy(update={"disruptions": count})
     return count

@@ -32,7 +32,7 @@ _SEPARATE: Final = WorkStage.SEPARATE
 _LOOK_SECONDS: Final = 10
 _WAIT_SECONDS: Final = 60
 _TERMINATED: Final = 143
-"""Exit code of a separator that was asked to end."""
+"""Exit code of a separator that SIGTERM ended."""
 _NEXT: Final = "A worker will take it."
 _NO_SLOT: Final = "Waiting for a worker; another one waits for a free slot: the concurrency limit is reached."
 
@@ -138,21 +138,23 @@ def _wait(
 def follow_lease(draft: StatusDraft, lease: LeaseStatus) -> Step | None:
     """Return the next step of a leased song, or None if its run is suspended: the lease is over.
 
-    A worker that is not told drops the song itself: the desk refuses what it asks for it.
+    The worker is not notified: the desk refuses its next request about the song, and it drops the song.
     """
     view = draft.observed.leasing
-    worker, said = view.worker, view.said
+    worker, reported = view.worker, view.reported
     finished = draft.observed.finished.get(worker.uid) if worker is not None else None
     if worker is not None and finished is not None:
         return query(VerifyFinished(worker, finished.reference))
     if draft.spec.suspend:
         draft.suspend(Reason.SUSPENDING, "Taking the song from its worker.")
         return None
-    if said is not None:
+    if reported is not None:
         if _SEPARATE not in draft.observed.searched_marks:
-            return query(FindMark(_SEPARATE, said.outcome.mark))
-        code = said.outcome.code or FailureCode.ARTIFACT_MISMATCH
-        return fail_attempt(draft, _SEPARATE, lease.attempt, worker, AttemptFailure(code, said.outcome.message or ""))
+            return query(FindMark(_SEPARATE, reported.outcome.mark))
+        code = reported.outcome.code or FailureCode.ARTIFACT_MISMATCH
+        return fail_attempt(
+            draft, _SEPARATE, lease.attempt, worker, AttemptFailure(code, reported.outcome.message or "")
+        )
     if worker is None:
         return _worker_gone(draft, lease)
     if worker.live and worker.ready and view.caller in {"", lease.pod_uid}:

@@ -223,9 +223,9 @@ def _follow(draft: StatusDraft, stage: WorkStage, job: Job) -> Step:
         draft.status.pending_since = None
     if not job.live:
         return _evaluate(draft, stage, job)
-    said = draft.observed.finished.get(job.uid)
-    if said is not None:
-        return query(VerifyFinished(job, said.reference))
+    reported = draft.observed.finished.get(job.uid)
+    if reported is not None:
+        return query(VerifyFinished(job, reported.reference))
     if max(draft.observed.disruptions, draft.attempts.disruptions) >= DISRUPTION_LIMIT:
         return draft.fail(FailureCode.DISRUPTED, stage, stop=(job,) if job.deleted_at is None else ())
     if job.deleted_at is not None:

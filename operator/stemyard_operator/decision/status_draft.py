@@ -26,7 +26,7 @@ from stemyard_operator.model.job import Job
 from stemyard_operator.model.lease import LeaseOffer
 from stemyard_operator.model.observed import Observed
 from stemyard_operator.model.pod import last_pod
-from stemyard_operator.model.separation import Separation
+from stemyard_operator.model.separation import Separation, source_mark_of
 
 HOLD_SECONDS: Final = 5
 """Seconds for which a wait is not written: shorter waits never appear in the status."""
@@ -115,10 +115,7 @@ class StatusDraft:
     @property
     def source_mark(self) -> MarkReference | None:
         """The commit mark of the fetched source, as recorded; None if nothing is fetched or it is no longer needed."""
-        source = self.status.source
-        if source is None or not source.mark_key or not source.mark_sha256:
-            return None
-        return MarkReference(key=source.mark_key, sha256=source.mark_sha256)
+        return source_mark_of(self.status)
 
     @property
     def may_fetch_again(self) -> bool:

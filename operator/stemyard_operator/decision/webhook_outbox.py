@@ -107,7 +107,7 @@ def _again(one: WebhookStatus, now: datetime) -> WebhookStatus:
 def record_attempts(
     status: SeparationJobStatus, attempts: Iterable[AttemptResult], settings: Settings, *, once: bool = False
 ) -> None:
-    """Take in what came of attempts; one that the outbox does not wait for changes nothing. `once` allows no second."""
+    """Record results of attempts; one of a delivery that is not pending changes nothing. `once` allows no retry."""
     schedule = settings.webhook_schedule[:1] if once else settings.webhook_schedule
     by_id = {attempt.id: attempt for attempt in attempts}
     status.webhooks = [

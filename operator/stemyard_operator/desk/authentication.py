@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from stemyard_contract.failures import FailureCode
-from stemyard_contract.handover import DESK_AUDIENCE, LeasedSeparation, MarkReference, WorkStage
+from stemyard_contract.handover import DESK_AUDIENCE, LeasedSeparation, WorkStage
 from stemyard_contract.leasing import LEASE_LOST
 from stemyard_contract.separationjob import KIND, ConditionType
 from stemyard_operator.clients.kubernetes import KubernetesClient
@@ -20,7 +20,7 @@ from stemyard_operator.errors import DeskError, NotFoundError
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.model.conditions import ended, holds
 from stemyard_operator.model.job import Job, job_of
-from stemyard_operator.model.separation import Separation, controller_of, separation_of
+from stemyard_operator.model.separation import Separation, controller_of, separation_of, source_mark_of
 
 _REVIEWS: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 _EXTRA: Final = "authentication.kubernetes.io/"
@@ -29,7 +29,7 @@ _CACHE_SECONDS: Final = 60.0
 _CACHE_LIMIT: Final = 2048
 _TOKEN_LIMIT: Final = 8192
 _REFUSED_SECONDS: Final = 10.0
-"""Time for which a refused token is refused again without asking the API server."""
+"""Time for which a refused token is refused again without a review by the API server."""
 _REFUSED_BURST: Final = 20
 """Refused tokens of one peer in a row; a peer may be the address of a node with many pods."""
 _REFUSED_PER_SECOND: Final = 1.0
@@ -54,8 +54,8 @@ class Caller:
 class Authenticator:
     """Labels grant nothing. The caller of a token is cached for a minute; whether it may act is never cached.
 
-    Only what the API server is asked of unknown tokens is limited, and only refused tokens count: pods behind one
-    address do not use up each other's limit, and a peer that sends invalid tokens costs the API server few calls.
+    Only reviews of unknown tokens by the API server are limited, and only refused tokens count: pods behind one address
+    do not use up each other's limit, and a peer that sends invalid tokens costs the API server few calls.
     """
 
     def __init__(self, cluster: KubernetesClient, cluster_cache: ClusterCache, settings: Settings) -> None:
@@ -139,7 +139,7 @@ class Authenticator:
         return _admitted(caller, separation)
 
     async def leased_separation(self, caller: Caller, reference: LeasedSeparation | None) -> tuple[Caller, Separation]:
-        """Return the SeparationJob that a worker asks about, if its pod holds it, and the caller as its Job would be.
+        """Return the SeparationJob that a worker names, if its pod holds it, and the caller as its Job would be.
 
         Raises:
             DeskError: 409 if the pod does not hold it, or no longer; 422 if the request does not name it.
@@ -229,17 +229,9 @@ def _as_holder(caller: Caller, separation: Separation) -> Caller:
         owner=separation.uid,
         run=separation.spec.run,
         attempt=lease.attempt if lease is not None else 0,
-        fetched=accepted_mark(separation),
+        fetched=source_mark_of(separation.run_status),
     )
     return replace(caller, job=job, separation=separation.name)
-
-
-def accepted_mark(separation: Separation) -> MarkReference | None:
-    """Return the commit mark of the source that was accepted, as the status names it."""
-    source = separation.run_status.source
-    if source is None or not source.mark_key or not source.mark_sha256:
-        return None
-    return MarkReference(key=source.mark_key, sha256=source.mark_sha256)
 
 
 def _not_held() -> DeskError:

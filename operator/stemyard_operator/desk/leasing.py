@@ -8,19 +8,20 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import Assignment, WorkStage
 from stemyard_contract.leasing import LEASE_LOST, LEASE_WAIT_SECONDS, LeaseRequest, SongEnd
 from stemyard_operator.config.settings import Settings
-from stemyard_operator.desk.authentication import Caller, accepted_mark
+from stemyard_operator.desk.authentication import Caller
 from stemyard_operator.errors import DeskError
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.informer.lease_book import LeaseBook
 from stemyard_operator.jobs.manifest import assignment
 from stemyard_operator.model.lease import LeaseOffer
+from stemyard_operator.model.separation import source_mark_of
 
 _WRITE_SECONDS: Final = 6.0
 """How long a status write is waited for."""
 _MOST_IDLE_SECONDS: Final = 60.0
-"""Most that one request may add: a worker that waits asks every few seconds."""
+"""Most that one request may add: a waiting worker sends one every few seconds."""
 _MOST_WAITING: Final = 256
-"""Pods that wait for a song at once; more are answered at once, and ask again."""
+"""Maximum pods that wait for a song; the requests of others are answered at once, without one."""
 
 
 class Leasing:
@@ -73,7 +74,7 @@ class Leasing:
         """Wait until the statuses say that these songs have ended; what the pod does not hold has ended already."""
         for end in ends:
             if self._holds(caller, end.uid):
-                self._leases.say(end.uid, caller.pod_uid, end)
+                self._leases.report_end(end.uid, caller.pod_uid, end)
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
                 while any(self._holds(caller, end.uid) for end in ends):
@@ -124,7 +125,7 @@ class Leasing:
         lease = separation.run_status.lease if separation is not None else None
         if separation is None or lease is None or lease.pod_uid != caller.pod_uid:
             return None
-        return assignment(separation, WorkStage.SEPARATE, self._settings, accepted_mark(separation))
+        return assignment(separation, WorkStage.SEPARATE, self._settings, source_mark_of(separation.run_status))
 
 
 async def _result(taken: "asyncio.Future[bool]") -> bool:

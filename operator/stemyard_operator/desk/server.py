@@ -27,7 +27,7 @@ from stemyard_contract.leasing import DESK_LEASE_PATH, LeaseRequest
 from stemyard_contract.mirror import ProgressRecord
 from stemyard_contract.object_source import installation_of, owner_key
 from stemyard_contract.validation import error_lines
-from stemyard_operator.clients.s3 import LINK_SECONDS, ObjectStoreClient
+from stemyard_operator.clients.s3 import DESK_LINK_SECONDS, ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.desk.authentication import Authenticator, Caller
 from stemyard_operator.desk.authorization import Grant, authorize, authorized_mark, upload_headers
@@ -43,7 +43,7 @@ _BODY_SECONDS: Final = 5.0
 """Time for a body to arrive: a request that is not complete takes one of the places below."""
 _BEARER: Final = "Bearer "
 _IN_FLIGHT: Final = 128
-"""Requests that are served at once; more are asked to come again."""
+"""Maximum requests in flight; more are refused with 503."""
 _BUSY_SECONDS: Final = 1
 _REPORTS_BURST: Final = 3
 """Reports of progress that a pod may send in a row: delays in the network put some closer together."""
@@ -60,7 +60,7 @@ _LEASES_PER_SECOND: Final = 3.0
 
 log = logging.getLogger(__name__)
 Body = TypeVar("Body", bound=BaseModel)
-Asked = TypeVar("Asked", Progress, Finished, LinksRequest)
+SongRequest = TypeVar("SongRequest", Progress, Finished, LinksRequest)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -135,7 +135,7 @@ class Desk:
         authorized_mark(finished.mark, caller, separation, self._settings)
         if not self._is_leading():
             return _not_leading()
-        self._finished.say(separation.uid, caller.job.uid, finished.mark)
+        self._finished.report(separation.uid, caller.job.uid, finished.mark)
         return web.Response(status=204)
 
     async def lease(self, request: web.Request) -> web.Response:
@@ -178,15 +178,15 @@ class Desk:
     def _link(self, file: LinkRequest, grant: Grant, separation: Separation) -> Link:
         headers = upload_headers(file, grant, separation) if file.method == "PUT" else {}
         if headers:
-            url = self._objects.write_link(grant.key, LINK_SECONDS, headers)
+            url = self._objects.write_link(grant.key, DESK_LINK_SECONDS, headers)
         else:
-            url = self._objects.read_link(grant.key, LINK_SECONDS)
+            url = self._objects.read_link(grant.key, DESK_LINK_SECONDS)
         return Link(file=file.file, method=file.method, key=grant.key, url=url, headers=headers)
 
     async def _caller(
-        self, request: web.Request, kind: type[Asked], limit: RateLimit, of_workers: RateLimit | None = None
-    ) -> tuple[Caller, Separation, Asked]:
-        """Return who asks, about which SeparationJob, and what; a worker says about which, and must hold it."""
+        self, request: web.Request, kind: type[SongRequest], limit: RateLimit, of_workers: RateLimit | None = None
+    ) -> tuple[Caller, Separation, SongRequest]:
+        """Return the caller, its SeparationJob and the body; a worker's body names one whose lease it holds."""
         caller = await self._pod(request, limit, of_workers)
         if not caller.job.shape:
             separation = await self._authenticator.authorized_separation(caller)
@@ -196,7 +196,7 @@ class Desk:
         return holder, separation, body
 
     async def _pod(self, request: web.Request, limit: RateLimit, of_workers: RateLimit | None = None) -> Caller:
-        """Return the pod that asks; `of_workers` is the limit of those that have many songs, if that is another."""
+        """Return the calling pod; `of_workers` is the limit of workers, which have many songs, if it differs."""
         header = request.headers.get("Authorization", "")
         token = header.removeprefix(_BEARER).strip() if header.startswith(_BEARER) else ""
         caller = await self._authenticator.authenticate(token, request.remote or "")

@@ -1,4 +1,4 @@
-"""What separator pods said at the desk: that their stage's commit mark is written."""
+"""What separator pods reported to the desk: that their stage's commit mark is written."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -18,21 +18,21 @@ class FinishedStages:
     def __init__(self, requeue: Callable[[str], None], now: Callable[[], datetime]) -> None:
         self._requeue = requeue
         self._now = now
-        self._said: dict[str, dict[str, StageFinished]] = {}
+        self._reported: dict[str, dict[str, StageFinished]] = {}
 
-    def say(self, owner: str, job: str, reference: MarkReference) -> None:
-        """Keep what a pod of a Job said, and requeue its SeparationJob; both by uid."""
-        self._said.setdefault(owner, {})[job] = StageFinished(reference, self._now())
+    def report(self, owner: str, job: str, reference: MarkReference) -> None:
+        """Keep the report of a pod of a Job, and requeue its SeparationJob; both by uid."""
+        self._reported.setdefault(owner, {})[job] = StageFinished(reference, self._now())
         self._requeue(owner)
 
     def of(self, owner: str) -> Mapping[str, StageFinished]:
-        """Return what was said of a SeparationJob's Jobs, by uid of the Job."""
-        return dict(self._said.get(owner, {}))
+        """Return the reports about a SeparationJob's Jobs, by uid of the Job."""
+        return dict(self._reported.get(owner, {}))
 
-    def refute(self, owner: str, job: str) -> None:
-        """Forget what was said of a Job: the mark did not verify."""
-        self._said.get(owner, {}).pop(job, None)
+    def reject(self, owner: str, job: str) -> None:
+        """Drop the report about a Job: the mark did not verify."""
+        self._reported.get(owner, {}).pop(job, None)
 
     def forget(self, owner: str) -> None:
-        """Forget what was said of a SeparationJob."""
-        self._said.pop(owner, None)
+        """Drop the reports about a SeparationJob."""
+        self._reported.pop(owner, None)

@@ -41,17 +41,17 @@ class _Pod:
     called_at: float
     """On the monotonic clock."""
     has_called: bool = False
-    """Whether it really did, to this process."""
+    """Whether this process received a call of it; else it is known from a status only."""
     started_at: datetime | None = None
     """When its process began, until its first song has ended."""
     free_at: datetime | None = None
     """When the last song that it held ended."""
     dropping: dict[str, float] = field(default_factory=dict)
-    """Songs that it holds no longer without having said so, and since when, on the monotonic clock."""
+    """Songs that it holds no longer and has not acknowledged, and since when, on the monotonic clock."""
 
 
 class LeaseBook:
-    """The desk and the decisions meet here.
+    """Shared by the desk and the decisions.
 
     A pod that waits at the desk is offered the first song of its shape; the song is reconciled, and the decision leases
     it by a write of its status, or not.
@@ -78,7 +78,7 @@ class LeaseBook:
         self._offers: dict[str, tuple[LeaseOffer, asyncio.Future[bool]]] = {}
         self._held: dict[str, _Held] = {}
         self._ends: dict[str, tuple[str, SongEnd]] = {}
-        """uid of the pod that said how a song ended, and what it said, by uid of the song."""
+        """uid of the pod that reported the end of a song, and its report, by uid of the song."""
         self._pods: dict[str, _Pod] = {}
         self._changed = asyncio.Event()
 
@@ -97,7 +97,7 @@ class LeaseBook:
             self._wake()
 
     def learn(self, resource: Resource) -> None:
-        """Take in the newest state of a SeparationJob."""
+        """Update the lease from the newest state of a SeparationJob."""
         uid, held = resource["metadata"]["uid"], _held(resource)
         before = self._held.pop(uid, None)
         if held is not None:
@@ -140,13 +140,15 @@ class LeaseBook:
         lease, own = separation.run_status.lease, (separation.queue_key, separation.uid)
         busy = {held.worker for held in self._held.values()}
         offer = self._offers.get(separation.uid)
-        said = self._ends.get(separation.uid)
+        reported = self._ends.get(separation.uid)
         return LeaseView(
             offer=offer[0] if offer is not None else None,
             worker=worker,
             caller=self._caller(worker),
             silent_seconds=self._silent_seconds(lease.pod_uid, worker) if lease is not None and worker else 0,
-            said=said[1] if said is not None and lease is not None and said[0] == lease.pod_uid else None,
+            reported=reported[1]
+            if reported is not None and lease is not None and reported[0] == lease.pod_uid
+            else None,
             held_since=self._held_since(lease) if lease is not None else None,
             peers=peers,
             ahead=sum(1 for other, place in self._waiting.values() if place < own and other == shape),
@@ -188,7 +190,7 @@ class LeaseBook:
             pod_uid: uid of the pod.
             worker: its Job.
             starting_seconds: age of its process, if it has got no song yet.
-            holding: uids of the songs that it goes on with, if it said so.
+            holding: uids of the songs that it goes on with, if it states them.
         """
         self._given_up.pop(worker.shape, None)
         pod = self._pods.pop(pod_uid, None) or _Pod(worker.uid, 0)
@@ -201,15 +203,15 @@ class LeaseBook:
         while len(self._pods) > _REMEMBERED:
             del self._pods[next(iter(self._pods))]
 
-    def say(self, uid: str, pod_uid: str, end: SongEnd) -> None:
-        """Keep what a pod said of the end of a song that it holds, and reconcile the song."""
+    def report_end(self, uid: str, pod_uid: str, end: SongEnd) -> None:
+        """Keep what a pod reported of the end of a song that it holds, and reconcile the song."""
         self._ends[uid] = (pod_uid, end)
         self._requeue(uid)
 
     def offer(self, offer: LeaseOffer) -> "tuple[str, asyncio.Future[bool]] | None":
         """Offer a pod to the first song of its shape; None if no song waits.
 
-        Returns its uid, and what will say whether it was leased to the pod.
+        Returns its uid, and a future of whether it was leased to the pod.
         """
         uid = self._first(offer.worker.shape)
         if uid is None:

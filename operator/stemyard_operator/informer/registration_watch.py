@@ -33,7 +33,7 @@ class RegistrationCache:
         self.known: Registrations = NO_REGISTRATIONS
 
     def put(self, resource: Json) -> None:
-        """Take in a resource; one that cannot be read counts as none."""
+        """Store a resource; one that cannot be read counts as none."""
         name = resource["metadata"]["name"]
         if not self._advance(name, int(resource["metadata"]["resourceVersion"])):
             return
@@ -45,12 +45,12 @@ class RegistrationCache:
         self._set(name, spec)
 
     def remove(self, name: str, version: int) -> None:
-        """Take in that a resource was gone at this version."""
+        """Drop a resource that was gone at this version."""
         if self._advance(name, version):
             self._set(name, None)
 
     def replace(self, resources: list[Json], version: int) -> None:
-        """Take in a complete list, read at this version."""
+        """Store a complete list, read at this version."""
         for gone in self._specs.keys() - {one["metadata"]["name"] for one in resources}:
             self.remove(gone, version)
         for one in resources:
@@ -115,7 +115,7 @@ class RegistrationWatch:
         try:
             self._cache.put(await self._cluster.read(key_webhooks_path(self._namespace, name)))
         except NotFoundError:
-            return  # the watch tells of a deletion
+            return  # the watch reports a deletion
         except KubernetesError as error:
             if error.status not in _REFUSALS:
                 raise

@@ -1,4 +1,4 @@
-"""Kueue: the queue of a Job, its labels, and the reason why its Workload waits. Pure.
+"""Kueue: the queue of a Job, its labels and suspension, and the reason why its Workload waits. Pure.
 
 Source: kueue.sigs.k8s.io, "Run a Job" and the Workload API (v1beta2). Kueue owns the suspension of a Job with a queue.
 """
@@ -37,6 +37,14 @@ def queue_labels(separation: Separation, stage: WorkStage, settings: Settings) -
         return {}
     priority = separation.labels.get(LABEL_PRIORITY)
     return {LABEL_QUEUE: queue, **({LABEL_PRIORITY: priority} if priority else {})}
+
+
+def suspension(separation: Separation, stage: WorkStage, settings: Settings) -> dict[str, bool]:
+    """Return the field of a Job's spec that suspends it from the start, if it has a queue: Kueue alone resumes it.
+
+    Its documentation asks for that: without it the Job would start if Kueue's webhook is away.
+    """
+    return {"suspend": True} if queue_of(separation, stage, settings) else {}
 
 
 def workload_of(resource: Mapping[str, Any]) -> Workload:

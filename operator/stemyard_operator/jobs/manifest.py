@@ -33,7 +33,7 @@ from stemyard_operator.config.settings import Settings
 from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.jobs.authorities import authority_environment, authority_mounts, authority_volumes
 from stemyard_operator.jobs.disk import disk_growth, first_disk, mebibytes, workspace
-from stemyard_operator.jobs.kueue import queue_labels, queue_of
+from stemyard_operator.jobs.kueue import queue_labels, queue_of, suspension
 from stemyard_operator.jobs.pod_options import extra_mounts, extra_volumes, pod_fields
 from stemyard_operator.jobs.sources import source_environment, source_mounts, source_volumes
 from stemyard_operator.model.separation import Separation
@@ -118,8 +118,7 @@ def job_manifest(
     separation: Separation, stage: WorkStage, settings: Settings, task: PodTask, own_labels: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the manifest of a Job for a separation, without a name or an owner."""
-    # Kueue's documentation asks for it: Kueue alone may start the Job, even while its webhook is away
-    suspension = {"suspend": True} if queue_of(separation, stage, settings) else {}
+    suspended = suspension(separation, stage, settings)
     options = _profile(separation, settings).options(stage)
     labels = {**options.labels, **own_labels}
     metadata: dict[str, Any] = {
@@ -137,7 +136,7 @@ def job_manifest(
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": metadata,
-        "spec": {**_ONE_POD, **suspension, "ttlSecondsAfterFinished": JOB_TTL_SECONDS, "template": template},
+        "spec": {**_ONE_POD, **suspended, "ttlSecondsAfterFinished": JOB_TTL_SECONDS, "template": template},
     }
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from stemyard_operator.clients.s3 import LINK_SECONDS, ObjectStoreClient
+from stemyard_operator.clients.s3 import DESK_LINK_SECONDS, ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.decision.artifacts import objects_of
 from stemyard_operator.informer.upload_index import UploadIndex
@@ -58,7 +58,7 @@ class Deletions:
         targets = objects_of(separation.status, upload, self._install_id)
         if targets:
             self.queue.add(Deletion(uid, targets))
-            self.queue.add(Deletion(uid, targets, again=True), LINK_SECONDS + _MARGIN_SECONDS)
+            self.queue.add(Deletion(uid, targets, again=True), DESK_LINK_SECONDS + _MARGIN_SECONDS)
 
     def remove_later(self, uid: str, targets: tuple[str, ...]) -> None:
         """Queue the removal of objects that a separation no longer needs."""

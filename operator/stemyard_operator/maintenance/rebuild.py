@@ -20,8 +20,8 @@ from stemyard_operator.maintenance.restoration import (
     expired,
     manifests_among,
     newest,
-    readable,
     resource_of,
+    restorable,
     status_of,
 )
 from stemyard_operator.model.observed import FoundManifest
@@ -63,7 +63,9 @@ class Rebuild:
         async with limit:
             content = await self.objects.get(key, MARK_LIMIT)
         return (
-            readable(key, content, self.settings.stemyard_install_id, self.settings.api_namespace) if content else None
+            restorable(key, content, self.settings.stemyard_install_id, self.settings.api_namespace)
+            if content
+            else None
         )
 
     async def _restore(self, found: FoundManifest, limit: asyncio.Semaphore) -> str:

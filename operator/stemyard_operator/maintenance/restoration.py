@@ -31,13 +31,13 @@ def manifests_among(keys: Iterable[str]) -> list[str]:
     return [key for key in keys if key.endswith(f"/{WorkStage.SEPARATE.mark_file}")]
 
 
-def track_in(key: str, install_id: str) -> str:
+def track_of_key(key: str, install_id: str) -> str:
     """Return the track that a key of the room `stems` belongs to, "" if it is not such a key."""
     parts = key.removeprefix(f"{install_id}/{Room.STEMS}/").split("/")
     return parts[0] if len(parts) == 3 else ""
 
 
-def readable(key: str, content: bytes, install_id: str, api_namespace: str) -> FoundManifest | None:
+def restorable(key: str, content: bytes, install_id: str, api_namespace: str) -> FoundManifest | None:
     """Return a manifest that can be restored from, else None.
 
     Its key is the one that the pod it names had to use, and it contains the request; manifests written before they
@@ -48,7 +48,7 @@ def readable(key: str, content: bytes, install_id: str, api_namespace: str) -> F
         mark = Manifest.model_validate_json(content)
     except ValidationError:
         return None
-    track = track_in(key, install_id)
+    track = track_of_key(key, install_id)
     token = object_token(mark.uid, mark.run, mark.pod_uid, Room.STEMS)
     if key != object_prefix(install_id, Room.STEMS, track, token) + WorkStage.SEPARATE.mark_file:
         return None
@@ -79,7 +79,7 @@ def newest(found: Iterable[FoundManifest], install_id: str) -> list[FoundManifes
     """Return the manifest of each track's last run, in the order of the tracks."""
     by_track: dict[str, FoundManifest] = {}
     for manifest in sorted(found, key=lambda manifest: (manifest.mark.run, published_at(manifest))):
-        by_track[track_in(manifest.reference.key, install_id)] = manifest
+        by_track[track_of_key(manifest.reference.key, install_id)] = manifest
     return [by_track[track] for track in sorted(by_track)]
 
 

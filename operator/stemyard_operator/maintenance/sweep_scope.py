@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from stemyard_contract.handover import Room
 from stemyard_contract.identity import is_track_id
@@ -43,20 +43,20 @@ class Scope:
     def includes_result(self, manifest: bytes | None) -> bool:
         """Return whether a manifest names no namespace, or one that is watched."""
         try:
-            asked = _Manifest.model_validate_json(manifest or b"{}").asked
+            request = _Manifest.model_validate_json(manifest or b"{}").request
         except ValueError:
             return True
-        return asked is None or asked.namespace in self.namespaces
+        return request is None or request.namespace in self.namespaces
 
 
-class _Asked(BaseModel):
+class _Request(BaseModel):
     namespace: str
 
 
 class _Manifest(BaseModel):
     """The part of a manifest, of any version, that names the namespace."""
 
-    asked: _Asked | None = None
+    request: _Request | None = Field(default=None, alias="asked")
 
 
 def names_namespace(prefix: str) -> bool:

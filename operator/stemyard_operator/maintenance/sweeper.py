@@ -48,7 +48,7 @@ class SweepMetrics(Protocol):
     """Counts what sweeps do."""
 
     def swept(self, *, orphans: int, removed: int, stopped: bool, unwatched: int, refused: int) -> None:
-        """Take over what the last sweep found; count the prefixes that it removed now."""
+        """Set the figures of the last sweep; count the prefixes that it removed."""
 
     def sweep_failed(self) -> None:
         """Count an attempt at a sweep that failed."""
@@ -153,7 +153,7 @@ class Sweeper:
         return references
 
     async def _abandoned_uploads(self, references: References) -> list[MultipartUpload]:
-        """Return the uploads in parts that nobody can continue; files that are being uploaded are referred to."""
+        """Return the uploads in parts that have expired; the others count as referenced."""
         try:
             uploads = await self._objects.multipart_uploads(f"{self._scope.install_id}/{Room.UPLOADS}/")
         except (ObjectStoreUnsupportedError, ObjectStoreRefusedError) as error:

@@ -27,8 +27,8 @@ class LeaseView:
     """uid of the pod of that worker that called the desk last, "" if none has."""
     silent_seconds: float = 0
     """Seconds since the pod that holds the lease called the desk, as far as this process knows."""
-    said: SongEnd | None = None
-    """How the song ended, as that pod said; not verified."""
+    reported: SongEnd | None = None
+    """How the song ended, as that pod reported; not verified."""
     held_since: datetime | None = None
     """Since when that pod's device is held for the song: not before the end of the song before it."""
     peers: tuple[Job, ...] = ()

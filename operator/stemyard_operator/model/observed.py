@@ -38,7 +38,7 @@ class FoundManifest:
 
 @dataclass(frozen=True, slots=True)
 class StageFinished:
-    """What a pod of a live Job said at the desk: that its commit mark is written. Not verified."""
+    """The report of a live Job's pod that its commit mark is written. Not verified."""
 
     reference: MarkReference
     at: datetime
@@ -84,7 +84,7 @@ class Observed:
     searched_marks: frozenset[WorkStage] = frozenset()
     """Stages whose commit mark was searched for."""
     finished: Mapping[str, StageFinished] = field(default_factory=dict)
-    """What pods said of their stage's end, by uid of their Job; nothing that was refuted."""
+    """Reports of pods that their stage is done, by uid of their Job, except rejected ones."""
     workloads: Mapping[str, Workload | None] = field(default_factory=dict)
     """Kueue Workloads by uid of their Job; None if a Job has none."""
     absent_jobs: frozenset[str] = frozenset()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from stemyard_contract.handover import MarkReference
 from stemyard_contract.identity import track_of
 from stemyard_contract.mirror import MirrorRecord, record_from
 from stemyard_contract.separationjob import (
@@ -100,6 +101,14 @@ def separation_of(resource: Resource, api_namespace: str) -> Separation:
         redeliver=((metadata.get("annotations") or {}).get(ANNOTATION_REDELIVER) or "")[:REDELIVER_LIMIT] or None,
         traceparent=traceparent_of(resource),
     )
+
+
+def source_mark_of(status: SeparationJobStatus) -> MarkReference | None:
+    """Return the commit mark of the accepted source that a status names; None if there is none, or none any more."""
+    source = status.source
+    if source is None or not source.mark_key or not source.mark_sha256:
+        return None
+    return MarkReference(key=source.mark_key, sha256=source.mark_sha256)
 
 
 def mirror_record(resource: Resource, separation: Separation) -> MirrorRecord:

@@ -36,7 +36,7 @@ from stemyard_operator.webhooks.dispatcher import Dispatcher
 from stemyard_operator.workqueue import WorkQueue
 
 METRICS_PATH: Final = "/metrics"
-_TURNS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_RECONCILES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _WAITS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400)
 _STAGES: Final = (1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600)
 _ATTEMPTS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
@@ -61,7 +61,7 @@ class Reading:
     due: int
     later: int
     retries: int
-    """Turns that failed and were put off, since the process started."""
+    """Reconciles that failed and were requeued, since the process started."""
     watch_age: float
     resync_age: float | None
     namespaces: Mapping[str, bool]
@@ -72,7 +72,7 @@ class Reading:
     """Whether each dependency answers, by name."""
     webhooks_pending: int = 0
     """Deliveries neither made nor given up; 0 unless this replica leads."""
-    webhook_lanes: Mapping[str, int] = field(default_factory=dict)
+    webhook_consumers: Mapping[str, int] = field(default_factory=dict)
     """Consumers that something waits for, by the state of their breaker."""
 
 
@@ -114,7 +114,7 @@ class Readings:
             mirror_waiting=self._mirror_writer.behind,
             dependencies={name: is_up() for name, is_up in self._dependencies.items()},
             webhooks_pending=self._cluster_cache.webhooks_pending() if leader else 0,
-            webhook_lanes=self._dispatcher.consumers(),
+            webhook_consumers=self._dispatcher.consumers(),
         )
 
     def _namespaces(self) -> dict[str, bool]:
@@ -139,9 +139,11 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._register_separations(self.registry)
+        self._register_devices(self.registry)
         self._register_operator(self.registry)
         self._register_webhooks(self.registry)
         self._register_sweep(self.registry)
+        self._count_from_zero()
 
     def _register_separations(self, registry: CollectorRegistry) -> None:
         self._ended = Counter(
@@ -167,6 +169,14 @@ class Metrics:
             buckets=_STAGES,
             registry=registry,
         )
+        self._cache_hits = Counter(
+            "stemyard_cache_hits",
+            "Separations completed from the result of another, by how it was found.",
+            ["level"],
+            registry=registry,
+        )
+
+    def _register_devices(self, registry: CollectorRegistry) -> None:
         self._gpu_seconds = Counter(
             "stemyard_gpu_seconds", "Seconds that separate pods held a GPU, times GPUs.", ["profile"], registry=registry
         )
@@ -196,13 +206,6 @@ class Metrics:
             ["profile"],
             registry=registry,
         )
-        self._cache_hits = Counter(
-            "stemyard_cache_hits",
-            "Separations completed from the result of another, by how it was found.",
-            ["level"],
-            registry=registry,
-        )
-        self._count_from_zero()
 
     def _count_from_zero(self) -> None:
         """Export counters before they count: a rate does not see the step to the first value of a new series."""
@@ -219,8 +222,8 @@ class Metrics:
         self._cache_hits.labels(_RECORDING)
 
     def _register_operator(self, registry: CollectorRegistry) -> None:
-        self._turns = Histogram(
-            "stemyard_reconcile_seconds", "Duration of one reconcile.", buckets=_TURNS, registry=registry
+        self._reconciles = Histogram(
+            "stemyard_reconcile_seconds", "Duration of one reconcile.", buckets=_RECONCILES, registry=registry
         )
         self._requests = Counter(
             "stemyard_kubernetes_requests",
@@ -282,26 +285,26 @@ class Metrics:
         application.router.add_get(METRICS_PATH, make_aiohttp_handler(self.registry))
         return application
 
-    def status_written(self, account: StatusChange) -> None:
+    def status_written(self, change: StatusChange) -> None:
         """Count what a status write made true."""
-        if account.queue_wait is not None:
-            waited = self._queue_wait.labels(account.profile, account.separation.namespace)
-            waited.observe(account.queue_wait.seconds)
-        for stage in account.stages:
-            self._stages.labels(stage.name, account.model).observe(stage.seconds)
-        if account.gpu_seconds:
-            self._gpu_seconds.labels(account.profile).inc(account.gpu_seconds)
-        self._gpu_used(account.profile, account.gpu_seconds, account.busy_gpu_seconds)
-        if account.ended is not None:
-            self._ended.labels(account.ended).inc()
-        if account.failure is not None:
-            self._failures.labels(*account.failure).inc()
-        self._deliveries.labels("delivered").inc(account.delivered)
-        self._deliveries.labels("given_up").inc(account.given_up)
-        if account.reused:
+        if change.queue_wait is not None:
+            waited = self._queue_wait.labels(change.profile, change.separation.namespace)
+            waited.observe(change.queue_wait.seconds)
+        for stage in change.stages:
+            self._stages.labels(stage.name, change.model).observe(stage.seconds)
+        if change.gpu_seconds:
+            self._gpu_seconds.labels(change.profile).inc(change.gpu_seconds)
+        self._gpu_used(change.profile, change.gpu_seconds, change.busy_gpu_seconds)
+        if change.ended is not None:
+            self._ended.labels(change.ended).inc()
+        if change.failure is not None:
+            self._failures.labels(*change.failure).inc()
+        self._deliveries.labels("delivered").inc(change.delivered)
+        self._deliveries.labels("given_up").inc(change.given_up)
+        if change.reused:
             self._cache_hits.labels(_RECORDING).inc()
-        if account.retry is not None:
-            self._retries.labels(*account.retry).inc()
+        if change.retry is not None:
+            self._retries.labels(*change.retry).inc()
 
     def worker_idle(self, profile: str, seconds: float, gpus: int) -> None:
         """Count what a worker with so many GPUs, of a profile of the deployment, says that it spent without a song."""
@@ -321,7 +324,7 @@ class Metrics:
             self._held_over_busy.labels(profile).set(self._held[profile] / self._busy_total[profile])
 
     def swept(self, *, orphans: int, removed: int, stopped: bool, unwatched: int, refused: int) -> None:
-        """Take over what the last sweep found; count the prefixes that it removed now."""
+        """Set the figures of the last sweep; count the prefixes that it removed."""
         self._swept.inc(removed)
         self._orphans.set(orphans)
         self._stopped.set(stopped)
@@ -350,7 +353,7 @@ class Metrics:
             try:
                 return await handle(key)
             finally:
-                self._turns.observe(time.perf_counter() - begun)
+                self._reconciles.observe(time.perf_counter() - begun)
 
         return measured
 
@@ -369,13 +372,15 @@ class _Gauges(Collector):
         """Read everything now."""
         now = self._readings.now()
         phases = GaugeMetricFamily(
-            "stemyard_separations", "SeparationJobs by phase; the leader's word.", labels=["phase"]
+            "stemyard_separations", "SeparationJobs by phase, as the leader counts them.", labels=["phase"]
         )
         for phase, number in now.phases.items():
             phases.add_metric([phase], number)
         yield phases
         queue = GaugeMetricFamily(
-            "stemyard_reconcile_queue", "Separations that wait for a turn now, or for a later one.", labels=["state"]
+            "stemyard_reconcile_queue",
+            "Separations that wait to be reconciled, now or later.",
+            labels=["state"],
         )
         queue.add_metric(["due"], now.due)
         queue.add_metric(["later"], now.later)
@@ -383,13 +388,13 @@ class _Gauges(Collector):
         yield GaugeMetricFamily(
             "stemyard_webhooks_pending", "Deliveries that are neither made nor given up.", now.webhooks_pending
         )
-        lanes = GaugeMetricFamily(
+        consumers = GaugeMetricFamily(
             "stemyard_webhook_consumers", "Consumers that something waits for, by their breaker.", labels=["breaker"]
         )
-        for state, number in now.webhook_lanes.items():
-            lanes.add_metric([state], number)
-        yield lanes
-        yield CounterMetricFamily("stemyard_reconcile_retries", "Turns that failed and were put off.", now.retries)
+        for state, number in now.webhook_consumers.items():
+            consumers.add_metric([state], number)
+        yield consumers
+        yield CounterMetricFamily("stemyard_reconcile_retries", "Failed reconciles that were requeued.", now.retries)
         yield GaugeMetricFamily("stemyard_leader", "Whether this replica leads.", now.leader)
         yield GaugeMetricFamily("stemyard_watch_age_seconds", "Since the last event of a watch.", now.watch_age)
         if now.resync_age is not None:

@@ -1,4 +1,4 @@
-"""Exports spans of separations and their webhooks; the only importer of OpenTelemetry.
+"""Creates spans of separations and their webhooks, by OpenTelemetry.
 
 A separation takes minutes and may span several leaders: a span is created after the status write that ends it, from
 times that the cluster recorded, so that it is exported once.
@@ -7,13 +7,13 @@ Without `OTEL_EXPORTER_OTLP_ENDPOINT` OpenTelemetry is not imported. The variabl
 """
 
 import asyncio
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from stemyard_contract.address_guard import origin_of
+from stemyard_contract.trace_export import TracingUnavailableError, is_enabled, tracer_provider
 from stemyard_operator.decision.status_change import Span, StatusChange
 from stemyard_operator.errors import ConfigurationError
 from stemyard_operator.model.separation import Separation
@@ -22,7 +22,6 @@ from stemyard_operator.webhooks.dispatcher import WebhookTask
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _NANOSECONDS: Final = 10**9
 _FLUSH_MILLISECONDS: Final = 2000
 
@@ -44,19 +43,12 @@ class Tracing:
         Raises:
             ConfigurationError: the packages of the extra `tracing` are not installed.
         """
-        if not any(os.environ.get(name) for name in _ENDPOINTS):
+        if not is_enabled():
             return None
         try:
-            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-            from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-            from opentelemetry.sdk.trace import TracerProvider
-            from opentelemetry.sdk.trace.export import BatchSpanProcessor
-        except ImportError as error:
-            raise ConfigurationError(f"OTEL_EXPORTER_OTLP_ENDPOINT needs stemyard[tracing]: {error}") from error
-        name = os.environ.get("OTEL_SERVICE_NAME") or "stemyard-operator"
-        provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}), shutdown_on_exit=False)
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        return cls(provider)
+            return cls(tracer_provider("stemyard-operator", shutdown_on_exit=False))
+        except TracingUnavailableError as error:
+            raise ConfigurationError(str(error)) from error
 
     async def close(self) -> None:
         """Export pending spans, for a bounded time."""

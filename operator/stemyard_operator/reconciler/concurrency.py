@@ -23,8 +23,8 @@ from stemyard_operator.model.job import Job
 from stemyard_operator.model.separation import Separation
 
 
-class Lane(NamedTuple):
-    """What limits a Job: of those that wait in one lane, all fit or none does."""
+class LimitGroup(NamedTuple):
+    """What limits a Job: of the Jobs of one group, all fit or none does."""
 
     namespace: str
     host: str = ""
@@ -55,8 +55,8 @@ class _Load:
     hosts: Counter[str] = field(default_factory=Counter)
     profiles: Counter[str] = field(default_factory=Counter)
 
-    def fits(self, lane: Lane) -> bool:
-        namespace, host, profile = lane
+    def fits(self, group: LimitGroup) -> bool:
+        namespace, host, profile = group
         if self.free <= 0 or self.namespaces[namespace] >= self.namespace_limit:
             return False
         if profile in self.profile_limits and self.profiles[profile] >= self.profile_limits[profile]:
@@ -65,18 +65,18 @@ class _Load:
             return True
         return host not in self.paused_hosts and (self.host_limit is None or self.hosts[host] < self.host_limit)
 
-    def count(self, lane: Lane, number: int = 1) -> None:
+    def count(self, group: LimitGroup, number: int = 1) -> None:
         """Count places that are taken."""
         self.free -= number
-        self.namespaces[lane.namespace] += number
-        self.hosts[lane.host] += number
-        self.profiles[lane.profile] += number
+        self.namespaces[group.namespace] += number
+        self.hosts[group.host] += number
+        self.profiles[group.profile] += number
 
-    def take(self, lane: Lane) -> None:
+    def take(self, group: LimitGroup) -> None:
         """Take a place; with spacing, no other fetch from this host begins now."""
-        self.count(lane)
+        self.count(group)
         if self.spaced:
-            self.paused_hosts.add(lane.host)
+            self.paused_hosts.add(group.host)
 
 
 class ConcurrencyLimiter:
@@ -93,9 +93,9 @@ class ConcurrencyLimiter:
         limits = {name: profile.max_active for name, profile in settings.profiles.items() if profile.max_active}
         self._profile_limits: Mapping[str, int] = limits
         self._by_host = settings.max_active_fetch_per_host > 0 or settings.fetch_spacing_seconds > 0
-        self._waiting: dict[WorkStage, dict[Lane, list[_Place]]] = {stage: {} for stage in WorkStage}
-        self._places: dict[str, tuple[WorkStage, Lane, _Place]] = {}
-        self._claims: dict[str, tuple[WorkStage, Lane]] = {}
+        self._waiting: dict[WorkStage, dict[LimitGroup, list[_Place]]] = {stage: {} for stage in WorkStage}
+        self._places: dict[str, tuple[WorkStage, LimitGroup, _Place]] = {}
+        self._claims: dict[str, tuple[WorkStage, LimitGroup]] = {}
         self._fetched_at: dict[str, float] = {}
         """When the last fetch from a host began, on the monotonic clock."""
 
@@ -105,7 +105,7 @@ class ConcurrencyLimiter:
 
     def spacing_delay(self, separation: Separation) -> float:
         """Return the seconds until the spacing of fetches allows the next from its host."""
-        spacing, host = self._settings.fetch_spacing_seconds, self._lane(separation, WorkStage.FETCH).host
+        spacing, host = self._settings.fetch_spacing_seconds, self._group(separation, WorkStage.FETCH).host
         if not spacing or host not in self._fetched_at:
             return 0.0
         return max(0.0, self._fetched_at[host] + spacing - time.monotonic())
@@ -114,10 +114,10 @@ class ConcurrencyLimiter:
         """Take a place until `release`; return False if there is none any more."""
         if not self._may_start(separation, stage):
             return False
-        lane = self._lane(separation, stage)
-        self._claims[separation.uid] = (stage, lane)
+        group = self._group(separation, stage)
+        self._claims[separation.uid] = (stage, group)
         if stage is WorkStage.FETCH:
-            self._record_fetch(lane.host, 0)
+            self._record_fetch(group.host, 0)
         self.leave(separation.uid)
         return True
 
@@ -127,53 +127,59 @@ class ConcurrencyLimiter:
 
     def wait(self, separation: Separation, stage: WorkStage) -> None:
         """Wait for a place of a stage."""
-        lane, place = self._lane(separation, stage), _place(separation)
-        if self._places.get(separation.uid) == (stage, lane, place):
+        group, place = self._group(separation, stage), _place(separation)
+        if self._places.get(separation.uid) == (stage, group, place):
             return
         self.leave(separation.uid)
-        self._places[separation.uid] = (stage, lane, place)
-        bisect.insort(self._waiting[stage].setdefault(lane, []), place)
+        self._places[separation.uid] = (stage, group, place)
+        bisect.insort(self._waiting[stage].setdefault(group, []), place)
 
     def leave(self, uid: str) -> None:
         """Stop waiting."""
         known = self._places.pop(uid, None)
         if known is None:
             return
-        stage, lane, place = known
-        places = self._waiting[stage][lane]
+        stage, group, place = known
+        places = self._waiting[stage][group]
         del places[bisect.bisect_left(places, place)]
         if not places:
-            del self._waiting[stage][lane]
+            del self._waiting[stage][group]
 
     def next_in_line(self, stage: WorkStage) -> list[Key]:
         """Return the keys of those that may start a Job of this stage now."""
         return [(namespace, name) for namespace, (_, name) in self._admitted(stage, self._load(stage))]
 
     def _may_start(self, separation: Separation, stage: WorkStage) -> bool:
-        load, lane, own = self._load(stage, excluding=separation.uid), self._lane(separation, stage), _place(separation)
-        if not load.fits(lane):
+        load, group, own = (
+            self._load(stage, excluding=separation.uid),
+            self._group(separation, stage),
+            _place(separation),
+        )
+        if not load.fits(group):
             return False
-        waits = self._places.get(separation.uid) == (stage, lane, own)
-        return any(place == own for _, place in self._admitted(stage, load, None if waits else (lane, own)))
+        waits = self._places.get(separation.uid) == (stage, group, own)
+        return any(place == own for _, place in self._admitted(stage, load, None if waits else (group, own)))
 
     def _admitted(
-        self, stage: WorkStage, load: _Load, extra: tuple[Lane, _Place] | None = None
+        self, stage: WorkStage, load: _Load, extra: tuple[LimitGroup, _Place] | None = None
     ) -> Iterator[tuple[str, _Place]]:
         """Yield namespace and place of those that get the free places, in order, as if `extra` waited too."""
-        lanes: dict[Lane, Iterator[_Place]] = {lane: iter(places) for lane, places in self._waiting[stage].items()}
+        groups: dict[LimitGroup, Iterator[_Place]] = {
+            group: iter(places) for group, places in self._waiting[stage].items()
+        }
         if extra is not None:
-            lane, place = extra
-            lanes[lane] = heapq.merge(self._waiting[stage].get(lane, ()), [place])
-        heads = {lane: head for lane, places in lanes.items() if (head := next(places, None)) is not None}
-        while fitting := [lane for lane in heads if load.fits(lane)]:
-            lane = min(fitting, key=lambda lane: (load.namespaces[lane.namespace], heads[lane]))
-            yield lane.namespace, heads[lane]
-            load.take(lane)
-            following = next(lanes[lane], None)
+            group, place = extra
+            groups[group] = heapq.merge(self._waiting[stage].get(group, ()), [place])
+        heads = {group: head for group, places in groups.items() if (head := next(places, None)) is not None}
+        while fitting := [group for group in heads if load.fits(group)]:
+            group = min(fitting, key=lambda group: (load.namespaces[group.namespace], heads[group]))
+            yield group.namespace, heads[group]
+            load.take(group)
+            following = next(groups[group], None)
             if following is None:
-                del heads[lane]
+                del heads[group]
             else:
-                heads[lane] = following
+                heads[group] = following
 
     def _load(self, stage: WorkStage, excluding: str = "") -> _Load:
         fetch, settings = stage is WorkStage.FETCH, self._settings
@@ -186,35 +192,35 @@ class ConcurrencyLimiter:
         )
         now = self._now()
         counted = [job for job in self._cluster_cache.live(stage) if not job.queue and not job.is_stuck(now)]
-        taken = [(self._lane_of_job(job), job) for job in counted]
-        for lane, number in Counter(lane for lane, _ in taken).items():
-            load.count(lane, number)
+        taken = [(self._group_of_job(job), job) for job in counted]
+        for group, number in Counter(group for group, _ in taken).items():
+            load.count(group, number)
         if load.spaced:
-            for lane, job in taken:
-                self._record_fetch(lane.host, (now - job.created).total_seconds())
-        for uid, (claimed, lane) in self._claims.items():
+            for group, job in taken:
+                self._record_fetch(group.host, (now - job.created).total_seconds())
+        for uid, (claimed, group) in self._claims.items():
             if claimed is stage and uid != excluding:
-                load.count(lane)
+                load.count(group)
         if load.spaced:
             load.paused_hosts.update(self._paused_hosts())
         return load
 
-    def _lane(self, separation: Separation, stage: WorkStage) -> Lane:
+    def _group(self, separation: Separation, stage: WorkStage) -> LimitGroup:
         if stage is WorkStage.FETCH:
-            return Lane(separation.namespace, host_of(separation.spec.source) if self._by_host else _NO_HOST)
+            return LimitGroup(separation.namespace, host_of(separation.spec.source) if self._by_host else _NO_HOST)
         profile = separation.spec.profile
-        return Lane(separation.namespace, profile=profile if profile in self._profile_limits else "")
+        return LimitGroup(separation.namespace, profile=profile if profile in self._profile_limits else "")
 
-    def _lane_of_job(self, job: Job) -> Lane:
+    def _group_of_job(self, job: Job) -> LimitGroup:
         if job.shape:
-            return Lane(job.namespace, profile=job.profile if job.profile in self._profile_limits else "")
+            return LimitGroup(job.namespace, profile=job.profile if job.profile in self._profile_limits else "")
         limited = self._by_host if job.stage is WorkStage.FETCH else self._profile_limits
         owner = self._cluster_cache.separation(job.owner) if limited else None
         if owner is None:
-            return Lane(job.namespace)
+            return LimitGroup(job.namespace)
         if job.stage is WorkStage.FETCH:
-            return Lane(job.namespace, _host_of_raw(owner["spec"]["source"]))
-        return Lane(job.namespace, profile=owner["spec"].get("profile", _DEFAULT_PROFILE))
+            return LimitGroup(job.namespace, _host_of_raw(owner["spec"]["source"]))
+        return LimitGroup(job.namespace, profile=owner["spec"].get("profile", _DEFAULT_PROFILE))
 
     def _record_fetch(self, host: str, age: float) -> None:
         """Record a fetch that began so many seconds ago, perhaps under another leader."""

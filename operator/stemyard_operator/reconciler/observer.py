@@ -154,7 +154,7 @@ class Observer:
                 found = await self._verify_finished(query, separation)
                 run_state.record_mark(found)
                 if found is None:
-                    self.finished.refute(separation.uid, job.uid)
+                    self.finished.reject(separation.uid, job.uid)
             case _:
                 assert_never(query)
 

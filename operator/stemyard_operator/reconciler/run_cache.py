@@ -49,7 +49,7 @@ class RunState:
         return self.earlier_disruptions + self._replaced_pods
 
     def take_disruptions(self, counted: int) -> None:
-        """Take in the disruptions that the status counts; some of them show in no pod that replaced another."""
+        """Apply the count of the status, which includes disruptions after which no replacement pod was seen."""
         self.earlier_disruptions = max(self.earlier_disruptions, counted - self._replaced_pods)
 
     @property

@@ -1,4 +1,4 @@
-"""Ends workers that are of no use: that nobody waits for, that get no node, or that keep a song they must drop.
+"""Ends useless workers: no song waits for them, they get no node, or they keep a song that they must drop.
 
 All others end by themselves. What ends one here is decided from the workers alone, so no song's reconcile has to.
 """

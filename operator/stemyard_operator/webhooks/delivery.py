@@ -14,7 +14,8 @@ from stemyard_contract.event_types import EventType
 from stemyard_contract.mirror import AttemptRecord
 from stemyard_contract.outbox import ADDRESS_REFUSED, WebhookStatus
 from stemyard_contract.separationjob import phase_of
-from stemyard_contract.webhook import SecretError, event_of
+from stemyard_contract.webhook import event_of
+from stemyard_contract.webhook_signature import SecretError
 from stemyard_operator.clients.webhook_http import WebhookHttpClient
 from stemyard_operator.config.webhook_secrets import EndpointRemovedError
 from stemyard_operator.errors import NotLeadingError, ObjectStoreError

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from stemyard_contract.outbox import WebhookStatus
 from stemyard_contract.separationjob import Phase, phase_of
-from stemyard_contract.webhook import EventType, completed_body, event_of, failed_body, signed_headers, test_body
+from stemyard_contract.webhook import EventType, completed_body, event_of, failed_body, test_body
+from stemyard_contract.webhook_signature import signed_headers
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.config.webhook_secrets import WebhookSecrets
@@ -17,7 +18,7 @@ from stemyard_operator.model.separation import Separation
 from stemyard_operator.webhooks.registered_secrets import RegisteredSecrets
 
 USER_AGENT: Final = f"Stemyard/{version('stemyard')}"
-LINK_SECONDS: Final = 7 * 24 * 3600
+STEM_LINK_SECONDS: Final = 7 * 24 * 3600
 """Lifetime of a presigned link, as in the API."""
 
 
@@ -85,4 +86,4 @@ def _body(separation: Separation, objects: ObjectStoreClient, settings: Settings
 def _link(key: str, objects: ObjectStoreClient, settings: Settings) -> str:
     if settings.public_base_url is not None:
         return f"{settings.public_base_url}/{quote(key)}"
-    return objects.public_link(key, LINK_SECONDS)
+    return objects.public_link(key, STEM_LINK_SECONDS)

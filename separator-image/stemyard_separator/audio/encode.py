@@ -89,7 +89,7 @@ class StemEncoder:
         blocks = self._spool.blocks()
 
         def run() -> None:
-            # a device waits for the decoder and the network, nobody for the encoders until the end
+            # a device waits for the decoder and the network; nothing waits for the encoders until the end
             yield_to_other_threads()
             try:
                 work(samples * self._gain for samples in blocks)

@@ -9,6 +9,7 @@ from stemyard_contract.findings import Stem
 from stemyard_contract.handover import SAMPLE_RATE, MediaMetadata
 from stemyard_contract.output import Output
 from stemyard_contract.validation import printable
+from stemyard_separator.audio.lame import constant_rate_options, variable_rate_options
 
 _OPUS_RATE: Final = 48_000
 _MAX_TAG: Final = 256
@@ -79,11 +80,8 @@ def _bits(output: Output) -> int:
 
 def _mp3(output: Output) -> Encoding:
     if output.vbr_quality is not None:
-        options = {"compression_level": "5", "global_quality": str(output.vbr_quality * 118), "flags": "+qscale"}
-        return Encoding("libmp3lame", "mp3", "fltp", options=options)
-    # LAME's quality, 0 slow to 9 fast. At 320 kbit/s 7 (no noise shaping) keeps the noise 13 dB below the masking
-    # threshold, as the default 2 does, in a third of the time. At lower rates shaping is audible; 5 keeps all of it.
-    options = {"compression_level": "7" if output.bitrate >= 320 else "5"}
+        return Encoding("libmp3lame", "mp3", "fltp", options=variable_rate_options(output.vbr_quality))
+    options = constant_rate_options(output.bitrate)
     return Encoding("libmp3lame", "mp3", "fltp", bit_rate=_bits(output), options=options)
 
 

@@ -8,15 +8,12 @@ from typing import Final
 import av
 import numpy as np
 import numpy.typing as npt
-import soxr
 
 from stemyard_contract.failures import FailureCode
-from stemyard_contract.handover import SAMPLE_RATE
 from stemyard_separator.audio.channels import stereo_matrix
 from stemyard_separator.engines.protocol import Samples
 from stemyard_separator.errors import SourceError
 
-_SAMPLE_RATES: Final = range(4_000, 768_001)
 _MAX_PLAUSIBLE: Final = 2.0**32
 """Floats above this are damaged: some programs write 32-bit integers as floats, and nothing is louder."""
 _MAX_BLOCK: Final = 1 << 18
@@ -26,29 +23,6 @@ _MAX_BLOCK: Final = 1 << 18
 def undecodable(detail: str) -> SourceError:
     """Return the error that a source cannot be decoded."""
     return SourceError(FailureCode.SOURCE_UNDECODABLE, detail)
-
-
-class Resampler:
-    """Resamples stereo from one sample rate to another."""
-
-    def __init__(self, rate: int, target: int = SAMPLE_RATE) -> None:
-        if rate not in _SAMPLE_RATES:
-            raise undecodable(f"Its sample rate is {rate} Hz.")
-        self.rate = rate
-        self._stream = None if rate == target else soxr.ResampleStream(rate, target, 2, dtype="float32")
-
-    def convert(self, samples: Samples) -> Samples:
-        """Return the samples that are complete after adding `samples`."""
-        return samples if self._stream is None else self._run(samples, last=False)
-
-    def finish(self) -> Samples:
-        """Return the remaining samples."""
-        empty = np.zeros((2, 0), np.float32)
-        return empty if self._stream is None else self._run(empty, last=True)
-
-    def _run(self, samples: Samples, *, last: bool) -> Samples:
-        assert self._stream is not None  # noqa: S101 - narrows the type
-        return np.ascontiguousarray(self._stream.resample_chunk(np.ascontiguousarray(samples.T), last=last).T)
 
 
 _FULL_SCALE: Final = MappingProxyType({"u8": 128.0, "s16": 32768.0, "s32": 2147483648.0, "flt": 1.0, "dbl": 1.0})

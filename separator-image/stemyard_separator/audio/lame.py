@@ -1,4 +1,4 @@
-"""Makes FFmpeg encode mp3 with an optimised build of LAME.
+"""LAME, the encoder of mp3: its settings, and an optimised build of it for FFmpeg.
 
 The wheels of `av` contain an unoptimised build (av 18.1: three times slower for the same output). The wheel of
 `lameenc`, a binding of LAME, contains an optimised build and exports its functions: if they are in the global scope
@@ -19,6 +19,28 @@ SYMBOLS: Final = (
     *("lame_set_out_samplerate", "lame_set_quality"),
 )
 """LAME functions that FFmpeg calls. All must come from one library, because the layout of shared structs may differ."""
+_QUALITY: Final = "5"
+"""LAME's quality, 0 slow to 9 fast; 5 keeps all of the noise shaping."""
+_FAST_QUALITY: Final = "7"
+"""Without noise shaping. At 320 kbit/s the noise is 13 dB below the masking threshold, as with the default 2, in a
+third of the time; at lower rates shaping is audible."""
+_FAST_BITRATE: Final = 320
+_QUALITY_UNIT: Final = 118
+"""FFmpeg's `global_quality` of one step of LAME's variable bit rate (FF_QP2LAMBDA)."""
+
+
+def constant_rate_options(bitrate: int) -> dict[str, str]:
+    """Return FFmpeg's options of `libmp3lame` for a constant bit rate in kbit/s."""
+    return {"compression_level": _FAST_QUALITY if bitrate >= _FAST_BITRATE else _QUALITY}
+
+
+def variable_rate_options(vbr_quality: int) -> dict[str, str]:
+    """Return FFmpeg's options of `libmp3lame` for a variable bit rate: 0 is best and largest, 9 smallest."""
+    return {
+        "compression_level": _QUALITY,
+        "global_quality": str(vbr_quality * _QUALITY_UNIT),
+        "flags": "+qscale",
+    }
 
 
 def preload_optimised_lame() -> None:

@@ -18,8 +18,9 @@ from stemyard_contract.handover import SAMPLE_RATE
 from stemyard_contract.output import Output
 from stemyard_separator.audio.cover import embed_cover
 from stemyard_separator.audio.formats import Encoding, encoding_for
-from stemyard_separator.audio.frames import Resampler, float_blocks
+from stemyard_separator.audio.frames import float_blocks
 from stemyard_separator.audio.lame import lame_version
+from stemyard_separator.audio.resampling import Resampler
 from stemyard_separator.engines.protocol import Samples
 
 Pcm24 = npt.NDArray[np.int32]

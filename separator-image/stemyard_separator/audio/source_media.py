@@ -20,13 +20,13 @@ from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import SAMPLE_RATE
 from stemyard_separator.audio.file_kinds import HEAD_BYTES, IMAGE, explain
 from stemyard_separator.audio.frames import (
-    Resampler,
     float_blocks,
     silence_invalid,
     silent_blocks,
     to_stereo,
     undecodable,
 )
+from stemyard_separator.audio.resampling import Resampler
 from stemyard_separator.audio.tag_text import decode_tags
 from stemyard_separator.audio.timeline import Timeline
 from stemyard_separator.engines.protocol import Samples
@@ -71,7 +71,7 @@ _DECODER_OPTIONS: Final = MappingProxyType(
     {
         "format_whitelist": _CONTAINERS,
         "protocol_whitelist": "file",
-        # to find out what a file is, FFmpeg decodes something of each stream: pictures are none of its business here
+        # to find out what a file is, FFmpeg decodes something of each stream: here no pictures
         "codec_whitelist": _audio_decoders(),
     }
 )

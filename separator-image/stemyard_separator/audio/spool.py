@@ -54,7 +54,7 @@ class StemSpool:
         self._chunks: list[_Chunk] = []
         self._is_ended = False
         self._abandoned = 0
-        """How often readers were."""
+        """Number of calls of `abandon`: a reader ends when it has changed."""
 
     def __enter__(self) -> Self:
         self._file = self._path.open("w+b", buffering=0)

@@ -7,7 +7,7 @@ from stemyard_separator.engines.protocol import MixStatistics, Samples, Separati
 
 
 class MeteredEngine:
-    """An engine that adds up the seconds in which it is asked for blocks."""
+    """An engine that adds up the seconds spent waiting for its blocks."""
 
     def __init__(self, engine: SeparationEngine) -> None:
         self._engine = engine

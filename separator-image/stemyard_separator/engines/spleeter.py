@@ -1,4 +1,4 @@
-"""Spleeter's two-stem network on onnxruntime; only this module imports onnxruntime."""
+"""Engine of Spleeter: its network (`models/spleeter_network.py`) on onnxruntime, which only this module imports."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -7,7 +7,7 @@ from typing import Final
 from stemyard_separator.models.catalogue import SPLEETER, SPLEETER_SHA256
 from stemyard_separator.models.checkpoint import read_checkpoint
 from stemyard_separator.models.folder import ModelRecord, add_record, file_sha256, replace_file
-from stemyard_separator.models.unet import build_model
+from stemyard_separator.models.spleeter_network import build_model
 
 MODEL: Final = SPLEETER
 WHEEL_SHA256: Final = SPLEETER_SHA256

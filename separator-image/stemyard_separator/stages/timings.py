@@ -22,7 +22,7 @@ class Stopwatch:
     """Seconds by step, which add up to the age of the process; `start` is the time before the stopwatch.
 
     Events such as `first_block` are recorded separately, as seconds since the start of the process, each with the CPU
-    seconds used by then (`<event>_cpu`). For a worker's song, which shares its process, `age` is that of its lease.
+    seconds used so far (`<event>_cpu`). For a worker's song, which shares its process, `age` is that of its lease.
     """
 
     def __init__(self, age: Callable[[], float] = process_age) -> None:

@@ -98,7 +98,7 @@ class DeskClient:
         try:
             retry(lambda: self._request_finish(body), _FINISHED_ATTEMPTS, first_pause=_FINISHED_PAUSE)
         except (HttpError, ConfigurationError) as error:
-            log("the operator was not told of the end", reason=str(error))
+            log("end of the stage not reported to the operator", reason=str(error))
 
     def _request_finish(self, body: str) -> None:
         response = self._post(DESK_FINISHED_PATH, body, self._token(), _FINISHED_TIMEOUT)

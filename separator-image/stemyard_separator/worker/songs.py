@@ -11,10 +11,11 @@ from stemyard_contract.leasing import PUBLISHING_LIMIT, SongEnd
 from stemyard_separator.http import HttpClient
 from stemyard_separator.logs import log, log_with
 from stemyard_separator.settings import SeparatorSettings
+from stemyard_separator.stages.model_loading import Loading
 from stemyard_separator.stages.runner import StageOptions, run_stage
 from stemyard_separator.transfer.deadline import StageDeadline
 from stemyard_separator.transfer.desk import DeskClient
-from stemyard_separator.worker.turns import Engine, Turn, Turns
+from stemyard_separator.worker.turns import Turn, Turns
 
 _MARGIN_SECONDS: Final = 15.0
 HEARTBEAT_SECONDS: Final = 3.0
@@ -39,7 +40,7 @@ class Songs:
     """
 
     def __init__(
-        self, settings: SeparatorSettings, engine: Engine, publishing: int, on_change: Callable[[], None]
+        self, settings: SeparatorSettings, engine: Loading, publishing: int, on_change: Callable[[], None]
     ) -> None:
         self._settings, self._engine, self._publishing, self._on_change = settings, engine, publishing, on_change
         self._turns = Turns(on_change)

@@ -2,18 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Protocol
+from typing import Final
 
 from stemyard_separator.engines.protocol import MixStatistics, Samples, SeparationEngine, StemBlock
+from stemyard_separator.stages.model_loading import Loading
 
 _LOOK_SECONDS: Final = 1.0
-
-
-class Engine(Protocol):
-    """What gives the engine once it is loaded, such as a future."""
-
-    def result(self) -> SeparationEngine:
-        """Wait for the engine; raises what loading it raised."""
 
 
 class Turns:
@@ -28,7 +22,7 @@ class Turns:
         self._changed = threading.Condition()
         self._waiting: list[Turn] = []
 
-    def ticket(self, engine: Engine) -> "Turn":
+    def ticket(self, engine: Loading) -> "Turn":
         """Return a turn behind all those that there are."""
         with self._changed:
             turn = Turn(self, engine)
@@ -68,7 +62,7 @@ class Turns:
 class Turn:
     """One song's turn: an engine that is loaded when it is this song's time."""
 
-    def __init__(self, turns: Turns, engine: Engine) -> None:
+    def __init__(self, turns: Turns, engine: Loading) -> None:
         self._turns, self._engine = turns, engine
         self.has_begun = False
         self.check: Callable[[], None] = _nothing

@@ -1,4 +1,4 @@
-"""The loop of a worker: asks for songs while it has room, reports their ends, and ends when it has had enough."""
+"""The loop of a worker: requests songs while it has room, reports their ends, and ends at its bounds."""
 
 import threading
 import time
@@ -10,10 +10,10 @@ from stemyard_separator.http import HttpClient, HttpError, backoff
 from stemyard_separator.logs import log
 from stemyard_separator.process import available_cores
 from stemyard_separator.settings import SeparatorSettings
+from stemyard_separator.stages.model_loading import Loading
 from stemyard_separator.stages.timings import process_age
 from stemyard_separator.worker.lease_client import LeaseClient, NoMoreSongsError
 from stemyard_separator.worker.songs import Songs, publishing_limit
-from stemyard_separator.worker.turns import Engine
 
 _LOOK_SECONDS: Final = 1.0
 _LONGEST_PAUSE: Final = 5.0
@@ -31,7 +31,7 @@ class Worker:
         engine: the engine, being loaded.
     """
 
-    def __init__(self, assignment: WorkerAssignment, settings: SeparatorSettings, engine: Engine) -> None:
+    def __init__(self, assignment: WorkerAssignment, settings: SeparatorSettings, engine: Loading) -> None:
         self._assignment = assignment
         self._client = LeaseClient(assignment.desk_url, settings.token_path, HttpClient(ca_dir=settings.ca_dir))
         self._changed = threading.Event()
@@ -42,7 +42,7 @@ class Worker:
         self._idle_reported = time.monotonic()
         self._leased = 0
         self._failures = 0
-        self._in_vain = 0
+        self._empty_answers = 0
         """Answers without a song since the worker held one."""
         self._refused = False
 
@@ -69,13 +69,13 @@ class Worker:
     def _is_done(self) -> bool:
         """Return whether there is nothing left to do. While the desk does not answer, the worker waits for it."""
         if self._songs.holding:
-            self._idle_since, self._in_vain = time.monotonic(), 0
+            self._idle_since, self._empty_answers = time.monotonic(), 0
             return False
         over = time.monotonic() - self._begun >= self._assignment.max_seconds
         if self._songs.ended and not (over and self._failures):
             return False
         waited = time.monotonic() - self._idle_since >= self._assignment.idle_seconds
-        idle = waited and self._in_vain > 0 and not self._failures
+        idle = waited and self._empty_answers > 0 and not self._failures
         return idle or over or self._refused or self._leased >= self._assignment.songs
 
     def _ask(self, *, wanted: bool) -> None:
@@ -102,7 +102,7 @@ class Worker:
             return
         self._failures, self._idle_reported = 0, now
         self._songs.acknowledged(ends)
-        self._in_vain += wanted and song is None
+        self._empty_answers += wanted and song is None
         if song is not None:
             self._leased += 1
             log("song leased", track_id=song.track_id, run=song.run)

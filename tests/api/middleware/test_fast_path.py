@@ -22,7 +22,8 @@ from stemyard_api.middleware.fast_path import FastPath
 from stemyard_api.services import cache_hits
 from stemyard_api.services.submission import submit_body
 from stemyard_contract.identity import cache_key, resource_name, track_id
-from stemyard_contract.mirror import DELETED_UID, MirrorKeys, MirrorRecord, RequestRecord
+from stemyard_contract.mirror import DELETED_UID, MirrorRecord, RequestRecord
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_contract.separationjob import Output, Phase, Source, Stem
 from tests.api import tracks
 from tests.api.settings_for_tests import settings

@@ -9,7 +9,7 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from stemyard_contract.identity import track_id as track_of
-from stemyard_contract.mirror import MirrorKeys
+from stemyard_contract.mirror_keys import MirrorKeys
 from tests.api import tracks
 from tests.api.ratelimit.test_limiter import identity, submit
 from tests.api.routes.test_events import follow

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from stemyard_contract.identity import cache_key, track_id
-from stemyard_contract.mirror import MirrorKeys
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_contract.separationjob import Output, Source, Stem
 from tests.api import tracks
 from tests.support.api_world import eventually, keys_file, services

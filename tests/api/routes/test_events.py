@@ -15,7 +15,8 @@ import httpx
 import pytest
 import redis
 
-from stemyard_contract.mirror import EVENT_FIELD, EventRecord, MirrorKeys, MirrorRecord
+from stemyard_contract.mirror import EVENT_FIELD, EventRecord, MirrorRecord
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_contract.separationjob import Phase
 from tests.api import tracks
 from tests.api.settings_for_tests import settings

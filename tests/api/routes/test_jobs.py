@@ -15,7 +15,8 @@ import redis
 from stemyard_api.auth.api_keys import Principal
 from stemyard_api.schemas.requests import SeparationRequest
 from stemyard_api.services.order import Order, build_order
-from stemyard_contract.mirror import MirrorKeys, MirrorRecord
+from stemyard_contract.mirror import MirrorRecord
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.clients.redis import RedisClient
 from tests.api import tracks

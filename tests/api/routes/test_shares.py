@@ -14,7 +14,8 @@ import pytest
 import redis
 
 from stemyard_api.services.archive import PART_BYTES
-from stemyard_contract.mirror import MirrorKeys, MirrorRecord
+from stemyard_contract.mirror import MirrorRecord
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_contract.separationjob import Phase, Stem
 from tests.api import tracks
 from tests.api.tracks import KEYS, TRACK

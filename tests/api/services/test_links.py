@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from stemyard_api.clients.s3 import LINK_SECONDS, ObjectStoreClient
+from stemyard_api.clients.s3 import STEM_LINK_SECONDS, ObjectStoreClient
 from stemyard_api.errors import MisconfiguredError
 from stemyard_api.services.links import LinkBuilder
 from stemyard_contract.separationjob import Stem
@@ -27,10 +27,10 @@ def test_links_are_signed_for_the_host_that_clients_use() -> None:
         assert (parts.netloc, parts.path) == ("outside:30900", f"/stemyard/{tracks.KEYS[stem]}")
         query = parse_qs(parts.query)
         assert query["X-Amz-SignedHeaders"] == ["host"]
-        assert query["X-Amz-Expires"] == [str(LINK_SECONDS)]
+        assert query["X-Amz-Expires"] == [str(STEM_LINK_SECONDS)]
         assert query["response-content-disposition"][0].startswith("attachment; ")
         assert not any(name.lower().startswith("x-amz-checksum") for name in query)
-    assert links.expires_at == NOW + LINK_SECONDS
+    assert links.expires_at == NOW + STEM_LINK_SECONDS
 
 
 def test_links_are_valid_for_seven_days() -> None:
@@ -55,10 +55,10 @@ def test_links_do_not_outlive_the_track() -> None:
 def test_signed_links_are_cached_for_half_their_lifetime() -> None:
     links, record = LinkBuilder(signer(), None), tracks.completed()
     first = links.links_for(record, NOW)
-    assert links.links_for(record, NOW + LINK_SECONDS / 2) is first
-    later = links.links_for(record, NOW + LINK_SECONDS / 2 + 1)
+    assert links.links_for(record, NOW + STEM_LINK_SECONDS / 2) is first
+    later = links.links_for(record, NOW + STEM_LINK_SECONDS / 2 + 1)
     assert later is not first
-    assert links.links_for(record, NOW + LINK_SECONDS / 2 + 2) is later
+    assert links.links_for(record, NOW + STEM_LINK_SECONDS / 2 + 2) is later
     assert links.links_for(tracks.completed(run=2, status_run=2), NOW) is not first
     assert links.links_for(tracks.completed(uid="u2"), NOW) is not first
 

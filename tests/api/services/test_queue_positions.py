@@ -10,7 +10,8 @@ import redis
 from stemyard_api.clients.redis import RedisClient as ApiRedisClient
 from stemyard_api.clients.redis import RedisUnavailableError
 from stemyard_api.services.estimates import QueueReader, QueueState
-from stemyard_contract.mirror import PACE_FETCH, PACE_SLOTS, MirrorKeys
+from stemyard_contract.mirror import PACE_FETCH, PACE_SLOTS
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_operator.clients.redis import RedisClient
 from tests.api import tracks
 from tests.support.servers import Server, valkey

@@ -86,3 +86,15 @@ async def test_a_track_made_here_is_found_at_once(client: httpx.AsyncClient) -> 
     assert (await client.get(f"/job/{track}")).status_code == 200
     for path in (track.upper(), f"{track.upper()}/wait?timeout=0"):
         assert (await client.get(f"/job/{path}")).json()["track_id"] == track
+
+
+async def test_webhook_endpoints_take_ids_in_upper_case_too(client: httpx.AsyncClient) -> None:
+    track = (await client.post("/separate-audio", json={"search_query": "a"})).json()["track_id"]
+    deliveries = await client.get(f"/job/{track.upper()}/webhooks")
+    assert deliveries.json() == {"track_id": track, "deliveries": [], "attempts": []}
+    for path, body in (
+        (f"/job/{track.upper()}/webhooks/redeliver", {}),
+        ("/webhooks/test", {"track_id": track.upper()}),
+    ):
+        refused = await client.post(path, json=body)
+        assert refused.json()["code"] == "NOT_FOUND", refused.text  # the track has no webhook, but is found

@@ -9,14 +9,8 @@ import pytest
 import redis
 
 from stemyard_contract.handover import WorkStage
-from stemyard_contract.mirror import (
-    EVENT_FIELD,
-    EVENTS_TTL_SECONDS,
-    EventRecord,
-    MirrorKeys,
-    MirrorRecord,
-    ProgressRecord,
-)
+from stemyard_contract.mirror import EVENT_FIELD, EVENTS_TTL_SECONDS, EventRecord, MirrorRecord, ProgressRecord
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.clients import redis as mirror_module
 from stemyard_operator.clients.redis import RedisClient

@@ -11,7 +11,7 @@ import pytest
 from localcluster.certificates import Authority
 from stemyard_api.clients.redis import RedisClient as ApiRedisClient
 from stemyard_api.clients.redis import RedisUnavailableError
-from stemyard_contract.mirror import MirrorKeys
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_contract.runtime import with_authority
 from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.errors import MirrorError

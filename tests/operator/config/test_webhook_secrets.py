@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stemyard_contract.webhook import SecretError
+from stemyard_contract.webhook_signature import SecretError
 from stemyard_operator.config.settings import load_settings
 from stemyard_operator.config.webhook_secrets import default_secrets
 from stemyard_operator.errors import ConfigurationError

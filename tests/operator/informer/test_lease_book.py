@@ -164,12 +164,12 @@ def test_a_lease_of_an_earlier_run_is_none(desk: Desk) -> None:
 def test_an_end_is_what_the_pod_that_holds_the_song_says(desk: Desk) -> None:
     end = SongEnd(uid="song-1", run=1, outcome=Outcome(stage=WorkStage.SEPARATE))
     desk.book.learn(resource(song(1), "pod-1"))
-    desk.book.say("song-1", "pod-1", end)
+    desk.book.report_end("song-1", "pod-1", end)
     assert desk.requeued == ["song-1"]
-    assert desk.book.view(leased(song(1), "pod-1"), SHAPE, (worker(),)).said == end
-    assert desk.book.view(leased(song(1), "pod-2"), SHAPE, (worker(),)).said is None
+    assert desk.book.view(leased(song(1), "pod-1"), SHAPE, (worker(),)).reported == end
+    assert desk.book.view(leased(song(1), "pod-2"), SHAPE, (worker(),)).reported is None
     desk.book.learn(resource(song(1), "pod-2"))
-    assert desk.book.view(leased(song(1), "pod-1"), SHAPE, (worker(),)).said is None
+    assert desk.book.view(leased(song(1), "pod-1"), SHAPE, (worker(),)).reported is None
 
 
 def test_a_change_of_a_worker_concerns_its_songs_and_the_next(desk: Desk) -> None:
@@ -224,7 +224,7 @@ def test_a_pod_must_drop_a_song_that_it_holds_no_longer(desk: Desk) -> None:
 def test_a_song_that_ended_need_not_be_dropped(desk: Desk) -> None:
     desk.book.called("pod-1", worker())
     desk.book.learn(resource(song(1), "pod-1"))
-    desk.book.say("song-1", "pod-1", SongEnd(uid="song-1", run=1, outcome=Outcome(stage=WorkStage.SEPARATE)))
+    desk.book.report_end("song-1", "pod-1", SongEnd(uid="song-1", run=1, outcome=Outcome(stage=WorkStage.SEPARATE)))
     desk.book.learn(resource(song(1)))
     assert desk.book.longest_drop(worker()) == 0
 

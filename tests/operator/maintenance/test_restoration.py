@@ -12,7 +12,14 @@ from stemyard_contract.handover import WorkStage
 from stemyard_contract.identity import spec_cache_key, track_id
 from stemyard_contract.mirror import record_of
 from stemyard_contract.separationjob import LABEL_OWNER, LABEL_TRACK
-from stemyard_operator.maintenance.restoration import expired, manifests_among, newest, readable, resource_of, status_of
+from stemyard_operator.maintenance.restoration import (
+    expired,
+    manifests_among,
+    newest,
+    resource_of,
+    restorable,
+    status_of,
+)
 from stemyard_operator.model.observed import FoundManifest
 from stemyard_operator.model.separation import Separation, separation_of
 from tests.operator.world import INSTALL, NAMESPACE, SPEC, START, World, mark_of
@@ -24,7 +31,7 @@ def asked() -> Separation:
 
 def found(separation: Separation, run: int = 1, pod: str = "pod-1") -> FoundManifest:
     key, content, _ = mark_of(separation, WorkStage.SEPARATE, run, pod)
-    read = readable(key, content, INSTALL, NAMESPACE)
+    read = restorable(key, content, INSTALL, NAMESPACE)
     assert read is not None
     return read
 
@@ -104,18 +111,18 @@ def test_the_last_run_of_a_track_is_restored() -> None:
 
 def test_a_manifest_under_an_unexpected_key_is_ignored() -> None:
     key, content, _ = mark_of(asked(), WorkStage.SEPARATE, 1, "pod-1")
-    assert readable(key.replace("/stems/", "/work/"), content, INSTALL, NAMESPACE) is None
-    assert readable(key, content, "another", NAMESPACE) is None
+    assert restorable(key.replace("/stems/", "/work/"), content, INSTALL, NAMESPACE) is None
+    assert restorable(key, content, "another", NAMESPACE) is None
     forged = json.loads(content) | {"podUid": "another"}
-    assert readable(key, json.dumps(forged).encode(), INSTALL, NAMESPACE) is None
-    assert readable(key, b"{", INSTALL, NAMESPACE) is None
+    assert restorable(key, json.dumps(forged).encode(), INSTALL, NAMESPACE) is None
+    assert restorable(key, b"{", INSTALL, NAMESPACE) is None
 
 
 def test_a_manifest_of_another_track_is_ignored() -> None:
     key, content, _ = mark_of(asked(), WorkStage.SEPARATE, 1, "pod-1")
     document = json.loads(content)
     document["asked"]["name"] = "another"
-    assert readable(key, json.dumps(document).encode(), INSTALL, NAMESPACE) is None
+    assert restorable(key, json.dumps(document).encode(), INSTALL, NAMESPACE) is None
 
 
 @pytest.mark.parametrize(
@@ -130,26 +137,26 @@ def test_a_request_that_is_not_the_tracks_own_is_not_believed(
     document = json.loads(content)
     document["asked"] |= change
     of_tenant = of_track is asked and "owner" not in change  # its id says nothing of its request
-    assert (readable(key, json.dumps(document).encode(), INSTALL, NAMESPACE) is not None) is of_tenant
+    assert (restorable(key, json.dumps(document).encode(), INSTALL, NAMESPACE) is not None) is of_tenant
 
 
 @pytest.mark.parametrize("change", [{"model": "NOT A MODEL"}, {"stems": {}}])
 def test_a_manifest_of_which_no_resource_can_be_made_is_left_alone(change: dict[str, Any]) -> None:
     """One of them must not end the rebuild of all others."""
     key, content, _ = mark_of(asked(), WorkStage.SEPARATE, 1, "pod-1")
-    assert readable(key, json.dumps({**json.loads(content), **change}).encode(), INSTALL, NAMESPACE) is None
+    assert restorable(key, json.dumps({**json.loads(content), **change}).encode(), INSTALL, NAMESPACE) is None
 
 
 def test_a_track_of_the_api_is_only_restored_in_its_namespace() -> None:
     key, content, _ = mark_of(of_api(), WorkStage.SEPARATE, 1, "pod-1")
-    assert readable(key, content, INSTALL, "another") is None
+    assert restorable(key, content, INSTALL, "another") is None
 
 
 def test_manifests_without_a_request_are_ignored() -> None:
     key, content, _ = mark_of(asked(), WorkStage.SEPARATE, 1, "pod-1")
     document = json.loads(content)
     del document["asked"]
-    assert readable(key, json.dumps(document).encode(), INSTALL, NAMESPACE) is None
+    assert restorable(key, json.dumps(document).encode(), INSTALL, NAMESPACE) is None
 
 
 def test_an_expired_result_is_not_restored() -> None:

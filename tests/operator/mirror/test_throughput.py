@@ -10,15 +10,8 @@ import pytest
 import redis
 
 from stemyard_contract.handover import WorkStage
-from stemyard_contract.mirror import (
-    PACE_AUDIO,
-    PACE_FETCH,
-    PACE_FINISH,
-    PACE_SLOTS,
-    MirrorKeys,
-    pace_factor,
-    pace_start,
-)
+from stemyard_contract.mirror import PACE_AUDIO, PACE_FETCH, PACE_FINISH, PACE_SLOTS, pace_factor, pace_start
+from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_operator.clients.redis import RedisClient
 from stemyard_operator.decision.status_change import Span, StatusChange
 from stemyard_operator.mirror.throughput import ThroughputLog, measurements

@@ -46,7 +46,7 @@ READING = Reading(
     mirror_waiting=8,
     dependencies={"store": False, "redis": True},
     webhooks_pending=9,
-    webhook_lanes={"closed": 2, "open": 1},
+    webhook_consumers={"closed": 2, "open": 1},
 )
 
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from stemyard_contract.key_webhooks import PreviousSecret, RegisteredWebhook
-from stemyard_contract.webhook import SecretError
 from stemyard_contract.webhook_secrets import MasterSecrets
+from stemyard_contract.webhook_signature import SecretError
 from stemyard_operator.config.webhook_secrets import EndpointRemovedError
 from stemyard_operator.webhooks.registered_secrets import RegisteredSecrets
 from tests.operator.model.registered import MASTERS, registrations, webhook

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from stemyard_contract.webhook import verify
+from stemyard_contract.webhook_signature import verify
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.webhook_secrets import WebhookSecrets
 from stemyard_operator.webhooks.registered_secrets import RegisteredSecrets

@@ -1,4 +1,4 @@
-"""Keys that expire: how long links last, when they are renewed, and what whoever signs is told."""
+"""Temporary credentials: how long links last, when they are renewed, and the errors while there are none."""
 
 import threading
 import time
@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from stemyard_contract.signing_keys import KeysUnavailableError, RenewedKeys, SigningKeys
+from stemyard_contract.credential_renewal import KeysUnavailableError, RenewedKeys, SigningKeys
 
 
-def test_links_last_as_long_as_asked_but_never_longer_than_the_keys() -> None:
+def test_links_last_as_long_as_requested_but_never_longer_than_the_keys() -> None:
     assert SigningKeys("a", "s").lifetime(604_800, 1000.0) == 604_800
     temporary = SigningKeys("a", "s", "t", expires_at=4600.9)
     assert temporary.lifetime(604_800, 1000.0) == 3600

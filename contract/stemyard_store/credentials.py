@@ -9,7 +9,7 @@ from botocore.config import Config
 from botocore.credentials import CredentialProvider, CredentialResolver, Credentials, ReadOnlyCredentials
 from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 
-from stemyard_contract.signing_keys import KeysUnavailableError, RenewedKeys, SigningKeys
+from stemyard_contract.credential_renewal import KeysUnavailableError, RenewedKeys, SigningKeys
 
 FIRST_KEYS_SECONDS: Final = 20.0
 """Longest wait of a call in a thread for the first credentials."""

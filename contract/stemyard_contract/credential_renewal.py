@@ -1,4 +1,4 @@
-"""Keys of the object store that expire, renewed by a thread, so that whoever signs by them never waits."""
+"""Renewal of the object store's temporary credentials, by a thread, so that signing a link never waits."""
 
 import logging
 import random
@@ -31,7 +31,7 @@ class SigningKeys:
     """Epoch seconds, None if they do not expire."""
 
     def lifetime(self, seconds: int, now: float) -> int:
-        """Return for how many seconds a link may be valid: as long as asked, but no longer than the keys are."""
+        """Return for how many seconds a link may be valid: those requested, but not beyond the keys' expiry."""
         return seconds if self.expires_at is None else min(seconds, int(self.expires_at - now))
 
 

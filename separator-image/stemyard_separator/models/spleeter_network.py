@@ -1,4 +1,4 @@
-"""Spleeter's two-stem network as an ONNX graph: two U-Nets on a magnitude spectrogram, whose output is one mask.
+"""Builds Spleeter's two-stem network as an ONNX graph: two U-Nets on a magnitude spectrogram, whose output is one mask.
 
 Architecture: Hennequin et al., "Spleeter: a fast and efficient music source separation tool" (JOSS 2020), after
 Jansson et al., "Singing voice separation with deep U-Net convolutional networks" (ISMIR 2017). Six 5x5 convolutions

@@ -14,8 +14,8 @@ from stemyard_api.clients.s3 import ObjectStoreClient, ObjectStoreUnavailableErr
 from stemyard_api.clients.s3_multipart import MultipartClient
 from stemyard_api.clients.s3_reader import ObjectReader
 from stemyard_api.services.links import LinkBuilder
+from stemyard_contract.credential_renewal import RenewedKeys
 from stemyard_contract.separationjob import Stem
-from stemyard_contract.signing_keys import RenewedKeys
 from tests.api import tracks
 from tests.api.settings_for_tests import KEY, settings
 from tests.support.role_store import RoleStore, role_store

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from stemyard_operator.clients.s3 import LINK_SECONDS, ObjectStoreClient
+from stemyard_operator.clients.s3 import DESK_LINK_SECONDS, ObjectStoreClient
 from stemyard_operator.errors import ObjectStoreError
 from tests.operator.world import settings
 from tests.support.role_store import RoleStore, role_store
@@ -52,10 +52,10 @@ async def test_links_carry_the_session_token_and_do_what_they_are_for(store: Rol
     objects = objects_of(store)
     await objects.prepare()
     headers = {"Content-Length": "5", "Content-Type": "audio/flac"}
-    write = objects.write_link(KEY, LINK_SECONDS, headers)
+    write = objects.write_link(KEY, DESK_LINK_SECONDS, headers)
     assert query(write)["X-Amz-Security-Token"] == store.issued[0].token
     assert (await asyncio.to_thread(httpx.put, write, content=b"audio", headers=headers)).status_code == 200
-    assert (await asyncio.to_thread(httpx.get, objects.read_link(KEY, LINK_SECONDS))).content == b"audio"
+    assert (await asyncio.to_thread(httpx.get, objects.read_link(KEY, DESK_LINK_SECONDS))).content == b"audio"
     assert store.issued[0].secret_key not in write
     await objects.close()
 
@@ -65,7 +65,7 @@ async def test_no_link_outlives_the_credentials(store: RoleStore) -> None:
     await objects.prepare()
     link = objects.public_link(KEY, WEEK)
     assert 3500 < int(query(link)["X-Amz-Expires"]) <= 3600
-    assert query(objects.read_link(KEY, LINK_SECONDS))["X-Amz-Expires"] == str(LINK_SECONDS)
+    assert query(objects.read_link(KEY, DESK_LINK_SECONDS))["X-Amz-Expires"] == str(DESK_LINK_SECONDS)
     await asyncio.to_thread(httpx.get, link)
     assert store.refused == []
     await objects.close()
