@@ -6,7 +6,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 _DECISIONS: Final = tuple(
-    f"tests/operator/decision/test_{name}.py" for name in ("decide", "pending", "suspend", "status", "failure_policy")
+    f"tests/operator/decision/test_{name}.py"
+    for name in ("decide", "pending", "stages", "suspend", "status", "failure_policy")
 )
 _SHARED: Final = ("tests/operator/decision/test_deduplication.py", "tests/operator/decision/test_webhook_outbox.py")
 
@@ -61,7 +62,7 @@ SUBJECTS: Final = (
     Subject(
         "stages",
         "operator/stemyard_operator/decision/stages.py",
-        ("tests/operator/decision/test_stages.py", "tests/operator/jobs/test_kueue.py", *_DECISIONS, *_SHARED),
+        ("tests/operator/jobs/test_kueue.py", *_DECISIONS, *_SHARED),
     ),
     Subject("pending", "operator/stemyard_operator/decision/pending.py", _DECISIONS),
 )
