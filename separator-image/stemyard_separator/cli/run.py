@@ -29,7 +29,7 @@ from stemyard_separator.audio.render import Rendering
 from stemyard_separator.audio.stems import FetchedAudio, Mix, RenderOptions, render_stems
 from stemyard_separator.cli.arguments import PROGRAM, output_of, parse
 from stemyard_separator.cli.progress_bar import ProgressBar, format_duration
-from stemyard_separator.cli.targets import target_files
+from stemyard_separator.cli.targets import move_to_targets, target_files
 from stemyard_separator.engines.protocol import SeparationEngine
 from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.errors import StageError
@@ -126,13 +126,12 @@ def _separate(options: Namespace, engine: SeparationEngine, path: Path) -> _Resu
         decoded = decode(path, folder / "audio.flac", _MAX_SECONDS, partial(bar.update, "decoding"))
         middle = time.monotonic()
         render_options = RenderOptions(options.stems, output, options.model)
-        with Mix(_fetched_audio(decoded, path)) as mix:
+        with Mix(_fetched_audio(decoded, path.stem, read_cover(path))) as mix:
             rendering = render_stems(engine, mix, folder, render_options, partial(bar.update, "separating"))
         seconds = {"decode": middle - start, "separate": time.monotonic() - middle}
         written = [rendering.files[stem] for stem in options.stems]
         written += [rendering.peaks[stem] for stem in options.stems] if options.peaks else []
-        for file, target in zip(written, targets, strict=True):
-            file.rename(target)
+        move_to_targets(written, targets, options.force)
     files = dict(zip(options.stems, targets, strict=False))
     return _Result(path, decoded, rendering, files, seconds)
 
@@ -146,7 +145,7 @@ def _progress_bar(path: Path, *, quiet: bool) -> Iterator[ProgressBar]:
         bar.clear()
 
 
-def _fetched_audio(decoded: DecodedAudio, path: Path) -> FetchedAudio:
+def _fetched_audio(decoded: DecodedAudio, name: str, cover: bytes | None) -> FetchedAudio:
     measured = decoded.measured
     return FetchedAudio(
         flac=decoded.path,
@@ -156,9 +155,9 @@ def _fetched_audio(decoded: DecodedAudio, path: Path) -> FetchedAudio:
         mean=measured.mean,
         standard_deviation=measured.standard_deviation,
         level=measured.level,
-        media=MediaMetadata(title=decoded.title or path.stem, artist=decoded.artist),
+        media=MediaMetadata(title=decoded.title or name, artist=decoded.artist),
         tags=decoded.tags,
-        cover=read_cover(path),
+        cover=cover,
         source_rate=decoded.source_rate,
         is_mono=measured.is_mono,
     )
@@ -217,14 +216,16 @@ def _stem_json(result: _Result, stem: Stem) -> dict[str, Any]:
 
 def _report_error(path: Path | None, error: Exception) -> int:
     """Print an error; return its exit code."""
-    prefix = f"{path}: " if path else ""
+    sentence, code = _explain(path, error)
+    sys.stderr.write((f"{path}: {sentence}" if path else sentence) + "\n")
+    return code
+
+
+def _explain(path: Path | None, error: Exception) -> tuple[str, int]:
     if isinstance(error, StageError):
-        sys.stderr.write(f"{prefix}{error.message} ({error.code})\n")
-        return error.exit_code
+        return f"{error.message} ({error.code})", error.exit_code
     if not isinstance(error, OSError):
         failure = FAILURES[FailureCode.INTERNAL]
-        sys.stderr.write(f"{prefix}{failure.sentence} ({type(error).__name__}: {error})\n")
-        return failure.exit_code
+        return f"{failure.sentence} ({type(error).__name__}: {error})", failure.exit_code
     at = f" ({error.filename})" if error.filename and str(error.filename) != str(path) else ""
-    sys.stderr.write(f"{prefix}{error.strerror or error}{at}\n")
-    return _FILE_ERROR_EXIT_CODE
+    return f"{error.strerror or error}{at}", _FILE_ERROR_EXIT_CODE

@@ -108,6 +108,27 @@ def test_an_existing_file_is_replaced_only_with_force(tmp_path: Path) -> None:
     assert read(taken).shape == (2, RATE)
 
 
+def test_a_link_to_nothing_is_replaced_only_with_force(tmp_path: Path) -> None:
+    song, taken = write_wav(tmp_path / "song.wav", tone(1)), tmp_path / "song.vocals.mp3"
+    taken.symlink_to("nowhere")
+
+    assert run(song, "--out", tmp_path).returncode == 1
+    assert taken.is_symlink()
+    assert run(song, "--out", tmp_path, "--force").returncode == 0
+    assert read(taken).shape == (2, RATE)
+
+
+def test_a_folder_with_the_name_of_a_stem_is_named_at_once_and_kept(tmp_path: Path) -> None:
+    song, taken = write_wav(tmp_path / "song.wav", tone(1)), tmp_path / "song.vocals.mp3"
+    taken.mkdir()
+
+    done = run(song, "--out", tmp_path, "--force")
+
+    assert done.returncode == 1
+    assert done.stderr == f"{song}: is a folder and cannot be replaced ({taken})\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["song.vocals.mp3", "song.wav"], "no other stem"
+
+
 def test_an_input_is_never_replaced(tmp_path: Path) -> None:
     song = write_wav(tmp_path / "song.wav", tone(1))
     other = write_wav(tmp_path / "song.vocals.wav", tone(1))
