@@ -28,6 +28,7 @@ from stemyard_separator.audio.media import library_versions
 from stemyard_separator.audio.render import Rendering
 from stemyard_separator.audio.stems import FetchedAudio, Mix, RenderOptions, render_stems
 from stemyard_separator.cli.arguments import PROGRAM, output_of, parse
+from stemyard_separator.cli.inputs import as_file
 from stemyard_separator.cli.progress_bar import ProgressBar, format_duration
 from stemyard_separator.cli.targets import move_to_targets, target_files
 from stemyard_separator.engines.protocol import SeparationEngine
@@ -46,6 +47,8 @@ class _Result:
     """The stems of one file and how long it took."""
 
     source: Path
+    sha256: str | None
+    """Of the source, for `--json`."""
     decoded: DecodedAudio
     rendering: Rendering
     files: dict[Stem, Path]
@@ -123,17 +126,19 @@ def _separate(options: Namespace, engine: SeparationEngine, path: Path) -> _Resu
         tempfile.TemporaryDirectory(dir=options.out, prefix=".stemyard-") as name,
     ):
         folder, start = Path(name), time.monotonic()
-        decoded = decode(path, folder / "audio.flac", _MAX_SECONDS, partial(bar.update, "decoding"))
+        file = as_file(path, folder)
+        digest = file_sha256(file) if options.json else None
+        decoded = decode(file, folder / "audio.flac", _MAX_SECONDS, partial(bar.update, "decoding"))
         middle = time.monotonic()
         render_options = RenderOptions(options.stems, output, options.model)
-        with Mix(_fetched_audio(decoded, path.stem, read_cover(path))) as mix:
+        with Mix(_fetched_audio(decoded, path.stem, read_cover(file))) as mix:
             rendering = render_stems(engine, mix, folder, render_options, partial(bar.update, "separating"))
         seconds = {"decode": middle - start, "separate": time.monotonic() - middle}
         written = [rendering.files[stem] for stem in options.stems]
         written += [rendering.peaks[stem] for stem in options.stems] if options.peaks else []
         move_to_targets(written, targets, options.force)
     files = dict(zip(options.stems, targets, strict=False))
-    return _Result(path, decoded, rendering, files, seconds)
+    return _Result(path, digest, decoded, rendering, files, seconds)
 
 
 @contextmanager
@@ -182,7 +187,7 @@ def _to_json(result: _Result, options: Namespace, engine: SeparationEngine) -> d
     measured = result.decoded.measured
     length = measured.samples / SAMPLE_RATE
     return {
-        "source": {"file": str(result.source), "sha256": file_sha256(result.source), "audio_sha256": measured.sha256},
+        "source": {"file": str(result.source), "sha256": result.sha256, "audio_sha256": measured.sha256},
         "title": result.decoded.title,
         "artist": result.decoded.artist,
         "duration_seconds": round(length, 6),

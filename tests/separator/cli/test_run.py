@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -127,6 +128,20 @@ def test_a_folder_with_the_name_of_a_stem_is_named_at_once_and_kept(tmp_path: Pa
     assert done.returncode == 1
     assert done.stderr == f"{song}: is a folder and cannot be replaced ({taken})\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["song.vocals.mp3", "song.wav"], "no other stem"
+
+
+def test_a_song_can_come_from_a_pipe(tmp_path: Path) -> None:
+    song, pipe = write_wav(tmp_path / "song.wav", tone(30)), tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(song.read_bytes()))
+    writer.start()
+
+    done = run(pipe, "--out", tmp_path / "out", "--json", "--stems", "vocals")
+    writer.join()
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["source"]["sha256"] == file_sha256(song)
+    assert read(tmp_path / "out" / "pipe.vocals.mp3").shape == (2, 30 * RATE)
 
 
 def test_an_input_is_never_replaced(tmp_path: Path) -> None:
