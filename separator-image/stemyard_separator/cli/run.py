@@ -40,6 +40,7 @@ from stemyard_separator.process import available_cores
 _MAX_SECONDS: Final = 24 * 3600.0
 _INTERRUPTED_EXIT_CODE: Final = 128 + signal.SIGINT
 _FILE_ERROR_EXIT_CODE: Final = 1
+_ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def run_locally(arguments: Sequence[str], program: str = PROGRAM) -> int:
     """Separate the files on the command line; return the exit code of the first failure, or 0."""
     _print_names_unchanged()
     options = parse(arguments, program)
-    signal.signal(signal.SIGTERM, _interrupt)
+    _interrupt_on_signals()
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         engine = _load(options)
@@ -78,7 +79,16 @@ def _print_names_unchanged() -> None:
         sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors=sys.getfilesystemencodeerrors())
 
 
+def _interrupt_on_signals() -> None:
+    """End as by Ctrl-C also when a terminal is closed, unless that is ignored (nohup): spools are gigabytes."""
+    for number in _ENDING_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    for each in _ENDING_SIGNALS:  # a terminal that is closed sends two, and the second would end the tidying up
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

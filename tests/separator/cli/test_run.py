@@ -335,15 +335,19 @@ def test_a_terminal_shows_a_temporary_progress_bar(tmp_path: Path) -> None:
     assert last.startswith("clip.mp3: 0:11 of audio"), "the bar is cleared, the summary remains"
 
 
-def test_an_interrupted_run_leaves_no_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM,), (signal.SIGINT,) * 2, (signal.SIGHUP,) * 2])
+def test_an_interrupted_run_leaves_no_files(tmp_path: Path, numbers: tuple[signal.Signals, ...]) -> None:
     song = write_wav(tmp_path / "song.wav", np.tile(read(CLIP), 20) * 0.5)
-    command = [*COMMAND, str(song), "--out", str(tmp_path / "out")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
+    process = subprocess.Popen(
+        [*COMMAND, str(song), "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True, env=environment()
+    )
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out").glob(".stemyard-*/*.spool")) and time.monotonic() < deadline:
         time.sleep(0.02)
 
-    process.send_signal(signal.SIGTERM)
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(0.05)
     _, stderr = process.communicate(timeout=60)
 
     assert process.returncode == 130
