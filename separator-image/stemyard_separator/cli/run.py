@@ -21,6 +21,7 @@ from typing import Any, Final
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.findings import Stem
 from stemyard_contract.handover import SAMPLE_RATE, MediaMetadata, peaks_file
+from stemyard_contract.validation import printable
 from stemyard_separator.audio.cover import read_cover
 from stemyard_separator.audio.decode import DecodedAudio, decode
 from stemyard_separator.audio.loudness import round_level
@@ -114,11 +115,12 @@ def _process(options: Namespace, engine: SeparationEngine, path: Path) -> int:
     except Exception as error:  # noqa: BLE001 - one file must not end the others
         return _report_error(path, error)
     if not options.quiet:
-        sys.stderr.write(_summary(result) + "\n")
+        sys.stderr.write(printable(_summary(result)) + "\n")
     if options.json:
         sys.stdout.write(json.dumps(_to_json(result, options, engine)) + "\n")
     else:
-        sys.stdout.writelines(f"{file}\n" for file in result.files.values())
+        names = map(str, result.files.values())
+        sys.stdout.writelines(f"{printable(name) if sys.stdout.isatty() else name}\n" for name in names)
     sys.stdout.flush()
     return 0
 
@@ -153,7 +155,7 @@ def _separate(options: Namespace, engine: SeparationEngine, path: Path) -> _Resu
 
 @contextmanager
 def _progress_bar(path: Path, *, quiet: bool) -> Iterator[ProgressBar]:
-    bar = ProgressBar(path.name, io.StringIO() if quiet else sys.stderr)
+    bar = ProgressBar(printable(path.name), io.StringIO() if quiet else sys.stderr)
     try:
         yield bar
     finally:
@@ -232,7 +234,8 @@ def _stem_json(result: _Result, stem: Stem) -> dict[str, Any]:
 def _report_error(path: Path | None, error: Exception) -> int:
     """Print an error; return its exit code."""
     sentence, code = _explain(path, error)
-    sys.stderr.write((f"{path}: {sentence}" if path else sentence) + "\n")
+    # names of files may have control characters, which a terminal obeys
+    sys.stderr.write(printable(f"{path}: {sentence}" if path else sentence) + "\n")
     return code
 
 

@@ -144,6 +144,20 @@ def test_a_song_can_come_from_a_pipe(tmp_path: Path) -> None:
     assert read(tmp_path / "out" / "pipe.vocals.mp3").shape == (2, 30 * RATE)
 
 
+def test_a_terminal_is_given_no_control_characters_of_names(tmp_path: Path) -> None:
+    song = write_wav(tmp_path / "a\x1b]0;title\x07\nsong.wav", tone(1))
+    (tmp_path / "\x1b[31mempty.wav").touch()
+
+    done = run(song, tmp_path / "\x1b[31mempty.wav", "--out", tmp_path / "out", "--quiet")
+    summary = run(song, "--out", tmp_path / "other")
+
+    assert done.returncode == FAILURES[FailureCode.SOURCE_UNDECODABLE].exit_code
+    assert len(done.stderr.splitlines()) == len(summary.stderr.splitlines()) == 1
+    assert "\x1b" not in done.stderr + summary.stderr
+    assert "a ]0;title  song.wav: 0:01" in summary.stderr
+    assert f"{tmp_path / 'out' / song.stem}.vocals.mp3" in done.stdout, "names are printed as they are for scripts"
+
+
 def test_an_input_is_never_replaced(tmp_path: Path) -> None:
     song = write_wav(tmp_path / "song.wav", tone(1))
     other = write_wav(tmp_path / "song.vocals.wav", tone(1))
