@@ -1,6 +1,5 @@
 """`python -m stemyard_separator run`: separates local files, without operator, desk and object store."""
 
-import errno
 import io
 import json
 import math
@@ -29,7 +28,7 @@ from stemyard_separator.audio.media import library_versions
 from stemyard_separator.audio.render import Rendering
 from stemyard_separator.audio.stems import FetchedAudio, Mix, RenderOptions, render_stems
 from stemyard_separator.cli.arguments import PROGRAM, output_of, parse
-from stemyard_separator.cli.inputs import as_file
+from stemyard_separator.cli.inputs import as_file, refuse_what_is_no_file
 from stemyard_separator.cli.progress_bar import ProgressBar, format_duration
 from stemyard_separator.cli.targets import move_to_targets, target_files
 from stemyard_separator.engines.protocol import SeparationEngine
@@ -126,8 +125,7 @@ def _process(options: Namespace, engine: SeparationEngine, path: Path) -> int:
 
 
 def _separate(options: Namespace, engine: SeparationEngine, path: Path) -> _Result:
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "is a folder; name the files in it", str(path))
+    refuse_what_is_no_file(path)
     output = output_of(options)
     endings = [f"{stem}.{output.format}" for stem in options.stems]
     endings += [peaks_file(stem) for stem in options.stems] if options.peaks else []

@@ -144,6 +144,13 @@ def test_a_song_can_come_from_a_pipe(tmp_path: Path) -> None:
     assert read(tmp_path / "out" / "pipe.vocals.mp3").shape == (2, 30 * RATE)
 
 
+def test_a_link_is_explained(tmp_path: Path) -> None:
+    done = run("https://example.org/song.mp3", "--out", tmp_path)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(": is a link; download it first, or use `stemyard separate`\n")
+
+
 def test_a_terminal_is_given_no_control_characters_of_names(tmp_path: Path) -> None:
     song = write_wav(tmp_path / "a\x1b]0;title\x07\nsong.wav", tone(1))
     (tmp_path / "\x1b[31mempty.wav").touch()
