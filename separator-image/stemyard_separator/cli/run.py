@@ -1,6 +1,5 @@
 """`python -m stemyard_separator run`: separates local files, without operator, desk and object store."""
 
-import errno
 import io
 import json
 import math
@@ -21,6 +20,7 @@ from typing import Any, Final
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.findings import Stem
 from stemyard_contract.handover import SAMPLE_RATE, MediaMetadata, peaks_file
+from stemyard_contract.validation import printable
 from stemyard_separator.audio.cover import read_cover
 from stemyard_separator.audio.decode import DecodedAudio, decode
 from stemyard_separator.audio.loudness import round_level
@@ -28,8 +28,9 @@ from stemyard_separator.audio.media import library_versions
 from stemyard_separator.audio.render import Rendering
 from stemyard_separator.audio.stems import FetchedAudio, Mix, RenderOptions, render_stems
 from stemyard_separator.cli.arguments import PROGRAM, output_of, parse
+from stemyard_separator.cli.inputs import as_file, refuse_what_is_no_file
 from stemyard_separator.cli.progress_bar import ProgressBar, format_duration
-from stemyard_separator.cli.targets import target_files
+from stemyard_separator.cli.targets import move_to_targets, target_files
 from stemyard_separator.engines.protocol import SeparationEngine
 from stemyard_separator.engines.registry import EngineOptions, load_engine
 from stemyard_separator.errors import StageError
@@ -39,6 +40,7 @@ from stemyard_separator.process import available_cores
 _MAX_SECONDS: Final = 24 * 3600.0
 _INTERRUPTED_EXIT_CODE: Final = 128 + signal.SIGINT
 _FILE_ERROR_EXIT_CODE: Final = 1
+_ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class _Result:
     """The stems of one file and how long it took."""
 
     source: Path
+    sha256: str | None
+    """Of the source, for `--json`."""
     decoded: DecodedAudio
     rendering: Rendering
     files: dict[Stem, Path]
@@ -56,7 +60,7 @@ def run_locally(arguments: Sequence[str], program: str = PROGRAM) -> int:
     """Separate the files on the command line; return the exit code of the first failure, or 0."""
     _print_names_unchanged()
     options = parse(arguments, program)
-    signal.signal(signal.SIGTERM, _interrupt)
+    _interrupt_on_signals()
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         engine = _load(options)
@@ -75,7 +79,16 @@ def _print_names_unchanged() -> None:
         sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors=sys.getfilesystemencodeerrors())
 
 
+def _interrupt_on_signals() -> None:
+    """End as by Ctrl-C also when a terminal is closed, unless that is ignored (nohup): spools are gigabytes."""
+    for number in _ENDING_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    for each in _ENDING_SIGNALS:  # a terminal that is closed sends two, and the second would end the tidying up
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -101,18 +114,18 @@ def _process(options: Namespace, engine: SeparationEngine, path: Path) -> int:
     except Exception as error:  # noqa: BLE001 - one file must not end the others
         return _report_error(path, error)
     if not options.quiet:
-        sys.stderr.write(_summary(result) + "\n")
+        sys.stderr.write(printable(_summary(result)) + "\n")
     if options.json:
         sys.stdout.write(json.dumps(_to_json(result, options, engine)) + "\n")
     else:
-        sys.stdout.writelines(f"{file}\n" for file in result.files.values())
+        names = map(str, result.files.values())
+        sys.stdout.writelines(f"{printable(name) if sys.stdout.isatty() else name}\n" for name in names)
     sys.stdout.flush()
     return 0
 
 
 def _separate(options: Namespace, engine: SeparationEngine, path: Path) -> _Result:
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "is a folder; name the files in it", str(path))
+    refuse_what_is_no_file(path)
     output = output_of(options)
     endings = [f"{stem}.{output.format}" for stem in options.stems]
     endings += [peaks_file(stem) for stem in options.stems] if options.peaks else []
@@ -123,30 +136,31 @@ def _separate(options: Namespace, engine: SeparationEngine, path: Path) -> _Resu
         tempfile.TemporaryDirectory(dir=options.out, prefix=".stemyard-") as name,
     ):
         folder, start = Path(name), time.monotonic()
-        decoded = decode(path, folder / "audio.flac", _MAX_SECONDS, partial(bar.update, "decoding"))
+        file = as_file(path, folder)
+        digest = file_sha256(file) if options.json else None
+        decoded = decode(file, folder / "audio.flac", _MAX_SECONDS, partial(bar.update, "decoding"))
         middle = time.monotonic()
         render_options = RenderOptions(options.stems, output, options.model)
-        with Mix(_fetched_audio(decoded, path)) as mix:
+        with Mix(_fetched_audio(decoded, path.stem, read_cover(file))) as mix:
             rendering = render_stems(engine, mix, folder, render_options, partial(bar.update, "separating"))
         seconds = {"decode": middle - start, "separate": time.monotonic() - middle}
         written = [rendering.files[stem] for stem in options.stems]
         written += [rendering.peaks[stem] for stem in options.stems] if options.peaks else []
-        for file, target in zip(written, targets, strict=True):
-            file.rename(target)
+        move_to_targets(written, targets, options.force)
     files = dict(zip(options.stems, targets, strict=False))
-    return _Result(path, decoded, rendering, files, seconds)
+    return _Result(path, digest, decoded, rendering, files, seconds)
 
 
 @contextmanager
 def _progress_bar(path: Path, *, quiet: bool) -> Iterator[ProgressBar]:
-    bar = ProgressBar(path.name, io.StringIO() if quiet else sys.stderr)
+    bar = ProgressBar(printable(path.name), io.StringIO() if quiet else sys.stderr)
     try:
         yield bar
     finally:
         bar.clear()
 
 
-def _fetched_audio(decoded: DecodedAudio, path: Path) -> FetchedAudio:
+def _fetched_audio(decoded: DecodedAudio, name: str, cover: bytes | None) -> FetchedAudio:
     measured = decoded.measured
     return FetchedAudio(
         flac=decoded.path,
@@ -156,9 +170,9 @@ def _fetched_audio(decoded: DecodedAudio, path: Path) -> FetchedAudio:
         mean=measured.mean,
         standard_deviation=measured.standard_deviation,
         level=measured.level,
-        media=MediaMetadata(title=decoded.title or path.stem, artist=decoded.artist),
+        media=MediaMetadata(title=decoded.title or name, artist=decoded.artist),
         tags=decoded.tags,
-        cover=read_cover(path),
+        cover=cover,
         source_rate=decoded.source_rate,
         is_mono=measured.is_mono,
     )
@@ -183,7 +197,7 @@ def _to_json(result: _Result, options: Namespace, engine: SeparationEngine) -> d
     measured = result.decoded.measured
     length = measured.samples / SAMPLE_RATE
     return {
-        "source": {"file": str(result.source), "sha256": file_sha256(result.source), "audio_sha256": measured.sha256},
+        "source": {"file": str(result.source), "sha256": result.sha256, "audio_sha256": measured.sha256},
         "title": result.decoded.title,
         "artist": result.decoded.artist,
         "duration_seconds": round(length, 6),
@@ -217,14 +231,17 @@ def _stem_json(result: _Result, stem: Stem) -> dict[str, Any]:
 
 def _report_error(path: Path | None, error: Exception) -> int:
     """Print an error; return its exit code."""
-    prefix = f"{path}: " if path else ""
+    sentence, code = _explain(path, error)
+    # names of files may have control characters, which a terminal obeys
+    sys.stderr.write(printable(f"{path}: {sentence}" if path else sentence) + "\n")
+    return code
+
+
+def _explain(path: Path | None, error: Exception) -> tuple[str, int]:
     if isinstance(error, StageError):
-        sys.stderr.write(f"{prefix}{error.message} ({error.code})\n")
-        return error.exit_code
+        return f"{error.message} ({error.code})", error.exit_code
     if not isinstance(error, OSError):
         failure = FAILURES[FailureCode.INTERNAL]
-        sys.stderr.write(f"{prefix}{failure.sentence} ({type(error).__name__}: {error})\n")
-        return failure.exit_code
+        return f"{failure.sentence} ({type(error).__name__}: {error})", failure.exit_code
     at = f" ({error.filename})" if error.filename and str(error.filename) != str(path) else ""
-    sys.stderr.write(f"{prefix}{error.strerror or error}{at}\n")
-    return _FILE_ERROR_EXIT_CODE
+    return f"{error.strerror or error}{at}", _FILE_ERROR_EXIT_CODE

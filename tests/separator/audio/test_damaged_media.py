@@ -36,6 +36,32 @@ def test_single_samples_that_are_not_numbers_are_silenced_and_counted(tmp_path: 
     assert np.abs(result - song).max() < 1e-6
 
 
+def test_doubles_beyond_single_precision_are_silenced_and_counted(tmp_path: Path) -> None:
+    song = tone(1)
+    song[0, 1000] = 1e300
+
+    audio, result = decoded(wav(song.astype("<f8").T.tobytes(), 3, 64), tmp_path)
+
+    assert audio.invalid_samples == 1
+    assert result[0, 1000] == 0
+
+
+def test_integers_of_64_bits_are_decoded(tmp_path: Path) -> None:
+    song = tone(1)
+
+    _, result = decoded(wav((song * 2.0**63).astype("<i8").T.tobytes(), 1, 64), tmp_path)
+
+    assert np.abs(result - song).max() < 1e-6
+
+
+def wav(samples: bytes, kind: int, bits: int) -> bytes:
+    """Return a stereo WAV file of any sample format."""
+    width = 2 * bits // 8
+    head = struct.pack("<HHIIHH", kind, 2, RATE, RATE * width, width, bits)
+    body = b"WAVEfmt " + struct.pack("<I", len(head)) + head + b"data" + struct.pack("<I", len(samples)) + samples
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
 def test_a_sample_that_is_not_a_number_does_not_spread_through_resampling_and_downmix(tmp_path: Path) -> None:
     song = tone(1, 48_000, channels=6)
     song[3, 1000] = np.nan

@@ -1,5 +1,7 @@
 """Spools: what is read is what was appended, to 24 bits of its loudest sample, by any number of readers."""
 
+import errno
+import resource
 import threading
 from pathlib import Path
 
@@ -84,3 +86,27 @@ def test_abandoned_readers_end_and_later_ones_do_not(tmp_path: Path) -> None:
         with pytest.raises(AbandonedError):
             next(early)
         assert read(spool).shape == (2, 1000)
+
+
+def test_a_disk_that_is_full_is_named_as_the_reason(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with StemSpool(tmp_path, "vocals") as spool:
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (100_001, limits[1])
+        )  # the next write is cut short, as by a full disk
+        try:
+            with pytest.raises(OSError, match=r"File too large") as raised:
+                spool.append(noise(100_000, 0.3))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert raised.value.errno == errno.EFBIG
+
+
+def test_samples_may_lie_in_memory_in_any_order(tmp_path: Path) -> None:
+    samples = noise(1000, 0.3)
+    with StemSpool(tmp_path, "vocals") as spool:
+        spool.append(np.asfortranarray(samples))
+        spool.append(samples[:, ::-1])
+        spool.end()
+        np.testing.assert_allclose(read(spool), np.concatenate((samples, samples[:, ::-1]), axis=1), rtol=0, atol=1e-6)

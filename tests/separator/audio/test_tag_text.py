@@ -1,5 +1,6 @@
 """Tags in encodings that nothing declares: they are decoded as their writer meant, and never refuse the audio."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -150,6 +151,26 @@ def test_a_pyav_without_the_option_metadata_errors_is_supported(
     monkeypatch.setattr("stemyard_separator.audio.source_media.av.open", newer)
     with SourceMedia(path) as media:
         assert media.tag("title") == "Кино"
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"title": "Caf\udce9", "comment": "Caf\udce9 " * 1_000_000},
+        {"title": "Caf\udce9", "Caf\udce9 " * 1_000_000: "x"},
+        {"title": "Café", "comment": "Café " * 1_000_000},
+        {"title": "Caf\udce9", **{f"{number}": "Caf\udce9 " * 50 for number in range(20_000)}},
+    ],
+    ids=["value", "name", "latin", "many"],
+)
+def test_huge_tags_cost_little(tags: dict[str, str]) -> None:
+    start = time.process_time()
+
+    decoded = decode_tags(tags)
+
+    assert decoded["title"] == "Café"
+    assert max(map(len, (*decoded, *decoded.values()))) <= 512
+    assert time.process_time() - start < 5, "it was minutes"
 
 
 def decoded_from(content: bytes, folder: Path) -> DecodedAudio:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -106,6 +107,62 @@ def test_an_existing_file_is_replaced_only_with_force(tmp_path: Path) -> None:
     forced = run(song, "--out", tmp_path, "--force", "--quiet")
     assert forced.returncode == 0, forced.stderr
     assert read(taken).shape == (2, RATE)
+
+
+def test_a_link_to_nothing_is_replaced_only_with_force(tmp_path: Path) -> None:
+    song, taken = write_wav(tmp_path / "song.wav", tone(1)), tmp_path / "song.vocals.mp3"
+    taken.symlink_to("nowhere")
+
+    assert run(song, "--out", tmp_path).returncode == 1
+    assert taken.is_symlink()
+    assert run(song, "--out", tmp_path, "--force").returncode == 0
+    assert read(taken).shape == (2, RATE)
+
+
+def test_a_folder_with_the_name_of_a_stem_is_named_at_once_and_kept(tmp_path: Path) -> None:
+    song, taken = write_wav(tmp_path / "song.wav", tone(1)), tmp_path / "song.vocals.mp3"
+    taken.mkdir()
+
+    done = run(song, "--out", tmp_path, "--force")
+
+    assert done.returncode == 1
+    assert done.stderr == f"{song}: is a folder and cannot be replaced ({taken})\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["song.vocals.mp3", "song.wav"], "no other stem"
+
+
+def test_a_song_can_come_from_a_pipe(tmp_path: Path) -> None:
+    song, pipe = write_wav(tmp_path / "song.wav", tone(30)), tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(song.read_bytes()))
+    writer.start()
+
+    done = run(pipe, "--out", tmp_path / "out", "--json", "--stems", "vocals")
+    writer.join()
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["source"]["sha256"] == file_sha256(song)
+    assert read(tmp_path / "out" / "pipe.vocals.mp3").shape == (2, 30 * RATE)
+
+
+def test_a_link_is_explained(tmp_path: Path) -> None:
+    done = run("https://example.org/song.mp3", "--out", tmp_path)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(": is a link; download it first, or use `stemyard separate`\n")
+
+
+def test_a_terminal_is_given_no_control_characters_of_names(tmp_path: Path) -> None:
+    song = write_wav(tmp_path / "a\x1b]0;title\x07\nsong.wav", tone(1))
+    (tmp_path / "\x1b[31mempty.wav").touch()
+
+    done = run(song, tmp_path / "\x1b[31mempty.wav", "--out", tmp_path / "out", "--quiet")
+    summary = run(song, "--out", tmp_path / "other")
+
+    assert done.returncode == FAILURES[FailureCode.SOURCE_UNDECODABLE].exit_code
+    assert len(done.stderr.splitlines()) == len(summary.stderr.splitlines()) == 1
+    assert "\x1b" not in done.stderr + summary.stderr
+    assert "a ]0;title  song.wav: 0:01" in summary.stderr
+    assert f"{tmp_path / 'out' / song.stem}.vocals.mp3" in done.stdout, "names are printed as they are for scripts"
 
 
 def test_an_input_is_never_replaced(tmp_path: Path) -> None:
@@ -299,15 +356,19 @@ def test_a_terminal_shows_a_temporary_progress_bar(tmp_path: Path) -> None:
     assert last.startswith("clip.mp3: 0:11 of audio"), "the bar is cleared, the summary remains"
 
 
-def test_an_interrupted_run_leaves_no_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM,), (signal.SIGINT,) * 2, (signal.SIGHUP,) * 2])
+def test_an_interrupted_run_leaves_no_files(tmp_path: Path, numbers: tuple[signal.Signals, ...]) -> None:
     song = write_wav(tmp_path / "song.wav", np.tile(read(CLIP), 20) * 0.5)
-    command = [*COMMAND, str(song), "--out", str(tmp_path / "out")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
+    process = subprocess.Popen(
+        [*COMMAND, str(song), "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True, env=environment()
+    )
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out").glob(".stemyard-*/*.spool")) and time.monotonic() < deadline:
         time.sleep(0.02)
 
-    process.send_signal(signal.SIGTERM)
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(0.05)
     _, stderr = process.communicate(timeout=60)
 
     assert process.returncode == 130
