@@ -1,5 +1,6 @@
 """Types and scope keys that the ASGI middleware shares."""
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
@@ -27,6 +28,7 @@ The outermost middleware runs it, so that an open stream does not keep the frame
 Stream = Callable[[Receive, Send], Awaitable[None]]
 
 
+_LENGTH_DIGITS: Final = 19
 _SHARES: Final = re.compile(r"(?P<start>/s/|/share/)[^/]+(?P<end>.*)", re.DOTALL)
 
 
@@ -38,6 +40,16 @@ def is_share(path: str) -> bool:
 def logged_path(path: str) -> str:
     """Return a path as it is logged: without the token of a share link, which is a credential."""
     return _SHARES.sub(r"\g<start>***\g<end>", path) if path.startswith("/s") else path
+
+
+def content_length(headers: Mapping[bytes, bytes]) -> float | None:
+    """Return the announced length of a request's body; None if there is none, or no number."""
+    digits = headers.get(b"content-length", b"")
+    if not digits.isdigit():
+        return None
+    # a parser accepts any number of zeros before it, of which int() takes only some thousands
+    digits = digits.lstrip(b"0")
+    return int(digits or b"0") if len(digits) <= _LENGTH_DIGITS else math.inf
 
 
 class HttpMiddleware:

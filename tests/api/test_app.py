@@ -150,6 +150,14 @@ async def test_a_long_body_is_413_with_or_without_content_length(client: httpx.A
     check_problem(response, 413, "REQUEST_TOO_LARGE")
 
 
+@pytest.mark.parametrize("path", ["/separate-audio", "/batch"])
+async def test_a_length_may_have_any_number_of_zeros(client: httpx.AsyncClient, path: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Length": "0" * 5000 + "2"}
+    check_problem(await client.post(path, content=b"{}", headers=headers), 422, "INVALID_REQUEST")
+    headers["Content-Length"] = "9" * 5000
+    check_problem(await client.post(path, content=b"{}", headers=headers), 413, "REQUEST_TOO_LARGE")
+
+
 async def test_unknown_addresses_and_methods_are_problems(client: httpx.AsyncClient) -> None:
     check_problem(await client.get("/nothing"), 404, "NOT_FOUND")
     response = await client.get("/separate-audio")

@@ -18,6 +18,7 @@ from stemyard_api.asgi import (
     STREAM,
     HttpMiddleware,
     Stream,
+    content_length,
 )
 from stemyard_api.auth.api_keys import Keyring, Principal, presented_key
 from stemyard_api.auth.api_keys import Scope as KeyScope
@@ -139,10 +140,10 @@ class FastPath(HttpMiddleware):
 
 
 def _is_supported(headers: dict[bytes, bytes]) -> bool:
-    length = headers.get(b"content-length", b"")
+    length = content_length(headers)
     return (
-        length.isdigit()
-        and int(length) <= BODY_LIMIT
+        length is not None
+        and length <= BODY_LIMIT
         and headers.get(b"content-type", b"").lower() in _JSON_TYPES
         and _EXCLUDED_HEADERS.isdisjoint(headers)
     )
