@@ -99,10 +99,12 @@ async def test_a_body_that_is_not_json_is_refused(client: httpx.AsyncClient, con
     check_problem(response, 422, "INVALID_REQUEST")
 
 
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "once"}])
 @pytest.mark.parametrize("depth", [400, 600, 900, 960, 990, 2000])
-async def test_deeply_nested_metadata_is_not_a_500(client: httpx.AsyncClient, depth: int) -> None:
+async def test_deeply_nested_metadata_is_not_a_500(client: httpx.AsyncClient, depth: int, key: dict[str, str]) -> None:
     content = b'{"search_query": "a", "metadata": {"a": %s%s}}' % (b"[" * depth, b"]" * depth)
-    response = await client.post("/separate-audio", content=content, headers={"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json", **key}
+    response = await client.post("/separate-audio", content=content, headers=headers)
     # with nothing behind it, an accepted request is 503
     assert response.status_code == (503 if depth == 400 else 422), response.text
 
