@@ -29,7 +29,8 @@ Stream = Callable[[Receive, Send], Awaitable[None]]
 
 
 _LENGTH_DIGITS: Final = 19
-_SHARES: Final = re.compile(r"(?P<start>/s/|/share/)[^/]+(?P<end>.*)", re.DOTALL)
+_SHARES: Final = re.compile(r"(/(?:s|share)/+)[^/]+", re.IGNORECASE)
+"""Tokens of share links in a path, also in a mistyped one such as `//share/TOKEN`."""
 
 
 def is_share(path: str) -> bool:
@@ -39,7 +40,7 @@ def is_share(path: str) -> bool:
 
 def logged_path(path: str) -> str:
     """Return a path as it is logged: without the token of a share link, which is a credential."""
-    return _SHARES.sub(r"\g<start>***\g<end>", path) if path.startswith("/s") else path
+    return _SHARES.sub(r"\1***", path) if "/s" in path or "/S" in path else path
 
 
 def content_length(headers: Mapping[bytes, bytes]) -> float | None:
