@@ -302,7 +302,7 @@ def test_downloads_are_bounded_and_one_that_leaves_makes_room(
     objects.put_object(Bucket=store.bucket, Key="main/stems/large.wav", Body=bytes(LARGE))
     objects.close()
     mirrored(mirror, completed(stem_keys={Stem.VOCALS: "main/stems/large.wav"}))
-    limits = {"QUOTA_STREAMS": "2", "MAX_DOWNLOADS": "3"}
+    limits = {"MAX_DOWNLOADS": "3"}
     with api_process(tmp_path, {**environment, **limits}) as api, api.client() as client:
         path = f"/job/{TRACK}/stems.zip"
         slow = [slow_download(api, api.key), slow_download(api, api.key)]
