@@ -20,6 +20,8 @@ RATE_LIMIT_DECISION: Final = "stemyard.rate_limit_decision"
 """Scope key of the rate limit's decision, if the fast path has counted the request; None if there is no limit."""
 MISS: Final = "stemyard.miss"
 """Scope key of the order that the fast path parsed and looked up, and that the route must place."""
+FAILURE: Final = "stemyard.failure"
+"""Scope key of the error by which the fast path learned that a backend does not respond; the route raises it."""
 STREAM: Final = "stemyard.stream"
 """Scope key under which a route leaves the sender of an open stream.
 

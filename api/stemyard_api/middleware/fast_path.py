@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stemyard_api.asgi import (
+    FAILURE,
     HEADERS,
     MISS,
     PRINCIPAL,
@@ -22,6 +23,7 @@ from stemyard_api.asgi import (
 )
 from stemyard_api.auth.api_keys import Keyring, Principal, presented_key
 from stemyard_api.auth.api_keys import Scope as KeyScope
+from stemyard_api.errors import UnavailableError
 from stemyard_api.middleware.request_context import record_request, request_id
 from stemyard_api.middleware.security_headers import security_headers
 from stemyard_api.ratelimit.limiter import Policy, rate_limit_headers
@@ -110,6 +112,9 @@ class FastPath(HttpMiddleware):
             if decision is not None and not decision.allowed:
                 return None
             body: bytes = await services.states.body(track_id, principal)
+        except UnavailableError as error:
+            scope[FAILURE] = error  # it has waited for a backend, which the route should not do again
+            return None
         except Exception:  # noqa: BLE001 - the same error occurs in the app behind, which responds
             return None
         return _Response(_STATE_ROUTE, "read", 200, [], body)
