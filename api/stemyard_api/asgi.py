@@ -1,5 +1,6 @@
 """Types and scope keys that the ASGI middleware shares."""
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
@@ -19,6 +20,8 @@ RATE_LIMIT_DECISION: Final = "stemyard.rate_limit_decision"
 """Scope key of the rate limit's decision, if the fast path has counted the request; None if there is no limit."""
 MISS: Final = "stemyard.miss"
 """Scope key of the order that the fast path parsed and looked up, and that the route must place."""
+FAILURE: Final = "stemyard.failure"
+"""Scope key of the error by which the fast path learned that a backend does not respond; the route raises it."""
 STREAM: Final = "stemyard.stream"
 """Scope key under which a route leaves the sender of an open stream.
 
@@ -27,7 +30,9 @@ The outermost middleware runs it, so that an open stream does not keep the frame
 Stream = Callable[[Receive, Send], Awaitable[None]]
 
 
-_SHARES: Final = re.compile(r"(?P<start>/s/|/share/)[^/]+(?P<end>.*)", re.DOTALL)
+_LENGTH_DIGITS: Final = 19
+_SHARES: Final = re.compile(r"(/(?:s|share)/+)[^/]+", re.IGNORECASE)
+"""Tokens of share links in a path, also in a mistyped one such as `//share/TOKEN`."""
 
 
 def is_share(path: str) -> bool:
@@ -37,7 +42,17 @@ def is_share(path: str) -> bool:
 
 def logged_path(path: str) -> str:
     """Return a path as it is logged: without the token of a share link, which is a credential."""
-    return _SHARES.sub(r"\g<start>***\g<end>", path) if path.startswith("/s") else path
+    return _SHARES.sub(r"\1***", path) if "/s" in path or "/S" in path else path
+
+
+def content_length(headers: Mapping[bytes, bytes]) -> float | None:
+    """Return the announced length of a request's body; None if there is none, or no number."""
+    digits = headers.get(b"content-length", b"")
+    if not digits.isdigit():
+        return None
+    # a parser accepts any number of zeros before it, of which int() takes only some thousands
+    digits = digits.lstrip(b"0")
+    return int(digits or b"0") if len(digits) <= _LENGTH_DIGITS else math.inf
 
 
 class HttpMiddleware:

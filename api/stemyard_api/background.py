@@ -3,13 +3,17 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from types import CoroutineType
 from typing import Any, Final
 
 STOP_SECONDS: Final = 3.0
 """How long tasks may take to end; the process does not wait longer for them."""
+
+_CANCEL_SECONDS: Final = 0.05
+"""Pause before a task that goes on is cancelled again."""
 
 RESTART_SECONDS: Final = 1.0
 """Pause before a task that has failed is started again."""
@@ -31,14 +35,25 @@ async def running(*functions: Task) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        ended, left = await asyncio.wait(tasks, timeout=STOP_SECONDS)
-        for task in ended:
+        left = await _stopped(tasks)
+        for task in set(tasks) - left:
             if not task.cancelled() and (error := task.exception()) is not None:
                 _log.error("a background task failed", exc_info=error)
         for task in left:
             _log.error("a background task does not end", extra={"waits_in": _waits_in(task)})
+
+
+async def _stopped(tasks: Sequence[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """Cancel tasks; return those that do not end.
+
+    They are cancelled again and again: redis-py swallows a cancellation while it connects, and then goes on.
+    """
+    left, deadline = set(tasks), time.monotonic() + STOP_SECONDS
+    while left and time.monotonic() < deadline:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_SECONDS)
+    return left
 
 
 async def _run(function: Task) -> None:

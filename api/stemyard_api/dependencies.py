@@ -167,7 +167,7 @@ async def _kv_counts(settings: Settings, prober: Prober) -> AsyncIterator[KvCoun
 @asynccontextmanager
 async def _event_hub(settings: Settings, redis: RedisClient | None) -> AsyncIterator[EventHub]:
     event_hub = EventHub(redis, settings.events_heartbeat_seconds)
-    async with background.running(event_hub.run):
+    async with background.running(*event_hub.tasks()):
         yield event_hub
 
 

@@ -47,8 +47,20 @@ class _RefusedError(Exception):
     """The request has been refused; the parser must stop."""
 
 
+class _Dropped(list[tuple[bytes, bytes]]):
+    """Takes the trailers of a request and keeps none.
+
+    uvicorn appends them to the headers, where one could replace the API key or the Content-Encoding. A trailer must not
+    be taken for a header (RFC 9110, 6.5.1), and nothing here reads any.
+    """
+
+    def append(self, _trailer: tuple[bytes, bytes]) -> None:
+        """Keep nothing."""
+
+
 _IDLE, _RECEIVING_HEAD, _RECEIVING_BODY = _Stage
 """Looked up several times for each request, for which members of the class are slow."""
+_DROPPED: Final = _Dropped()
 
 
 class CoalescingTransport:
@@ -96,7 +108,8 @@ class Protocol(HttpToolsProtocol):
         self._shared, self._limits = connections, connections.limits
         self._stage = _IDLE
         self._received = 0
-        """Bytes received since the current head began, with what came before it in the same packet."""
+        """Bytes received since the current head began, with what came before it in the same packet, or since the last
+        packet with a part of the body."""
         self._packet = 0
         self._held = 0
         self._deadline = self._write_deadline = math.inf
@@ -168,8 +181,14 @@ class Protocol(HttpToolsProtocol):
             self._refuse(503, FailureCode.UNAVAILABLE, _NO_CONNECTION)
             raise _RefusedError
         super().on_headers_complete()
-        self._stage = _RECEIVING_BODY
+        self.headers = _DROPPED
+        self._stage, self._received = _RECEIVING_BODY, 0
         self._within(self._limits.body_seconds)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        super().on_body(body)
+        self._received = 0
 
     def on_message_complete(self) -> None:
         """End the request, unless the parser stops here because of an upgrade."""
@@ -221,8 +240,8 @@ class Protocol(HttpToolsProtocol):
         self._parse(b"\r\n".join([*lines, b"", rest]))
 
     def _check_unfinished(self, size: int) -> None:
-        """Refuse the unfinished request if its head, or all unfinished requests together, are too large."""
-        if self._stage is _RECEIVING_HEAD and self._received > HEADER_BYTES:
+        """Refuse the unfinished request if its head or trailers, or all unfinished requests together, are too large."""
+        if self._received > HEADER_BYTES:
             self._refuse(431, FailureCode.HEADERS_TOO_LARGE, _HEADERS)
         elif self._stage is _RECEIVING_HEAD or not self.cycle.response_complete:  # the rest of that body is discarded
             self._held += size

@@ -8,6 +8,8 @@ from stemyard_contract.findings import Stem
 from stemyard_contract.validation import printable
 
 _NAME_LIMIT: Final = 80
+_NAME_BYTES: Final = 200
+"""File systems take names of 255 bytes; a stem's name has 20 more than its song's."""
 _UPLOAD_NAME_LIMIT: Final = 200
 
 
@@ -57,4 +59,5 @@ def _song(title: str | None, artist: str | None, track: str) -> str:
 def _safe(title: str) -> str:
     """Return the title as a portable file name: no separators, control characters or leading dots."""
     name = " ".join(re.sub(r'[\\/:*?"<>|]+', " ", printable(title)).split()).strip(". ")
-    return name[:_NAME_LIMIT].rstrip(". ") or "track"
+    name = name[:_NAME_LIMIT].encode(errors="ignore")[:_NAME_BYTES].decode(errors="ignore")
+    return name.rstrip(". ") or "track"

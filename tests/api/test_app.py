@@ -99,10 +99,12 @@ async def test_a_body_that_is_not_json_is_refused(client: httpx.AsyncClient, con
     check_problem(response, 422, "INVALID_REQUEST")
 
 
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "once"}])
 @pytest.mark.parametrize("depth", [400, 600, 900, 960, 990, 2000])
-async def test_deeply_nested_metadata_is_not_a_500(client: httpx.AsyncClient, depth: int) -> None:
+async def test_deeply_nested_metadata_is_not_a_500(client: httpx.AsyncClient, depth: int, key: dict[str, str]) -> None:
     content = b'{"search_query": "a", "metadata": {"a": %s%s}}' % (b"[" * depth, b"]" * depth)
-    response = await client.post("/separate-audio", content=content, headers={"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json", **key}
+    response = await client.post("/separate-audio", content=content, headers=headers)
     # with nothing behind it, an accepted request is 503
     assert response.status_code == (503 if depth == 400 else 422), response.text
 
@@ -148,6 +150,14 @@ async def test_a_long_body_is_413_with_or_without_content_length(client: httpx.A
 
     response = await client.post("/separate-audio", content=chunks(), headers={"Content-Type": "application/json"})
     check_problem(response, 413, "REQUEST_TOO_LARGE")
+
+
+@pytest.mark.parametrize("path", ["/separate-audio", "/batch"])
+async def test_a_length_may_have_any_number_of_zeros(client: httpx.AsyncClient, path: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Length": "0" * 5000 + "2"}
+    check_problem(await client.post(path, content=b"{}", headers=headers), 422, "INVALID_REQUEST")
+    headers["Content-Length"] = "9" * 5000
+    check_problem(await client.post(path, content=b"{}", headers=headers), 413, "REQUEST_TOO_LARGE")
 
 
 async def test_unknown_addresses_and_methods_are_problems(client: httpx.AsyncClient) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 import pytest
 
@@ -49,6 +50,21 @@ async def test_a_task_that_swallows_its_cancellation_is_logged_and_not_waited_fo
     release.set()
     assert "stubborn" in vars(record)["waits_in"][1]
     await asyncio.sleep(0)
+
+
+async def test_a_task_that_swallows_one_cancellation_ends(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "STOP_SECONDS", 10.0)
+
+    async def connecting() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(5), background.running(connecting):
+        await asyncio.sleep(0)
+    assert not caplog.records
 
 
 async def test_a_failed_task_is_logged_and_started_again(

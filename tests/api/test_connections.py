@@ -255,10 +255,15 @@ def repeated(first: bytes, part: bytes, times: int) -> Callable[[], Iterator[byt
     return parts
 
 
+CHUNKED = b"POST /batch HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
+
 ATTACKS = {
     "106 MiB of small headers": (1, repeated(GET, b"a:\r\n" * 32768, 848)),
     "a header of 64 MiB": (1, repeated(GET + b"A: ", b"a" * 131072, 512)),
     "a URL of 64 MiB": (1, repeated(b"GET /", b"a" * 131072, 512)),
+    "106 MiB of small trailers": (1, repeated(CHUNKED + b"0\r\n", b"a:\r\n" * 32768, 848)),
+    "trailers of 64 MiB": (1, repeated(CHUNKED + b"0\r\nA: ", b"a" * 131072, 512)),
+    "a chunk extension of 64 MiB": (1, repeated(CHUNKED + b"2;", b"a" * 131072, 512)),
     "idle connections": (2000, repeated(b"", b"", 0)),
     "half headers": (2000, repeated(GET + b"A: ", b"a" * 60 * KIB, 1)),
     "many half headers": (2000, repeated(GET, b"a:\r\n" * 99, 1)),

@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from localcluster.control_plane import free_port
 from tests.support.api_world import eventually
-from tests.support.servers import api_process
+from tests.support.servers import api_process, valkey
 
 ENVIRONMENT = {"STEMYARD_INSTALL_ID": "main", "STEMYARD_NAMESPACE": "stemyard"}
 
@@ -50,6 +51,20 @@ def test_it_refuses_to_start_without_a_cluster(tmp_path: Path) -> None:
     ended = run({**ENVIRONMENT, "API_SECRET_KEY": "k"}, tmp_path)
     assert ended.returncode != 0
     assert "no Kubernetes cluster" in ended.stdout
+
+
+def test_it_ends_if_its_port_is_taken(nowhere: str, tmp_path: Path) -> None:
+    """At once, although it is just about to connect to Redis."""
+    with valkey(tmp_path).running() as cache:
+        taken = {
+            "PORT": str(cache.port),
+            "HEALTH_PORT": str(free_port()),
+            "REDIS_URL": f"redis://127.0.0.1:{cache.port}",
+        }
+        ended = run({**ENVIRONMENT, "API_SECRET_KEY": "k", "KUBECONFIG": os.environ["KUBECONFIG"], **taken}, tmp_path)
+    assert ended.returncode != 0
+    assert "address already in use" in ended.stdout
+    assert "does not end" not in ended.stdout
 
 
 @pytest.mark.parametrize("insecure", [False, True])

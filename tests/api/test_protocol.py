@@ -163,6 +163,35 @@ async def test_an_offered_upgrade_is_ignored(offer: bytes, body: bytes, step: in
         assert await told(reader, 5) == (b"HTTP/1.1 200 OK", b"/next")
 
 
+async def headers(scope: Scope, receive: Receive, send: Send) -> None:
+    """Respond with the headers of the request, once its body has arrived."""
+    while (await receive())["more_body"]:
+        pass
+    body = b" ".join(name + b"=" + value for name, value in scope["headers"])
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.parametrize("step", [1, 1000])
+@pytest.mark.parametrize("offer", [b"", H2C])
+async def test_trailers_are_not_headers(offer: bytes, step: int) -> None:
+    request = b"POST / HTTP/1.1\r\nHost: a\r\n" + offer + CHUNKED[:-2] + b"Host: b\r\nX-API-Key: other\r\n\r\n"
+    sent = request + b"GET / HTTP/1.1\r\nHost: c\r\nX-Next: d\r\n\r\n"
+    async with serving(app=headers) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for start in range(0, len(sent), step):
+            writer.write(sent[start : start + step])
+            await asyncio.sleep(0)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+        first = await asyncio.wait_for(reader.readexactly(length), 5)
+        assert first.startswith(b"host=a")
+        assert b"other" not in first
+        assert b"host=b" not in first
+        assert await told(reader, 15) == (b"HTTP/1.1 200 OK", b"host=c x-next=d")
+        writer.close()
+
+
 async def test_close_beside_an_upgrade_closes() -> None:
     async with connection() as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: h2c\r\n" + LENGTH)

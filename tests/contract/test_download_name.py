@@ -4,7 +4,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from stemyard_contract.download_name import disposition, uploaded_name
+from stemyard_contract.download_name import disposition, stem_name, uploaded_name
 from stemyard_contract.separationjob import Stem
 
 TRACK = "0f9f9a8e-8c5e-5a0e-9a53-3f0d7f6a2a11"
@@ -27,6 +27,13 @@ def test_stems_are_saved_under_a_safe_name(title: str | None, plain: str, full: 
     assert unquote(header.partition("filename*=UTF-8''")[2]) == full
     assert header.isascii()
     assert header.isprintable()
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "歌", "😀", "\u0301"])
+def test_a_file_system_takes_every_name(letter: str) -> None:
+    name = stem_name(letter * 200, None, TRACK, Stem.INSTRUMENTAL, "flac")
+    assert len(name.encode()) <= 255
+    assert name == f"{letter * name.count(letter)} (Instrumental).flac"
 
 
 @pytest.mark.parametrize(("title", "name"), [("...", "track (Vocals).mp3"), ("Song", "Song (Vocals).mp3")])

@@ -19,6 +19,10 @@ TIMEOUT_SECONDS: Final = 3.0
 """Timeout of a call; a write that is applied later is harmless, because names and patch tests guard it."""
 _ATTEMPTS: Final = 2
 _PAGE: Final = 500
+_SCANS: Final = 2
+"""Lists of all resources that are read at once: each page takes some MB and a good part of a second."""
+_TURN_SECONDS: Final = 15.0
+"""How long a list may wait for its turn."""
 _MISSING_SECONDS: Final = 1.0
 _MISSING_LIMIT: Final = 10_000
 _JSON: Final = "application/json"
@@ -70,6 +74,7 @@ class KubernetesClient:
         self._collection = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{plural}"
         self._missing: dict[str, float] = {}
         """When to look up names again that did not exist, in the loop's seconds."""
+        self._scans = asyncio.Semaphore(_SCANS)
 
     def of_kind(self, plural: str) -> "KubernetesClient":
         """Return a client of another kind of resource, over the same connections."""
@@ -123,14 +128,22 @@ class KubernetesClient:
         return True
 
     async def items(self) -> AsyncIterator[Resource]:
-        """Yield every resource, page by page."""
-        token: str | None = None
-        while True:
-            page, token = await self.page(token)
-            for item in page:
-                yield item
-            if token is None:
-                return
+        """Yield every resource, page by page; a few lists are read at once, the others wait for their turn."""
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                await self._scans.acquire()
+        except TimeoutError:
+            raise UnavailableError("Too many requests read all separations at once; try again.") from None
+        try:
+            token: str | None = None
+            while True:
+                page, token = await self.page(token)
+                for item in page:
+                    yield item
+                if token is None:
+                    return
+        finally:
+            self._scans.release()
 
     async def page(self, token: str | None) -> tuple[list[Resource], str | None]:
         """Return one page of resources, the first without a token, and the token of the next page.

@@ -5,7 +5,7 @@ from typing import Final
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from stemyard_api.asgi import HEADERS, HttpMiddleware
+from stemyard_api.asgi import HEADERS, HttpMiddleware, content_length
 from stemyard_api.errors import EncodedBodyError, RequestTooLargeError
 from stemyard_api.problems import problem_response
 
@@ -21,8 +21,8 @@ class BodyLimit(HttpMiddleware):
         if scope[HEADERS].get(b"content-encoding", b"identity").lower() != b"identity":
             await problem_response(EncodedBodyError(), scope)(scope, receive, send)
             return
-        announced = scope[HEADERS].get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > BODY_LIMIT:
+        announced = 0.0 if b"content-length" not in scope[HEADERS] else content_length(scope[HEADERS])
+        if announced is None or announced > BODY_LIMIT:
             await problem_response(RequestTooLargeError(), scope)(scope, receive, send)
             return
         received = 0

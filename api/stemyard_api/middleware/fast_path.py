@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stemyard_api.asgi import (
+    FAILURE,
     HEADERS,
     MISS,
     PRINCIPAL,
@@ -18,9 +19,11 @@ from stemyard_api.asgi import (
     STREAM,
     HttpMiddleware,
     Stream,
+    content_length,
 )
 from stemyard_api.auth.api_keys import Keyring, Principal, presented_key
 from stemyard_api.auth.api_keys import Scope as KeyScope
+from stemyard_api.errors import UnavailableError
 from stemyard_api.middleware.request_context import record_request, request_id
 from stemyard_api.middleware.security_headers import security_headers
 from stemyard_api.ratelimit.limiter import Policy, rate_limit_headers
@@ -109,6 +112,9 @@ class FastPath(HttpMiddleware):
             if decision is not None and not decision.allowed:
                 return None
             body: bytes = await services.states.body(track_id, principal)
+        except UnavailableError as error:
+            scope[FAILURE] = error  # it has waited for a backend, which the route should not do again
+            return None
         except Exception:  # noqa: BLE001 - the same error occurs in the app behind, which responds
             return None
         return _Response(_STATE_ROUTE, "read", 200, [], body)
@@ -139,10 +145,10 @@ class FastPath(HttpMiddleware):
 
 
 def _is_supported(headers: dict[bytes, bytes]) -> bool:
-    length = headers.get(b"content-length", b"")
+    length = content_length(headers)
     return (
-        length.isdigit()
-        and int(length) <= FAST_BODY_LIMIT
+        length is not None
+        and length <= FAST_BODY_LIMIT
         and headers.get(b"content-type", b"").lower() in _JSON_TYPES
         and _EXCLUDED_HEADERS.isdisjoint(headers)
     )

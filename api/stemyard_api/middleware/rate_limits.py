@@ -11,6 +11,8 @@ from stemyard_api.ratelimit.limiter import Policy, RateLimiter, rate_limit_heade
 
 _SUBMIT_PATHS: Final = frozenset({"/separate-audio", "/batch", "/uploads", "/uploads/multipart", "/webhooks"})
 _SUBMIT_ENDINGS: Final = ("/retry", "/redeliver", "/test", "/rotate-secret")
+_ERASURES: Final = "/keys/"
+"""Start of the paths that erase the data of a key, which reads all SeparationJobs."""
 
 
 class RateLimits(HttpMiddleware):
@@ -52,4 +54,6 @@ def app_limiter(scope: Scope) -> RateLimiter:
 
 def _is_submit(scope: Scope) -> bool:
     path: str = scope["path"]
+    if scope["method"] == "DELETE":
+        return path.startswith(_ERASURES)
     return scope["method"] == "POST" and (path in _SUBMIT_PATHS or path.endswith(_SUBMIT_ENDINGS))

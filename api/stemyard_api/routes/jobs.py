@@ -4,10 +4,11 @@ import asyncio
 import time
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator
 
+from stemyard_api.asgi import FAILURE
 from stemyard_api.auth.api_keys import Scope
 from stemyard_api.auth.authorization import check_visible, listed
 from stemyard_api.dependencies import ReaderDep, ServicesDep, SubmitterDep
@@ -132,9 +133,11 @@ async def jobs(
         **problems(401, 403, 404, 422, 429, 503),
     },
 )
-async def job(services: ServicesDep, principal: ReaderDep, track_id: TrackId) -> Response:
+async def job(request: Request, services: ServicesDep, principal: ReaderDep, track_id: TrackId) -> Response:
     """State of a track: `processing`, `completed` or `failed`."""
     # the fast path answers most of these requests before they reach the route
+    if (failure := request.scope.get(FAILURE)) is not None:
+        raise failure
     return Response(await services.states.body(track_id, principal), media_type="application/json")
 
 

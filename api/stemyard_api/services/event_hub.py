@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from pydantic import ValidationError
 
+from stemyard_api.background import Task
 from stemyard_api.clients.redis import Event, RawEntry, RedisClient, RedisUnavailableError
 from stemyard_contract.mirror import EventRecord
 from stemyard_contract.separationjob import TERMINAL_PHASES
@@ -135,14 +137,10 @@ class EventHub:
         for channel in self._channels.values():
             _wake(channel.subscribers)
 
-    async def run(self) -> None:
-        """Send events to the subscribers until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._beat())
-            tasks.create_task(self._poll())
-            if self._redis is not None:
-                tasks.create_task(self._listen(self._redis))
-                tasks.create_task(self._read(self._redis))
+    def tasks(self) -> list[Task]:
+        """Return the functions that send events to the subscribers, each until it is cancelled."""
+        redis = [] if self._redis is None else [partial(self._listen, self._redis), partial(self._read, self._redis)]
+        return [self._beat, self._poll, *redis]
 
     async def _last_id(self, track: str) -> str:
         if self._redis is None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from stemyard_api.auth.api_keys import Principal
 from stemyard_api.clients.redis import RedisClient, RedisUnavailableError
 from stemyard_api.errors import IdempotencyMismatchError, InvalidRequestError
-from stemyard_api.schemas.requests import SeparationRequest
+from stemyard_api.schemas.requests import SeparationRequest, dump_metadata
 from stemyard_contract.handover import WireModel
 
 HEADER: Final = "Idempotency-Key"
@@ -54,7 +54,7 @@ class IdempotencyKeys:
             IdempotencyMismatchError: it is bound to another request.
         """
         check_idempotency_key(key)
-        wanted = IdempotencyRecord(body=_digest(request.model_dump_json()))
+        wanted = IdempotencyRecord(body=_body_digest(request))
         if self.redis is None:
             return None
         try:
@@ -70,7 +70,7 @@ class IdempotencyKeys:
         """Bind a reserved key to its track and run."""
         if self.redis is None:
             return
-        binding = IdempotencyRecord(body=_digest(request.model_dump_json()), track_id=track_id, run=run)
+        binding = IdempotencyRecord(body=_body_digest(request), track_id=track_id, run=run)
         try:
             await self.redis.bind(principal.key_id, _digest(key), binding.dump())
         except RedisUnavailableError:
@@ -80,11 +80,17 @@ class IdempotencyKeys:
         """Free a key that was reserved for a request which was refused; one that is bound to a track remains."""
         if self.redis is None:
             return
-        reserved = IdempotencyRecord(body=_digest(request.model_dump_json()))
+        reserved = IdempotencyRecord(body=_body_digest(request))
         try:
             await self.redis.release(principal.key_id, _digest(key), reserved.dump())
         except RedisUnavailableError:
             return
+
+
+def _body_digest(request: SeparationRequest) -> str:
+    # the metadata apart, which may be nested more deeply than pydantic prints
+    metadata = "" if request.metadata is None else dump_metadata(request.metadata)
+    return _digest(request.model_copy(update={"metadata": None}).model_dump_json() + metadata)
 
 
 def _digest(text: str) -> str:

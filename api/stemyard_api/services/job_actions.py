@@ -26,7 +26,7 @@ from stemyard_api.services.stored_sources import check_source
 from stemyard_api.services.tracks import Tracks
 from stemyard_api.settings import Settings
 from stemyard_contract.mirror import DELETED_UID, MirrorRecord, RequestRecord
-from stemyard_contract.separationjob import ANNOTATION_SHARES_REVOKED, SeparationJobSpec
+from stemyard_contract.separationjob import ANNOTATION_SHARES_REVOKED, LABEL_OWNER, SeparationJobSpec
 
 _ATTEMPTS: Final = 8
 _PAUSE_SECONDS: Final = 0.1
@@ -219,8 +219,7 @@ async def erase(job_actions: JobActions, key_id: str) -> list[ActionResult]:
     """
     # so that tracks with claims of other keys remain
     without_admin = Principal(key_id, frozenset(), namespaces=frozenset({job_actions.tracks.namespace}))
-    records = [read_record(item) async for item in job_actions.kubernetes.items()]
-    wanted = [record for record in records if key_id in record.claims or record.owner == key_id]
+    wanted = [read_record(item) async for item in job_actions.kubernetes.items() if _concerns(item, key_id)]
     slots = asyncio.Semaphore(8)
 
     async def withdraw(track_id: str) -> ActionResult | None:
@@ -231,6 +230,13 @@ async def erase(job_actions: JobActions, key_id: str) -> list[ActionResult]:
                 return None
 
     return [result for result in await asyncio.gather(*(withdraw(record.track_id) for record in wanted)) if result]
+
+
+def _concerns(resource: Mapping[str, Any], key_id: str) -> bool:
+    """Return whether a key has a claim on a SeparationJob or owns it; without reading all of it, as most do not."""
+    claims = resource["spec"].get("claims") or ()
+    owner = (resource["metadata"].get("labels") or {}).get(LABEL_OWNER)
+    return owner == key_id or any(claim["key"] == key_id for claim in claims)
 
 
 def plan_cancel(resource: Mapping[str, Any], principal: Principal) -> ReleasePlan:

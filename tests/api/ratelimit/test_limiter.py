@@ -166,10 +166,11 @@ def test_a_batch_above_the_limit_passes_with_a_full_bucket(
         assert (refused.status_code, 38 <= int(refused.headers["retry-after"]) <= 42) == (429, True)
 
 
-def test_uploads_and_redeliveries_count_as_submits(nowhere: str, cache: Server, tmp_path: Path) -> None:
-    with api_process(tmp_path, environment(cache, RATE_LIMIT_SUBMITS_PER_MINUTE="2")) as api:
-        for path in ("/uploads", f"/job/{TRACK}/webhooks/redeliver"):
-            answer = httpx.post(f"{api.url}{path}", json={}, headers={"X-API-Key": api.key}, timeout=30)
+def test_uploads_redeliveries_and_erasures_count_as_submits(nowhere: str, cache: Server, tmp_path: Path) -> None:
+    calls = ("POST", "/uploads"), ("POST", f"/job/{TRACK}/webhooks/redeliver"), ("DELETE", "/keys/default/data")
+    with api_process(tmp_path, environment(cache, RATE_LIMIT_SUBMITS_PER_MINUTE="3")) as api:
+        for method, path in calls:
+            answer = httpx.request(method, f"{api.url}{path}", json={}, headers={"X-API-Key": api.key}, timeout=30)
             assert answer.headers["ratelimit-policy"].startswith('"submit"')
         assert submit(api).status_code == 429
 

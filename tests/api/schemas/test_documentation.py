@@ -1,5 +1,6 @@
 """The page that shows the OpenAPI document."""
 
+import json
 import re
 
 import httpx
@@ -35,6 +36,16 @@ async def test_what_the_document_says_is_not_markup(app: FastAPI) -> None:
     page = documentation_page(document)
     assert "<code>&lt;u&gt;</code> &amp; &lt;script&gt;" in page
     assert not re.search(r"<(b|i|u|script)>", page)
+
+
+async def test_the_document_is_written_once(
+    anonymous: httpx.AsyncClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (await anonymous.get("/openapi.json")).json()
+    assert {**whole, "servers": None} == {**json.loads(json.dumps(app.openapi())), "servers": None}
+    monkeypatch.setattr(app, "openapi", lambda: pytest.fail("it is written again"))
+    again = (await anonymous.get("/openapi.json", headers={"Host": "another.example"})).json()
+    assert again == {**whole, "servers": [{"url": "http://another.example"}]}
 
 
 @pytest.mark.parametrize("host", ["stemyard.example:8443", "127.0.0.1", "[::1", 'a"b', "é"])

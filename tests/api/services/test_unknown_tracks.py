@@ -23,6 +23,7 @@ class EmptyCluster:
     def __init__(self) -> None:
         self.reads: list[str] = []
         self.made: dict[str, bytes] = {}
+        self.fails = False
 
     def __call__(self, exchange: Exchange) -> None:
         path = exchange.route_path
@@ -39,6 +40,9 @@ class EmptyCluster:
             exchange.answer(201, self.made[f"{path}/{name}"])
         elif "/separationjobs/" in path:
             self.reads.append(path.rpartition("/")[2])
+            if self.fails:
+                exchange.answer(500, b"{}")
+                return
             exchange.answer(200 if path in self.made else 404, self.made.get(path, b"{}"))
         else:
             exchange.answer(200, b"ok")
@@ -75,6 +79,13 @@ async def test_an_unknown_id_costs_one_read(client: httpx.AsyncClient, cluster: 
         assert (await client.get(f"/job/{TRACK}")).status_code == 404
         assert (await client.get(f"/job/{TRACK}/candidates")).status_code == 404
         assert (await client.get(f"/job/{TRACK}/events")).status_code == 404
+    assert cluster.reads == [f"sep-{TRACK}"]
+
+
+async def test_a_cluster_that_fails_is_asked_once(client: httpx.AsyncClient, cluster: EmptyCluster) -> None:
+    cluster.fails = True
+    response = await client.get(f"/job/{TRACK}")
+    assert (response.status_code, response.json()["code"]) == (503, "UNAVAILABLE")
     assert cluster.reads == [f"sep-{TRACK}"]
 
 
