@@ -15,6 +15,7 @@ _HIGHEST_MP3_BITRATE: Final = 320
 """Highest bit rate of a frame of mp3 (ISO/IEC 11172-3), and so of a variable one, in kbit/s."""
 BIT_DEPTHS: Final = MappingProxyType[AudioFormat, tuple[int, ...]]({"flac": (16, 24), "wav": (16, 24, 32)})
 """Bits per sample of lossless formats."""
+_LOSSLESS: Final = list(BIT_DEPTHS)
 ALL_BIT_DEPTHS: Final = tuple(sorted({depth for depths in BIT_DEPTHS.values() for depth in depths}))
 SampleRate = Literal["source", "44100", "48000"]
 Channels = Literal["source", "stereo"]
@@ -37,7 +38,10 @@ class Output(Value):
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
-                rule("!has(self.bitDepth) || self.format in ['flac', 'wav']", "bitDepth is for flac and wav only"),
+                rule(
+                    f"!has(self.bitDepth) || self.format in {_LOSSLESS}",
+                    f"bitDepth is for {', '.join(_LOSSLESS[:-1])} and {_LOSSLESS[-1]} only",
+                ),
                 rule(
                     "!has(self.bitDepth) || self.bitDepth != 32 || self.format == 'wav'",
                     "bitDepth 32 (floating point) is for wav only",

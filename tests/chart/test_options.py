@@ -2,8 +2,9 @@
 
 import re
 from base64 import b64decode
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import reduce
+from pathlib import Path
 
 import pytest
 import yaml
@@ -269,18 +270,40 @@ def test_every_image_of_an_air_gapped_cluster_comes_from_its_registry(name: str)
     assert [image for image in images if not image.startswith("mirror.example.com/stemyard/")] == []
 
 
+def listed_variables() -> dict[str, dict[str, str]]:
+    """What `_variables.tpl` says: by part, each variable and the value that sets it."""
+    text = (CHART / "templates/_variables.tpl").read_text()
+    [found] = re.findall(r'(?s)define "stemyard.variables" -}}\n(.*?)\n{{- end', text)
+    return dict(yaml.safe_load(found))
+
+
+def test_a_variable_has_the_value_that_is_listed_for_it() -> None:
+    """A variable set by another value starts a part as well, with a setting that nobody chose."""
+    known = {name: value for variables in listed_variables().values() for name, value in variables.items()}
+    simple = re.compile(r"(?m)- name: ([A-Z0-9_]+)\n +value: {{-? \$?\.Values\.([\w.]+)(?: \|[^}]*)? -?}}$")
+    found = [
+        pair for file in (CHART / "templates").rglob("*") if file.is_file() for pair in simple.findall(file.read_text())
+    ]
+    assert len(found) > 20
+    assert [(name, value) for name, value in found if known.get(name) != value] == []
+
+
+def written_in(files: Iterable[Path]) -> set[str]:
+    """The names of variables that templates set."""
+    return {name for file in files for name in re.findall(r"name: ([A-Z][A-Z0-9_]*[A-Z0-9])\b", file.read_text())}
+
+
 def test_every_variable_of_the_chart_is_kept_from_extra_env() -> None:
-    [text] = re.findall(
-        r'(?s)define "stemyard.variables" -}}\n(.*?)\n{{- end', (CHART / "templates/_variables.tpl").read_text()
-    )
-    known = yaml.safe_load(text)
+    known = listed_variables()
+    anywhere = written_in((CHART / "templates").rglob("*.tpl"))
     for part in ("api", "operator"):
         files = [*(CHART / "templates" / part).glob("*"), CHART / "templates/_settings.tpl"]
-        written = {
-            name for file in files for name in re.findall(r"name: ([A-Z][A-Z0-9_]*[A-Z0-9])\b", file.read_text())
-        }
+        written = written_in(files)
         rendered = {name for case_name in CASES for name in environment(case(case_name), part)}
-        assert (written | rendered) - {"EXTRA"} <= known[part].keys() | known["shared"].keys()
+        listed = known[part].keys() | known["shared"].keys()
+        assert (written | rendered) - {"EXTRA"} <= listed
+        unset = known[part].keys() - written - rendered - anywhere
+        assert unset == ({"WORKER_CONCURRENCY"} if part == "operator" else set()), "only MAX_ACTIVE's older name"
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     for value in {value for part in known.values() for value in part.values() if value}:
         reduce(lambda node, name: node[name], value.split("."), values)

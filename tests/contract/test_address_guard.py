@@ -24,6 +24,7 @@ REFUSED_URLS = [
     ("https://example.com:22/", "port 22"),
     ("https://user:secret@example.com/", "user name"),
     ("https://:443/", "no host"),
+    ("https://example.com:0/", "no host"),
     ("https://a..b.example.com/", "empty label"),
     ("https://.example.com/", "empty label"),
     (f"https://{'a' * 64}.example.com/", "63 characters"),
@@ -167,6 +168,13 @@ def test_the_deployment_itself_may_name_private_addresses(address: str) -> None:
     assert permitted([address], STRICT, trusted=True) == [address]
 
 
+def test_an_address_may_name_its_interface() -> None:
+    assert permitted(["fd00::1%eth0"], STRICT, trusted=True) == ["fd00::1%eth0"]
+    for trusted in (True, False):
+        with pytest.raises(AddressRefusedError):
+            permitted(["fe80::1%eth0"], STRICT, trusted=trusted)
+
+
 def test_public_ranges_of_the_cluster_are_refused() -> None:
     rules = Rules(denied=(ip_network("198.51.99.0/24"), ip_network("2606:4700::/32")))
     for address in ("198.51.99.7", "2606:4700::1111", "::ffff:198.51.99.7"):
@@ -176,5 +184,6 @@ def test_public_ranges_of_the_cluster_are_refused() -> None:
 
 def test_an_origin_has_one_spelling() -> None:
     assert origin_of("HTTPS://Example.com/a") == origin_of("https://example.com:443") == "https://example.com:443"
-    with pytest.raises(ValueError, match="http"):
-        origin_of("ftp://example.com")
+    for url in ("ftp://example.com", "http:///path", "https://:443/"):
+        with pytest.raises(ValueError, match="http"):
+            origin_of(url)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stemyard_contract.object_source import ObjectKeyError, allows, check_object_key, check_prefixes
+from stemyard_contract.object_source import ObjectKeyError, allows, check_object_key, check_prefixes, owner_key
 
 INSTALL = "install-1"
 PREFIXES = check_prefixes(("incoming", "library/masters/"), INSTALL)
@@ -51,6 +51,15 @@ def test_keys_that_stores_read_differently(key: str) -> None:
     with pytest.raises(ObjectKeyError):
         check_object_key(key)
     assert not allows(PREFIXES, key, INSTALL)
+
+
+def test_the_object_that_marks_an_installation_keeps_its_name() -> None:
+    """Installations of other versions look for it: another name would hide who owns a prefix."""
+    assert owner_key(INSTALL) == "install-1/owner.json"
+
+
+def test_the_shortest_key() -> None:
+    assert check_object_key("a") == "a"
 
 
 def test_the_longest_key() -> None:

@@ -2,6 +2,8 @@
 
 import ast
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, get_args
 
@@ -12,7 +14,7 @@ from charts.failure_reference import failure_reference
 from stemyard_api.routes.capabilities import _format
 from stemyard_contract.conditions import TERMINAL_PHASES, Phase
 from stemyard_contract.event_types import ENDS
-from stemyard_contract.failures import FAILURES, Stage
+from stemyard_contract.failures import FAILURES, FailureCode, Stage, failure_of_exit_code
 from stemyard_contract.findings import Stem
 from stemyard_contract.models import MODELS, Engine, Flavour
 from stemyard_contract.output import BIT_DEPTHS, AudioFormat, Output
@@ -33,6 +35,29 @@ FORMATS: Final[tuple[AudioFormat, ...]] = get_args(AudioFormat)
 CONTAINERS: Final = {"mp3": "mp3", "flac": "flac", "wav": "wav", "m4a": "mp4", "opus": "opus"}
 UNREASONED_PHASES: Final = {Phase.PENDING, Phase.QUEUED}
 """Phases that no Event announces: they are where a run waits."""
+
+
+def enumerated(names: Sequence[str], last: str = "and") -> str:
+    """Names as a sentence lists them: `mp3, m4a and opus`."""
+    return f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+LOSSY: Final = enumerated([name for name in FORMATS if name not in BIT_DEPTHS])
+LOSSLESS: Final = enumerated([name for name in FORMATS if name in BIT_DEPTHS])
+EVERY_FORMAT: Final = enumerated(FORMATS, "or")
+SENTENCES: Final = {
+    "api/stemyard_api/schemas/requests.py": (f"second of {LOSSY}.", f"sample of {LOSSLESS},"),
+    "cli/stemyard_cli/commands/separate.py": (EVERY_FORMAT, f"second of {LOSSY}."),
+    "cli/stemyard_kubectl/commands/run.py": (EVERY_FORMAT, f"second of {LOSSY}."),
+    "cli/stemyard_mcp/tools.py": (EVERY_FORMAT,),
+    "contract/stemyard_contract/output.py": (
+        f"rate of {LOSSY}, in kbit/s; ignored for {LOSSLESS}.",
+        f"sample of {LOSSLESS},",
+    ),
+    "docs/01-separator.md": tuple(f"\n| `{name}` " for name in FORMATS),
+    "separator-image/stemyard_separator/cli/arguments.py": (f"of {LOSSY}", f"of {LOSSLESS};"),
+}
+"""What users read of formats, by file."""
 
 every_format = pytest.mark.parametrize("name", FORMATS)
 every_engine = pytest.mark.parametrize("engine", Engine)
@@ -58,6 +83,20 @@ def test_a_format_is_encoded_as_itself(name: AudioFormat, tmp_path: Path) -> Non
     assert stored_codec(tmp_path / name) == _CODECS[name]
     assert encoding.container == CONTAINERS[name]
     assert (encoding.bit_rate == 0) == (name in BIT_DEPTHS), "a lossless format has a row in BIT_DEPTHS"
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_what_users_read_names_every_format(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert [sentence for sentence in SENTENCES[name] if sentence not in text] == []
+
+
+def test_the_resource_accepts_a_bit_depth_of_each_lossless_format() -> None:
+    extra = Output.model_config["json_schema_extra"]
+    assert isinstance(extra, dict)
+    said = json.dumps(extra["x-kubernetes-validations"])
+    assert f"self.format in {list(BIT_DEPTHS)}" in said
+    assert f"bitDepth is for {LOSSLESS} only" in said
 
 
 def test_formats_differ() -> None:
@@ -98,6 +137,15 @@ def test_each_terminal_phase_has_an_event() -> None:
 
 def test_each_phase_has_an_event_of_kubernetes_or_none_on_purpose() -> None:
     assert set(_PHASE_REASONS) == set(Phase) - UNREASONED_PHASES
+
+
+def test_each_failure_code_can_happen() -> None:
+    """A code that nothing ends with is a promise that clients write branches for."""
+    tables = {ROOT / f"contract/stemyard_contract/{name}.py" for name in ("failures", "remedies")}
+    files = [path for part in PRODUCT for path in (ROOT / part).rglob("*.py") if path not in tables]
+    text = "\n".join(path.read_text() for path in files)
+    never = {code for code in FailureCode if not re.search(rf"\b{code}\b", text)}
+    assert never == {failure_of_exit_code(1).code}, "only that of unknown exit codes is named by the table alone"
 
 
 @pytest.mark.parametrize("stage", Stage)

@@ -4,13 +4,15 @@ import os
 import re
 import subprocess
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import pytest
+from fastapi.routing import APIRoute
 
 from bench.separation.figures import parsed
 from charts.crd import custom_resource_definition
-from stemyard_api.app import create_app
+from stemyard_api.app import _ROUTES, create_app
+from stemyard_api.dependencies import AdminDep, CallerDep, ReaderDep, SubmitterDep
 from stemyard_api.schemas.examples import CAPABILITIES
 from stemyard_api.schemas.requests import SeparationRequest
 from stemyard_contract.output import ALL_BIT_DEPTHS, BIT_DEPTHS, BITRATES, DEFAULT_BITRATE
@@ -203,6 +205,23 @@ def test_every_endpoint_is_in_the_table_once() -> None:
     assert sorted(cell for cell in listed if cell in served) == sorted(served)
     further = ["`GET /`", "`GET /docs`, `/openapi.json`", "`GET /livez`, `/readyz`"]
     assert [cell for cell in listed if cell not in served] == further
+
+
+def test_the_table_has_the_scope_of_every_endpoint() -> None:
+    words = {SubmitterDep: "submit", ReaderDep: "read", AdminDep: "admin", CallerDep: "any scope"}
+    word_of = {get_args(each)[1].dependency: word for each, word in words.items()}
+    table = text("api/README.md").partition("## Endpoints")[2].partition("|---|---|---|\n")[2].partition("\n\n")[0]
+    cells = [[cell.strip() for cell in row.split("|")] for row in table.splitlines()]
+    stated = {row[1].partition("?")[0].strip("`"): row[2].partition(",")[0] for row in cells}
+    routes = [route for module in _ROUTES for route in module.router.routes]
+    documented = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
+    required = {
+        f"{method} {route.path}": next((word_of[one.call] for one in dependencies if one.call in word_of), "no key")
+        for route in documented
+        for method in route.methods or ()
+        for dependencies in [route.dependant.dependencies]
+    }
+    assert {name: stated.get(name) for name in required} == required
 
 
 def test_every_field_of_a_request_is_in_the_table() -> None:

@@ -89,6 +89,13 @@ def test_the_least_recently_used_buckets_are_forgotten(monkeypatch: pytest.Monke
     assert buckets.take("b", 2).remaining == 1, "b was used least recently when d came"
 
 
+def test_a_bucket_is_full_at_first_whatever_the_clock_says() -> None:
+    """The monotonic clock of a machine that has just started is near 0."""
+    clock = Clock()
+    clock.now = 0.0
+    assert InMemoryBuckets(clock).take("a", 60).reset == 1.0
+
+
 def test_a_hundred_thousand_buckets_are_kept() -> None:
     buckets = InMemoryBuckets(Clock())
     for number in range(100_001):

@@ -88,11 +88,21 @@ def check(document: dict[str, Any], schema: dict[str, Any], value: Any) -> None:
 
 def test_operation_ids_are_stable(document: dict[str, Any]) -> None:
     found = {operation["operationId"]: name for name, operation in operations(document)}
-    assert {name: found.get(name) for name in OPERATIONS} == OPERATIONS
+    assert found == OPERATIONS
     received = [methods["post"]["operationId"] for methods in document["webhooks"].values()]
     everything = [operation["operationId"] for _, operation in operations(document)] + received
     assert len(set(everything)) == len(everything)
     assert all(re.fullmatch(r"[a-z]+([A-Z][a-z]+)+", name) for name in everything), everything
+
+
+def test_every_operation_needs_a_key_but_those_for_people_without_one(document: dict[str, Any]) -> None:
+    """A route without a scope is open to every key, and its documents do not say that it can be refused."""
+    anonymous = {name for name, operation in operations(document) if not operation.get("security")}
+    assert anonymous == {"GET /health", "GET /share/{token}", "GET /share/{token}/stems.zip"}
+    for name, operation in operations(document):
+        if name not in anonymous:
+            refusals = {"401", "429"} if name == "GET /capabilities" else {"401", "403", "429"}
+            assert refusals <= operation["responses"].keys(), name
 
 
 def test_every_example_is_valid(document: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from stemyard_contract.handover import WorkStage
 from stemyard_operator.decision.actions import FindMark
-from stemyard_operator.decision.commit_marks import verify_mark
+from stemyard_operator.decision.commit_marks import MARK_LIMIT, may_be_mark, verify_mark
 from tests.operator.decision.test_decide import failure, separating
 from tests.operator.world import INSTALL, World, mark_of
 
@@ -63,6 +63,26 @@ def test_names_of_files_that_the_pod_may_not_write_are_refused(stage: WorkStage,
 )
 def test_values_that_the_status_cannot_hold_are_refused(stage: WorkStage, path: str, value: object) -> None:
     assert not changed(stage, path, value)
+
+
+@pytest.mark.parametrize("stage", WorkStage)
+def test_only_keys_of_the_form_of_a_mark_are_read(stage: WorkStage) -> None:
+    separation = World().separation
+    key, _, _ = mark_of(separation, stage, 1, "pod")
+    folder, _, name = key.rpartition("/")
+    track, _, token = folder.rpartition("/")
+    others = (
+        *("", "/", name, f"/{name}", folder, f"{folder}/", f"{folder}//{name}", f"{folder}{name}", f"{key}/"),
+        *(f"{track}/{name}", f"{track}//{name}", f"{track}/{token.upper()}/{name}", f"{track}/{token[1:]}/{name}"),
+        *(f"{track}/{token}0/{name}", f"{track}/{token}/../{name}", f"other/{key}", f"{track}/{token}/other.json"),
+    )
+    assert may_be_mark(key, separation, stage, INSTALL)
+    assert [other for other in others if may_be_mark(other, separation, stage, INSTALL)] == []
+    assert not may_be_mark(key, separation, stage, "other-installation")
+
+
+def test_a_mark_may_have_a_mebibyte() -> None:
+    assert MARK_LIMIT == 1_048_576
 
 
 def test_an_unchanged_mark_is_valid() -> None:

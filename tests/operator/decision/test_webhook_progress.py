@@ -85,3 +85,13 @@ def test_the_end_is_no_progress_and_another_run_starts_anew() -> None:
     after = SeparationJobStatus(run=2, progress=10, phase=Phase.SEPARATING)
     [found] = progress_webhooks(before, after, subscribers)
     assert found.id == webhook_id(TRACK, 2, EventType.PROGRESS, ONE, 10)
+
+
+def test_what_a_status_does_not_say_counts_as_nothing_done() -> None:
+    fresh, subscribers = World().separation, [Target(ONE, EVERYTHING)]
+    [started] = started_webhooks(fresh, subscribers)
+    assert json.loads(started.body)["progress"] == 0
+    at_one = SeparationJobStatus(run=1, phase=Phase.FETCHING, progress=1)
+    [first] = progress_webhooks(fresh, at_one, subscribers)
+    assert (first.run, json.loads(first.body)["progress"]) == (1, 1)
+    assert progress_webhooks(fresh, at_one.model_copy(update={"progress": None}), subscribers) == []

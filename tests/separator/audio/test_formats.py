@@ -1,6 +1,7 @@
 """Every output format on real audio: length, delay, fidelity, size and tags, as FFmpeg decodes them."""
 
 from pathlib import Path
+from typing import get_args
 
 import av
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import soxr
 
 from stemyard_contract.handover import Manifest, MediaMetadata
-from stemyard_contract.output import Output
+from stemyard_contract.output import BIT_DEPTHS, AudioFormat, Output
 from stemyard_contract.separationjob import Source, Stem
 from stemyard_separator.audio.formats import encoding_for, stem_tags
 from stemyard_separator.audio.media import StemWriter, declared_samples
@@ -31,6 +32,11 @@ FORMATS = {
     "opus 192": (Output(format="opus", bitrate=192), 882, 15),
 }
 """Output, tolerance of the decoded length in samples, and minimum signal-to-noise ratio in dB."""
+
+
+def test_every_format_and_bit_depth_is_listened_to() -> None:
+    heard = {(output.format, output.sample_bits) for output, *_ in FORMATS.values()}
+    assert heard == {(name, bits) for name in get_args(AudioFormat) for bits in BIT_DEPTHS.get(name, (None,))}
 
 
 def encode(folder: Path, output: Output, audio: Audio) -> Path:
@@ -92,7 +98,7 @@ def test_stems_have_the_requested_sample_rate(tmp_path: Path, output: Output, so
     assert lag(audio, np.asarray(soxr.resample(read(path).T, rate, RATE).T)) == 0
 
 
-MONO = [Output(format=each, channels="source") for each in ("mp3", "flac", "wav", "m4a", "opus")]
+MONO = [Output(format=each, channels="source") for each in get_args(AudioFormat)]
 
 
 @pytest.mark.parametrize(
