@@ -11,7 +11,14 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from stemyard_contract.handover import Room, WorkStage
 from stemyard_contract.quality import DEFAULT_QUALITY, Quality
-from stemyard_contract.separationjob import LABEL_TRACK, Output, SeparationJobSpec, Source, Stem
+from stemyard_contract.separationjob import (
+    LABEL_TRACK,
+    Output,
+    SeparationJobSpec,
+    SeparationJobStatus,
+    Source,
+    Stem,
+)
 
 QUERY_LIMIT: Final = 500
 """Maximum length of a search query, in characters."""
@@ -21,6 +28,7 @@ RESOURCE_PREFIX: Final = "sep-"
 NAME_LIMIT: Final = 40
 """Maximum length of a SeparationJob's name, so that the names of its Jobs stay within 63 characters."""
 
+_TOKEN: Final = re.compile(r"[0-9a-f]{32}")
 _TRACK_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ALLOWED_CONTROLS: Final = frozenset("\t\r\n")
 _YOUTUBE_HOSTS: Final = frozenset(
@@ -257,6 +265,30 @@ def track_prefix(install_id: str, room: Room, track: str) -> str:
 def object_prefix(install_id: str, room: Room, track: str, token: str) -> str:
     """Return the prefix of one pod's objects, with a trailing slash."""
     return f"{track_prefix(install_id, room, track)}{token}/"
+
+
+def is_of_track(key: str, room: Room, track: str) -> bool:
+    """Return whether a key has the form of those that a pod writes for a track."""
+    parts = key.split("/")
+    return len(parts) == 5 and parts[1:3] == [room, track] and _TOKEN.fullmatch(parts[3]) is not None and parts[4] != ""
+
+
+def with_own_objects(status: SeparationJobStatus, track: str) -> SeparationJobStatus:
+    """Return a status without a result or a source that has objects of others.
+
+    Whoever may write the status of one SeparationJob could name the objects of any other there: to read them, to have
+    them copied, or to have them deleted with it.
+    """
+    result, source = status.result, status.source
+    changes: dict[str, object] = {}
+    if result is not None:
+        stems = result.stems.values()
+        keys = [result.manifest_key, *(stem.key for stem in stems), *(stem.peaks_key for stem in stems)]
+        if not all(key is None or is_of_track(key, Room.STEMS, track) for key in keys):
+            changes["result"] = None
+    if source is not None and source.mark_key and not is_of_track(source.mark_key, Room.WORK, track):
+        changes["source"] = source.model_copy(update={"mark_key": None, "mark_sha256": None})
+    return status.model_copy(update=changes) if changes else status
 
 
 def uploads_prefix(install_id: str, owner: str) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from stemyard_contract.event_types import EventType
 from stemyard_contract.handover import WireModel, WorkStage
-from stemyard_contract.identity import track_of
+from stemyard_contract.identity import track_of, with_own_objects
 from stemyard_contract.output import Output
 from stemyard_contract.quality import Quality
 from stemyard_contract.separationjob import (
@@ -246,6 +246,7 @@ def record_from(
     owner: str | None,
 ) -> MirrorRecord:
     """Return the record of a SeparationJob from its typed parts and the identity that the API gave it."""
+    status = with_own_objects(status, track_id)
     stems = status.result.stems if status.result else {}
     created = datetime.fromisoformat(metadata["creationTimestamp"]).timestamp()
     ended, ttl = _epoch(status.finished_at), spec.ttl_seconds_after_finished

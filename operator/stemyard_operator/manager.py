@@ -257,9 +257,10 @@ class Replica:
         handlers = _event_handlers(state, mirror, deletions, dispatcher)
         on_write = (metrics.status_written, throughput.status_written, *([tracing.status_written] if tracing else []))
         reconciler = _reconciler(settings, clients, state, handlers, dispatcher, on_write, deletions)
-        sweeper = Sweeper(settings, kubernetes, objects, lease.fence, metrics)
+        now = kubernetes.clock.now
+        sweeper = Sweeper(settings, kubernetes, objects, lease.fence, metrics, lambda: now().timestamp())
         up = {"store": lambda: objects.up, "redis": lambda: redis.up}
-        keeper = WorkerKeeper(settings, kubernetes, cache, handlers, state.leases, kubernetes.clock.now)
+        keeper = WorkerKeeper(settings, kubernetes, cache, handlers, state.leases, now)
         metrics.know(settings.profiles)
         metrics.expose(Readings(cache, queue, health, mirror, lease.is_leading, dispatcher, up))
         self._leader_loops: tuple[Loop, ...] = (

@@ -8,10 +8,12 @@ from stemyard_contract.mirror import MirrorRecord, ProgressRecord
 from stemyard_contract.separationjob import FailureStatus, Phase, Stem
 
 TRACK = "7a1e0f0e-8d0c-5b9f-9a55-0d7c6f1b2a34"
+TOKEN = "0123456789abcdef" * 2
+"""In the keys of the pod that wrote the stems."""
 CREATED = 1234567890.0
 KEYS = {
-    Stem.VOCALS: f"main/stems/{TRACK}/tok/vocals.mp3",
-    Stem.INSTRUMENTAL: f"main/stems/{TRACK}/tok/instrumental.mp3",
+    Stem.VOCALS: f"main/stems/{TRACK}/{TOKEN}/vocals.mp3",
+    Stem.INSTRUMENTAL: f"main/stems/{TRACK}/{TOKEN}/instrumental.mp3",
 }
 
 
@@ -95,7 +97,7 @@ def _times(ended: datetime) -> dict[str, str]:
 def status_completed(run: int = 1, track: str = TRACK, ended: datetime = ENDED) -> dict[str, Any]:
     """The status that the operator writes when both stems are published."""
     stems = {
-        stem: {"key": f"main/stems/{track}/tok/{stem}.mp3", "bytes": 9, "sha256": "0" * 64, "duration": 1.0}
+        stem: {"key": f"main/stems/{track}/{TOKEN}/{stem}.mp3", "bytes": 9, "sha256": "0" * 64, "duration": 1.0}
         for stem in (Stem.VOCALS, Stem.INSTRUMENTAL)
     }
     return {
@@ -105,7 +107,7 @@ def status_completed(run: int = 1, track: str = TRACK, ended: datetime = ENDED) 
         "source": {"title": "Song/Title", "artist": "Artist", "duration": 1.0},
         "result": {
             "stems": stems,
-            "manifestKey": f"main/stems/{track}/tok/manifest.json",
+            "manifestKey": f"main/stems/{track}/{TOKEN}/manifest.json",
             "model": "spleeter-2stems",
             "modelDigest": "sha256:0",
             "realTimeFactor": 0.1,

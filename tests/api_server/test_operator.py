@@ -90,6 +90,20 @@ def test_a_dead_redis_delays_nothing_else(running: World) -> None:
         assert found.finished
 
 
+def test_progress_in_redis_that_nobody_can_read_delays_nothing(running: World) -> None:
+    with running.operating(POD_NAME="operator-0"):
+        running.create()
+        job = running.wait_job(FETCH)
+        running.succeed(job, running.run(job))
+        job = running.wait_job(SEPARATE)
+        pod = running.run(job)
+        eventually(lambda: running.phase() == "Separating")
+    running.redis().set(running.keys.progress(running.separation().track_id), '{"of": "another version"}')
+    with running.operating(POD_NAME="operator-0"):
+        running.succeed(job, pod)
+        eventually(lambda: running.phase() == "Completed")
+
+
 def test_a_failure_is_retried_and_reported(running: World) -> None:
     with running.operating():
         running.create(retryPolicy={"limit": 1})

@@ -78,6 +78,28 @@ def lenient(definition: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def test_a_status_that_cannot_be_read_keeps_the_operator_from_nothing(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    """The CRD's format of times lets in more than there are; the operator starts all the same."""
+    with world(control_plane, tmp_path) as found:
+        lease = {"podUid": "x", "since": "0000-01-01T00:00:00Z", "attempt": 1}
+        paths = [found.path("separationjobs", f"bad-{number}") for number in range(3)]
+        for number, path in enumerate(paths):
+            found.create(f"bad-{number}")
+            status = {"run": 1, "finishedAt": "0000-01-01T00:00:00Z", "lease": lease}
+            found.plane.api.merge(path + "/status", {"status": status})
+        with found.operating():
+            found.create()
+            found.separate()
+            for path in paths:
+                eventually(partial(has_failed, found.plane, path))
+
+
+def has_failed(plane: ControlPlane, path: str) -> bool:
+    return bool(plane.api.get(path)["status"].get("phase") == "Failed")
+
+
 def has_status(plane: ControlPlane, path: str) -> bool:
     return "status" in plane.api.get(path)
 

@@ -55,6 +55,15 @@ def test_a_duplicate_is_copied(running: World) -> None:
         assert len(running.objects(f"stems/{track}/")) == 3
 
 
+def test_a_duplicate_that_cannot_be_read_holds_up_no_other(running: World) -> None:
+    """The CRD's format of times lets in more than there are."""
+    with running.operating(MAX_ACTIVE="2"):
+        complete(running, "first")
+        path = running.path("separationjobs", "first") + "/status"
+        running.plane.api.merge(path, {"status": {"startedAt": "0000-01-01T00:00:00Z"}})
+        complete(running, "second")
+
+
 def led_seconds(running: World) -> float:
     [lease] = running.plane.api.get(f"/apis/coordination.k8s.io/v1/namespaces/{running.namespace}/leases")["items"]
     return (datetime.now(UTC) - datetime.fromisoformat(lease["spec"]["acquireTime"])).total_seconds()

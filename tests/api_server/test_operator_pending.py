@@ -42,6 +42,20 @@ def test_a_separation_that_finds_no_node_lets_another_go_first(running: World) -
         assert (attempts.separate, attempts.failed, attempts.requeued) == (1, 0, 1)
 
 
+def test_one_that_somebodys_finalizer_keeps_gives_its_place_away(running: World) -> None:
+    with running.operating(MAX_ACTIVE_FETCH="1"):
+        running.create("kept")
+        path = running.path("separationjobs", "kept")
+        running.plane.api.merge(path, {"metadata": {"finalizers": ["example.com/kept"]}})
+        job = running.wait_job(FETCH, name="kept")["metadata"]["name"]
+        running.create("next")
+        running.plane.api.delete(path)
+        eventually(lambda: "deletionTimestamp" in running.jobs()[job]["metadata"])
+        running.plane.api.merge(running.path("jobs", job), {"metadata": {"finalizers": None}})
+        running.wait_job(FETCH, name="next")
+        running.plane.api.merge(path, {"metadata": {"finalizers": None}})
+
+
 def test_a_fetch_that_somebody_else_holds_suspended_ends_at_its_deadline(running: World) -> None:
     with running.operating():
         running.create(deadlines={"start": 10}, retryPolicy={"limit": 0})

@@ -1,6 +1,7 @@
 """A namespace whose quota, policy or webhook refuses Jobs: its SeparationJobs say so, and go on when it lets them."""
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -67,12 +68,13 @@ def policy(
 
 
 @contextmanager
-def webhook(running: World) -> Iterator[None]:
-    """An admission webhook that does not respond."""
+def webhook(running: World, port: int = 1, operation: str = "CREATE") -> Iterator[None]:
+    """An admission webhook that does not respond; with a port that is listened to, it hangs."""
     hook = {
         "name": "policy.example.com",
-        "clientConfig": {"url": "https://127.0.0.1:1/validate"},
-        "rules": JOBS,
+        "clientConfig": {"url": f"https://127.0.0.1:{port}/validate"},
+        "timeoutSeconds": 30,
+        "rules": [{**JOBS[0], "operations": [operation]}],
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": running.namespace}},
         "sideEffects": "None",
         "admissionReviewVersions": ["v1"],
@@ -81,6 +83,16 @@ def webhook(running: World) -> Iterator[None]:
     body = {"metadata": {"name": running.namespace}, "webhooks": [hook]}
     with having(running, f"{ADMISSION}/validatingwebhookconfigurations", body):
         yield
+
+
+@contextmanager
+def hanging(running: World, operation: str = "CREATE") -> Iterator[None]:
+    """An admission webhook that takes longer than the operator waits for an answer."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(100)
+        with webhook(running, silent.getsockname()[1], operation):
+            yield
 
 
 def condition(running: World, kind: str) -> Condition | None:
@@ -121,8 +133,9 @@ POD = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]}
         (policy, "cost-center"),
         (lambda running: policy(running, reason="Invalid"), "cost-center"),
         (webhook, "failed calling webhook"),
+        (hanging, "an admission webhook for Jobs may hang"),
     ],
-    ids=["quota", "policy-403", "policy-422", "webhook-500"],
+    ids=["quota", "policy-403", "policy-422", "webhook-500", "webhook-hangs"],
 )
 def test_a_refused_job_is_reported_and_created_when_it_is_allowed(
     running: World, refusing: Callable[[World], Any], words: str
@@ -199,20 +212,27 @@ def test_a_profile_that_makes_no_valid_job_is_reported_and_others_go_on(running:
         running.separate("other")
 
 
-def test_a_job_that_must_not_be_deleted_holds_up_nothing_else(running: World) -> None:
+@pytest.mark.parametrize(
+    ("refusing", "words"),
+    [(policy, "cost-center"), (hanging, "an admission webhook for Jobs may hang")],
+    ids=["policy", "webhook-hangs"],
+)
+def test_a_job_that_must_not_be_deleted_holds_up_nothing_else(
+    running: World, refusing: Callable[..., Any], words: str
+) -> None:
     """The refusal is reported, and the webhook of the failed run is sent all the same."""
     with ExitStack() as stack:
         receiver = stack.enter_context(Receiver())
         hook = {"WEBHOOK_URL": receiver.url("/own"), "WEBHOOK_ALLOWED_ORIGINS": receiver.url("")}
         stack.enter_context(running.operating(**hook))
-        stack.enter_context(policy(running, operation="DELETE"))
+        stack.enter_context(refusing(running, operation="DELETE"))
         running.create(retryPolicy={"limit": 0}, deadlines={"start": 10})
         job = running.path("jobs", running.wait_job(FETCH)["metadata"]["name"])
         eventually(lambda: not is_allowed(lambda: running.plane.api.delete(f"{job}?dryRun=All")))
         eventually(lambda: running.phase() == "Failed", 60)
         eventually(lambda: receiver.received)
         eventually(lambda: "DeletionRefused" in dict(warnings(running)))
-        assert "cost-center" in dict(warnings(running))["DeletionRefused"]
+        assert words in dict(warnings(running))["DeletionRefused"]
         assert "deletionTimestamp" not in running.plane.api.get(job)["metadata"]
     with running.operating():
         eventually(lambda: "deletionTimestamp" in running.plane.api.get(job)["metadata"])

@@ -148,6 +148,20 @@ async def test_a_sweep_removes_objects_orphaned_for_a_day(running: World, cluste
     client.close()
 
 
+async def test_a_sweep_in_the_future_is_none(running: World, cluster: KubernetesClient) -> None:
+    """A clock that was wrong for a moment neither ends the sweeps nor confirms what it found."""
+    running.create()
+    put(running, stray(running))
+    sweeping = Sweeping(running, cluster)
+    state = SweepState(at=time.time() + 1000 * DAY, orphans=[stray(running).rpartition("/")[0] + "/"])
+    put(running, f"{INSTALL}/sweep.json", body=state.model_dump_json().encode())
+    await sweeping.day(0)
+    assert running.objects("stems") == [stray(running)]
+    await sweeping.day()
+    await sweeping.objects.close()
+    assert running.objects("stems") == []
+
+
 async def test_an_empty_listing_stops_the_sweep_until_it_is_forced(running: World, cluster: KubernetesClient) -> None:
     put(running, *(stray(running, number) for number in range(3)))
     sweeping = Sweeping(running, cluster)

@@ -14,6 +14,7 @@ from stemyard_contract.separationjob import (
     ObjectSource,
     Output,
     SeparationJobSpec,
+    SeparationJobStatus,
     Source,
     Stem,
     UploadSource,
@@ -269,3 +270,50 @@ def test_object_keys_are_unguessable_and_apart() -> None:
     assert identity.object_token("uid", 1, "pod", Room.STEMS) == "dc74a6529dcae17ecc9bed37e69deb9a"
     assert identity.object_prefix("inst", Room.STEMS, "t", "k") == "inst/stems/t/k/"
     assert identity.upload_key("inst", "default", "u") == "inst/uploads/default/u/source"
+
+
+@pytest.mark.parametrize(
+    ("key", "own"),
+    [
+        (f"i/stems/music.song/{'a' * 32}/vocals.mp3", True),
+        (f"i/stems/music.victim/{'a' * 32}/vocals.mp3", False),
+        (f"i/work/music.song/{'a' * 32}/vocals.mp3", False),
+        (f"i/stems/music.song/{'a' * 32}/", False),
+        (f"i/stems/music.song/{'a' * 32}/b/vocals.mp3", False),
+        (f"i/stems/music.song/{'a' * 31}/vocals.mp3", False),
+        (f"i/stems/music.song/{'A' * 32}/vocals.mp3", False),
+        ("i/stems/music.song/vocals.mp3", False),
+        ("i/stems/music.song/../music.victim/vocals.mp3", False),
+        ("i/stems/x", False),
+        ("x", False),
+        ("", False),
+    ],
+)
+def test_a_key_is_of_the_track_whose_pods_write_it(key: str, own: bool) -> None:
+    assert identity.is_of_track(key, Room.STEMS, "music.song") is own
+
+
+def test_a_status_has_its_own_objects_only() -> None:
+    own, others = (f"i/{{}}/music.{name}/{'a' * 32}/{{}}" for name in ("song", "victim"))
+
+    def kept(stems: str, work: str, peaks: str = own, manifest: str = own) -> tuple[bool, bool]:
+        stem = {"key": stems.format("stems", "vocals.mp3"), "peaksKey": peaks.format("stems", "vocals.json")}
+        result: dict[str, object] = {
+            "manifestKey": manifest.format("stems", "manifest.json"),
+            "model": "m",
+            "modelDigest": "d",
+        }
+        result |= {"stems": {"vocals": {**stem, "bytes": 1, "sha256": "0", "duration": 1}}}
+        result |= {"realTimeFactor": 1, "device": "cpu"}
+        source = {"title": "Song", "markKey": work.format("work", "source.json"), "markSha256": "0"}
+        status = SeparationJobStatus.model_validate({"result": result, "source": source})
+        found = identity.with_own_objects(status, "music.song")
+        assert found.source is not None
+        assert found.source.title == "Song"
+        assert (found.source.mark_key is None) is (found.source.mark_sha256 is None)
+        return found.result is not None, found.source.mark_key is not None
+
+    assert kept(own, own) == (True, True)
+    assert kept(others, own) == kept(own, own, peaks=others) == kept(own, own, manifest=others) == (False, True)
+    assert kept(own, others) == (True, False)
+    assert identity.with_own_objects(SeparationJobStatus(), "music.song") == SeparationJobStatus()

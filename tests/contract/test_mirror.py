@@ -12,6 +12,8 @@ TRACK = "0b1f2f3e-0000-5000-8000-000000000000"
 
 CLAIMS = [{"key": "default", "webhook": "https://example.com/hook"}]
 
+PREFIX = f"i/stems/{TRACK}/{'0' * 32}/"
+
 
 def resource(**status: Any) -> dict[str, Any]:
     return {
@@ -51,11 +53,11 @@ def test_a_record_tells_what_was_requested() -> None:
 
 
 def test_a_completed_resource_names_its_stems() -> None:
-    stem = {"key": "i/stems/t/k/vocals.mp3", "bytes": 1, "sha256": "0" * 64, "duration": 1.0}
-    outlined = {**stem, "key": "i/stems/t/k/bass.mp3", "peaksKey": "i/stems/t/k/bass.peaks.json"}
+    stem = {"key": f"{PREFIX}vocals.mp3", "bytes": 1, "sha256": "0" * 64, "duration": 1.0}
+    outlined = {**stem, "key": f"{PREFIX}bass.mp3", "peaksKey": f"{PREFIX}bass.peaks.json"}
     result = {
         "stems": {"vocals": stem, "bass": outlined},
-        "manifestKey": "m",
+        "manifestKey": f"{PREFIX}manifest.json",
         "model": "spleeter-2stems",
         "modelDigest": "d",
         "realTimeFactor": 0.1,
@@ -71,8 +73,10 @@ def test_a_completed_resource_names_its_stems() -> None:
         )
     )
     assert record.finished
-    assert record.stem_keys == {Stem.VOCALS: "i/stems/t/k/vocals.mp3", Stem.BASS: "i/stems/t/k/bass.mp3"}
-    assert record.peaks_keys == {Stem.BASS: "i/stems/t/k/bass.peaks.json"}
+    assert record.stem_keys == {Stem.VOCALS: f"{PREFIX}vocals.mp3", Stem.BASS: f"{PREFIX}bass.mp3"}
+    assert record.peaks_keys == {Stem.BASS: f"{PREFIX}bass.peaks.json"}
+    result["stems"] = {"vocals": {**stem, "key": PREFIX.replace(TRACK, "another") + "vocals.mp3"}}
+    assert record_of(resource(run=1, result=result)).stem_keys == {}, "no link to objects of others"
     assert record.ended_at is not None
     assert record.started_at is not None
     assert record.ended_at - record.started_at == 30.0

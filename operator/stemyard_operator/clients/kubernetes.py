@@ -52,6 +52,7 @@ _CLOCK_LATENCY_SECONDS: Final = 1.0
 """Responses that took longer are not used to compare clocks."""
 _APPLY: Final = "application/apply-patch+yaml"
 _INTERNAL_ERROR: Final = 500
+_GATEWAY_TIMEOUT: Final = 504
 _NOT_REFUSALS: Final = frozenset({401, 408, 429})
 """Unauthenticated, timed out, too many requests."""
 _EXISTS: Final = "AlreadyExists"
@@ -282,6 +283,11 @@ def is_refusal(error: KubernetesError) -> bool:
     if error.status in _NOT_REFUSALS or error.reason == _EXISTS:
         return False
     return error.status == _INTERNAL_ERROR or 400 <= error.status < 500
+
+
+def is_unanswered(error: KubernetesError) -> bool:
+    """Return whether a call took too long, as where an admission webhook hangs; it may still have its effect."""
+    return error.status == _GATEWAY_TIMEOUT or (error.status == 0 and error.reason.endswith("TimeoutError"))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

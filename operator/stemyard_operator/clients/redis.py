@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
@@ -55,12 +56,19 @@ local function emit(stream, channel, track, event)
 end
 """
 """Appends an event in the script that writes its record, so that a notified reader finds the record."""
+_READ: Final = """
+local function read(text)
+  local ok, found = pcall(cjson.decode, text or '{}')
+  return ok and type(found) == 'table' and found or {}
+end
+"""
+"""Reads what is stored, which may be anything: what nobody can read is replaced."""
 _SETS: Final = """
 local function sets(record, of_key, of_namespace)
   if not record.trackId then return {} end
-  if string.find(record.trackId, '.', 1, true) then return {of_namespace .. record.namespace} end
-  local found = {}
-  for i, key in ipairs(record.claims or {}) do found[i] = of_key .. key end
+  if string.find(tostring(record.trackId), '.', 1, true) then return {of_namespace .. tostring(record.namespace)} end
+  local found, claims = {}, type(record.claims) == 'table' and record.claims or {}
+  for i, key in ipairs(claims) do found[i] = of_key .. tostring(key) end
   return found
 end
 """
@@ -68,14 +76,13 @@ end
 _PUT: Final = """
 local known = redis.call('HMGET', KEYS[2], 'uid', 'version', 'created')
 local uid, version, created = known[1], known[2], known[3]
-if uid == ARGV[2] and tonumber(ARGV[3]) < tonumber(version) then return 0 end
-if uid and uid ~= ARGV[2] and tonumber(ARGV[4]) < tonumber(created) then return 0 end
-local before = redis.call('GET', KEYS[1])
-local old, new = before and cjson.decode(before) or {}, cjson.decode(ARGV[5])
+if uid == ARGV[2] and tonumber(ARGV[3]) < (tonumber(version) or 0) then return 0 end
+if uid and uid ~= ARGV[2] and tonumber(ARGV[4]) < (tonumber(created) or 0) then return 0 end
+local old, new = read(redis.call('GET', KEYS[1])), cjson.decode(ARGV[5])
 for _, name in ipairs(sets(old, ARGV[10], ARGV[11])) do redis.call('ZREM', name, ARGV[1]) end
 for _, name in ipairs(sets(new, ARGV[10], ARGV[11])) do redis.call('ZADD', name, ARGV[4], ARGV[1]) end
 -- an older operator wrote this version of the record, but not the sets
-if uid == ARGV[2] and tonumber(ARGV[3]) == tonumber(version) then return 0 end
+if uid == ARGV[2] and old.uid and tonumber(ARGV[3]) == tonumber(version) then return 0 end
 redis.call('SET', KEYS[1], ARGV[5])
 redis.call('HSET', KEYS[2], 'uid', ARGV[2], 'version', ARGV[3], 'created', ARGV[4])
 if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], ARGV[9], ARGV[1]) else redis.call('ZREM', KEYS[3], ARGV[1]) end
@@ -94,27 +101,22 @@ return 1
 _DROP: Final = """
 local uid = redis.call('HGET', KEYS[2], 'uid')
 if uid and ARGV[2] ~= '' and uid ~= ARGV[2] then return 0 end
-local before = redis.call('GET', KEYS[1])
-if before then
-  for _, name in ipairs(sets(cjson.decode(before), ARGV[3], ARGV[4])) do redis.call('ZREM', name, ARGV[1]) end
-end
+for _, name in ipairs(sets(read(redis.call('GET', KEYS[1])), ARGV[3], ARGV[4])) do redis.call('ZREM', name, ARGV[1]) end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[5], KEYS[6], KEYS[7])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
 return 1
 """
 _PROGRESS: Final = """
-local stored = redis.call('GET', KEYS[1])
-if stored then
-  local old, new = cjson.decode(stored), cjson.decode(ARGV[1])
-  if old.uid == new.uid then
-    local function order(p) return {p.run, p.stage == 'separate' and 1 or 0, p.attempt, p.sequence} end
-    local a, b = order(old), order(new)
-    for i = 1, 4 do
-      if b[i] < a[i] then return 0 end
-      if b[i] > a[i] then break end
-      if i == 4 then return 0 end
-    end
+local old, new = read(redis.call('GET', KEYS[1])), cjson.decode(ARGV[1])
+if old.uid == new.uid then
+  local function order(p) return {p.run, p.stage == 'separate' and 1 or 0, p.attempt, p.sequence} end
+  local a, b = order(old), order(new)
+  for i = 1, 4 do
+    local before = tonumber(a[i]) or -1
+    if b[i] < before then return 0 end
+    if b[i] > before then break end
+    if i == 4 then return 0 end
   end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
@@ -205,7 +207,7 @@ class RedisClient:
             expires = str(int(record.expires_at + RECORD_GRACE_SECONDS))
         queued = not record.finished and record.phase in QUEUE_PHASES
         return (
-            _EMIT + _SETS + _PUT,
+            _EMIT + _READ + _SETS + _PUT,
             [
                 keys.record(record.track_id),
                 keys.version(record.track_id),
@@ -240,7 +242,7 @@ class RedisClient:
             keys.events(track),
             keys.attempts(track),
         ]
-        return _SETS + _DROP, names, [track, removal.uid, keys.tracks_of_key(""), keys.tracks_of_namespace("")]
+        return _READ + _SETS + _DROP, names, [track, removal.uid, keys.tracks_of_key(""), keys.tracks_of_namespace("")]
 
     async def put_pace(self, known: Mapping[str, float], learned: Iterable[tuple[str, float]]) -> None:
         """Set `known` fields of the pace, then move others towards the `learned` values, in this order."""
@@ -252,7 +254,7 @@ class RedisClient:
         """Write progress unless newer progress is stored; return whether it was written."""
         names = [self._keys.progress(track), self._keys.events(track), self._keys.changes]
         arguments = [progress.dump(), str(PROGRESS_TTL_SECONDS), track, progress_event(progress).dump()]
-        return await self._script(_EMIT + _PROGRESS, names, arguments)
+        return await self._script(_EMIT + _READ + _PROGRESS, names, arguments)
 
     async def log_attempts(self, attempts: Iterable[tuple[str, AttemptRecord]]) -> None:
         """Append webhook attempts to the logs of their tracks, in one call."""
@@ -271,7 +273,10 @@ class RedisClient:
             return None
         async with self._call(_SECONDS):
             text = await self._redis.get(self._keys.progress(track))
-        return ProgressRecord.model_validate_json(text) if text else None
+        try:
+            return ProgressRecord.model_validate_json(text) if text else None
+        except ValidationError as error:
+            raise MirrorError(f"the progress of {track} cannot be read") from error
 
     async def tracks(self) -> set[str]:
         """Return the ids of all tracks in the mirror."""

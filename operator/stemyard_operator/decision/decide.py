@@ -32,7 +32,8 @@ def decide(observed: Observed, now: datetime, settings: Settings) -> Decision:
     """
     separation = observed.separation
     if separation.deleting:
-        return Decision()
+        # somebody's finalizer may keep it for long; its Jobs must not keep their places
+        return Decision(stop=tuple(job for job in live_jobs(observed.jobs) if job.deleted_at is None))
     if ended(separation):
         return decide_finished(observed, now, settings)
     current = separation.status.run == separation.spec.run

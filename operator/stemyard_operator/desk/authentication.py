@@ -207,7 +207,9 @@ class Authenticator:
 
 def _admitted(caller: Caller, separation: Separation) -> Separation:
     job = caller.job
-    if separation.uid != job.owner or separation.deleting or separation.spec.cancel or ended(separation):
+    if (separation.uid, separation.namespace) != (job.owner, job.namespace):
+        raise _refused("the Job is of another separation")
+    if separation.deleting or separation.spec.cancel or ended(separation):
         raise _refused("the separation is over, cancelled or gone")
     if separation.spec.run != job.run:
         raise _refused("another run was requested")

@@ -120,10 +120,12 @@ class Leasing:
         return None
 
     def _assignment(self, caller: Caller, uid: str) -> Assignment | None:
-        """Return what a pod has to do for a song that it holds; None if it holds it no longer."""
-        separation = self._cluster_cache.typed(uid)
+        """Return what a pod has to do for a song of its namespace that it holds; None if it holds it no longer."""
+        separation = self._cluster_cache.readable(uid)
         lease = separation.run_status.lease if separation is not None else None
         if separation is None or lease is None or lease.pod_uid != caller.pod_uid:
+            return None
+        if separation.namespace != caller.job.namespace:
             return None
         return assignment(separation, WorkStage.SEPARATE, self._settings, source_mark_of(separation.run_status))
 

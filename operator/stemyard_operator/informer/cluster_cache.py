@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
+from pydantic import ValidationError
+
 from stemyard_contract.handover import WorkStage
 from stemyard_operator.informer.cache_entry import CacheEntry, Key, entry_of, version_of
 from stemyard_operator.model.job import Job, job_of
@@ -34,7 +36,8 @@ class ClusterCache:
         self._jobs: dict[str, Job] = {}
         self._live: dict[WorkStage, dict[str, Job]] = {stage: {} for stage in WorkStage}
         self._of_owner: dict[str, set[str]] = {}
-        self._gone: dict[str, None] = {}
+        self._gone: dict[str, str] = {}
+        """Namespaces of deleted SeparationJobs and Jobs, by uid; "" where it was not known."""
 
     # SeparationJobs
 
@@ -91,6 +94,13 @@ class ClusterCache:
             del self._typed[next(iter(self._typed))]
         return typed
 
+    def readable(self, uid: str) -> Separation | None:
+        """Return the SeparationJob with that uid, typed; None also if it does not have the schema of its CRD."""
+        try:
+            return self.typed(uid)
+        except ValidationError:
+            return None
+
     def seconds_since_received(self, uid: str, version: int) -> float:
         """Return the seconds since this version of a SeparationJob was received, infinite if it is not the newest."""
         known = self._separations.get(uid)
@@ -110,7 +120,8 @@ class ClusterCache:
 
     def drop(self, uid: str) -> Resource | None:
         """Drop a deleted SeparationJob, which does not come back; return its last known state."""
-        self._remember_gone(uid)
+        known = self._separations.get(uid)
+        self._remember_gone(uid, known.key[0] if known is not None else "")
         return self.forget(uid)
 
     def forget(self, uid: str) -> Resource | None:
@@ -126,8 +137,9 @@ class ClusterCache:
     # Jobs
 
     def jobs_of(self, owner: str) -> tuple[Job, ...]:
-        """Return the Jobs of a SeparationJob, by its uid."""
-        return tuple(self._jobs[uid] for uid in self._of_owner.get(owner, ()))
+        """Return the Jobs of a SeparationJob, by its uid; what names it as owner from another namespace is forged."""
+        found, entry = (self._jobs[uid] for uid in self._of_owner.get(owner, ())), self._separations.get(owner)
+        return tuple(job for job in found if entry is None or job.namespace == entry.key[0])
 
     def workers(self, namespace: str, shape: str = "") -> tuple[Job, ...]:
         """Return the workers of a namespace, those that have ended included, perhaps of one shape only."""
@@ -139,8 +151,17 @@ class ClusterCache:
         return {uid for uid, job in self._jobs.items() if job.namespace == namespace and job.watched}
 
     def live(self, stage: WorkStage) -> Iterator[Job]:
-        """Yield the Jobs of a stage that may still start or run pods, in namespaces that are known."""
-        return (job for job in self._live[stage].values() if self._is_known(job.namespace))
+        """Yield the Jobs of a stage that may still start or run pods, in namespaces that are known.
+
+        Jobs that state an owner which never existed, or one in another namespace, are not the operator's.
+        """
+        return (job for job in self._live[stage].values() if self._is_known(job.namespace) and self._is_owned(job))
+
+    def _is_owned(self, job: Job) -> bool:
+        entry = self._separations.get(job.owner)
+        if entry is not None:
+            return job.namespace == entry.key[0]
+        return job.shape != "" or self._gone.get(job.owner) == job.namespace
 
     def apply_job(self, resource: Resource) -> Job | None:
         """Store a Job; return it if it is one of the operator's and something other than its version changed."""
@@ -163,8 +184,8 @@ class ClusterCache:
 
     def drop_job(self, uid: str) -> Job | None:
         """Drop a deleted Job; return its last known state."""
-        self._remember_gone(uid)
         known = self._jobs.pop(uid, None)
+        self._remember_gone(uid, known.namespace if known is not None else "")
         if known is not None:
             self._live[known.stage].pop(uid, None)
             siblings = self._of_owner[known.owner]
@@ -183,7 +204,7 @@ class ClusterCache:
         """Forget that an object is gone: a read or a list that began later has it."""
         self._gone.pop(uid, None)
 
-    def _remember_gone(self, uid: str) -> None:
-        self._gone[uid] = None
+    def _remember_gone(self, uid: str, namespace: str) -> None:
+        self._gone[uid] = namespace
         if len(self._gone) > _REMEMBERED:
             del self._gone[next(iter(self._gone))]

@@ -15,12 +15,14 @@ from stemyard_contract.separationjob import LeaseStatus
 from stemyard_operator.informer.cache_entry import Key, key_of
 from stemyard_operator.model.job import Job
 from stemyard_operator.model.lease import LeaseOffer, LeaseView
-from stemyard_operator.model.separation import Resource, Separation, parse_time
+from stemyard_operator.model.separation import Resource, Separation
 
 _REMEMBERED: Final = 1024
 """Pods that are remembered; the one that has not called for longest is forgotten first."""
 _Place = tuple[tuple[int, float, str], str]
 """Sort key of a separation, and its uid."""
+_Pool = tuple[str, str]
+"""Namespace and shape: songs and workers of one pool may meet. A Job of another namespace may state any shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,10 @@ class LeaseBook:
         self._requeue = requeue
         self._now = now
         self._pause = pause
-        self._given_up: dict[str, tuple[int, datetime]] = {}
-        """How often in a row workers of a shape did not start, and until when none is created, by shape."""
-        self._waiting: dict[str, tuple[str, _Place]] = {}
-        """Shape and place of each song that waits for a worker, by uid."""
+        self._given_up: dict[_Pool, tuple[int, datetime]] = {}
+        """How often in a row workers of a pool did not start, and until when none is created."""
+        self._waiting: dict[str, tuple[_Pool, _Place]] = {}
+        """Pool and place of each song that waits for a worker, by uid."""
         self._offers: dict[str, tuple[LeaseOffer, asyncio.Future[bool]]] = {}
         self._held: dict[str, _Held] = {}
         self._ends: dict[str, tuple[str, SongEnd]] = {}
@@ -86,7 +88,8 @@ class LeaseBook:
 
     def wait(self, separation: Separation, shape: str) -> None:
         """Let a song wait for a worker of this shape."""
-        known, place = self._waiting.get(separation.uid), (shape, (separation.queue_key, separation.uid))
+        pool = separation.namespace, shape
+        known, place = self._waiting.get(separation.uid), (pool, (separation.queue_key, separation.uid))
         if known != place:
             self._waiting[separation.uid] = place
             self._wake()
@@ -130,7 +133,7 @@ class LeaseBook:
     def songs_of(self, worker: Job) -> list[str]:
         """Return the uids of the songs that a change of a worker may concern: those it holds, and the next one."""
         own = [uid for uid, held in self._held.items() if held.worker == (worker.namespace, worker.name)]
-        first = self._first(worker.shape)
+        first = self._first(_pool_of(worker))
         return own if first is None else [*own, first]
 
     def view(self, separation: Separation, shape: str, workers: tuple[Job, ...]) -> LeaseView:
@@ -138,6 +141,7 @@ class LeaseBook:
         peers = tuple(job for job in workers if job.shape == shape)
         worker = next((job for job in workers if job.name == separation.run_status.job), None)
         lease, own = separation.run_status.lease, (separation.queue_key, separation.uid)
+        pool = separation.namespace, shape
         busy = {held.worker for held in self._held.values()}
         offer = self._offers.get(separation.uid)
         reported = self._ends.get(separation.uid)
@@ -151,8 +155,8 @@ class LeaseBook:
             else None,
             held_since=self._held_since(lease) if lease is not None else None,
             peers=peers,
-            ahead=sum(1 for other, place in self._waiting.values() if place < own and other == shape),
-            paused_until=self._given_up[shape][1] if shape in self._given_up else None,
+            ahead=sum(1 for other, place in self._waiting.values() if place < own and other == pool),
+            paused_until=self._given_up[pool][1] if pool in self._given_up else None,
             free=sum(1 for job in peers if _may_take(job) and (job.namespace, job.name) not in busy),
         )
 
@@ -162,9 +166,9 @@ class LeaseBook:
         """Return whether a worker holds a song."""
         return any(held.worker == (worker.namespace, worker.name) for held in self._held.values())
 
-    def is_wanted(self, shape: str) -> bool:
-        """Return whether a song waits for a worker of this shape."""
-        return any(own == shape for own, _ in self._waiting.values())
+    def is_wanted(self, worker: Job) -> bool:
+        """Return whether a song waits for a worker like this one."""
+        return any(pool == _pool_of(worker) for pool, _ in self._waiting.values())
 
     def longest_drop(self, worker: Job) -> float:
         """Return for how many seconds a worker has gone on with a song that it does not hold any more, 0 if it has not.
@@ -174,10 +178,11 @@ class LeaseBook:
         begun = [at for pod in self._pods.values() if pod.worker == worker.uid for at in pod.dropping.values()]
         return time.monotonic() - min(begun) if begun else 0.0
 
-    def give_up(self, shape: str) -> None:
-        """Create no worker of a shape for a while: one has not started in time."""
-        times = 1 + (self._given_up[shape][0] if shape in self._given_up else 0)
-        self._given_up[shape] = (times, self._now() + timedelta(seconds=self._pause(times)))
+    def give_up(self, worker: Job) -> None:
+        """Create no worker like this one for a while: it has not started in time."""
+        pool = _pool_of(worker)
+        times = 1 + (self._given_up[pool][0] if pool in self._given_up else 0)
+        self._given_up[pool] = (times, self._now() + timedelta(seconds=self._pause(times)))
 
     # pods
 
@@ -192,7 +197,7 @@ class LeaseBook:
             starting_seconds: age of its process, if it has got no song yet.
             holding: uids of the songs that it goes on with, if it states them.
         """
-        self._given_up.pop(worker.shape, None)
+        self._given_up.pop(_pool_of(worker), None)
         pod = self._pods.pop(pod_uid, None) or _Pod(worker.uid, 0)
         pod.called_at, pod.has_called = time.monotonic(), True
         if starting_seconds is not None and pod.free_at is None and pod.started_at is None:
@@ -209,11 +214,11 @@ class LeaseBook:
         self._requeue(uid)
 
     def offer(self, offer: LeaseOffer) -> "tuple[str, asyncio.Future[bool]] | None":
-        """Offer a pod to the first song of its shape; None if no song waits.
+        """Offer a pod to the first song of its namespace and shape; None if no song waits.
 
         Returns its uid, and a future of whether it was leased to the pod.
         """
-        uid = self._first(offer.worker.shape)
+        uid = self._first(_pool_of(offer.worker))
         if uid is None:
             return None
         taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -242,8 +247,8 @@ class LeaseBook:
         if known is not None and known[0] is offer:
             del self._offers[uid]
 
-    def _first(self, shape: str) -> str | None:
-        places = (place for uid, (own, place) in self._waiting.items() if own == shape and uid not in self._offers)
+    def _first(self, pool: _Pool) -> str | None:
+        places = (place for uid, (own, place) in self._waiting.items() if own == pool and uid not in self._offers)
         first = min(places, default=None)
         return None if first is None else first[1]
 
@@ -272,9 +277,14 @@ class LeaseBook:
 def _held(resource: Mapping[str, Any]) -> _Held | None:
     status = resource.get("status") or {}
     lease, run = status.get("lease"), resource["spec"].get("run") or 1
-    if not lease or parse_time(status.get("finishedAt")) is not None or (status.get("run") or 1) < run:
+    over = status.get("finishedAt") or "deletionTimestamp" in resource["metadata"]
+    if not lease or over or (status.get("run") or 1) < run:
         return None
     return _Held((key_of(resource)[0], status.get("job") or ""), lease["podUid"])
+
+
+def _pool_of(worker: Job) -> _Pool:
+    return worker.namespace, worker.shape
 
 
 def _may_take(job: Job) -> bool:

@@ -136,7 +136,7 @@ class Resync:
         async for page in self.cluster.pages(separations_path(namespace)):
             for resource in page:
                 self._seen(resource, unseen, gone)
-                self.event_handlers.separation(resource)
+                _take(self.event_handlers.separation, resource)
         for uid in unseen:
             self.event_handlers.separation_gone(uid)
 
@@ -145,7 +145,7 @@ class Resync:
         async for page in self.cluster.pages(jobs_path(namespace), JOB_SELECTOR):
             for resource in page:
                 self._seen(resource, unseen, gone)
-                self.event_handlers.job(resource)
+                _take(self.event_handlers.job, resource)
                 if self.lease_held() and is_orphaned(resource):
                     await self._delete(resource)
         for uid in unseen:
@@ -169,3 +169,13 @@ class Resync:
             log.warning("an abandoned job could not be deleted: %s", error, extra={"job": metadata["name"]})
             return
         log.warning("deleted an abandoned job", extra={"job": metadata["name"]})
+
+
+def _take(handle: Callable[[Resource], object], resource: Resource) -> None:
+    """Apply an object of a list; one that is broken must not hide the others."""
+    try:
+        handle(resource)
+    except Exception:
+        log.exception(
+            "an object of a list was not handled, skipping", extra={"object": resource["metadata"].get("name")}
+        )

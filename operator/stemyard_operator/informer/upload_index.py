@@ -66,7 +66,10 @@ class UploadIndex:
 def _needed_until(resource: Mapping[str, Any]) -> datetime | None:
     """Return until when a SeparationJob needs its upload, None if its run is completed."""
     spec, status = resource["spec"], resource.get("status") or {}
-    finished = parse_time(status.get("finishedAt"))
+    try:
+        finished = parse_time(status.get("finishedAt"))
+    except ValueError:
+        return _AT_WORK
     if finished is None or (status.get("run") or 1) < (spec.get("run") or 1):
         return _AT_WORK
     return None if status.get("phase") == Phase.COMPLETED else finished + timedelta(seconds=LEFTOVER_SECONDS)

@@ -45,6 +45,7 @@ class References:
             self._add_unreadable(resource)
             return
         self._add_names(objects_of(separation.status, separation.upload, self.install_id))
+        self._add_stated(resource)
         if ended(separation):
             self._add_result(separation)
         else:
@@ -77,14 +78,18 @@ class References:
             shared = self._files.setdefault(tuple(names), tuple(names))
             self.prefixes[prefix] = Result(sys.intern(separation.namespace), separation.name, shared)
 
-    def _add_unreadable(self, resource: Resource) -> None:
-        metadata = resource["metadata"]
-        labels = metadata.get("labels") or {}
-        self.tracks.add(track_of(metadata["namespace"], metadata["name"], labels, self.api_namespace))
+    def _add_stated(self, resource: Resource) -> None:
+        """Add whatever a status names, even if it does not count: in doubt an object is kept."""
         own = f"{self.install_id}/"
         self._add_names(
             text for text in _texts(resource.get("status")) if text.startswith(own) and text.count("/") >= 3
         )
+
+    def _add_unreadable(self, resource: Resource) -> None:
+        metadata = resource["metadata"]
+        labels = metadata.get("labels") or {}
+        self.tracks.add(track_of(metadata["namespace"], metadata["name"], labels, self.api_namespace))
+        self._add_stated(resource)
         upload = _value(_value(resource.get("spec"), "source"), "upload")
         owner, upload_id = _value(upload, "owner"), _value(upload, "id")
         if isinstance(owner, str) and isinstance(upload_id, str):

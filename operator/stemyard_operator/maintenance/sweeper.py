@@ -35,6 +35,8 @@ _UPLOAD_SECONDS: Final = 25 * 3600
 _STATE_LIMIT: Final = 64 * 1024 * 1024
 _SETTLED_SECONDS: Final = 3600
 """A result is checked only after this age."""
+_SKEW_SECONDS: Final = 600
+"""Difference between clocks that is no reason for doubt."""
 _RETRY_BASE: Final = 120.0
 """Pause after a sweep that failed; it doubles with each further failure, up to the next."""
 _RETRY_MAX: Final = 3600.0
@@ -100,6 +102,9 @@ class Sweeper:
             OperatorError: a listing or the store failed; nothing is removed on an incomplete listing.
         """
         before = seen_before(await self._objects.get(self._state, _STATE_LIMIT))
+        if before and not before.at <= self._now() + _SKEW_SECONDS:
+            log.warning("the last sweep has a time in the future, by a clock that was wrong; starting anew")
+            before = None
         due = before.at + self._settings.sweep_seconds if before else 0.0
         if before and self._now() < due:
             self._report(before, 0)

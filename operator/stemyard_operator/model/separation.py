@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from stemyard_contract.handover import MarkReference
-from stemyard_contract.identity import track_of
+from stemyard_contract.identity import track_of, with_own_objects
 from stemyard_contract.mirror import MirrorRecord, record_from
 from stemyard_contract.separationjob import (
     ANNOTATION_REDELIVER,
@@ -75,7 +75,7 @@ def separation_of(resource: Resource, api_namespace: str) -> Separation:
     """Return the typed view of a SeparationJob.
 
     Track id, owner, claims and uploads are the API's: elsewhere than in its namespace anybody may have written them, so
-    they are ignored there.
+    they are ignored there. So are objects of other tracks in a status, everywhere.
 
     Raises:
         pydantic.ValidationError: it does not match its schema.
@@ -84,6 +84,7 @@ def separation_of(resource: Resource, api_namespace: str) -> Separation:
     status = SeparationJobStatus.model_validate(resource.get("status") or {})
     labels = metadata.get("labels") or {}
     of_api = metadata["namespace"] == api_namespace
+    track_id = track_of(metadata["namespace"], metadata["name"], labels, api_namespace)
     return Separation(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -92,11 +93,11 @@ def separation_of(resource: Resource, api_namespace: str) -> Separation:
         generation=metadata.get("generation", 1),
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
         deleting="deletionTimestamp" in metadata,
-        track_id=track_of(metadata["namespace"], metadata["name"], labels, api_namespace),
+        track_id=track_id,
         owner=labels.get(LABEL_OWNER) if of_api else None,
         labels=labels,
         spec=spec.model_copy(update={"run": requested_run(spec, status), **({} if of_api else {"claims": []})}),
-        status=status,
+        status=with_own_objects(status, track_id),
         upload=spec.source.upload if of_api else None,
         redeliver=((metadata.get("annotations") or {}).get(ANNOTATION_REDELIVER) or "")[:REDELIVER_LIMIT] or None,
         traceparent=traceparent_of(resource),

@@ -9,7 +9,7 @@ from typing import Final
 
 from stemyard_contract.separationjob import KIND, SeparationJobStatus
 from stemyard_operator.backoff import pause_after
-from stemyard_operator.clients.kubernetes import Json, KubernetesClient, is_refusal
+from stemyard_operator.clients.kubernetes import Json, KubernetesClient, is_refusal, is_unanswered
 from stemyard_operator.clients.kubernetes_paths import jobs_path, separations_path
 from stemyard_operator.clients.s3 import ObjectStoreClient
 from stemyard_operator.config.settings import Settings
@@ -48,6 +48,10 @@ _FRESH_SECONDS: Final = 1.0
 """A new SeparationJob received so recently is not read again: that would take as long as its next event does."""
 _DELETION_SECONDS: Final = 2.0
 """Delay of the pass after a Job of the same name was found being deleted."""
+
+_UNANSWERED: Final = 2
+"""Creations of one Job in a row without an answer, from which on that is said; one may be a slow API server."""
+_HANGING: Final = "the API server did not answer in time; an admission webhook for Jobs may hang"
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +171,12 @@ class Applier:
             except ConflictError:
                 job = await self._adopt(creation, separation, run_state)
             except JobRefusedError as error:
-                self._record_refusal(error, creation, separation, run_state)
+                self._record_refusal(str(error), error.retry_after, creation, separation, run_state)
+                raise DecideAgain from None
+            except KubernetesError as error:
+                if not is_unanswered(error) or run_state.unanswered(creation.name) < _UNANSWERED:
+                    raise
+                self._record_refusal(_HANGING, error.retry_after, creation, separation, run_state)
                 raise DecideAgain from None
             run_state.created(creation.name)
             self.event_handlers.job(job, _OWN_WRITE_SECONDS)
@@ -176,13 +185,13 @@ class Applier:
             self.limiter.release(separation.uid)
 
     def _record_refusal(
-        self, error: JobRefusedError, creation: Creation, separation: Separation, run_state: RunState
+        self, why: str, least: float, creation: Creation, separation: Separation, run_state: RunState
     ) -> None:
         base, most = self.settings.retry_base_seconds, self.settings.retry_max_seconds
-        pause = max(pause_after(run_state.refused, base, most), error.retry_after)
-        run_state.refuse(creation.name, str(error), self._now(), pause)
+        pause = max(pause_after(run_state.refused, base, most), least)
+        run_state.refuse(creation.name, why, self._now(), pause)
         extra = {**separation.log_fields, "stage": creation.stage, "job": creation.name}
-        log.warning("job refused, trying again in %.0f s: %s", pause, error, extra=extra)
+        log.warning("job refused, trying again in %.0f s: %s", pause, why, extra=extra)
 
     async def _confirm_unchanged(self, separation: Separation) -> None:
         """Read the SeparationJob before a Job is created for it: it may be cancelled or gone without an event yet."""
@@ -268,9 +277,9 @@ class Applier:
             self.event_handlers.job_gone(job.uid)
             return None
         except KubernetesError as error:
-            if not is_refusal(error):
+            if not is_refusal(error) and not is_unanswered(error):
                 raise
-            why = f"The Job {job.name} cannot be deleted: {error}"
+            why = f"The Job {job.name} cannot be deleted: {_HANGING if is_unanswered(error) else error}"
             await self._post_event(job.namespace, deletion_refused(separation, why, self._now()))
             return error
         log.info("stopping job", extra={"uid": job.owner, "stage": job.stage, "job": job.name, "run": job.run})

@@ -210,7 +210,7 @@ class Observer:
         if run_state.source is not None:
             self.duplicates.note(separation, run_state.source.mark.audio_sha256)
         uids = self.duplicates.others(separation.uid) - run_state.unusable_duplicates
-        found = [self.cluster_cache.typed(uid) for uid in uids]
+        found = [self.cluster_cache.readable(uid) for uid in uids]
         return duplicates_of(separation, [other for other in found if other is not None])
 
     async def _read_pods(self, job: Job) -> tuple[Pod, ...]:

@@ -25,6 +25,8 @@ class RunState:
     """Jobs that the API server refused to create, by name."""
     refused: int = 0
     """Consecutive refusals."""
+    unanswered_creations: dict[str, int] = field(default_factory=dict)
+    """How often in a row the API server did not answer when a Job was created, by name."""
     unusable_duplicates: set[str] = field(default_factory=set)
     """uids of duplicates whose stems could not be copied, as they are missing."""
     pod_names: dict[str, set[str]] = field(default_factory=dict)
@@ -65,9 +67,15 @@ class RunState:
         self.refused += 1
         self.refusals[name] = Refusal(at=now, due=now + timedelta(seconds=pause), message=message)
 
+    def unanswered(self, name: str) -> int:
+        """Record that the API server did not answer when a Job was created; return how often in a row."""
+        self.unanswered_creations[name] = self.unanswered_creations.get(name, 0) + 1
+        return self.unanswered_creations[name]
+
     def created(self, name: str) -> None:
         """Record that a Job was created."""
         self.refused = 0
+        self.unanswered_creations.pop(name, None)
         self.refusals.pop(name, None)
 
     def record_mark(self, found: FoundSource | FoundManifest | None) -> None:

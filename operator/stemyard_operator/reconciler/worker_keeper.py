@@ -60,11 +60,11 @@ class WorkerKeeper:
             return "it goes on with a song that it does not hold any more"
         if worker.ready or self.leases.is_busy(worker):
             return ""
-        if worker.created + _UNWANTED <= self.now() and not self.leases.is_wanted(worker.shape):
+        if worker.created + _UNWANTED <= self.now() and not self.leases.is_wanted(worker):
             return "no song waits for it"
         timeout = self.settings.unscheduled_timeout_seconds
         if timeout and not worker.queue and worker.since + timedelta(seconds=timeout) <= self.now():
-            self.leases.give_up(worker.shape)
+            self.leases.give_up(worker)
             return f"it has not started within {timeout:g} seconds"
         return ""
 

@@ -66,7 +66,7 @@ def test_signed_links_are_cached_for_half_their_lifetime() -> None:
 def test_with_a_public_domain_links_are_permanent() -> None:
     record = tracks.completed()
     links = LinkBuilder(None, "https://media.example.com").links_for(record, NOW)
-    assert links.urls[Stem.VOCALS] == f"https://media.example.com/main/stems/{tracks.TRACK}/tok/vocals.mp3"
+    assert links.urls[Stem.VOCALS] == f"https://media.example.com/main/stems/{tracks.TRACK}/{tracks.TOKEN}/vocals.mp3"
     assert links.expires_at == record.expires_at
 
 

@@ -74,6 +74,28 @@ async def test_a_record_replaces_older_ones_only(
     assert stored(client) == (second if wins else first)
 
 
+@pytest.mark.parametrize("stored_text", ["no JSON", "3", "{}", '{"trackId": 3, "claims": 3}'])
+async def test_what_nobody_can_read_is_replaced(mirror: RedisClient, client: redis.Redis, stored_text: str) -> None:
+    client.set(KEYS.record(TRACK), stored_text)
+    client.hset(KEYS.version(TRACK), mapping={"uid": "uid-1", "version": "x", "created": "y"})
+    assert await mirror.put(record(1))
+    assert stored(client) == record(1)
+    client.set(KEYS.record(TRACK), stored_text)
+    assert await mirror.drop(TRACK)
+
+
+async def test_progress_that_nobody_can_read_is_an_error_and_is_replaced(
+    mirror: RedisClient, client: redis.Redis
+) -> None:
+    newest = progress(1, WorkStage.FETCH, 1, 1)
+    for text in ("no JSON", "3", "{}", '{"uid": "uid-1"}'):
+        client.set(KEYS.progress(TRACK), text)
+        with pytest.raises(MirrorError, match="cannot be read"):
+            await mirror.progress(TRACK)
+        assert await mirror.put_progress(TRACK, newest)
+        assert await mirror.progress(TRACK) == newest
+
+
 async def test_waiting_tracks_are_in_the_queue(mirror: RedisClient, client: redis.Redis) -> None:
     for version, (phase, waits) in enumerate([("Pending", True), ("Queued", True), ("Separating", False)], 1):
         await mirror.put(record(version, phase=phase))

@@ -1051,13 +1051,16 @@ def test_a_crash_within_any_step_changes_nothing(crash: int) -> None:
         assert len(world.created) == 2
 
 
-def test_an_accepted_run_says_so_and_one_that_is_being_deleted_is_left_alone() -> None:
+def test_of_one_that_is_being_deleted_only_the_jobs_are_stopped() -> None:
+    """Somebody's finalizer may keep it for long, and its Jobs keep places from others."""
     world = World()
     world.settle()
     assert conditions(world)["Accepted"] == ("True", "Valid")
     observed = world.observed()
     deleting = replace(observed, separation=replace(observed.separation, deleting=True))
-    assert decide(deleting, world.now, world.config) == Decision()
+    assert decide(deleting, world.now, world.config) == Decision(stop=observed.jobs)
+    stopped = replace(deleting, jobs=tuple(replace(job, deleted_at=world.now) for job in observed.jobs))
+    assert decide(stopped, world.now, world.config) == Decision()
 
 
 def test_a_run_whose_separate_job_is_complete_without_a_mark_can_be_cancelled_while_it_waits_to_retry() -> None:

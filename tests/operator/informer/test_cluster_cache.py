@@ -8,6 +8,7 @@ import pytest
 
 from stemyard_contract.handover import WorkStage
 from stemyard_operator.informer.cluster_cache import ClusterCache
+from stemyard_operator.model.job import job_of
 from tests.operator.world import NAMESPACE, SPEC, World
 
 
@@ -20,10 +21,28 @@ def test_jobs_of_a_namespace_that_cannot_be_read_take_no_place() -> None:
     world, readable = World(), True
     world.settle()
     cluster_cache = ClusterCache(NAMESPACE, lambda _: readable)
+    cluster_cache.apply(world.resource)
     cluster_cache.apply_job(world.job(WorkStage.FETCH))
     assert len(list(cluster_cache.live(WorkStage.FETCH))) == 1
     readable = False
     assert list(cluster_cache.live(WorkStage.FETCH)) == []
+
+
+def test_a_job_whose_owner_is_elsewhere_or_never_existed_is_nobodys() -> None:
+    world = World()
+    world.settle()
+    cluster_cache, own = ClusterCache(NAMESPACE), world.job(WorkStage.FETCH)
+    cluster_cache.apply_job({**own, "metadata": {**own["metadata"], "namespace": "other", "uid": "forged"}})
+    assert list(cluster_cache.live(WorkStage.FETCH)) == []
+    cluster_cache.apply(world.resource)
+    assert list(cluster_cache.live(WorkStage.FETCH)) == []
+    assert cluster_cache.jobs_of(world.separation.uid) == ()
+    cluster_cache.apply_job(own)
+    job = job_of(own)
+    assert list(cluster_cache.live(WorkStage.FETCH)) == [job]
+    assert cluster_cache.jobs_of(world.separation.uid) == (job,)
+    cluster_cache.drop(world.separation.uid)
+    assert list(cluster_cache.live(WorkStage.FETCH)) == [job], "its pods may still be ending"
 
 
 def test_newer_versions_win_and_are_trimmed() -> None:

@@ -229,6 +229,27 @@ def test_a_song_that_ended_need_not_be_dropped(desk: Desk) -> None:
     assert desk.book.longest_drop(worker()) == 0
 
 
+async def test_a_worker_of_another_namespace_that_states_the_shape_meets_no_song(desk: Desk) -> None:
+    stranger = replace(worker(), namespace="other", uid="stranger")
+    desk.book.wait(song(1), SHAPE)
+    assert desk.offer("pod-x", stranger) is None
+    assert not desk.book.is_wanted(stranger)
+    desk.book.give_up(stranger)
+    assert desk.book.view(song(1), SHAPE, ()).paused_until is None
+    assert desk.book.songs_of(stranger) == []
+    assert desk.offer() is not None
+
+
+def test_a_song_that_is_being_deleted_is_held_no_more() -> None:
+    """Somebody's finalizer may keep it, and its worker would wait for the end of the lease."""
+    book = LeaseBook(lambda _: None, lambda: START)
+    held = resource(song(1), "pod-1")
+    book.learn(held)
+    assert book.held_by("pod-1") == ["song-1"]
+    book.learn({**held, "metadata": {**held["metadata"], "deletionTimestamp": stamp(START)}})
+    assert book.held_by("pod-1") == []
+
+
 def test_no_worker_is_created_for_a_while_after_one_did_not_start() -> None:
     book = LeaseBook(lambda _: None, lambda: START, lambda times: 60.0 * times)
 
@@ -237,9 +258,10 @@ def test_no_worker_is_created_for_a_while_after_one_did_not_start() -> None:
 
     assert paused() is None
     for minutes in (1, 2):
-        book.give_up(SHAPE)
+        book.give_up(worker())
         assert paused() == START + timedelta(minutes=minutes)
     assert book.view(song(1), "other", ()).paused_until is None
+    assert book.view(replace(song(1), namespace="other"), SHAPE, ()).paused_until is None
     book.called("pod-1", worker())
     assert paused() is None
 

@@ -135,3 +135,14 @@ async def test_what_a_list_lacks_is_deleted_with_its_objects(
     event_handlers.separation(separation)
     await resync(event_handlers, [], [])
     assert [uid_of(last) for last in deleted] == [uid_of(separation)]
+
+
+async def test_a_broken_object_hides_no_other(event_handlers: EventHandlers, objects: tuple[Any, Any]) -> None:
+    separation, job = objects
+    broken = [
+        {**one, "metadata": {**one["metadata"], "name": "x", "uid": "x", "resourceVersion": "?"}} for one in objects
+    ]
+    await resync(event_handlers, [broken[0], separation], [broken[1], job])
+    cache = event_handlers.cluster_cache
+    assert cache.uids(NAMESPACE) == {uid_of(separation)}
+    assert cache.job_uids(NAMESPACE) == {uid_of(job)}

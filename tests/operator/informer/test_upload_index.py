@@ -37,6 +37,7 @@ def ended(phase: str, **more: Any) -> dict[str, Any]:
         (song("b", **ended("Failed")), True),
         (song("b", **ended("Failed") | {"finishedAt": stamp(START - DAY)}), False),
         (song("b", **ended("Cancelled")), True),
+        (song("b", **ended("Failed") | {"finishedAt": "0000-01-01T00:00:00Z"}), True),
         (song("b", namespace="tenant"), False),
         (song("b", {"source": {"upload": {"id": ID, "owner": "another"}}}), False),
         (song("b", {"source": {"url": "https://example.com/a.mp3"}}), False),

@@ -21,8 +21,8 @@ from tests.operator.world import NAMESPACE, START, settings
 SPEC = SeparationJobSpec.model_validate(
     {"source": {"upload": {"id": "0b1f2f3e-0000-4000-8000-000000000000", "owner": "default"}}}
 )
-STEMS = "install-1/stems/t/aaaa/"
-WORK = "install-1/work/t/bbbb/"
+STEMS = f"install-1/stems/{NAMESPACE}.uid/{'a' * 32}/"
+WORK = f"install-1/work/{NAMESPACE}.uid/{'b' * 32}/"
 UPLOAD = "install-1/uploads/default/0b1f2f3e-0000-4000-8000-000000000000/source"
 
 
@@ -91,15 +91,17 @@ async def test_the_leader_removes_objects_at_once_and_again_after_links_expire(m
         (resource(), [resource(uid="other")], []),
         (resource(status()), [resource(uid="other")], [(STEMS, f"{WORK}source.json", f"{WORK}audio.flac")]),
         (resource(namespace="tenant"), [], []),
+        (resource(status(), namespace="tenant"), [], []),
+        (resource(status(), uid="other"), [resource(uid="third")], []),
     ],
 )
-def test_an_upload_goes_with_the_last_that_needs_it_and_only_with_the_apis(
+def test_an_upload_goes_with_the_last_that_needs_it_and_objects_only_with_their_own(
     monkeypatch: Any, deleted: dict[str, Any], others: list[dict[str, Any]], removed: list[tuple[str, ...]]
 ) -> None:
     uploads = no_uploads()
     for one in (deleted, *others):
         uploads.learn(one)
-    uploads.forget("uid")
+    uploads.forget(deleted["metadata"]["uid"])
     deletions = deletions_of(uploads)
     found: list[tuple[str, ...]] = []
     monkeypatch.setattr(deletions.queue, "add", lambda key, delay=0.0: found.append(key.targets))

@@ -56,6 +56,17 @@ def test_what_a_separation_names_is_kept_and_losers_are_not() -> None:
     assert found.tracks == 2
 
 
+def test_what_a_status_states_of_another_track_is_kept_but_is_no_result() -> None:
+    """Whoever may write a status could name anything: that neither removes an object nor is a reason to stop."""
+    separation, _ = completed()
+    status = json.dumps(separation["status"]).replace("music.song-0", "music.victim")
+    forger = {**separation, "status": json.loads(status)}
+    keys = [forger["status"]["result"]["manifestKey"], STRAY + "x"]
+    found = compared(keys, referred(forger))
+    assert found.orphans == {STRAY}
+    assert found.hollow == ()
+
+
 def test_everything_of_a_track_under_way_is_kept() -> None:
     own = World().resource
     keys = [f"{INSTALL}/{room}/music.song/0123/x" for room in ("work", "stems")]
