@@ -56,8 +56,6 @@ PACE_AUDIO: Final = "audio"
 """Field of the pace hash: seconds of audio per song."""
 _PRIORITY_SECONDS: Final = 1e10
 """Score of one step of priority: it outweighs any age, and a double still resolves milliseconds beside 1,000 steps."""
-
-
 PACE_FINISH: Final = "finish"
 """Field of the pace hash: seconds from the end of the separation proper to the end of the upload, per song."""
 
@@ -145,6 +143,11 @@ class MirrorKeys:
         """Sorted set of all tracks by creation time."""
         return f"stemyard:{self.install_id}:tracks"
 
+    @property
+    def activity(self) -> str:
+        """Sorted set of all tracks by their state, then time, as in `activity`. Written by the operator."""
+        return f"stemyard:{self.install_id}:activity"
+
     def tracks_of_key(self, key_id: str) -> str:
         """Sorted set of the tracks that an API key claims, by creation time. Written by the operator."""
         return f"stemyard:{self.install_id}:tracks-of-key:{key_id}"
@@ -155,7 +158,7 @@ class MirrorKeys:
 
     @property
     def tracks_divided(self) -> str:
-        """Key that exists while the two kinds of sets above are complete: an older operator does not write them."""
+        """Key that exists while the sets above are complete: an older operator does not write them, or not all."""
         return f"stemyard:{self.install_id}:tracks-divided"
 
     def upload_name(self, key_id: str, upload_id: str) -> str:
