@@ -103,7 +103,7 @@ async def test_tracks_are_counted_by_namespace_profile_hour_code_and_key(
     )
     found = await reader.current()
     assert (found["complete"], found["since"], found["at"] >= now) == (True, first, True)
-    totals = {name: found[name] for name in ("waiting", "running", "suspended", "completed", "failed")}  # type: ignore[literal-required]
+    totals = {name: found[name] for name in ("waiting", "running", "suspended", "completed", "failed")}
     assert totals == {"waiting": 4, "running": 2, "suspended": 1, "completed": 2, "failed": 3}
     assert found["queue"] == [
         {"namespace": "songs", "profile": "gpu", "waiting": 1, "running": 0, "suspended": 1},
