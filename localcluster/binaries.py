@@ -106,7 +106,7 @@ def folder_of(package: str, folders: Folders) -> Path:
 
 
 def _packages(command: Path, modules: Sequence[str], programs: str) -> int:
-    arguments = [command, "list", *modules, "-deps", programs]
+    arguments: list[str | Path] = [command, "list", *modules, "-deps", programs]
     return len(run(arguments, timeout=600, cwd=SOURCES, env=toolchain.environment(command)).split())
 
 

@@ -12,7 +12,9 @@ from charts.release_notes import notes
 from tests.support.command_blocks import ROOT
 
 VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-NAMED = re.compile(r"(?:stemyard-|Stemyard/|stemyard/stemyard/releases/download/v|kubectl-stemyard-v|stemyard-client-)(\d+\.\d+\.\d+)")
+NAMED = re.compile(
+    r"(?:stemyard-|Stemyard/|stemyard/stemyard/releases/download/v|kubectl-stemyard-v|stemyard-client-)(\d+\.\d+\.\d+)"
+)
 """The project's version as documents name it: in names of files, addresses of releases and the User-Agent."""
 
 
