@@ -37,7 +37,7 @@ async def overview(services: ServicesDep, _principal: AdminDep) -> JSONResponse:
     summary="Change the priority of a separation",
     responses={
         200: {"model": Prioritised, "content": {"application/json": {"example": PRIORITISED}}},
-        **problems(401, 403, 404, 413, 422, 429, 503),
+        **problems(401, 403, 404, 409, 413, 422, 429, 503),
     },
 )
 async def set_priority(

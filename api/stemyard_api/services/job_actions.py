@@ -114,6 +114,7 @@ class JobActions:
         Raises:
             ForbiddenError: the priority is above the key's maximum, or the track lies in another namespace.
             TrackNotFoundError: there is no such track.
+            NameConflictError: it was stored by another version and cannot be read.
         """
         check_priority(priority, principal)
         done = await self._until_settled(track_id, principal, lambda resource: self._prioritise(resource, priority))
@@ -170,6 +171,7 @@ class JobActions:
         record = read_record(resource)
         if record.finished or record.priority == priority:
             return ActionResult(record, claim_removed=False, ended=False)
+        joinable_record(resource)
         patch = [test_operation("/metadata/uid", record.uid), *priority_operations(record, priority)]
         patched = await self.kubernetes.patch(record.name, patch)
         if patched is None:
