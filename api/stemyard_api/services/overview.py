@@ -28,7 +28,7 @@ from stemyard_api.services.overview_counts import (
 )
 from stemyard_api.services.records import readable_records
 from stemyard_api.services.tracks import Track
-from stemyard_contract.activity import Band, band_at, band_of, score_of
+from stemyard_contract.activity import Band, band_of, score_of, scores
 
 CACHE_SECONDS: Final = 2.0
 _RECORDED_CACHE_SECONDS: Final = 30.0
@@ -134,7 +134,8 @@ def _shown(activity: Activity) -> list[str]:
     """Return the ids of the tracks that may be shown: what runs, the longest first, the queue's head, and failures."""
 
     def of(band: Band) -> list[str]:
-        return [track for track, score in activity.members if band_at(score) is band]
+        lowest, end = scores(band)
+        return [track for track, score in activity.members if lowest <= score < end]
 
     running = [*reversed(of(Band.SEPARATING)), *reversed(of(Band.FETCHING))][:_RUNNING_SHOWN]
     queue = activity.queue[: 2 * _WAITING_SHOWN]

@@ -26,17 +26,13 @@ class TrackNote:
     """What is counted of a track."""
 
     score: float
+    band: Band
     namespace: str
     profile: str
     key_ids: tuple[str, ...]
     code: str | None = None
     audio_seconds: float = 0.0
     processing_seconds: float = 0.0
-
-    @property
-    def band(self) -> Band:
-        """The track's state."""
-        return band_at(self.score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +72,7 @@ def note_of(record: MirrorRecord, score: float) -> TrackNote:
         spent = record.ended_at - record.started_at
     return TrackNote(
         score,
+        band,
         record.namespace,
         record.profile,
         tuple(record.claims),

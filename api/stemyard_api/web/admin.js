@@ -18,7 +18,7 @@ const session = new Session();
 const client = new Client(session);
 const keyForm = new KeyForm(session, { entered: enter, kept: enter });
 const dashboard = new Dashboard();
-const lists = new TrackLists(client, { changed: () => open && schedule(SOON_MS) });
+const lists = new TrackLists(client, { changed: readSoon });
 let open = false;
 let timer = 0;
 let reading = null;
@@ -104,6 +104,12 @@ function shown(overview) {
   say(at("stale"), "");
   at("incomplete").hidden = overview.complete;
   at("dashboard").removeAttribute("aria-busy");
+}
+
+/** Shows what became of a change, also while updates pause. */
+function readSoon() {
+  clearTimeout(timer);
+  if (open) timer = setTimeout(read, SOON_MS);
 }
 
 function schedule(wait) {
