@@ -18,6 +18,7 @@ from stemyard_api.dependencies import open_services
 from stemyard_api.middleware.stack import inner_middleware, outer_middleware
 from stemyard_api.observability.logs import configure_logging
 from stemyard_api.routes import (
+    admin,
     batch,
     capabilities,
     documentation,
@@ -47,6 +48,7 @@ _ROUTES = (
     capabilities,
     queue,
     usage,
+    admin,
     webhooks,  # before the next, whose parameter matches its paths as well
     registered_webhooks,
     health,

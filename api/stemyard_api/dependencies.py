@@ -30,6 +30,7 @@ from stemyard_api.services.idempotency import IdempotencyKeys
 from stemyard_api.services.job_actions import JobActions
 from stemyard_api.services.links import LinkBuilder
 from stemyard_api.services.multipart_uploads import MultipartUploads
+from stemyard_api.services.overview import OverviewReader
 from stemyard_api.services.placement import Placement
 from stemyard_api.services.registered_webhooks import RegisteredWebhooks
 from stemyard_api.services.shares import SHARED_LINK_SECONDS, Shares
@@ -57,6 +58,7 @@ class Services:
     states: TrackStates
     shares: Shares
     registered_webhooks: RegisteredWebhooks
+    overview_reader: OverviewReader
     cache_hits: CacheHits
     limiter: RateLimiter
     quotas: Quotas
@@ -140,6 +142,7 @@ def _assembled(
         TrackStates(tracks, links, shared=settings.results_shared, default_model=settings.default_model),
         Shares(settings, tracks, ShareTokens(install_id, settings.share_secrets), shared_links),
         RegisteredWebhooks(settings, kubernetes.of_kind(KEY_WEBHOOKS), settings.master_secrets),
+        OverviewReader(redis, kubernetes, settings.stemyard_namespace),
         CacheHits(settings, limiter, redis, links, metrics),
         limiter,
         quotas,

@@ -55,8 +55,6 @@ PACE_AUDIO: Final = "audio"
 """Field of the pace hash: seconds of audio per song."""
 _PRIORITY_SECONDS: Final = 1e10
 """Score of one step of priority: it outweighs any age, and a double still resolves milliseconds beside 1,000 steps."""
-
-
 PACE_FINISH: Final = "finish"
 """Field of the pace hash: seconds from the end of the separation proper to the end of the upload, per song."""
 

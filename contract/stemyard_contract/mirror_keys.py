@@ -76,6 +76,11 @@ class MirrorKeys:
         """Sorted set of all tracks by creation time."""
         return f"stemyard:{self.install_id}:tracks"
 
+    @property
+    def activity(self) -> str:
+        """Sorted set of all tracks by their state, then time, as in `activity`. Written by the operator."""
+        return f"stemyard:{self.install_id}:activity"
+
     def tracks_of_key(self, key_id: str) -> str:
         """Sorted set of the tracks that an API key claims, by creation time. Written by the operator."""
         return f"stemyard:{self.install_id}:tracks-of-key:{key_id}"
@@ -86,7 +91,7 @@ class MirrorKeys:
 
     @property
     def tracks_divided(self) -> str:
-        """Key that exists while the two kinds of sets above are complete: an older operator does not write them."""
+        """Key that exists while the sets above are complete: an older operator does not write them, or not all."""
         return f"stemyard:{self.install_id}:tracks-divided"
 
     def upload_name(self, key_id: str, upload_id: str) -> str:

@@ -295,6 +295,8 @@ async def test_openapi_names_every_endpoint_with_examples(anonymous: httpx.Async
         "/uploads/{upload_id}/complete",
         "/capabilities",
         "/usage",
+        "/admin/overview",
+        "/admin/job/{track_id}/priority",
         "/webhooks/dead-letters",
         "/webhooks/test",
         "/webhooks",

@@ -293,7 +293,7 @@ def test_scopes_are_enforced(shared: World) -> None:
                 method, path, json={"search_query": "a", "requests": [{}], "filename": "a", "size": 1}
             )
             assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN"), path
-        for path in ("/queue/info", "/usage", "/jobs?all=true"):
+        for path in ("/queue/info", "/usage", "/jobs?all=true", "/admin/overview"):
             called(team, "GET", path, 403)
             called(boss, "GET", path)
         called(team, "DELETE", "/keys/team-b/data", 403)

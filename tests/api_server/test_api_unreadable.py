@@ -89,6 +89,16 @@ def test_lists_skip_it_and_log_it(running: World, track: str) -> None:
     assert "Traceback" not in log
 
 
+def test_its_priority_cannot_be_changed(running: World, track: str) -> None:
+    conditions = [tracks.condition("Accepted", "True", "Valid"), tracks.condition("Fetched", "Unknown", "Running")]
+    running.report(track, {"run": 1, "conditions": conditions}, mirrored=False)
+    with running.client("boss") as client:
+        response = client.post(f"/admin/job/{track}/priority", json={"priority": 1})
+        assert (response.status_code, response.json()["code"]) == (409, "NAME_CONFLICT")
+        found = get(client, "/admin/overview")
+        assert track not in [one["track_id"] for one in [*found["waiting_tracks"], *found["running_tracks"]]]
+
+
 def test_each_key_can_give_it_up_and_none_can_run_it_again(running: World, track: str) -> None:
     with running.client("team-a") as client, running.client("team-b") as other:
         again = client.post(f"/job/{track}/retry")

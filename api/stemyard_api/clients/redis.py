@@ -14,6 +14,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
 from redis.typing import KeyT, StreamIdT
 
+from stemyard_api.clients.activity import Activity, ActivityQuery, ask_activity, parse_activity
 from stemyard_api.clients.coalescing import Coalescer
 from stemyard_api.clients.mirror_entries import MirrorEntry as MirrorEntry
 from stemyard_api.clients.mirror_entries import RawEntry as RawEntry
@@ -346,6 +347,16 @@ class RedisClient:
 
         length, members = await self._call(ask)
         return int(str(length)), [member.decode() for member in members]  # type: ignore[attr-defined]
+
+    async def activity(self, query: ActivityQuery) -> Activity:
+        """Return how many tracks are in which state, and which, in one call."""
+
+        async def ask() -> list[object]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                ask_activity(pipeline, self._keys, query)
+                return await pipeline.execute()
+
+        return parse_activity(await self._call(ask), query)
 
     async def ping(self) -> None:
         """Ping Redis, even while it is not called after a failure."""

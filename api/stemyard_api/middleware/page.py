@@ -1,6 +1,6 @@
-"""The web page: serves the files of `web/` from memory without authentication; the API calls of the page need a key.
+"""The web pages: serves the files of `web/` from memory without authentication; the API calls of the pages need a key.
 
-Its files are below a folder named after their digest, so browsers cache them permanently; the page itself is
+Their files are below a folder named after their digest, so browsers cache them permanently; the pages themselves are
 revalidated each time. Sources: RFC 9110 (conditional requests, content negotiation), Content Security Policy level 3.
 """
 
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,6 +25,9 @@ _FOLDER: Final = "/web/"
 _SHARE: Final = re.compile(r"/s/[A-Za-z0-9_-]{1,256}")
 """Path of the page that shows a shared result: the token is read by the page's script, not here."""
 _INDEX: Final = "index.html"
+_ADMIN: Final = "admin.html"
+_PAGES: Final = MappingProxyType({"/": _INDEX, "/admin": _ADMIN})
+"""Files of the pages, by path."""
 _BASE: Final = b"{{base}}"
 """Placeholder in the page for the path of its other files."""
 _KEY: Final = b"{{key}}"
@@ -58,26 +62,29 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class WebPage:
-    """The page, the files that it loads from `base`, and its Content-Security-Policy."""
+    """The pages by path, the files that they load from `base`, and their Content-Security-Policy."""
 
-    page: Asset
+    pages: Mapping[str, Asset]
     assets: Mapping[str, Asset]
     base: str
     policy: str
 
 
 def load_page(settings: Settings) -> WebPage:
-    """Return the page of a deployment."""
+    """Return the pages of a deployment."""
     content = dict(_installed())
     digest = hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()[:16]
     base = f"{_FOLDER}{digest}"
     key = b"needed" if settings.requires_key else b"open"
-    page = content.pop(_INDEX).replace(_BASE, base.encode()).replace(_KEY, key)
-    page = page.replace(_CONTACT, _attribute(_link(settings.web_contact))).replace(
-        _DOCS, _attribute(settings.web_docs_url)
-    )
+    values = {
+        _BASE: base.encode(),
+        _KEY: key,
+        _CONTACT: _attribute(_link(settings.web_contact)),
+        _DOCS: _attribute(settings.web_docs_url),
+    }
+    pages = {path: _asset(name, _filled(content.pop(name), values)) for path, name in _PAGES.items()}
     assets = {name: _asset(name, each) for name, each in content.items()}
-    return WebPage(_asset(_INDEX, page), assets, base, content_security_policy(store_origins(settings)))
+    return WebPage(pages, assets, base, content_security_policy(store_origins(settings)))
 
 
 def content_security_policy(origins: tuple[str, ...]) -> str:
@@ -115,7 +122,7 @@ def store_origins(settings: Settings) -> tuple[str, ...]:
 
 
 class Page(HttpMiddleware):
-    """Responds to GET and HEAD of the page and its files; passes all other requests on."""
+    """Responds to GET and HEAD of the pages and their files; passes all other requests on."""
 
     def __init__(self, app: ASGIApp, site: WebPage) -> None:
         super().__init__(app)
@@ -136,18 +143,19 @@ class Page(HttpMiddleware):
         await send({"type": "http.response.body", "body": body if scope["method"] == "GET" else b""})
 
     def _serves(self, path: str) -> bool:
-        """Return whether a path is the page's own, for any method."""
+        """Return whether a path is of a page or its files, for any method."""
         is_asset = path.startswith(_FOLDER) and path.rpartition("/")[2] in self._site.assets
-        return path == "/" or is_asset or _SHARE.fullmatch(path) is not None
+        return path in self._site.pages or is_asset or _SHARE.fullmatch(path) is not None
 
     def _find(self, path: str, headers: Mapping[bytes, bytes]) -> tuple[Asset, _Headers] | None:
         """Return the file at a path, and its caching and policy headers."""
         shared = _SHARE.fullmatch(path) is not None
-        if shared or (path == "/" and _takes_html(headers)):
+        page = self._site.pages.get("/" if shared else path)
+        if page is not None and (shared or _takes_html(headers)):
             policy = (b"content-security-policy", self._site.policy.encode())
             opener = (b"cross-origin-opener-policy", b"same-origin")
-            robots = [(b"x-robots-tag", b"noindex, nofollow")] if shared else []
-            return self._site.page, [_cached(_REVALIDATE), policy, opener, *robots]
+            robots = [(b"x-robots-tag", b"noindex, nofollow")] if path != "/" else []
+            return page, [_cached(_REVALIDATE), policy, opener, *robots]
         if not path.startswith(_FOLDER):
             return None
         folder, _, name = path.rpartition("/")
@@ -160,6 +168,13 @@ def _installed() -> Iterator[tuple[str, bytes]]:
     for file in files("stemyard_api").joinpath("web").iterdir():
         if file.name.rpartition(".")[2] in _TYPES:
             yield file.name, file.read_bytes()
+
+
+def _filled(page: bytes, values: Mapping[bytes, bytes]) -> bytes:
+    """Return a page with its placeholders replaced."""
+    for placeholder, value in values.items():
+        page = page.replace(placeholder, value)
+    return page
 
 
 def _link(contact: str | None) -> str:

@@ -158,6 +158,39 @@ USAGE: Final = {
         }
     ],
 }
+_OVERVIEW_TRACK: Final = {
+    "status": "processing",
+    **_BORN,
+    "query": "Song Title Artist",
+    "progress": 42.5,
+    "phase": "Separating",
+    "step": "separate",
+    "model": "spleeter-2stems",
+    "namespace": "stemyard",
+    "profile": "default",
+    "priority": 0,
+    "key_ids": ["team-a"],
+    "cancelling": False,
+    "changeable": True,
+}
+OVERVIEW: Final = {
+    "at": 1234567890.0,
+    "since": 1234483200.0,
+    "complete": True,
+    "waiting": 0,
+    "running": 1,
+    "suspended": 0,
+    "completed": 2,
+    "failed": 1,
+    "queue": [{"namespace": "stemyard", "profile": "default", "waiting": 0, "running": 1, "suspended": 0}],
+    "hours": [{"start": 1234566000.0, "completed": 2, "failed": 1}],
+    "failures": [{"code": "SOURCE_NOT_FOUND", "tracks": 1}],
+    "usage": USAGE["keys"],
+    "running_tracks": [_OVERVIEW_TRACK],
+    "waiting_tracks": [],
+    "failed_tracks": [],
+}
+PRIORITISED: Final = {"track_id": _TRACK, "status": "processing", "priority": 10}
 CAPABILITIES: Final = {
     "key": {"id": "team-a", "scopes": ["read", "submit"]},
     "sources": {

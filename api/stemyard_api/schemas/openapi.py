@@ -82,6 +82,7 @@ _TAGS: Final = {
     "capabilities": "What this deployment offers.",
     "queue": "Waiting tracks.",
     "keys": "Usage and data of API keys.",
+    "admin": "For admins: all tracks of the installation, and their priority.",
     "webhooks": "Webhooks of all tracks of a key; deliveries, their redelivery and tests.",
     "health": "State of the service.",
     _WEBHOOK_TAG: "Requests that the service sends to your consumer.",

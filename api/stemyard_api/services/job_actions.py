@@ -20,7 +20,15 @@ from stemyard_api.errors import (
     UnavailableError,
 )
 from stemyard_api.services.deliveries import count_pending
-from stemyard_api.services.placement_rules import Operation, annotation_patch, retry_patch, unchanged_tests
+from stemyard_api.services.order import check_priority
+from stemyard_api.services.placement_rules import (
+    Operation,
+    annotation_patch,
+    priority_operations,
+    retry_patch,
+    test_operation,
+    unchanged_tests,
+)
 from stemyard_api.services.records import joinable_record, read_record
 from stemyard_api.services.stored_sources import check_source
 from stemyard_api.services.tracks import Tracks
@@ -101,6 +109,18 @@ class JobActions:
         done = await self._until_settled(track_id, principal, lambda resource: self._retry(resource, principal))
         return done.record
 
+    async def set_priority(self, track_id: str, priority: int, principal: Principal) -> MirrorRecord:
+        """Change the priority of a track; one that has ended is left alone.
+
+        Raises:
+            ForbiddenError: the priority is above the key's maximum, or the track lies in another namespace.
+            TrackNotFoundError: there is no such track.
+            NameConflictError: it was stored by another version and cannot be read.
+        """
+        check_priority(priority, principal)
+        done = await self._until_settled(track_id, principal, lambda resource: self._prioritise(resource, priority))
+        return done.record
+
     async def revoke_shares(self, track_id: str, principal: Principal) -> MirrorRecord:
         """Revoke all share links of a track. The time is recorded in the SeparationJob, so that it outlives Redis.
 
@@ -141,6 +161,19 @@ class JobActions:
         record = read_record(resource)
         self._check(record, principal)
         patch = annotation_patch(resource, ANNOTATION_SHARES_REVOKED, str(time.time_ns() // 1_000_000))
+        patched = await self.kubernetes.patch(record.name, patch)
+        if patched is None:
+            return None
+        record = read_record(patched)
+        await self._note(record.track_id, request_record(record))
+        return ActionResult(record, claim_removed=False, ended=False)
+
+    async def _prioritise(self, resource: Resource, priority: int) -> ActionResult | None:
+        record = read_record(resource)
+        if record.finished or record.priority == priority:
+            return ActionResult(record, claim_removed=False, ended=False)
+        joinable_record(resource)
+        patch = [test_operation("/metadata/uid", record.uid), *priority_operations(record, priority)]
         patched = await self.kubernetes.patch(record.name, patch)
         if patched is None:
             return None

@@ -116,13 +116,14 @@ def build_order(request: SeparationRequest, principal: Principal, settings: Sett
 def _spec(request: SeparationRequest, principal: Principal, settings: Settings) -> SeparationJobSpec:
     source = _source(request, principal, settings)
     model = _model(request.model, settings)
+    check_priority(request.priority, principal)
     return SeparationJobSpec(
         source=source,
         model=model.name,
         quality=model.engine.supported(request.quality),
         stems=_stems(request.stems or DEFAULT_STEMS, model),
         output=_output(request),
-        priority=_priority(request.priority, principal),
+        priority=request.priority,
         claims=[_claim(request, principal, settings)],
         ttl_seconds_after_finished=API_TTL_SECONDS,
     )
@@ -150,10 +151,14 @@ def _claim(request: SeparationRequest, principal: Principal, settings: Settings)
     return Claim(key=principal.key_id, metadata=metadata, webhook=request.webhook_url, webhook_events=events)
 
 
-def _priority(priority: int, principal: Principal) -> int:
+def check_priority(priority: int, principal: Principal) -> None:
+    """Check that a key may give this priority.
+
+    Raises:
+        ForbiddenError: it is above the key's maximum.
+    """
     if priority > principal.highest_priority:
         raise ForbiddenError.for_field("priority", f"this API key may request at most {principal.highest_priority}")
-    return priority
 
 
 def _source(request: SeparationRequest, principal: Principal, settings: Settings) -> Source:

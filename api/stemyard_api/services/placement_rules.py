@@ -81,10 +81,7 @@ def plan_join(resource: Mapping[str, Any], order: Order, default_model: str, now
     again = _runs_again(record, order.refresh, now)
     changes = _run_operations(resource, record) if again else []
     if (again and record.priority != order.priority) or _more_urgent(record, order):
-        changes += [
-            test_operation("/spec/priority", record.priority),
-            {"op": "replace", "path": "/spec/priority", "value": order.priority},
-        ]
+        changes += priority_operations(record, order.priority)
     changes += _claim_operations(record, order.claim)
     return JoinPlan(record, [test_operation("/metadata/uid", record.uid), *changes] if changes else [], again)
 
@@ -145,6 +142,14 @@ def _runs_again(record: MirrorRecord, refresh: bool, now: float) -> bool:
 def _more_urgent(record: MirrorRecord, order: Order) -> bool:
     """Return whether an order raises a run's priority; it is never lowered."""
     return not record.finished and order.priority > record.priority
+
+
+def priority_operations(record: MirrorRecord, priority: int) -> list[Operation]:
+    """Return the operations that change a priority, unless it has changed since the track was read."""
+    return [
+        test_operation("/spec/priority", record.priority),
+        {"op": "replace", "path": "/spec/priority", "value": priority},
+    ]
 
 
 def retry_patch(resource: Mapping[str, Any], key_id: str) -> list[Operation]:

@@ -101,7 +101,7 @@ def completed(record: MirrorRecord, links: StemLinks, key_id: str) -> Completed:
 
 def failed(record: MirrorRecord, progress: ProgressRecord | None, key_id: str) -> Failed:
     """Return the state of a track that failed or was cancelled."""
-    failure = _failure(record)
+    failure = failure_of(record)
     newest = current_progress(record, progress)
     return Failed(
         status="failed",
@@ -221,7 +221,8 @@ def _lasting(links: StemLinks) -> LinkFields:
     return answer
 
 
-def _failure(record: MirrorRecord) -> FailureStatus:
+def failure_of(record: MirrorRecord) -> FailureStatus:
+    """Return why a track failed or was cancelled, also if its status does not say so."""
     if record.failure is not None:
         return record.failure
     row = FAILURES[FailureCode.CANCELLED if record.phase is Phase.CANCELLED else FailureCode.INTERNAL]

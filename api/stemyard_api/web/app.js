@@ -43,6 +43,7 @@ async function enter() {
   at("key-change").hidden = !NEEDS_KEY;
   say(at("key-change"), `Key: ${capabilities.key.id}`);
   at("key-change").setAttribute("aria-label", `Key: ${capabilities.key.id}. Forget it and enter another`);
+  at("admin").hidden = !may("admin");
   composer.offer(capabilities);
   showViews(may("submit"), may("read"));
   recent.mayDelete = may("submit");
@@ -80,7 +81,7 @@ function showKeyForm() {
   track = null;
   document.title = "Stemyard";
   document.body.classList.remove("listing");
-  for (const id of ["compose", "recent", "track", "key-change"]) at(id).hidden = true;
+  for (const id of ["compose", "recent", "track", "admin", "key-change"]) at(id).hidden = true;
   at("welcome").hidden = false;
 }
 

@@ -478,6 +478,52 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get an overview
+         * @description All tracks of the installation: the queue, what runs, failures, throughput and usage of the last 24 hours.
+         *
+         *     It is two seconds old at most; while the mirror is unavailable half a minute, and counts at most 1,000 tracks of the
+         *     API's namespace. Lists show at most 100 running tracks, 50 waiting and 50 failed ones.
+         */
+        get: operations["getOverview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/job/{track_id}/priority": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change the priority of a separation
+         * @description Move a waiting track forward or back in the queue.
+         *
+         *     One that is being separated goes on; a track that has ended does not change. A request for the same track with a
+         *     higher priority raises it again.
+         */
+        post: operations["setPriority"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/job/{track_id}/webhooks": {
         parameters: {
             query?: never;
@@ -953,6 +999,11 @@ export interface components {
          * @enum {string}
          */
         FailureCode: "UNAUTHENTICATED" | "FORBIDDEN" | "RATE_LIMITED" | "QUOTA_EXCEEDED" | "IDEMPOTENCY_MISMATCH" | "INVALID_REQUEST" | "TRACK_NOT_FOUND" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "SHARE_ENDED" | "TRACK_NOT_COMPLETED" | "MODEL_NOT_ENABLED" | "SOURCE_DISABLED" | "REQUEST_TOO_LARGE" | "HEADERS_TOO_LARGE" | "UNSUPPORTED_ENCODING" | "REQUEST_TIMEOUT" | "UPLOAD_MISSING" | "UPLOAD_NOT_FOUND" | "CLAIMS_FULL" | "WEBHOOK_EXISTS" | "WEBHOOK_LIMIT" | "NAME_CONFLICT" | "TRACK_COMPLETED" | "BEING_DELETED" | "UNAVAILABLE" | "NOT_CONFIGURED" | "INTERNAL" | "SOURCE_NOT_FOUND" | "SOURCE_UNAVAILABLE" | "SOURCE_LOGIN_REQUIRED" | "SOURCE_AGE_RESTRICTED" | "SOURCE_GEO_BLOCKED" | "SOURCE_LIVE" | "SOURCE_DRM" | "SOURCE_TOO_LONG" | "SOURCE_TOO_LARGE" | "SOURCE_TOO_SHORT" | "SOURCE_UNDECODABLE" | "SOURCE_ADDRESS_REFUSED" | "SOURCE_GONE" | "OBJECT_NOT_FOUND" | "SOURCE_BOT_CHECK" | "SOURCE_RATE_LIMITED" | "SOURCE_FORBIDDEN" | "SOURCE_NETWORK" | "EXTRACTOR_BROKEN" | "MODEL_MISSING" | "MODEL_CORRUPT" | "DEVICE_UNAVAILABLE" | "OUT_OF_MEMORY" | "SEPARATION_INVALID" | "LINK_REFUSED" | "STORE_UNREACHABLE" | "ARTIFACT_MISMATCH" | "INTERNAL_IO" | "INTERNAL_CONFIG" | "DESK_UNREACHABLE" | "JOB_LOST" | "POD_FAILED" | "DISRUPTED" | "EVICTED" | "FETCH_DEADLINE" | "START_DEADLINE" | "QUEUE_DEADLINE" | "SEPARATE_DEADLINE" | "CANCELLED";
+        /** @description Failed tracks by code; cancelled ones have the code `CANCELLED`. */
+        FailureCount: {
+            code: components["schemas"]["FailureCode"];
+            tracks: number;
+        };
         /** @description An output format: lossy ones have `bitrates` in kilobits per second, lossless ones `bit_depths`. */
         FormatInfo: {
             name: string;
@@ -966,6 +1017,12 @@ export interface components {
             timestamp: number;
             services: components["schemas"]["ServiceStates"];
             version: string;
+        };
+        /** @description Tracks that ended within an hour from `start`, in epoch seconds; `failed` includes cancelled ones. */
+        HourCount: {
+            start: number;
+            completed: number;
+            failed: number;
         };
         /**
          * @description A track's state; `status` says which one. Times are epoch seconds, `progress` is in percent.
@@ -1058,6 +1115,78 @@ export interface components {
             parts: number;
             expires_at: number;
         };
+        /**
+         * @description The whole installation at one time, `at`. Times are epoch seconds.
+         *
+         *     What has ended is counted from `since`, the start of the hour 23 hours ago. `waiting`, `running`, `suspended`,
+         *     `completed`, `failed` and `hours` count every track; `queue`, `failures` and `usage` at most 5,000 under way, 5,000
+         *     completed and 5,000 failed ones. `complete` is false if there are more, if they have not all been read yet, or if
+         *     the operator has not listed all tracks in the mirror yet. Deleted tracks are not counted.
+         */
+        Overview: {
+            at: number;
+            since: number;
+            complete: boolean;
+            waiting: number;
+            running: number;
+            suspended: number;
+            completed: number;
+            failed: number;
+            queue: components["schemas"]["QueueCount"][];
+            hours: components["schemas"]["HourCount"][];
+            failures: components["schemas"]["FailureCount"][];
+            usage: components["schemas"]["KeyUsage"][];
+            running_tracks: components["schemas"]["OverviewTrack"][];
+            waiting_tracks: components["schemas"]["OverviewTrack"][];
+            failed_tracks: components["schemas"]["OverviewTrack"][];
+        };
+        /**
+         * @description A track with what concerns its place in the queue, and the ids of the keys that requested it.
+         *
+         *     `changeable` is false for a track of another namespace, which only kubectl reaches. `cancelling` is true until a
+         *     cancelled track has ended.
+         */
+        OverviewTrack: {
+            phase?: components["schemas"]["JobPhase"];
+            run?: number;
+            query?: string;
+            model?: string;
+            title?: string;
+            artist?: string;
+            channel?: string;
+            duration?: number;
+            metadata?: {
+                [key: string]: unknown;
+            };
+            quality?: string;
+            stems?: string[];
+            format?: string;
+            bitrate?: number;
+            bit_depth?: number;
+            vbr_quality?: number;
+            step?: string;
+            reason?: string;
+            queue_position?: number;
+            eta_seconds?: number;
+            /** @enum {string} */
+            status: "processing" | "completed" | "failed";
+            track_id: string;
+            created_at: number;
+            started_at: number;
+            progress: number;
+            ended_at?: number;
+            processing_time?: number;
+            error?: string;
+            code?: components["schemas"]["FailureCode"];
+            retryable?: boolean;
+            last_progress?: number;
+            namespace: string;
+            profile: string;
+            priority: number;
+            key_ids: string[];
+            cancelling: boolean;
+            changeable: boolean;
+        };
         /** @description Where to PUT a part; the request must carry exactly these headers. */
         PartLink: {
             number: number;
@@ -1093,11 +1222,40 @@ export interface components {
             /** @description The parts that are sent next, in any order; a part may be sent again until the upload is completed. */
             parts: components["schemas"]["PartRequest"][];
         };
+        /** @description A track and its priority; that of a track that has ended did not change. */
+        Prioritised: {
+            track_id: string;
+            /** @enum {string} */
+            status: "processing" | "completed" | "failed";
+            priority: number;
+        };
+        /**
+         * @description A new priority; unknown fields are ignored.
+         * @example {
+         *       "priority": 10
+         *     }
+         */
+        PriorityRequest: {
+            /** @description Waiting separations of higher priority start first. The API key may limit it. */
+            priority: number;
+        };
         /**
          * @description Trade-off between speed and quality; the separator's presets define each level.
          * @enum {string}
          */
         Quality: "fast" | "balanced" | "best";
+        /**
+         * @description Tracks under way of one namespace and profile.
+         *
+         *     `waiting` counts the phases Pending and Queued, `running` Fetching and Separating.
+         */
+        QueueCount: {
+            namespace: string;
+            profile: string;
+            waiting: number;
+            running: number;
+            suspended: number;
+        };
         /** @description Waiting tracks by priority, then oldest first; at most 1,000 ids, while `length` counts all. */
         QueueInfo: {
             name: string;
@@ -4473,6 +4631,280 @@ export interface operations {
             };
             /** @description The API key lacks a scope, or this kind of source is disabled */
             403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is invalid */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests, or the key's quota is used up; see Retry-After */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A backend of the service is unavailable; see Retry-After */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getOverview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "at": 1234567890,
+                     *       "since": 1234483200,
+                     *       "complete": true,
+                     *       "waiting": 0,
+                     *       "running": 1,
+                     *       "suspended": 0,
+                     *       "completed": 2,
+                     *       "failed": 1,
+                     *       "queue": [
+                     *         {
+                     *           "namespace": "stemyard",
+                     *           "profile": "default",
+                     *           "waiting": 0,
+                     *           "running": 1,
+                     *           "suspended": 0
+                     *         }
+                     *       ],
+                     *       "hours": [
+                     *         {
+                     *           "start": 1234566000,
+                     *           "completed": 2,
+                     *           "failed": 1
+                     *         }
+                     *       ],
+                     *       "failures": [
+                     *         {
+                     *           "code": "SOURCE_NOT_FOUND",
+                     *           "tracks": 1
+                     *         }
+                     *       ],
+                     *       "usage": [
+                     *         {
+                     *           "key_id": "team-a",
+                     *           "tracks": 3,
+                     *           "processing": 1,
+                     *           "completed": 2,
+                     *           "failed": 0,
+                     *           "audio_seconds": 434.8,
+                     *           "processing_seconds": 61
+                     *         }
+                     *       ],
+                     *       "running_tracks": [
+                     *         {
+                     *           "status": "processing",
+                     *           "track_id": "7a1e0f0e-8d0c-5b9f-9a55-0d7c6f1b2a34",
+                     *           "created_at": 1234567890,
+                     *           "started_at": 1234567891,
+                     *           "query": "Song Title Artist",
+                     *           "progress": 42.5,
+                     *           "phase": "Separating",
+                     *           "step": "separate",
+                     *           "model": "spleeter-2stems",
+                     *           "namespace": "stemyard",
+                     *           "profile": "default",
+                     *           "priority": 0,
+                     *           "key_ids": [
+                     *             "team-a"
+                     *           ],
+                     *           "cancelling": false,
+                     *           "changeable": true
+                     *         }
+                     *       ],
+                     *       "waiting_tracks": [],
+                     *       "failed_tracks": []
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key lacks a scope, or this kind of source is disabled */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests, or the key's quota is used up; see Retry-After */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A backend of the service is unavailable; see Retry-After */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    setPriority: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id from POST /separate-audio */
+                track_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PriorityRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "track_id": "7a1e0f0e-8d0c-5b9f-9a55-0d7c6f1b2a34",
+                     *       "status": "processing",
+                     *       "priority": 10
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Prioritised"];
+                };
+            };
+            /** @description The API key is missing or wrong */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The API key lacks a scope, or this kind of source is disabled */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such track, upload or webhook */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It conflicts with an existing resource */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is larger than the service accepts */
+            413: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];

@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from stemyard_contract.activity import LISTED, score_of
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import (
     ATTEMPT_FIELD,
@@ -81,6 +82,7 @@ if uid and uid ~= ARGV[2] and tonumber(ARGV[4]) < (tonumber(created) or 0) then 
 local old, new = read(redis.call('GET', KEYS[1])), cjson.decode(ARGV[5])
 for _, name in ipairs(sets(old, ARGV[10], ARGV[11])) do redis.call('ZREM', name, ARGV[1]) end
 for _, name in ipairs(sets(new, ARGV[10], ARGV[11])) do redis.call('ZADD', name, ARGV[4], ARGV[1]) end
+redis.call('ZADD', KEYS[7], ARGV[12], ARGV[1])
 -- an older operator wrote this version of the record, but not the sets
 if uid == ARGV[2] and old.uid and tonumber(ARGV[3]) == tonumber(version) then return 0 end
 redis.call('SET', KEYS[1], ARGV[5])
@@ -105,6 +107,7 @@ for _, name in ipairs(sets(read(redis.call('GET', KEYS[1])), ARGV[3], ARGV[4])) 
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[5], KEYS[6], KEYS[7])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
+redis.call('ZREM', KEYS[8], ARGV[1])
 return 1
 """
 _PROGRESS: Final = """
@@ -215,6 +218,7 @@ class RedisClient:
                 keys.tracks,
                 keys.events(record.track_id),
                 keys.changes,
+                keys.activity,
             ],
             [
                 record.track_id,
@@ -228,6 +232,7 @@ class RedisClient:
                 repr(record.queue_score),
                 keys.tracks_of_key(""),
                 keys.tracks_of_namespace(""),
+                repr(score_of(record)),
             ],
         )
 
@@ -241,6 +246,7 @@ class RedisClient:
             keys.progress(track),
             keys.events(track),
             keys.attempts(track),
+            keys.activity,
         ]
         return _READ + _SETS + _DROP, names, [track, removal.uid, keys.tracks_of_key(""), keys.tracks_of_namespace("")]
 
@@ -286,11 +292,11 @@ class RedisClient:
             return {str(track) for track in await self._redis.zrange(self._keys.tracks, 0, -1)}
 
     async def state_divided(self, seconds: float) -> None:
-        """State for so many seconds that the tracks of each API key and namespace are listed completely."""
+        """State for so many seconds that the activity and the tracks of each API key and namespace are complete."""
         if self._redis is None:
             return
         async with self._call(_SECONDS):
-            await self._redis.set(self._keys.tracks_divided, "1", px=int(seconds * 1000))
+            await self._redis.set(self._keys.tracks_divided, LISTED, px=int(seconds * 1000))
 
     async def clear(self) -> None:
         """Delete every track, including those missing from the list of tracks."""

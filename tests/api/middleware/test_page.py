@@ -16,6 +16,23 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 SITE = load_page(settings(s3_endpoint_url="http://store.example.com:9000"))
 
 
+PAGES = {"/": "app.js", "/admin": "admin.js"}
+"""The pages, and the module that each starts with."""
+HOME = SITE.pages["/"]
+
+
+def loaded_by(path: str) -> set[str]:
+    """Return the names of the files that a page loads."""
+    names = set(re.findall(r'/web/[0-9a-f]{16}/([a-z.]+)"', SITE.pages[path].content.decode()))
+    left = [*names]
+    while left:
+        text = SITE.assets[left.pop()].content.decode(errors="replace")
+        found = set(re.findall(r'from "\./([a-z]+\.js)"', text)) - names
+        names |= found
+        left += found
+    return names
+
+
 def base_of(page: httpx.Response) -> str:
     [base] = set(re.findall(r'"(/web/[0-9a-f]{16})/', page.text))
     return str(base)
@@ -37,14 +54,35 @@ async def test_the_page_needs_no_key(anonymous: httpx.AsyncClient, accept: str |
     assert response.headers["x-request-id"]
 
 
-async def test_clients_that_accept_json_do_not_get_the_page(anonymous: httpx.AsyncClient) -> None:
-    response = await anonymous.get("/", headers={"Accept": "application/json"})
+async def test_the_admin_page_is_served_alike_but_not_indexed(anonymous: httpx.AsyncClient) -> None:
+    home, admin = await anonymous.get("/", headers=BROWSER), await anonymous.get("/admin", headers=BROWSER)
+    assert admin.status_code == 200
+    assert "<h1>All separations</h1>" in admin.text
+    assert "{{" not in admin.text
+    for name in ("content-security-policy", "cache-control", "content-type", "cross-origin-opener-policy"):
+        assert admin.headers[name] == home.headers[name]
+    assert admin.headers["x-robots-tag"] == "noindex, nofollow"
+    assert "x-robots-tag" not in home.headers
+    assert admin.headers["etag"] != home.headers["etag"]
+    for path in ("/admin/", "/admin/nothing", "/administration"):
+        assert (await anonymous.get(path, headers=BROWSER)).status_code == 401
+
+
+def test_every_file_is_loaded_by_a_page() -> None:
+    for path, module in PAGES.items():
+        assert {module, "style.css", "icon.svg", "client.js"} <= loaded_by(path)
+    assert set(SITE.assets) == {*loaded_by("/"), *loaded_by("/admin"), "silence.flac"}
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_clients_that_accept_json_do_not_get_the_page(anonymous: httpx.AsyncClient, path: str) -> None:
+    response = await anonymous.get(path, headers={"Accept": "application/json"})
     assert (response.status_code, response.json()["code"]) == (401, "UNAUTHENTICATED")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 async def test_other_methods_than_reading_are_405(anonymous: httpx.AsyncClient, method: str) -> None:
-    for path in ["/", "/s/dG9rZW4", f"{SITE.base}/app.js", "/web/0123456789abcdef/app.js"]:
+    for path in ["/", "/admin", "/s/dG9rZW4", f"{SITE.base}/app.js", "/web/0123456789abcdef/app.js"]:
         refused = await anonymous.request(method, path, headers={"Accept": "application/json"})
         assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD"), path
         assert refused.json()["code"] == "METHOD_NOT_ALLOWED"
@@ -106,7 +144,8 @@ async def test_the_page_can_be_disabled(nowhere: str) -> None:
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://stemyard") as visitor:
-            assert (await visitor.get("/", headers=BROWSER)).status_code == 401
+            for path in PAGES:
+                assert (await visitor.get(path, headers=BROWSER)).status_code == 401
             assert (await visitor.get("/web/x/app.js")).status_code == 401
 
 
@@ -128,16 +167,19 @@ def test_the_policy_allows_the_clients_store_endpoint() -> None:
 
 
 def test_the_page_does_not_ask_for_a_key_without_authentication() -> None:
-    assert b'data-key="needed"' in SITE.page.content
-    assert b'data-key="open"' in load_page(settings(api_secret_key=None, stemyard_insecure_dev=True)).page.content
+    open_to_all = load_page(settings(api_secret_key=None, stemyard_insecure_dev=True))
+    for path in PAGES:
+        assert b'data-key="needed"' in SITE.pages[path].content
+        assert b'data-key="open"' in open_to_all.pages[path].content
 
 
 def test_the_page_names_the_contact_and_the_documentation() -> None:
-    body = re.search(rb"<body [^>]+>", SITE.page.content)
+    body = re.search(rb"<body [^>]+>", HOME.content)
     assert body is not None
     assert b'data-contact="" data-docs="https://github.com/stemyard/stemyard/' in body[0]
     for contact, link in (("a&b@example.com", "mailto:a&amp;b@example.com"), ("https://x.example/?a&b", None)):
-        page = load_page(settings(web_contact=contact, web_docs_url='https://x.example/"><b>')).page.content.decode()
+        site = load_page(settings(web_contact=contact, web_docs_url='https://x.example/"><b>'))
+        page = site.pages["/"].content.decode()
         assert f'data-contact="{link or "https://x.example/?a&amp;b"}"' in page
         assert "<b>" not in page[page.index("data-docs") : page.index("data-docs") + 60]
 
@@ -149,15 +191,18 @@ def test_a_contact_that_is_no_address_is_refused(contact: str) -> None:
 
 
 def test_the_page_is_small() -> None:
-    sent = sum(len(asset.zipped) for asset in (SITE.page, *SITE.assets.values()))
-    assert sent < 50_000
-    assert gzip.decompress(SITE.page.zipped) == SITE.page.content
+    for path, limit in {"/": 50_000, "/admin": 30_000}.items():
+        page = SITE.pages[path]
+        names = loaded_by(path) | ({"silence.flac"} if path == "/" else set())
+        sent = len(page.zipped) + sum(len(SITE.assets[name].zipped) for name in names)
+        assert sent < limit, path
+        assert gzip.decompress(page.zipped) == page.content
 
 
 def test_the_page_uses_no_other_host_and_no_inner_html() -> None:
     docs = DOCS_URL  # a link, which visitors follow if they choose
     allowed = {"http://www.w3.org/2000/svg", "https://www.youtube.com/watch?v=${id}", docs}
-    for name, asset in {"index.html": SITE.page, **SITE.assets}.items():
+    for name, asset in {**SITE.pages, **SITE.assets}.items():
         text = asset.content.decode(errors="replace")
         assert set(re.findall(r"https?://[\w][^\s\"'`<]*", text)) <= allowed, name
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text), name
@@ -166,4 +211,4 @@ def test_the_page_uses_no_other_host_and_no_inner_html() -> None:
 
 def test_every_file_of_the_folder_has_a_served_type() -> None:
     folder = Path(__file__).parents[3] / "api" / "stemyard_api" / "web"
-    assert {path.name for path in folder.iterdir()} == {"index.html", *SITE.assets}
+    assert {path.name for path in folder.iterdir()} == {"index.html", "admin.html", *SITE.assets}

@@ -43,6 +43,8 @@ OPERATIONS = {
     "getCapabilities": "GET /capabilities",
     "getQueueInfo": "GET /queue/info",
     "getUsage": "GET /usage",
+    "getOverview": "GET /admin/overview",
+    "setPriority": "POST /admin/job/{track_id}/priority",
     "eraseKeyData": "DELETE /keys/{key_id}/data",
     "listWebhookDeliveries": "GET /job/{track_id}/webhooks",
     "redeliverWebhooks": "POST /job/{track_id}/webhooks/redeliver",

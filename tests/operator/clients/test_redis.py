@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 
+from stemyard_contract.activity import Band, scores
 from stemyard_contract.handover import WorkStage
 from stemyard_contract.mirror import EVENT_FIELD, EVENTS_TTL_SECONDS, EventRecord, MirrorRecord, ProgressRecord
 from stemyard_contract.mirror_keys import MirrorKeys
@@ -102,6 +103,26 @@ async def test_waiting_tracks_are_in_the_queue(mirror: RedisClient, client: redi
         assert client.zscore(KEYS.queue, TRACK) == (1000.0 if waits else None)
         assert client.zscore(KEYS.tracks, TRACK) == 1000.0
         assert client.ttl(KEYS.record(TRACK)) == -1
+
+
+async def test_every_track_is_listed_by_its_state_and_time(mirror: RedisClient, client: redis.Redis) -> None:
+    states = [
+        (record(1, phase="Pending"), Band.PENDING, 1000.0),
+        (record(2, phase="Separating"), Band.SEPARATING, 1000.0),
+        (record(3, phase="Completed", ended_at=1100.5), Band.COMPLETED, 1100.5),
+        (record(4, phase="Completed", ended_at=1100.5, run=2), Band.PENDING, 1000.0),
+        (record(5, phase="Failed", ended_at=1200.0, run=2, status_run=2), Band.FAILED, 1200.0),
+    ]
+    for one, band, at in states:
+        await mirror.put(one)
+        lowest, end = scores(band, at, at + 0.01)
+        assert client.zrange(KEYS.activity, lowest, f"({end!r}", byscore=True) == [TRACK]
+        assert client.zcard(KEYS.activity) == 1
+    await mirror.put(record(4, phase="Pending"))  # an older one
+    assert client.zcount(KEYS.activity, *scores(Band.FAILED)) == 1
+    client.delete(KEYS.activity)
+    assert await mirror.put(record(5, phase="Failed", ended_at=1200.0, run=2, status_run=2)) is False
+    assert client.zcard(KEYS.activity) == 1  # of an operator that did not list it
 
 
 async def test_the_queue_is_in_order_of_priority_then_age(mirror: RedisClient, client: redis.Redis) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from stemyard_contract.activity import LISTED
 from stemyard_contract.mirror import MirrorRecord
 from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_operator.clients.redis import RedisClient
@@ -165,5 +166,6 @@ async def test_lists_are_stated_to_be_complete_when_everything_is_written(server
         assert not client.exists(KEYS.tracks_divided)
         await until(lambda: writer.behind == 0)
         await writer.check(60)
-        assert client.exists(KEYS.tracks_divided)
+        assert client.get(KEYS.tracks_divided) == LISTED
+    assert client.zcard(KEYS.activity) == 3
     assert client.zcard(KEYS.tracks_of_namespace(NAMESPACE)) == 3
