@@ -7,7 +7,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 _DECISIONS: Final = tuple(
     f"tests/operator/decision/test_{name}.py"
-    for name in ("decide", "pending", "stages", "suspend", "status", "failure_policy")
+    for name in ("decide", "leases", "pending", "stages", "suspend", "status", "failure_policy")
 )
 _SHARED: Final = ("tests/operator/decision/test_deduplication.py", "tests/operator/decision/test_webhook_outbox.py")
 

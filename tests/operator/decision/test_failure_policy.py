@@ -146,7 +146,8 @@ def test_what_the_end_of_a_pod_means(stage: WorkStage, pods: tuple[Pod, ...], co
 def test_a_job_that_is_complete_without_a_mark_has_files_that_do_not_match() -> None:
     found = job()
     complete = Job(**{**{name: getattr(found, name) for name in found.__slots__}, "ended": "Complete"})
-    assert failure_of(complete, (pod(),)).code is C.ARTIFACT_MISMATCH
+    failed = failure_of(complete, (pod(),))
+    assert (failed.code, failed.message) == (C.ARTIFACT_MISMATCH, "The worker succeeded, but its files do not match.")
 
 
 def test_an_outcome_without_a_message_has_none() -> None:
@@ -195,7 +196,49 @@ def test_a_pod_on_a_node_that_does_not_respond_is_given_up_after_its_grace_perio
     assert world.separation.status.retry_at is None
     world.wait(1)
     world.step()
+    [why] = [one.message for one in world.separation.status.conditions if one.type == "Fetched"]
+    assert why == "The node of attempt 1 does not respond."
+    assert "deletionTimestamp" in first["metadata"], "its Job is stopped"
     assert world.separation.status.reason == "Retrying" or world.separation.status.retry_at is not None
     assert world.separation.status.attempts is not None
     assert (world.separation.status.attempts.failed, world.separation.status.attempts.disruptions) == (0, 1)
     assert world.now - gone == timedelta(seconds=61)
+
+
+def failed_attempts(world: World) -> int:
+    attempts = world.separation.status.attempts
+    return 0 if attempts is None else attempts.failed
+
+
+def test_a_pod_that_nobody_ended_is_overdue_two_minutes_after_its_deadline() -> None:
+    """As on a node whose kubelet does not respond: it enforces the deadline."""
+    world = World(spec={**SPEC, "deadlines": {"fetch": 300}})
+    world.settle()
+    world.run(world.job(FETCH))
+    world.settle()
+    world.job(FETCH)["status"] = {"active": 1, "ready": 0}
+    started = world.now
+    world.wait(420)
+    world.settle()
+    assert failed_attempts(world) == 0
+    world.wait(1)
+    world.step()
+    assert (world.now - started, failed_attempts(world)) == (timedelta(seconds=421), 1)
+
+
+def test_an_attempt_whose_disk_is_not_known_gets_no_more() -> None:
+    """As with Jobs of a version that did not limit it."""
+    world = World(spec={**SPEC, "retryPolicy": {"limit": 3}})
+    world.settle()
+    first = world.job(FETCH)
+    for container in first["spec"]["template"]["spec"]["containers"]:
+        for amounts in container["resources"].values():
+            amounts.pop("ephemeral-storage", None)
+    world.run(first)
+    world.settle()
+    world.pod(first, message=EXCEEDED)
+    world.end(first, "Failed", exit_code=137, pod_reason="Evicted")
+    world.settle()
+    attempts = world.separation.status.attempts
+    assert attempts is not None
+    assert (attempts.failed, attempts.ephemeral_storage) == (1, None)

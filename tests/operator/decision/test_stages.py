@@ -1,10 +1,15 @@
 """One stage of a run: what is said of its Job, and what is done about it, to the second."""
 
 from datetime import timedelta
+from typing import Any
 
 from stemyard_contract.failures import FailureCode
 from stemyard_contract.handover import Outcome, WorkStage
 from stemyard_contract.separationjob import Phase
+from stemyard_operator.decision.actions import Decision, FindMark, ReadPods
+from stemyard_operator.decision.decide import decide
+from stemyard_operator.jobs.manifest import JOB_TTL_SECONDS
+from stemyard_operator.model.job import job_of
 from tests.operator.decision.test_decide import conditions, failure, fetched, separating
 from tests.operator.world import SPEC, World, stamp
 
@@ -42,6 +47,12 @@ def test_a_run_whose_source_is_gone_waits_for_a_slot_to_fetch_it_again() -> None
     world.room.update(WorkStage)
     world.settle()
     assert world.live(FETCH)
+
+
+def unanswered(world: World) -> Decision:
+    """Decide before any question has been answered."""
+    nothing: dict[str, Any] = {"pods": {}, "searched_marks": frozenset(), "absent_jobs": frozenset()}
+    return decide(world.observed(**nothing), world.now, world.config)
 
 
 SOURCE_GONE = Outcome(stage=SEPARATE, code=FailureCode.ARTIFACT_MISMATCH, message="The source mark is gone.").dump()
@@ -168,3 +179,34 @@ def test_a_pod_that_does_not_start_fails_at_its_deadline_and_not_a_second_earlie
     world.settle()
     assert world.now - begin == timedelta(seconds=100)
     assert world.separation.status.reason == "StartDeadline"
+
+
+def test_the_pods_of_a_done_stage_are_read_unless_they_were_seen_while_its_job_lives() -> None:
+    world = separating(World())
+    world.succeed(world.job(SEPARATE))
+    job = job_of(world.job(SEPARATE))
+    assert job is not None
+    found = world.find(FindMark(SEPARATE))
+    answers: dict[str, Any] = {"pods": {}, "manifest": found}
+    assert decide(world.observed(**answers), world.now, world.config).queries == (ReadPods(job),)
+    world.job(SEPARATE)["status"] = {"active": 1}
+    assert decide(world.observed(**answers), world.now, world.config).queries == ()
+
+
+def test_a_mark_is_looked_for_once_jobs_may_have_been_removed() -> None:
+    world = World()
+    world.wait(JOB_TTL_SECONDS / 2 - 1)
+    assert not unanswered(world).queries
+    world.wait(1)
+    assert unanswered(world).queries == (FindMark(FETCH),)
+
+
+def test_a_profile_that_is_removed_while_a_run_waits_is_named() -> None:
+    world = World()
+    world.room.discard(SEPARATE)
+    fetched(world)
+    world.spec = {**world.spec, "profile": "gone"}
+    world.room.update(WorkStage)
+    world.settle()
+    assert failure(world) == FailureCode.INVALID_REQUEST
+    assert "The profile gone no longer exists." in message(world, "Failed")
