@@ -9,7 +9,7 @@ from documentation.tables import table
 from stemyard_api.observability.metrics import GaugeValues
 from stemyard_api.observability.metrics import Metrics as ApiMetrics
 from stemyard_operator.observability.metrics import Metrics as OperatorMetrics
-from stemyard_operator.observability.metrics import Reading
+from stemyard_operator.observability.readings import Reading
 
 _HEAD: Final = """# Reference of the metrics
 

@@ -45,7 +45,8 @@ from stemyard_operator.mirror.progress import ProgressStore
 from stemyard_operator.mirror.throughput import ThroughputLog
 from stemyard_operator.mirror.writer import MirrorWriter
 from stemyard_operator.namespaces import Namespaces
-from stemyard_operator.observability.metrics import Metrics, Readings
+from stemyard_operator.observability.metrics import Metrics
+from stemyard_operator.observability.readings import Readings
 from stemyard_operator.observability.tracing import Tracing
 from stemyard_operator.reconciler.apply import Applier
 from stemyard_operator.reconciler.concurrency import ConcurrencyLimiter

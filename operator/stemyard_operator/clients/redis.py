@@ -22,9 +22,6 @@ from stemyard_contract.mirror import (
     ATTEMPT_FIELD,
     ATTEMPTS_KEPT,
     ATTEMPTS_TTL_SECONDS,
-    EVENT_FIELD,
-    EVENTS_KEPT,
-    EVENTS_TTL_SECONDS,
     PROGRESS_TTL_SECONDS,
     QUEUE_PHASES,
     RECORD_GRACE_SECONDS,
@@ -36,6 +33,7 @@ from stemyard_contract.mirror import (
 from stemyard_contract.mirror_keys import MirrorKeys
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.circuit_breaker import DependencyGuard
+from stemyard_operator.clients.redis_scripts import DROP, EMIT, PACE, PROGRESS, PUT, READ, SETS
 from stemyard_operator.errors import MirrorError
 
 BATCH: Final = 100
@@ -47,94 +45,6 @@ _LONG_SECONDS: Final = 60.0
 _CONNECT_SECONDS: Final = 2.0
 _OPEN_SECONDS: Final = 5.0
 """Maximum time between two probes of a Redis that does not answer."""
-_LEARNING: Final = 0.2
-"""Weight of a new value in exponential smoothing: about the last ten values count."""
-_EMIT: Final = f"""
-local function emit(stream, channel, track, event)
-  redis.call('XADD', stream, 'MAXLEN', '~', '{EVENTS_KEPT}', '*', '{EVENT_FIELD}', event)
-  redis.call('EXPIRE', stream, '{EVENTS_TTL_SECONDS}')
-  redis.call('PUBLISH', channel, track)
-end
-"""
-"""Appends an event in the script that writes its record, so that a notified reader finds the record."""
-_READ: Final = """
-local function read(text)
-  local ok, found = pcall(cjson.decode, text or '{}')
-  return ok and type(found) == 'table' and found or {}
-end
-"""
-"""Reads what is stored, which may be anything: what nobody can read is replaced."""
-_SETS: Final = """
-local function sets(record, of_key, of_namespace)
-  if not record.trackId then return {} end
-  if string.find(tostring(record.trackId), '.', 1, true) then return {of_namespace .. tostring(record.namespace)} end
-  local found, claims = {}, type(record.claims) == 'table' and record.claims or {}
-  for i, key in ipairs(claims) do found[i] = of_key .. tostring(key) end
-  return found
-end
-"""
-"""Names the sets that list a record: its claims change, so those of the record before are read from it."""
-_PUT: Final = """
-local known = redis.call('HMGET', KEYS[2], 'uid', 'version', 'created')
-local uid, version, created = known[1], known[2], known[3]
-if uid == ARGV[2] and tonumber(ARGV[3]) < (tonumber(version) or 0) then return 0 end
-if uid and uid ~= ARGV[2] and tonumber(ARGV[4]) < (tonumber(created) or 0) then return 0 end
-local old, new = read(redis.call('GET', KEYS[1])), cjson.decode(ARGV[5])
-for _, name in ipairs(sets(old, ARGV[10], ARGV[11])) do redis.call('ZREM', name, ARGV[1]) end
-for _, name in ipairs(sets(new, ARGV[10], ARGV[11])) do redis.call('ZADD', name, ARGV[4], ARGV[1]) end
-redis.call('ZADD', KEYS[7], ARGV[12], ARGV[1])
--- an older operator wrote this version of the record, but not the sets
-if uid == ARGV[2] and old.uid and tonumber(ARGV[3]) == tonumber(version) then return 0 end
-redis.call('SET', KEYS[1], ARGV[5])
-redis.call('HSET', KEYS[2], 'uid', ARGV[2], 'version', ARGV[3], 'created', ARGV[4])
-if ARGV[6] == '1' then redis.call('ZADD', KEYS[3], ARGV[9], ARGV[1]) else redis.call('ZREM', KEYS[3], ARGV[1]) end
-redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
-if ARGV[7] == '' then
-  redis.call('PERSIST', KEYS[2])
-else
-  redis.call('EXPIREAT', KEYS[1], ARGV[7])
-  redis.call('EXPIREAT', KEYS[2], ARGV[7])
-end
-if old.uid ~= new.uid or old.phase ~= new.phase or old.run ~= new.run or old.statusRun ~= new.statusRun then
-  emit(KEYS[5], KEYS[6], ARGV[1], ARGV[8])
-end
-return 1
-"""
-_DROP: Final = """
-local uid = redis.call('HGET', KEYS[2], 'uid')
-if uid and ARGV[2] ~= '' and uid ~= ARGV[2] then return 0 end
-for _, name in ipairs(sets(read(redis.call('GET', KEYS[1])), ARGV[3], ARGV[4])) do redis.call('ZREM', name, ARGV[1]) end
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[5], KEYS[6], KEYS[7])
-redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('ZREM', KEYS[4], ARGV[1])
-redis.call('ZREM', KEYS[8], ARGV[1])
-return 1
-"""
-_PROGRESS: Final = """
-local old, new = read(redis.call('GET', KEYS[1])), cjson.decode(ARGV[1])
-if old.uid == new.uid then
-  local function order(p) return {p.run, p.stage == 'separate' and 1 or 0, p.attempt, p.sequence} end
-  local a, b = order(old), order(new)
-  for i = 1, 4 do
-    local before = tonumber(a[i]) or -1
-    if b[i] < before then return 0 end
-    if b[i] > before then break end
-    if i == 4 then return 0 end
-  end
-end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-emit(KEYS[2], KEYS[3], ARGV[3], ARGV[4])
-return 1
-"""
-_PACE: Final = f"""
-for i = 1, #ARGV, 3 do
-  local how, name, new = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
-  local old = tonumber(redis.call('HGET', KEYS[1], name))
-  if how == 'learned' and old then new = old + {_LEARNING} * (new - old) end
-  redis.call('HSET', KEYS[1], name, tostring(new))
-end
-return 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +120,7 @@ class RedisClient:
             expires = str(int(record.expires_at + RECORD_GRACE_SECONDS))
         queued = not record.finished and record.phase in QUEUE_PHASES
         return (
-            _EMIT + _READ + _SETS + _PUT,
+            EMIT + READ + SETS + PUT,
             [
                 keys.record(record.track_id),
                 keys.version(record.track_id),
@@ -248,19 +158,19 @@ class RedisClient:
             keys.attempts(track),
             keys.activity,
         ]
-        return _READ + _SETS + _DROP, names, [track, removal.uid, keys.tracks_of_key(""), keys.tracks_of_namespace("")]
+        return READ + SETS + DROP, names, [track, removal.uid, keys.tracks_of_key(""), keys.tracks_of_namespace("")]
 
     async def put_pace(self, known: Mapping[str, float], learned: Iterable[tuple[str, float]]) -> None:
         """Set `known` fields of the pace, then move others towards the `learned` values, in this order."""
         values = [text for name, value in known.items() for text in ("known", name, repr(value))]
         values += [text for name, value in learned for text in ("learned", name, repr(value))]
-        await self._script(_PACE, [self._keys.pace], values)
+        await self._script(PACE, [self._keys.pace], values)
 
     async def put_progress(self, track: str, progress: ProgressRecord) -> bool:
         """Write progress unless newer progress is stored; return whether it was written."""
         names = [self._keys.progress(track), self._keys.events(track), self._keys.changes]
         arguments = [progress.dump(), str(PROGRESS_TTL_SECONDS), track, progress_event(progress).dump()]
-        return await self._script(_EMIT + _READ + _PROGRESS, names, arguments)
+        return await self._script(EMIT + READ + PROGRESS, names, arguments)
 
     async def log_attempts(self, attempts: Iterable[tuple[str, AttemptRecord]]) -> None:
         """Append webhook attempts to the logs of their tracks, in one call."""

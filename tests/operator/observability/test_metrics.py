@@ -27,7 +27,8 @@ from stemyard_operator.health import Health
 from stemyard_operator.informer.cluster_cache import ClusterCache
 from stemyard_operator.mirror.writer import MirrorWriter
 from stemyard_operator.namespaces import Namespaces
-from stemyard_operator.observability.metrics import Metrics, Reading
+from stemyard_operator.observability.metrics import Metrics
+from stemyard_operator.observability.readings import Reading
 from stemyard_operator.workqueue import WorkQueue
 from tests.operator.decision.test_webhook_outbox import ONE, OWN, finished
 from tests.operator.world import NAMESPACE, SPEC, START, World, settings
