@@ -138,7 +138,7 @@ def _receive(target: _Target, offset: int, overwrite: bool, on_bytes: OnBytes) -
         if target.path.exists() and not overwrite:
             if target.path.stat().st_size == total:
                 return True
-            raise TransferError(f"{target.path} exists and is another file; move it, or allow it to be replaced.")
+            raise _in_the_way(target)
         with target.part.open("r+b" if start else "wb") as file:
             file.seek(start)
             while start < total and (chunk := (yield Read(response))):
@@ -149,8 +149,22 @@ def _receive(target: _Target, offset: int, overwrite: bool, on_bytes: OnBytes) -
         raise unreachable(request, error) from error
     if start != total:
         raise TransferError(f"{target.path.name} has {start} bytes instead of {total}.", retryable=True)
-    yield from work(lambda: target.part.replace(target.path))
+    yield from work(lambda: _publish(target, overwrite))
     return True
+
+
+def _publish(target: _Target, overwrite: bool) -> None:
+    """Give the part its name, which another download may have taken meanwhile."""
+    if not overwrite:
+        try:
+            target.path.open("xb").close()
+        except FileExistsError as error:
+            raise _in_the_way(target) from error
+    target.part.replace(target.path)
+
+
+def _in_the_way(target: _Target) -> TransferError:
+    return TransferError(f"{target.path} exists and is another file; move it, or allow it to be replaced.")
 
 
 def _extent(response: httpx.Response, offset: int) -> tuple[int, int]:

@@ -89,3 +89,22 @@ def test_a_name_that_is_none_of_a_stem_is_refused(
     with pytest.raises(TransferError, match="names a stem"):
         download()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_file_that_appears_during_a_download_is_not_replaced(
+    client: Client, answers: dict[str, Any], tmp_path: Path, dangling: bool
+) -> None:
+    answers["result"] = {"vocals_url": "/o/v.mp3"}
+    other = tmp_path / "Song (Vocals).mp3"
+
+    def appear(_done: int, _total: int) -> None:
+        if not other.is_symlink() and not other.exists():
+            other.symlink_to(tmp_path / "nothing") if dangling else other.write_bytes(b"mine")
+
+    with pytest.raises(TransferError, match="exists and is another file"):
+        client.download("t1", tmp_path, on_bytes=appear)
+    assert other.is_symlink() if dangling else other.read_bytes() == b"mine"
+    client.download("t1", tmp_path, overwrite=True)
+    assert other.read_bytes() == STEM
+    assert not other.is_symlink()

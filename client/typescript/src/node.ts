@@ -87,7 +87,7 @@ class FileSink implements Sink {
     const there = await sizeOf(this.#path);
     if (there !== undefined && !this.#overwrite) {
       if (there !== total) {
-        throw new TransferError(`${this.#path} exists and is another file; move it, or allow it to be replaced.`);
+        throw this.#inTheWay();
       }
       this.#kept = true;
       return false;
@@ -108,8 +108,23 @@ class FileSink implements Sink {
   }
 
   async finish(): Promise<string> {
-    if (!this.#kept) await rename(this.#part, this.#path);
+    if (this.#kept) return this.#path;
+    if (!this.#overwrite) await this.#reserve();
+    await rename(this.#part, this.#path);
     return this.#path;
+  }
+
+  /** Creates the file, which another program may have done during the download. */
+  async #reserve(): Promise<void> {
+    try {
+      await (await open(this.#path, "wx")).close();
+    } catch (error) {
+      throw hasCode(error, "EEXIST") ? this.#inTheWay() : error;
+    }
+  }
+
+  #inTheWay(): TransferError {
+    return new TransferError(`${this.#path} exists and is another file; move it, or allow it to be replaced.`);
   }
 }
 
@@ -117,7 +132,11 @@ async function sizeOf(path: string): Promise<number | undefined> {
   try {
     return (await stat(path)).size;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (hasCode(error, "ENOENT")) return undefined;
     throw error;
   }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -53,6 +54,15 @@ test("a download goes on where its connection broke, in memory and in a file", a
   assert(STEM.equals(await readFile(join(target, "Song (Vocals).mp3"))));
   assert.deepEqual(await readdir(target), ["Song (Vocals).mp3"]);
   assert.deepEqual(ranges, [undefined, "bytes=100000-", undefined, "bytes=100000-"]);
+});
+
+test("a file that appears during a download is not replaced", async (context) => {
+  const target = await folder(context);
+  const path = join(target, "Song (Vocals).mp3");
+  const separation = await completed(context, whole);
+  const begun = save(separation, target, { onBytes: () => writeFileSync(path, "mine") });
+  await assert.rejects(begun, /exists and is another file/);
+  assert.equal(await readFile(path, "utf8"), "mine");
 });
 
 test("a file of the same size is kept, and another is not replaced unasked", async (context) => {
