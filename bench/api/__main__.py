@@ -6,7 +6,7 @@ import tempfile
 from itertools import chain
 from pathlib import Path
 
-from bench.api import limits, reading, streaming
+from bench.api import limits, reading, slow_clients, streaming
 from bench.api.servers import bench
 from bench.separation.figures import machine
 
@@ -24,6 +24,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, bench(Path(folder)) as made:
         measured = (
             reading.figures(made, given.rounds, given.seconds),
+            slow_clients.figures(made, given.rounds, given.seconds),
             streaming.figures(made, given.rounds),
             limits.figures(made, Path(folder), given.seconds),
         )
