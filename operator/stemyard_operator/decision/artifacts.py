@@ -13,12 +13,12 @@ def prefix_of(key: str) -> str:
     return key.rpartition("/")[0] + "/"
 
 
-def objects_of_result(status: SeparationJobStatus) -> tuple[str, ...]:
+def objects_of_result(status: SeparationJobStatus, install_id: str) -> tuple[str, ...]:
     """Return the prefix of the published stems."""
     if status.result is None:
         return ()
     keys = [status.result.manifest_key, *(stem.key for stem in status.result.stems.values())]
-    return _unique(prefix_of(key) for key in keys)
+    return _own((prefix_of(key) for key in keys), install_id)
 
 
 def objects_of_source(status: SeparationJobStatus, upload: UploadSource | None, install_id: str) -> tuple[str, ...]:
@@ -29,13 +29,14 @@ def objects_of_source(status: SeparationJobStatus, upload: UploadSource | None, 
     mark = status.source.mark_key if status.source else None
     marked = [mark, prefix_of(mark) + AUDIO_FILE] if mark else []
     uploads = [upload_key(install_id, upload.owner, upload.id)] if upload else []
-    return _unique([*marked, *uploads])
+    return _own([*marked, *uploads], install_id)
 
 
 def objects_of(status: SeparationJobStatus, upload: UploadSource | None, install_id: str) -> tuple[str, ...]:
     """Return all objects of a SeparationJob, and an upload, which are removed when it is deleted."""
-    return _unique([*objects_of_result(status), *objects_of_source(status, upload, install_id)])
+    return (*objects_of_result(status, install_id), *objects_of_source(status, upload, install_id))
 
 
-def _unique(keys: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(keys))
+def _own(keys: Iterable[str], install_id: str) -> tuple[str, ...]:
+    """Return each key once, without those of other installations, which a forged status may name in a shared bucket."""
+    return tuple(dict.fromkeys(key for key in keys if key.startswith(f"{install_id}/")))

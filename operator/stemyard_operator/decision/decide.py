@@ -125,7 +125,7 @@ def _publish(draft: StatusDraft) -> Step:
             draft.working(WorkStage.SEPARATE, Reason.RUNNING)
         return Step(requeue_after=0)
     remove = (
-        *objects_of_result(stored),
+        *objects_of_result(stored, draft.settings.stemyard_install_id),
         *objects_of_source(draft.status, draft.observed.unneeded_upload, draft.settings.stemyard_install_id),
     )
     complete(draft.status, found, draft.now)

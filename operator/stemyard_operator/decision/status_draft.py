@@ -264,7 +264,7 @@ class StatusDraft:
         """End the run with a failure; return the step, which removes the result of the previous run."""
         fail(self.status, code, stage, self.now, message)
         self.freeze_webhooks()
-        return Step(remove=objects_of_result(self.separation.status), stop=stop)
+        return Step(remove=objects_of_result(self.separation.status, self.settings.stemyard_install_id), stop=stop)
 
     def pass_test(self) -> Step:
         """End a webhook test; only the targets that it names itself are notified."""

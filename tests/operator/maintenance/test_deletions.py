@@ -43,7 +43,13 @@ def test_exactly_the_named_objects_are_removed() -> None:
     files = (STEMS, f"{WORK}source.json", f"{WORK}audio.flac")
     assert objects_of(status(), SPEC.source.upload, "install-1") == (*files, UPLOAD)
     assert objects_of(status(), None, "install-1") == files
-    assert objects_of_result(SeparationJobStatus()) == ()
+    assert objects_of_result(SeparationJobStatus(), "install-1") == ()
+
+
+def test_objects_of_another_installation_are_never_removed() -> None:
+    """Two installations may share a bucket, and have tracks of the same ids."""
+    assert objects_of(status(), None, "install-2") == ()
+    assert objects_of(status(), None, "install") == ()
 
 
 def resource(
