@@ -5,16 +5,15 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, TypeVarTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 
 from stemyard_api.errors import MisconfiguredError, UnavailableError
 from stemyard_api.settings import Settings
 from stemyard_contract.credential_renewal import KeysUnavailableError, RenewedKeys
+from stemyard_store.connection import client_config
 from stemyard_store.credentials import load_keys, session_of
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ UPLOAD_SECONDS: Final = 15 * 60
 UPLOAD_DISPOSITION: Final = "attachment"
 """Content-Disposition of uploads: a browser that opens one saves it, whatever its bytes are."""
 _TIMEOUT_SECONDS: Final = 3
+_ATTEMPTS: Final = 2
 _THREADS: Final = 8
 _CONNECTIONS: Final = 10
 
@@ -263,20 +263,11 @@ def connect(
         verify=settings.s3_ca_file,
         aws_access_key_id=settings.r2_access_key_id,
         aws_secret_access_key=secret.get_secret_value() if secret else None,
-        config=Config(
-            signature_version="s3v4",
-            # R2 refuses the checksums that newer clients add by default
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            connect_timeout=_TIMEOUT_SECONDS,
-            read_timeout=read_seconds,
-            max_pool_connections=connections,
-            retries={"total_max_attempts": 2, "mode": "standard"},
-            s3={"addressing_style": _addressing(endpoint)},
+        config=client_config(
+            endpoint,
+            connect_seconds=_TIMEOUT_SECONDS,
+            read_seconds=read_seconds,
+            connections=connections,
+            attempts=_ATTEMPTS,
         ),
     )
-
-
-def _addressing(endpoint: str | None) -> Literal["virtual", "path"]:
-    host = urlsplit(endpoint or "").hostname or ""
-    return "virtual" if host.endswith(".amazonaws.com") else "path"

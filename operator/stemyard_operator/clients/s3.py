@@ -8,11 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 import boto3
-from botocore import UNSIGNED
-from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 from botocore.parsers import ResponseParserError
@@ -24,6 +21,7 @@ from stemyard_operator.clients.s3_http import ATTEMPTS, CONNECT_SECONDS, READ_SE
 from stemyard_operator.clients.s3_presigner import Presigner
 from stemyard_operator.config.settings import Settings
 from stemyard_operator.errors import ObjectStoreError, ObjectStoreRefusedError, ObjectStoreUnsupportedError
+from stemyard_store.connection import client_config
 from stemyard_store.credentials import FIRST_KEYS_SECONDS, load_keys, session_of
 
 if TYPE_CHECKING:
@@ -343,7 +341,6 @@ def _bucket_url(session: boto3.Session, settings: Settings) -> str:
 
 
 def _client(session: boto3.Session, settings: Settings, endpoint: str | None, *, signed: bool = True) -> "S3Client":
-    on_aws = endpoint is None or (urlsplit(endpoint).hostname or "").endswith(".amazonaws.com")
     return session.client(
         "s3",
         endpoint_url=endpoint,
@@ -351,15 +348,13 @@ def _client(session: boto3.Session, settings: Settings, endpoint: str | None, *,
         verify=settings.s3_ca_file,
         aws_access_key_id=settings.r2_access_key_id or None,
         aws_secret_access_key=settings.r2_secret_access_key or None,
-        config=Config(
-            signature_version="s3v4" if signed else UNSIGNED,
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            s3={"addressing_style": "virtual" if on_aws else "path"},
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            max_pool_connections=_THREADS,
+        config=client_config(
+            endpoint,
+            connect_seconds=CONNECT_SECONDS,
+            read_seconds=READ_SECONDS,
+            connections=_THREADS,
+            attempts=ATTEMPTS,
+            signed=signed,
         ),
     )
 

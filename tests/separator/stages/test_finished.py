@@ -49,7 +49,9 @@ def test_no_operator_answers_and_the_stage_succeeds_soon(desk: DeskDouble, uploa
     desk.faults = [fault]
     ended = fetch(desk, upload, tmp_path)
     assert (ended.exit_code, fault.times) == (0, -1 - ATTEMPTS)
-    assert [line["reason"] for line in ended.lines() if "end of the stage not reported" in line["message"]] == ["HTTP 503"]
+    assert [line["reason"] for line in ended.lines() if "end of the stage not reported" in line["message"]] == [
+        "HTTP 503"
+    ]
 
 
 def test_a_failed_stage_says_nothing(desk: DeskDouble, upload: Source, tmp_path: Path) -> None:
