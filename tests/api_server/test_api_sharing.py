@@ -194,7 +194,8 @@ def test_what_was_written_by_hand_is_the_admins_to_end(shared: World) -> None:
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_tracks_of_kubectl_users_are_hidden_from_other_keys(shared: World, mirrored: bool, elsewhere: bool) -> None:
     resource = write_by_hand(shared)
-    status = published("by-hand")
+    namespace = TENANT_NAMESPACE if elsewhere else shared.namespace
+    status = published(f"{namespace}.{resource['metadata']['name']}")
     resource = shared.plane.api.merge(f"{shared.path(resource['metadata']['name'])}/status", {"status": status})
     if elsewhere:
         # a tenant who claims the track for somebody's key
