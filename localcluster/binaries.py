@@ -55,7 +55,7 @@ def control_plane_binary(folders: Folders) -> Path:
     Raises:
         LocalClusterError: there is no such version.
     """
-    minor = os.environ.get(KUBERNETES_VARIABLE) or KUBERNETES.removeprefix("v").rpartition(".")[0]
+    minor = os.environ.get(KUBERNETES_VARIABLE) or _minor(KUBERNETES)
     if minor not in VERSIONS:
         raise LocalClusterError(f"{KUBERNETES_VARIABLE} is {minor!r}; set it to one of {', '.join(VERSIONS)}")
     if VERSIONS[minor] == KUBERNETES:
@@ -82,8 +82,11 @@ def _servers(folders: Folders, version: str, programs: str) -> Path:
 
 def _module_file(sources: Path, version: str) -> Path:
     """Return the file that names the Go modules of a version."""
-    minor = version.removeprefix("v").rpartition(".")[0]
-    return sources / ("go.mod" if version == KUBERNETES else f"versions/{minor}.mod")
+    return sources / ("go.mod" if version == KUBERNETES else f"versions/{_minor(version)}.mod")
+
+
+def _minor(version: str) -> str:
+    return version.removeprefix("v").rpartition(".")[0]
 
 
 def go_program(package: str, folders: Folders) -> Path:
