@@ -142,7 +142,8 @@ def test_a_job_without_a_scheduled_pod_gives_its_slot_to_others(stage: WorkStage
     after(world, 1)
     found = next(one for one in world.separation.status.conditions if one.type == kind)
     assert (found.status, found.reason) == ("False", "Requeued")
-    assert "within 600 seconds. 0/3 nodes: no GPU" in found.message
+    name = world.job(stage)["metadata"]["name"]
+    assert found.message == f"No pod of the Job {name} was scheduled within 600 seconds. 0/3 nodes: no GPU"
     assert world.phase() is phase
     assert "deletionTimestamp" in world.job(stage)["metadata"]
     status = world.separation.status
