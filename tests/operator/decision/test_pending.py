@@ -1,5 +1,7 @@
 """Jobs that the API server refuses, or that get no scheduled pod: what is said of them, and for how long they wait."""
 
+from pathlib import Path
+
 import pytest
 
 from stemyard_contract.failures import FailureCode
@@ -164,6 +166,15 @@ def test_a_job_without_a_scheduled_pod_gives_its_slot_to_others(stage: WorkStage
     assert world.phase() is Phase.COMPLETED
 
 
+def test_a_requeued_job_is_looked_at_again_when_it_is_due() -> None:
+    world = after(unscheduled(FETCH, start=86400), 599)
+    world.wait(1)
+    decision = world.step()
+    assert decision.status is not None
+    assert decision.status.retry_at is not None
+    assert decision.requeue_after == (decision.status.retry_at - world.now).total_seconds()
+
+
 def test_the_pause_before_a_requeued_job_grows() -> None:
     world = unscheduled(SEPARATE)
     pauses = []
@@ -207,6 +218,33 @@ def test_waiting_for_a_slot_does_not_count_against_the_start_of_a_fetch() -> Non
     after(world, 500)
     assert failure(world) is None
     world.room.clear()
+
+
+def test_a_refusal_does_not_count_against_the_start_of_a_fetch_that_then_waited_for_a_slot() -> None:
+    world = refused(FETCH, start=900)
+    world.refusal = ""
+    world.room.clear()
+    for _ in range(4):
+        after(world, 400)
+    world.room.add(FETCH)
+    world.settle()
+    world.pod(world.job(FETCH), conditions=[NO_NODE])
+    after(world, 500)
+    assert failure(world) is None
+    assert conditions(world)["Fetched"] == ("False", "Unschedulable")
+
+
+def test_a_refusal_that_is_over_is_no_wait_of_the_run_that_is_resumed() -> None:
+    world = refused(FETCH, start=400)
+    due = world.separation.status.retry_at
+    assert due is not None
+    world.spec = {**world.spec, "suspend": True}
+    world.settle()
+    world.now, world.refusal = due, ""
+    world.spec = {**world.spec, "suspend": False}
+    world.settle()
+    assert world.live(FETCH)
+    assert world.separation.status.pending_since is None
 
 
 def test_time_in_suspension_does_not_count_against_the_start_after_a_refusal() -> None:
@@ -256,6 +294,79 @@ def test_a_pod_that_replaces_a_disrupted_one_has_the_whole_time() -> None:
     assert conditions(world)["Admitted"] == ("False", "Unschedulable")
     after(world, 1)
     assert conditions(world)["Admitted"] == ("False", "Requeued")
+
+
+@pytest.mark.parametrize("stage", WorkStage)
+def test_a_job_that_gets_no_pod_gives_its_slot_to_others(stage: WorkStage) -> None:
+    """As where a quota of the namespace refuses every pod."""
+    world = unscheduled(stage, start=86400)
+    world.pods.clear()
+    kind = "Fetched" if stage is FETCH else "Admitted"
+    after(world, 10)
+    after(world, 589)
+    assert conditions(world)[kind] == ("False", "Waiting")
+    after(world, 11)
+    assert conditions(world)[kind] == ("False", "Requeued")
+
+
+def test_a_job_whose_pod_is_gone_has_the_whole_time_for_the_next_one() -> None:
+    world = unscheduled(SEPARATE)
+    job = world.job(SEPARATE)
+    world.run(job)
+    after(world, 3000)
+    assert conditions(world)["Admitted"] == ("True", "Scheduled")
+    job["status"] = {"active": 1, "ready": 0}
+    world.pods[job["metadata"]["uid"]] = []
+    after(world, 10)
+    assert conditions(world)["Admitted"] == ("False", "Waiting")
+    after(world, 599)
+    assert conditions(world)["Admitted"] == ("False", "Waiting")
+    after(world, 1)
+    assert conditions(world)["Admitted"] == ("False", "Requeued")
+
+
+def test_a_pod_without_a_time_of_creation_has_waited_as_long_as_its_job() -> None:
+    world = unscheduled(SEPARATE)
+    del world.pod(world.job(SEPARATE))["metadata"]["creationTimestamp"]
+    after(world, 600)
+    assert conditions(world)["Admitted"] == ("False", "Requeued")
+
+
+def test_the_failure_of_a_pod_that_says_nothing_is_one_sentence() -> None:
+    world = unscheduled(SEPARATE, queue=700)
+    world.pod(world.job(SEPARATE), conditions=[])
+    after(world, 700)
+    assert world.separation.status.failure is not None
+    assert world.separation.status.failure.message == "The track waited in the queue for longer than allowed."
+
+
+def queued_fetch(directory: Path, **deadlines: int) -> World:
+    """A world whose fetch Job waits, suspended, in a queue of Kueue."""
+    (directory / "profiles.yaml").write_text("profiles: {default: {fetch: {queueName: net}}}")
+    config = settings(profiles_file=directory / "profiles.yaml", kueue_enabled=True, unscheduled_timeout_seconds=600)
+    world = World(spec={**SPEC, "deadlines": deadlines, "retryPolicy": {"limit": 0}}, config=config)
+    world.settle()
+    assert world.job(FETCH)["spec"]["suspend"]
+    return world
+
+
+def test_a_fetch_in_a_queue_of_kueue_fails_at_the_deadline_of_the_queue_and_its_job_is_stopped(tmp_path: Path) -> None:
+    world = queued_fetch(tmp_path, start=300, queue=700)
+    after(world, 699)
+    assert failure(world) is None
+    after(world, 1)
+    assert failure(world) == FailureCode.QUEUE_DEADLINE
+    assert "deletionTimestamp" in world.job(FETCH)["metadata"]
+
+
+def test_a_fetch_that_kueue_admitted_fails_at_the_deadline_of_its_start(tmp_path: Path) -> None:
+    world = queued_fetch(tmp_path, start=300, queue=7000)
+    del world.job(FETCH)["spec"]["suspend"]
+    world.pod(world.job(FETCH), conditions=[NO_NODE])
+    after(world, 299)
+    assert failure(world) is None
+    after(world, 1)
+    assert failure(world) == FailureCode.START_DEADLINE
 
 
 def test_without_a_timeout_a_job_keeps_its_slot() -> None:
