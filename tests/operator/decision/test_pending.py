@@ -313,6 +313,7 @@ def test_a_job_whose_pod_is_gone_has_the_whole_time_for_the_next_one() -> None:
     world = unscheduled(SEPARATE)
     job = world.job(SEPARATE)
     world.run(job)
+    after(world, 10)
     after(world, 3000)
     assert conditions(world)["Admitted"] == ("True", "Scheduled")
     job["status"] = {"active": 1, "ready": 0}
