@@ -36,7 +36,7 @@ def webhook_id(
 
     `progress` distinguishes progress events, and the id of a registered webhook its delivery from others to its URL.
     """
-    more = ("" if progress is None else str(progress), registration or "")
+    more = ("" if progress is None else str(progress), registration)
     parts = (track_id, str(run), event, url, *(part for part in more if part))
     return str(uuid.uuid5(ID_NAMESPACE, "\n".join(parts)))
 

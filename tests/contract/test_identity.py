@@ -104,6 +104,7 @@ def test_every_link_to_a_video_is_the_video(url: str) -> None:
         "youtube.com/watch?v=dQw4w9WgXcQ",
         "www.youtube.com/shorts/dQw4w9WgXcQ",
         "youtu.be/dQw4w9WgXcQ?si=abc",
+        "https://www.youtu.be/dQw4w9WgXcQ",
         "//youtu.be/dQw4w9WgXcQ",
         "YouTube.com/watch?v=dQw4w9WgXcQ",
     ],
@@ -131,6 +132,9 @@ def test_ids_in_queries_keep_their_case() -> None:
         "a:b/c",
         "https://consent.youtube.com/m?continue=https://consent.youtube.com/m",
         "https://consent.google.com/m?continue=x",
+        "https://consent.youtube.com/m?gl=DE",
+        "https://consent.youtube.com/m?continue=https://consent.youtube.com/m?continue=https://youtu.be/dQw4w9WgXcQ",
+        "https://www.youtube.com/attribution_link?u=/attribution_link?u=%2Fwatch%3Fv%3DdQw4w9WgXcQ",
     ],
 )
 def test_other_text_is_a_query(text: str) -> None:

@@ -64,6 +64,8 @@ def test_an_id_is_of_track_run_event_and_target() -> None:
     assert len(others | {given_id}) == 5
     of_progress = {webhook.webhook_id(TRACK, 1, EventType.PROGRESS, URL, progress) for progress in (0, 50, None)}
     assert len(of_progress) == 3
+    of_registrations = {webhook.webhook_id(TRACK, 1, EventType.COMPLETED, URL, None, name) for name in ("a", "b", None)}
+    assert len(of_registrations | {given_id}) == 3
 
 
 def test_the_schedule_takes_about_three_days() -> None:
