@@ -269,7 +269,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse(431, FailureCode.HEADERS_TOO_LARGE, _HEADERS)
         elif self._stage is _RECEIVING_HEAD or not self.cycle.response_complete:  # the rest of that body is discarded
             self._held += size
-            if not self._shared.hold(size):
+            if not self._shared.hold(self._host, size):
                 self._refuse(503, FailureCode.UNAVAILABLE, _NO_CONNECTION)
 
     def _names_host(self) -> bool:
@@ -287,7 +287,7 @@ class Protocol(HttpToolsProtocol):
 
     def _release(self) -> None:
         if self._held:
-            self._shared.hold(-self._held)
+            self._shared.hold(self._host, -self._held)
             self._held = 0
 
     def _close(self) -> None:

@@ -197,10 +197,19 @@ async def test_of_too_many_pipelined_requests_the_first_are_answered(offer: byte
         assert [b"connection: close" in response for response in responses] == [False] * PIPELINE_LIMIT + [True]
 
 
-async def test_unfinished_requests_are_limited_together() -> None:
-    async with serving() as (port, connections):
+@pytest.mark.parametrize(
+    ("limits", "room"),
+    [
+        (ConnectionLimits(), UNFINISHED_BYTES // 4),
+        (ConnectionLimits(per_address=0), UNFINISHED_BYTES),
+        (ConnectionLimits(proxies=(ip_network("127.0.0.0/8"),)), UNFINISHED_BYTES),
+    ],
+    ids=["of one address", "of any", "of a proxy"],
+)
+async def test_unfinished_requests_are_limited_together(limits: ConnectionLimits, room: int) -> None:
+    async with serving(limits) as (port, connections):
         opened = []
-        for _ in range(UNFINISHED_BYTES // (60 * KIB) + 1):
+        for _ in range(room // (60 * KIB) + 1):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             opened.append(writer)
             writer.write(GET + b"A: " + b"a" * 60 * KIB)
@@ -229,6 +238,20 @@ async def test_connections_are_limited(limits: ConnectionLimits) -> None:
         assert (await told(reader, 1))[0] == b"HTTP/1.1 200 OK"
         writer.close()
         opened[1][1].close()
+
+
+def test_unfinished_requests_of_one_address_leave_room_for_others() -> None:
+    connections = Connections(ConnectionLimits())
+    quarter = UNFINISHED_BYTES // 4
+    assert connections.hold("2001:db8::1", quarter)
+    assert not connections.hold("2001:db8::2", 1)  # the same customer
+    assert connections.hold("10.0.0.1", quarter)
+    connections.hold("2001:db8::2", -1)
+    connections.hold("2001:db8::1", -quarter)
+    assert connections.hold("2001:db8::2", quarter)
+    assert connections.hold("10.0.0.2", quarter)
+    assert connections.hold("10.0.0.3", quarter)
+    assert not connections.hold("10.0.0.4", 1)  # in all
 
 
 def test_one_customer_of_ipv6_has_many_addresses() -> None:
