@@ -33,6 +33,8 @@ Stream = Callable[[Receive, Send], Awaitable[None]]
 _LENGTH_DIGITS: Final = 19
 _SHARES: Final = re.compile(r"(/(?:s|share)/+)[^/]+", re.IGNORECASE)
 """Tokens of share links in a path, also in a mistyped one such as `//share/TOKEN`."""
+_TOKEN: Final = re.compile(r"AQ[A-Za-z0-9_-]{38,}")
+"""A token anywhere in a path, as in `/shares/TOKEN`: its version is its first byte. No id of a track begins so."""
 
 
 def is_share(path: str) -> bool:
@@ -42,6 +44,8 @@ def is_share(path: str) -> bool:
 
 def logged_path(path: str) -> str:
     """Return a path as it is logged: without the token of a share link, which is a credential."""
+    if "AQ" in path:
+        path = _TOKEN.sub("***", path)
     return _SHARES.sub(r"\1***", path) if "/s" in path or "/S" in path else path
 
 

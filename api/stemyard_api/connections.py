@@ -15,6 +15,8 @@ PIPELINE_LIMIT: Final = 16
 """Maximum number of a connection's requests that wait for the response to an earlier one."""
 UNFINISHED_BYTES: Final = 24 * 1024 * 1024
 """Maximum size of all requests that have been received in part."""
+UNFINISHED_BYTES_PER_ADDRESS: Final = UNFINISHED_BYTES // 4
+"""Maximum of one address, or it could have the requests of all others refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Connections:
         self._total = 0
         self._by_address: Counter[str] = Counter()
         self._unfinished = 0
+        self._unfinished_by_address: Counter[str] = Counter()
 
     def opened(self, host: str) -> bool:
         """Count a connection, which `closed` ends; return whether it is within the limits."""
@@ -68,10 +71,17 @@ class Connections:
         if not self._by_address[address]:
             del self._by_address[address]
 
-    def hold(self, size: int) -> bool:
+    def hold(self, host: str, size: int) -> bool:
         """Count bytes of an unfinished request, or release them if negative; return whether there is room for all."""
+        address = customer_address(host)
         self._unfinished += size
-        return self._unfinished <= UNFINISHED_BYTES
+        self._unfinished_by_address[address] += size
+        held = self._unfinished_by_address[address]
+        if not held:
+            del self._unfinished_by_address[address]
+        if self._unfinished > UNFINISHED_BYTES:
+            return False
+        return held <= UNFINISHED_BYTES_PER_ADDRESS or not self.limits.per_address or self._is_proxy(host)
 
     def _is_proxy(self, host: str) -> bool:
         try:

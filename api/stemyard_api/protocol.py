@@ -15,7 +15,8 @@ from functools import lru_cache
 from typing import Any, Final, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from stemyard_api.connections import HEADER_BYTES, HEADER_COUNT, PIPELINE_LIMIT, Connections
 from stemyard_api.errors import PROBLEM_TYPE, problem_document
@@ -75,7 +76,9 @@ class CoalescingTransport:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Write, or delay the head of a response."""
+        """Write, or delay the head of a response; nothing while the connection closes, where uvloop raises an error."""
+        if self._transport.is_closing():
+            return
         if self._held:
             data, self._held = self._held + data, b""
         elif data.startswith(_HEAD):
@@ -113,6 +116,10 @@ class Protocol(HttpToolsProtocol):
         self._packet = 0
         self._held = 0
         self._deadline = self._write_deadline = math.inf
+        self._answering: RequestResponseCycle | None = None
+        """The request that the application answers; `cycle` is the last one that was received."""
+        self._deaf = False
+        """Whether what is received is dropped, because the connection ends with the last request that was taken."""
 
     @property
     def _host(self) -> str:
@@ -126,13 +133,18 @@ class Protocol(HttpToolsProtocol):
             self._refuse(503, FailureCode.UNAVAILABLE, _NO_CONNECTION)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the connection."""
+        """End the connection; uvicorn tells only the last request that was received."""
         self._release()
         self._shared.closed(self._host)
         super().connection_lost(exc)
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, within the limits."""
+        if self._deaf:
+            return
         self._packet = len(data)
         self._received += len(data)
         self._parse(data)
@@ -178,7 +190,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse(400, FailureCode.INVALID_REQUEST, _ONE_HOST)
             raise _RefusedError
         if len(self.pipeline) >= PIPELINE_LIMIT:
-            self._refuse(503, FailureCode.UNAVAILABLE, _NO_CONNECTION)
+            self._take_no_more()
             raise _RefusedError
         super().on_headers_complete()
         self.headers = _DROPPED
@@ -225,7 +237,19 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as stop:
             self._parse_without_upgrade(data[stop.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(400, FailureCode.INVALID_REQUEST, _NOT_HTTP)
+            if not self._deaf:
+                self._refuse(400, FailureCode.INVALID_REQUEST, _NOT_HTTP)
+
+    def _take_no_more(self) -> None:
+        """Close the connection after the response to the last request that was taken; the client repeats the rest."""
+        self._deaf, self._stage = True, _IDLE
+        self.cycle.keep_alive = False
+        self._release()
+        self._within(math.inf)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _parse_without_upgrade(self, rest: bytes) -> None:
         """Parse the current request's head without its Upgrade headers, and the rest of the data."""
@@ -245,7 +269,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse(431, FailureCode.HEADERS_TOO_LARGE, _HEADERS)
         elif self._stage is _RECEIVING_HEAD or not self.cycle.response_complete:  # the rest of that body is discarded
             self._held += size
-            if not self._shared.hold(size):
+            if not self._shared.hold(self._host, size):
                 self._refuse(503, FailureCode.UNAVAILABLE, _NO_CONNECTION)
 
     def _names_host(self) -> bool:
@@ -263,7 +287,7 @@ class Protocol(HttpToolsProtocol):
 
     def _release(self) -> None:
         if self._held:
-            self._shared.hold(-self._held)
+            self._shared.hold(self._host, -self._held)
             self._held = 0
 
     def _close(self) -> None:

@@ -19,9 +19,10 @@ class Recorded:
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
+        self.closing = False
 
     def is_closing(self) -> bool:
-        return False
+        return self.closing
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
@@ -64,6 +65,16 @@ async def test_closing_loses_nothing(recorded: Recorded) -> None:
     transport.close()
     await asyncio.sleep(0)
     assert recorded.writes == [b"HTTP/1.1 204 No Content\r\n\r\n", b"closed"]
+
+
+async def test_nothing_is_written_to_a_connection_that_is_closing(recorded: Recorded) -> None:
+    transport = joined(recorded)
+    transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    recorded.closing = True  # uvloop raises an error on a write
+    transport.write(b"body")
+    transport.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    await asyncio.sleep(0)
+    assert recorded.writes == []
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,6 +135,26 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         assert await told(reader, 4) == (b"HTTP/1.1 200 OK", b"/one")
         assert await told(reader, 4) == (b"HTTP/1.1 200 OK", b"/two")
         assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_client_that_leaves_is_noticed_by_the_request_that_is_answered() -> None:
+    seen: list[str] = []
+
+    async def wait(_scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((await receive())["type"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        seen.append((await receive())["type"])
+
+    async with serving(app=wait) as (port, connections):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /one HTTP/1.1\r\nHost: a\r\n\r\nGET /two HTTP/1.1\r\nHost: a\r\n\r\n")
+        while not seen:  # noqa: ASYNC110 - of the app
+            await asyncio.sleep(0.01)
+        writer.transport.abort()
+        async with asyncio.timeout(5):
+            while connections or len(seen) < 2:  # noqa: ASYNC110 - uvicorn's set
+                await asyncio.sleep(0.01)
+    assert seen == ["http.request", "http.disconnect"]
 
 
 async def test_the_head_of_a_slow_response_is_sent_at_once() -> None:

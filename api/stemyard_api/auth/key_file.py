@@ -4,13 +4,14 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from yaml.constructor import ConstructorError
 
 from stemyard_api.auth.api_keys import (
     DEFAULT_KEY_ID,
@@ -90,18 +91,42 @@ def parse(text: str) -> list[KeyEntry]:
     Raises:
         KeyFileError: the text is not a file of keys; the message names fields and repeats no value.
     """
+    document = _load(text)
     try:
-        document = yaml.safe_load(text)
         entries = KeyFile.model_validate({} if document is None else document).keys
-    except yaml.YAMLError:
-        raise KeyFileError("API_KEYS_FILE: not valid YAML or JSON") from None
     except ValidationError as error:
         raise KeyFileError(f"API_KEYS_FILE: {'; '.join(error_lines(error))}") from None
     if any(entry.id == DEFAULT_KEY_ID for entry in entries):
         raise KeyFileError(f"API_KEYS_FILE: the id {DEFAULT_KEY_ID!r} belongs to API_SECRET_KEY; choose another")
     if any(bytes.fromhex(entry.sha256) == digest(b"") for entry in entries):
         raise KeyFileError("API_KEYS_FILE: a sha256 is that of an empty key; create an entry with `stemyard-api keys`")
+    owners = {entry.sha256: entry.id for entry in entries}
+    shared = sorted({entry.id for entry in entries if owners[entry.sha256] != entry.id})
+    if shared:
+        raise KeyFileError(f"API_KEYS_FILE: the sha256 of {', '.join(shared)} is also that of another id")
     return [entry.to_key_entry() for entry in entries]
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a name that occurs twice in a mapping, where PyYAML drops the first: perhaps a whole list of keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        names = [str(name.value) for name, _ in node.value]
+        if len(set(names)) < len(names):
+            raise ConstructorError(problem="a name occurs twice")
+        return super().construct_mapping(node, deep)
+
+
+def _load(text: str) -> object:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+    except yaml.YAMLError:
+        raise KeyFileError("API_KEYS_FILE: not valid YAML or JSON, or a name occurs twice") from None
+    except (ValueError, ArithmeticError, LookupError, AttributeError, RecursionError):
+        # PyYAML lets through what its constructors raise, as for the 30th of February
+        raise KeyFileError(
+            "API_KEYS_FILE: has a value that YAML cannot read, such as a date that does not exist"
+        ) from None
 
 
 def read_entries(settings: Settings) -> list[KeyEntry]:

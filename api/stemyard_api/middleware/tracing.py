@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stemyard_api.asgi import HttpMiddleware, traceparent
+from stemyard_api.asgi import HttpMiddleware, logged_path, traceparent
 from stemyard_api.settings import SettingsError
 from stemyard_contract.trace_export import TracingUnavailableError, tracer_provider
 
@@ -45,7 +45,7 @@ class Tracing(HttpMiddleware):
 
         wire = TraceContextTextMapPropagator()
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        span = self._tracer.start_span(f"POST {scope['path']}", wire.extract(headers), SpanKind.SERVER)
+        span = self._tracer.start_span(f"POST {logged_path(scope['path'])}", wire.extract(headers), SpanKind.SERVER)
         carrier: dict[str, Any] = {}
         wire.inject(carrier, _context_of(span))
         token = traceparent.set(carrier.get("traceparent"))

@@ -117,8 +117,16 @@ def parse(text: str) -> Endpoints:
         EndpointsError: the text is invalid.
     """
     try:
-        return Endpoints.model_validate(yaml.safe_load(text) or {})
-    except yaml.YAMLError:
-        raise EndpointsError("not valid YAML or JSON") from None
+        return Endpoints.model_validate(_load(text) or {})
     except ValidationError as error:
         raise EndpointsError("; ".join(error_lines(error))) from None
+
+
+def _load(text: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise EndpointsError("not valid YAML or JSON") from None
+    except (ValueError, ArithmeticError, LookupError, AttributeError, RecursionError):
+        # PyYAML lets through what its constructors raise, as for the 30th of February
+        raise EndpointsError("has a value that YAML cannot read") from None

@@ -95,6 +95,14 @@ def test_the_file_may_be_json_with_limits() -> None:
         (yaml.safe_dump({"keys": [{**GOOD, "scopes": []}]}), "keys.0.scopes"),
         (yaml.safe_dump({"keys": [{**GOOD, "id": "default"}]}), "default"),
         (yaml.safe_dump({"keys": [{**GOOD, "limits": {"concurrent": 0}}]}), "keys.0.limits.concurrent"),
+        (yaml.safe_dump({"keys": [GOOD, {**GOOD, "id": "team-b"}]}), "of team-a is also that of another id"),
+        ("keys: []\nkeys: []", "occurs twice"),
+        (json.dumps({"keys": [GOOD]})[:-3] + ', "scopes": ["admin"]}]}', "occurs twice"),
+        ("keys: [{expires_at: 2026-02-30}]", "a date that does not exist"),
+        ("keys: !!int hunter2", "cannot read"),
+        ("keys: !!bool hunter2", "cannot read"),
+        ("keys: !!timestamp hunter2", "cannot read"),
+        ("[" * 5000, "cannot read"),
     ],
 )
 def test_an_invalid_file_is_refused_without_quoting_it(text: str, told: str) -> None:

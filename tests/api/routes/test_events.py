@@ -281,9 +281,10 @@ def test_refusals_are_problems(api: Api, mirror: redis.Redis) -> None:
     assert httpx.get(f"{api.url}/job/x/events", headers={"X-API-Key": api.key}).json()["code"] == "TRACK_NOT_FOUND"
 
 
+@pytest.mark.parametrize("requests", [1, 2])
 @pytest.mark.parametrize("wait", [0.0, 0.002, 0.01, 0.5])
 def test_a_client_that_leaves_is_noticed_before_a_heartbeat(
-    nowhere: str, cache: Server, mirror: redis.Redis, tmp_path: Path, wait: float
+    nowhere: str, cache: Server, mirror: redis.Redis, tmp_path: Path, wait: float, requests: int
 ) -> None:
     mirrored(mirror, tracks.known(phase=Phase.SEPARATING))
     environment = {
@@ -297,7 +298,8 @@ def test_a_client_that_leaves_is_noticed_before_a_heartbeat(
             leaver = socket.create_connection(("127.0.0.1", api.server.port))
             if reset:
                 leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            leaver.sendall(f"GET /job/{TRACK}/events HTTP/1.1\r\nHost: a\r\nX-API-Key: {api.key}\r\n\r\n".encode())
+            request = f"GET /job/{TRACK}/events HTTP/1.1\r\nHost: a\r\nX-API-Key: {api.key}\r\n\r\n"
+            leaver.sendall(request.encode() * requests)
             time.sleep(wait)
             leaver.close()
         eventually(lambda: "stemyard_api_event_streams 0.0" in httpx.get(f"{api.health_url}/metrics").text, seconds=10)

@@ -231,7 +231,17 @@ def test_shares_are_limited_by_address_and_keep_tokens_out_of_the_log(
         refused = httpx.get(f"{api.url}/share/{token}")
         assert int(refused.headers["retry-after"]) > 0
         assert httpx.get(f"{api.url}/s/{token}").status_code == 200
-        for mistyped in ("//share/", "/share//", "//s/", "/S/", "/api/share/"):
+        for mistyped in (
+            "//share/",
+            "/share//",
+            "//s/",
+            "/S/",
+            "/api/share/",
+            "/share/x/",
+            "/shares/",
+            "/share%5C",
+            "/share:",
+        ):
             httpx.get(f"{api.url}{mistyped}{token}")
         log = api.server.log.read_text()
         assert token not in log

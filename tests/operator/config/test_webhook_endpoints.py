@@ -122,6 +122,9 @@ def test_a_changed_file_is_reloaded_and_an_invalid_one_ignored(
         ("endpoints: [{name: a, url: https://e.com}, {name: a, url: https://f.com}]", "one name"),
         ("endpoints: [{name: a, url: https://e.com}, {name: b, url: https://e.com}]", "one url"),
         ("keys: {team-a: {sekret: x}}", "sekret"),
+        ("keys: 2026-02-30", "cannot read"),
+        ("keys: !!bool maybe", "cannot read"),
+        ("[" * 5000, "cannot read"),
     ],
 )
 def test_an_invalid_file_of_endpoints_is_refused(text: str, complaint: str) -> None:
