@@ -35,7 +35,13 @@ _COLUMNS: Final = "| code | HTTP | retryable | exit | meaning | fault | what to 
 
 
 def failure_reference() -> str:
-    """Return the page, in Markdown."""
+    """Return the page, in Markdown.
+
+    Raises:
+        ValueError: a code has no remedy.
+    """
+    if missing := [code for code in FAILURES if code not in REMEDIES]:
+        raise ValueError(f"contract/stemyard_contract/remedies.py says nothing of {', '.join(missing)}")
     faults = "; ".join(f"*{fault}*, {_FAULTS[fault]}" for fault in Fault)
     parts = [_HEAD.format(faults=faults)]
     for stage in Stage:

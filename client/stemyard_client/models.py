@@ -21,6 +21,8 @@ class Job(Model):
     ended_at: float | None = None
     progress: float = 0.0
     """Percent."""
+    last_progress: float | None = None
+    """Of a failed track: how far it came, in percent."""
     phase: str | None = None
     step: str | None = None
     reason: str | None = None
@@ -31,7 +33,11 @@ class Job(Model):
     channel: str | None = None
     duration: float | None = None
     model: str | None = None
+    quality: str | None = None
     format: str | None = None
+    bitrate: int | None = None
+    bit_depth: int | None = None
+    vbr_quality: int | None = None
     stems: list[str] | None = None
     queue_position: int | None = None
     eta_seconds: int | None = None

@@ -2,6 +2,9 @@
 
 import re
 
+import pytest
+
+from charts import failure_reference as page
 from charts.failure_reference import failure_reference
 from stemyard_contract.failures import FAILURES, FailureCode
 from stemyard_contract.remedies import REMEDIES
@@ -36,3 +39,10 @@ def test_pauses_and_limits_of_retries_are_named() -> None:
 
 def test_the_page_has_a_table_for_each_stage() -> None:
     assert len(re.findall(r"(?m)^## ", failure_reference())) == 5
+
+
+def test_a_code_without_a_remedy_is_told_where_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    remedies = {code: remedy for code, remedy in REMEDIES.items() if code is not FailureCode.SOURCE_GONE}
+    monkeypatch.setattr(page, "REMEDIES", remedies)
+    with pytest.raises(ValueError, match=r"^contract/stemyard_contract/remedies.py says nothing of SOURCE_GONE$"):
+        failure_reference()

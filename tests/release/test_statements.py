@@ -15,9 +15,11 @@ from stemyard_api.app import _ROUTES, create_app
 from stemyard_api.dependencies import AdminDep, CallerDep, ReaderDep, SubmitterDep
 from stemyard_api.schemas.examples import CAPABILITIES
 from stemyard_api.schemas.requests import SeparationRequest
+from stemyard_api.settings import Settings as ApiSettings
 from stemyard_contract.output import ALL_BIT_DEPTHS, BIT_DEPTHS, BITRATES, DEFAULT_BITRATE
 from stemyard_contract.separationjob import SeparationJobSpec
 from stemyard_contract.webhook import RETRY_SCHEDULE
+from stemyard_operator.config.settings import Settings as OperatorSettings
 from stemyard_operator.config.webhook_endpoints import parse
 from stemyard_operator.decision.webhook_targets import targets
 from stemyard_separator.cli.arguments import parse as parse_run
@@ -73,6 +75,8 @@ COST: Final = {
     )
 }
 """Figures of the page about costs."""
+OF_TESTS: Final = {"CLOUDFLARE_API_URL", "WEBHOOK_BREAKER_SECONDS", "WORKERS"}
+"""Settings that only tests change."""
 
 
 def text(name: str) -> str:
@@ -227,3 +231,17 @@ def test_the_table_has_the_scope_of_every_endpoint() -> None:
 def test_every_field_of_a_request_is_in_the_table() -> None:
     [row] = [line for line in text("api/README.md").splitlines() if line.startswith("| `POST /separate-audio`")]
     assert SeparationRequest.model_fields.keys() - set(re.findall(r"`(\w+)`", row)) == set()
+
+
+def test_every_setting_of_the_api_is_in_the_table() -> None:
+    settings_table = text("api/README.md").partition("## Settings\n")[2]
+    stated = set(re.findall(r"`([A-Z][A-Z0-9_]+)\b", settings_table))
+    assert {name.upper() for name in ApiSettings.model_fields} - stated <= OF_TESTS
+
+
+def test_every_setting_of_the_operator_is_the_chart_s_or_documented() -> None:
+    """One that is declared alone can be found by nobody."""
+    chart = "".join(path.read_text() for path in (ROOT / "charts/stemyard/templates").rglob("*.*"))
+    pages = "".join(path.read_text() for path in PAGES)
+    told = set(re.findall(r"\b[A-Z][A-Z0-9_]+\b", chart + pages))
+    assert {name.upper() for name in OperatorSettings.model_fields} - told <= OF_TESTS

@@ -14,7 +14,7 @@ from stemyard_api.errors import (
     SourceDisabledError,
     UploadNotFoundError,
 )
-from stemyard_api.schemas.requests import SeparationRequest
+from stemyard_api.schemas.requests import SOURCE_FIELDS, SeparationRequest
 from stemyard_api.services.order import Order, build_order
 from stemyard_api.services.stored_sources import mint_upload_id
 from stemyard_contract.identity import track_id
@@ -22,10 +22,40 @@ from stemyard_contract.separationjob import LABEL_TRACK, SeparationJobSpec
 from tests.api.settings_for_tests import settings
 
 DEFAULT = Principal("default")
+WISHES: dict[str, dict[str, Any]] = {
+    "model": {"model": "htdemucs"},
+    "quality": {"quality": "best"},
+    "stems": {"stems": ["vocals"]},
+    "format": {"format": "flac"},
+    "bitrate": {"bitrate": 128},
+    "bit_depth": {"format": "flac", "bit_depth": 16},
+    "vbr_quality": {"vbr_quality": 2},
+    "sample_rate": {"sample_rate": "48000"},
+    "channels": {"channels": "source"},
+    "webhook_url": {"webhook_url": "https://hooks.example.com/"},
+    "webhook_events": {"webhook_url": "https://hooks.example.com/", "webhook_events": ["separation.failed"]},
+    "metadata": {"metadata": {"order": 7}},
+    "priority": {"priority": 1},
+    "cache": {"cache": "refresh"},
+}
+"""For each field but the source's a request in which it changes what is ordered."""
 
 
 def order(body: dict[str, Any], principal: Principal = DEFAULT, **changes: Any) -> Order:
     return build_order(SeparationRequest.model_validate(body), principal, settings(**changes))
+
+
+def test_every_field_but_the_source_s_has_a_wish() -> None:
+    assert WISHES.keys() == SeparationRequest.model_fields.keys() - set(SOURCE_FIELDS)
+
+
+@pytest.mark.parametrize("name", WISHES)
+def test_every_field_changes_what_is_ordered(name: str) -> None:
+    """One that is declared alone would be accepted, shown in the OpenAPI document, and ignored."""
+    models = "spleeter-2stems,htdemucs"
+    with_it = {"search_query": "a", **WISHES[name]}
+    without = {key: value for key, value in with_it.items() if key != name}
+    assert order(with_it, enabled_models=models) != order(without, enabled_models=models)
 
 
 def test_defaults_are_explicit() -> None:
