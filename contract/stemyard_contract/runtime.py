@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from os.path import isfile
@@ -110,3 +111,18 @@ def with_authority(url: str, file: str | None) -> str:
     if file is None or not url.startswith(_TLS) or "ssl_ca_certs=" in url:
         return url
     return f"{url}{'&' if '?' in url else '?'}ssl_ca_certs={quote(file, safe='')}"
+
+
+_REFUSED_CERTIFICATE: Final = re.compile(r"certificate verify failed: (.+?)\.? \(_ssl")
+
+
+def redis_fault(error: Exception) -> str:
+    """Return why Redis did not answer; if its certificate is refused, also what has to be set."""
+    reason = str(error) or type(error).__name__
+    refused = _REFUSED_CERTIFICATE.search(reason)
+    if refused is None:
+        return reason
+    return (
+        f"its certificate is refused ({refused[1]}): REDIS_CA_FILE must have the CA that signed it, "
+        "and REDIS_URL a host name that it is for"
+    )

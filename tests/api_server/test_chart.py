@@ -7,7 +7,7 @@ import os
 import subprocess
 import tarfile
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,6 +159,53 @@ def test_an_upgrade_restarts_what_reads_a_secret_that_has_changed(plane: Control
     plane.api.merge(f"{secrets}/bucket", {"stringData": {"key": "second"}})
     again = templates()
     assert (again["api"] == rotated["api"], again["operator"] == rotated["operator"]) == (False, False)
+
+
+ROTATED: Mapping[str, tuple[Object, str, str, set[str]]] = {
+    "the API key": ({"api": {"secretKey": "n" * 40}}, "tunes-api", "API_SECRET_KEY", {"api", "operator"}),
+    "Valkey's password": (
+        {"valkey": {"password": "n" * 32}},
+        "tunes-redis",
+        "VALKEY_PASSWORD",
+        {"api", "operator", "valkey"},
+    ),
+    "the store's keys": (
+        {"objectStore": {"accessKeyId": "n" * 20, "secretAccessKey": "n" * 40}},
+        "tunes-object-store",
+        "R2_SECRET_ACCESS_KEY",
+        {"api", "operator", "store"},
+    ),
+    "the master secret of webhooks": (
+        {"webhooks": {"masterSecret": "n" * 40}},
+        "tunes-api",
+        "WEBHOOK_MASTER_SECRET",
+        {"api", "operator"},
+    ),
+}
+"""What the chart generates: the values that replace it, its Secret and key, and the parts that are restarted."""
+
+
+@pytest.mark.parametrize("name", ROTATED)
+def test_what_was_generated_is_replaced_by_a_value_that_is_set_once(plane: ControlPlane, place: str, name: str) -> None:
+    values, secret, key, restarted = ROTATED[name]
+
+    def templates() -> dict[str, Object]:
+        deployments = plane.api.get(f"/apis/apps/v1/namespaces/{place}/deployments")["items"]
+        return {one["metadata"]["name"].removeprefix("tunes-"): one["spec"]["template"] for one in deployments}
+
+    def stored() -> str:
+        [found] = data(plane, place, ("secrets", secret))
+        return b64decode(found[key]).decode()
+
+    install_case("demo", place)
+    first, generated = templates(), stored()
+    install_case("demo", place, values)
+    rotated = templates()
+    assert generated != stored() == "n" * len(generated)
+    assert {part for part in first if rotated[part] != first[part]} == restarted
+    install_case("demo", place)
+    assert stored() == "n" * len(generated)
+    assert templates() == rotated
 
 
 def test_another_id_for_the_same_release_is_refused(plane: ControlPlane, place: str) -> None:

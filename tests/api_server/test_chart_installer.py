@@ -14,7 +14,7 @@ from tests.chart.installed import WITHOUT_CLAIMS, kubeconfig_of, restricted_name
 from tests.chart.rendered import CASES, RELEASE, Object
 
 PAGE = (Path(__file__).parents[2] / "docs/07-install.md").read_text()
-[TEXT] = re.findall(r"(?ms)^```yaml\n([^`]+?name: stemyard-installer[^`]+?)^```", PAGE)
+[TEXT] = re.findall(r"(?ms)^```yaml[^\n]*\n([^`]+?name: stemyard-installer[^`]+?)^```", PAGE)
 ROLE = yaml.safe_load(TEXT)
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 GROUP = "rbac.authorization.k8s.io"

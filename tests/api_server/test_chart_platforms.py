@@ -1,4 +1,4 @@
-"""Renderings for other platforms at a real API server: every object is valid there."""
+"""Renderings for other platforms, and of the values in the pages, at a real API server: every object is valid there."""
 
 import os
 from collections.abc import Iterator
@@ -12,10 +12,13 @@ from tests.chart.installed import documents, dry_run, restricted_namespace
 from tests.chart.rendered import RELEASE
 from tests.chart.rows import Row
 from tests.chart.test_renderings import ROWS
+from tests.release.test_docs import VALUES
 
 RENDERED = {
     name: row for name, row in ROWS.items() if not row.refused and name.partition(":")[0] in {"platform", "network"}
 }
+INSTALLATION = {place: values for place, values in VALUES.items() if place.startswith("docs/07-install.md:")}
+"""Values of each task; those of the other pages name namespaces of theirs."""
 
 
 @pytest.fixture(scope="module")
@@ -36,4 +39,10 @@ def namespace(plane: ControlPlane) -> str:
 @pytest.mark.parametrize("row", RENDERED.values(), ids=RENDERED)
 def test_every_object_of_a_row_is_valid(plane: ControlPlane, namespace: str, row: Row) -> None:
     objects = documents(Release(RELEASE, namespace, values=merge(row.base, row.values)))
+    assert len(dry_run(plane, namespace, objects).splitlines()) == len(objects)
+
+
+@pytest.mark.parametrize("place", INSTALLATION)
+def test_every_object_of_a_task_is_valid(plane: ControlPlane, namespace: str, place: str) -> None:
+    objects = documents(Release(RELEASE, namespace, values=INSTALLATION[place]))
     assert len(dry_run(plane, namespace, objects).splitlines()) == len(objects)

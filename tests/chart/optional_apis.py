@@ -26,6 +26,7 @@ _MODULES = {
     "github.com/cert-manager/cert-manager@v1.19.1": tuple(
         f"deploy/crds/cert-manager.io_{kind}.yaml" for kind in ("certificates", "issuers")
     ),
+    "istio.io/api@v1.27.3": ("kubernetes/customresourcedefinitions.gen.yaml#peerauthentications.security.istio.io",),
     "github.com/cilium/cilium@v1.18.2": ("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml",),
 }
 
@@ -40,7 +41,10 @@ def _folder(module: str) -> Path:
 def _definitions() -> Iterator[dict[str, Any]]:
     for module, paths in _MODULES.items():
         for path in paths:
-            yield yaml.safe_load((_folder(module) / path).read_text())
+            file, _, name = path.partition("#")
+            for text in (_folder(module) / file).read_text().split("\n---\n"):
+                if f"\n  name: {name}" in text:
+                    yield yaml.safe_load(text)
 
 
 def install(plane: ControlPlane) -> None:

@@ -1,6 +1,7 @@
 """The bundled servers start with what the chart gives them, and their probes pass."""
 
 import re
+import shutil
 import socket
 from pathlib import Path
 
@@ -9,14 +10,18 @@ import httpx
 import pytest
 from botocore.config import Config
 from redis import AuthenticationError, Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError
 
+from localcluster.certificates import Authority
 from localcluster.control_plane import free_port
 from localcluster.folders import here
 from localcluster.tools import path_of
 from stemyard_contract.mirror_keys import MirrorKeys
+from stemyard_contract.runtime import with_authority
 from tests.chart.rendered import RELEASE, Object, case, container, environment, find
 from tests.support.servers import Server
+from tests.support.valkey_tls import program
 
 
 def store(objects: list[Object], folder: Path) -> Server:
@@ -57,23 +62,24 @@ def test_the_store_keeps_objects_and_answers_its_probes(tmp_path: Path) -> None:
         assert signature[1] not in server.log.read_text()
 
 
+def configured(objects: list[Object], folder: Path, here_instead: dict[str, str]) -> Path:
+    """Write Valkey's files as the container finds them; only ports and folders are of this machine."""
+    text = find(objects, "ConfigMap", f"{RELEASE}-valkey")["data"]["valkey.conf"]
+    for there, instead in {"dir /data": f"dir {folder}", "/etc/valkey-users": str(folder), **here_instead}.items():
+        assert there in text
+        text = text.replace(there, instead)
+    [argument] = container(objects, "valkey")["args"]
+    configuration = folder / Path(argument).name
+    configuration.write_text(text)
+    (folder / "users.acl").write_text(find(objects, "Secret", f"{RELEASE}-redis")["stringData"]["users.acl"])
+    return configuration
+
+
 @pytest.mark.parametrize("name", ["demo", "kept"])
 def test_valkey_takes_its_configuration_and_wants_its_password(name: str, tmp_path: Path) -> None:
     objects, port = case(name), free_port()
     secret = find(objects, "Secret", f"{RELEASE}-redis")["stringData"]
-    configuration = tmp_path / "valkey.conf"
-    text = find(objects, "ConfigMap", f"{RELEASE}-valkey")["data"]["valkey.conf"]
-    for there, instead in (
-        ("port 6379", f"port {port}"),
-        ("dir /data", f"dir {tmp_path}"),
-        ("/etc/valkey-users", str(tmp_path)),
-    ):
-        assert there in text
-        text = text.replace(there, instead)
-    configuration.write_text(text)
-    (tmp_path / "users.acl").write_text(secret["users.acl"])
-    [argument] = container(objects, "valkey")["args"]
-    assert Path(argument).name == configuration.name
+    configuration = configured(objects, tmp_path, {"port 6379": f"port {port}"})
     server = Server("valkey", [str(path_of("valkey-server", here())), str(configuration)], port, tmp_path)
     with server.running():
         url = re.sub(r"@[^/]+/", f"@127.0.0.1:{port}/", secret["REDIS_URL"])
@@ -95,3 +101,21 @@ def test_valkey_takes_its_configuration_and_wants_its_password(name: str, tmp_pa
             stranger.get("key")
         with socket.create_connection(("127.0.0.1", port), timeout=5):
             pass
+
+
+def test_valkey_speaks_tls_only_as_it_is_configured(tmp_path: Path) -> None:
+    objects, port, authority = case("encrypted"), free_port(), Authority(tmp_path / "authority")
+    authority.create()
+    pair = authority.for_server("valkey", [], ["localhost"])
+    shutil.copy(pair.certificate, tmp_path / "tls.crt")
+    shutil.copy(pair.key, tmp_path / "tls.key")
+    local = {"tls-port 6379": f"tls-port {port}", "/etc/valkey-tls": str(tmp_path)}
+    configuration = configured(objects, tmp_path, local)
+    url = re.sub(r"@[^/]+/", f"@localhost:{port}/", environment(objects, "api")["REDIS_URL"])
+    with Server("valkey", [str(program()), str(configuration)], port, tmp_path).running():
+        with Redis.from_url(with_authority(url, str(authority.certificate))) as client:
+            assert client.set(MirrorKeys("test-install").record("t"), "value", ex=60)
+        with Redis.from_url(url) as distrustful, pytest.raises(RedisConnectionError, match="certificate verify failed"):
+            distrustful.ping()
+        with Redis(port=port) as plain, pytest.raises(RedisConnectionError):
+            plain.ping()

@@ -9,6 +9,7 @@ from stemyard_contract.runtime import (
     SECRET_VARIABLES,
     SECRETS_DIR,
     absent,
+    redis_fault,
     secrets_folder,
     with_authority,
 )
@@ -42,6 +43,24 @@ def test_a_certificate_authority_is_for_tls_only() -> None:
     assert with_authority("rediss://r:1/0", "/ca.crt") == "rediss://r:1/0?ssl_ca_certs=%2Fca.crt"
     assert with_authority("rediss://r:1/0?a=b", "/ca.crt") == "rediss://r:1/0?a=b&ssl_ca_certs=%2Fca.crt"
     assert with_authority("rediss://r:1/0?ssl_ca_certs=x", "/ca.crt") == "rediss://r:1/0?ssl_ca_certs=x"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError(), "TimeoutError"),
+        (ConnectionError("Connection closed by server."), "Connection closed by server."),
+        (
+            ConnectionError(
+                "Error 1 connecting to r:1. [SSL] certificate verify failed: certificate has expired (_ssl.c:1)."
+            ),
+            "its certificate is refused (certificate has expired): REDIS_CA_FILE must have the CA that signed it, "
+            "and REDIS_URL a host name that it is for",
+        ),
+    ],
+)
+def test_a_fault_of_redis_says_what_to_do_of_a_refused_certificate(error: Exception, said: str) -> None:
+    assert redis_fault(error) == said
 
 
 def test_secrets_are_variables_unless_a_folder_is_named() -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from charts.helm import CHART, merge
 from tests.chart.rendered import BUCKET, Object, render
+from tests.support.command_blocks import blocks
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("api", "cli", "client", "client/typescript", "contract", "localcluster", "operator", "separator-image")
@@ -79,17 +80,35 @@ def test_modules_that_are_named_exist(path: Path) -> None:
         assert (ROOT / named).is_file(), named
 
 
-def values_shown(text: str) -> list[Object]:
-    """The chart's values among a page's YAML: mappings of names that the chart knows."""
-    known = yaml.safe_load((CHART / "values.yaml").read_text()).keys()
-    blocks = (
-        yaml.safe_load(block) for block in re.findall(r"(?ms)^```yaml\n(.+?)^```", text) if "\n---\n" not in block
-    )
-    return [block for block in blocks if block and block.keys() <= known]
+KNOWN = yaml.safe_load((CHART / "values.yaml").read_text()).keys()
+"""Names of the chart's values."""
 
 
-def test_values_in_the_pages_are_taken_by_the_chart() -> None:
-    shown = [values for path in PAGES for values in values_shown(path.read_text())]
-    assert len(shown) >= 3
-    for values in shown:
-        assert render(values if "objectStore" in values else merge(BUCKET, values))
+def values_shown(path: Path) -> dict[str, Object]:
+    """The chart's values among a page's YAML, by their places: mappings of names that the chart knows."""
+    shown = [
+        (one.line, yaml.safe_load(one.code))
+        for one in blocks(path)
+        if one.language == "yaml" and "\n---\n" not in one.code
+    ]
+    return {f"{page(path)}:{line}": values for line, values in shown if values and values.keys() <= KNOWN}
+
+
+def completed(values: Object) -> Object:
+    """Values with a bucket, and a watched namespace for the API: the release is in another than the pages say."""
+    watched = values.get("watchNamespaces")
+    placed = merge({"api": {"namespace": watched[0]}}, values) if watched else values
+    return placed if "objectStore" in values else merge(BUCKET, placed)
+
+
+VALUES: dict[str, Object] = {place: completed(values) for path in PAGES for place, values in values_shown(path).items()}
+
+
+@pytest.mark.parametrize("place", VALUES)
+def test_values_in_the_pages_are_taken_by_the_chart(place: str) -> None:
+    assert render(VALUES[place])
+
+
+def test_values_in_the_pages_are_found() -> None:
+    assert len(VALUES) >= 25
+    assert {place.partition(":")[0] for place in VALUES} >= {"docs/07-install.md", "docs/quick-start/your-cluster.md"}

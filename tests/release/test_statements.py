@@ -28,6 +28,7 @@ from tests.chart.rendered import BUCKET, find, render
 from tests.operator.model.registered import registrations, webhook
 from tests.operator.world import SPEC, settings
 from tests.release.test_docs import PAGES, ROOT, page
+from tests.support.command_blocks import blocks
 
 RESULTS: Final = ROOT / "bench/results"
 SIZING: Final = {
@@ -175,8 +176,8 @@ def test_commands_in_a_pod_name_its_namespace(path: Path) -> None:
     assert re.findall(r"(?m)^.*kubectl exec.*$", path.read_text()) == []
 
 
-def test_secrets_of_the_gitops_page_are_those_the_chart_makes(tmp_path: Path) -> None:
-    [commands] = re.findall(r"```bash\n(id=.+?)```", text("docs/13-gitops.md"), re.DOTALL)
+def test_secrets_for_argo_cd_are_those_the_chart_makes(tmp_path: Path) -> None:
+    [commands] = [one.code for one in blocks(ROOT / "docs/07-install.md") if one.code.startswith("id=")]
     kubectl = tmp_path / "kubectl"
     kubectl.write_text('#!/bin/sh\nprintf "%s\\0" "$@" >> "$KUBECTL_CALLS"; printf "\\n\\0" >> "$KUBECTL_CALLS"\n')
     kubectl.chmod(0o755)

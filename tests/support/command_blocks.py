@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -72,16 +72,21 @@ def blocks(page: Path) -> Iterator[Block]:
 
 def needs_cluster(page: Path) -> bool:
     """Whether blocks of a page that are run need an API server."""
-    return any(re.search(r"\bkubectl\b|\bhelm upgrade\b", one.commands) for one in blocks(page) if one.is_run_here)
+    return any(
+        re.search(r"\bkubectl\b|\bhelm (upgrade|rollback)\b", one.commands) for one in blocks(page) if one.is_run_here
+    )
 
 
-def run_blocks(page: Path, folder: Path, programs: Mapping[str, Path], **variables: str) -> list[str]:
+def run_blocks(
+    page: Path, folder: Path, programs: Mapping[str, Path], before: Sequence[Path] = (), **variables: str
+) -> list[str]:
     """Run the blocks of a page in their order, in a folder with the files that the page shows and a few songs.
 
     Args:
         page: whose blocks are run.
         folder: an empty folder.
         programs: what stands for programs that need not be installed here, by name.
+        before: pages that its reader has followed already; theirs are run first, with the files that they show.
         variables: further environment.
 
     Returns:
@@ -90,9 +95,10 @@ def run_blocks(page: Path, folder: Path, programs: Mapping[str, Path], **variabl
     Raises:
         AssertionError: a block failed; the message has its place and output.
     """
-    environment = _place(page, folder, programs) | variables
+    pages = [*before, page]
+    environment = _place(pages, folder, programs) | variables
     outputs = []
-    for block in blocks(page):
+    for block in (one for each in pages for one in blocks(each)):
         if block.is_run_here:
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", block.commands],
@@ -105,13 +111,13 @@ def run_blocks(page: Path, folder: Path, programs: Mapping[str, Path], **variabl
                 timeout=_SECONDS,
                 check=False,
             )
-            place = f"{page.relative_to(ROOT)}:{block.line}"
+            place = f"{block.page.relative_to(ROOT)}:{block.line}"
             assert done.returncode == 0, f"{place} ended with {done.returncode}:\n{block.commands}\n{done.stdout}"
             outputs.append(done.stdout)
     return outputs
 
 
-def _place(page: Path, folder: Path, programs: Mapping[str, Path]) -> dict[str, str]:
+def _place(pages: Sequence[Path], folder: Path, programs: Mapping[str, Path]) -> dict[str, str]:
     """Make the folders; return the environment."""
     work, home, bin_folder = (folder / name for name in ("work", "home", "bin"))
     for made in (work / "music", home, bin_folder):
@@ -119,7 +125,7 @@ def _place(page: Path, folder: Path, programs: Mapping[str, Path]) -> dict[str, 
     for name in ("song.mp3", "music/first.mp3", "music/Second, by somebody.mp3"):
         shutil.copy(CLIP, work / name)
     shutil.copy(CLIP.with_name("vocals.flac"), work / "take.flac")
-    for block in blocks(page):
+    for block in (one for each in pages for one in blocks(each)):
         if block.title:
             (work / block.title).write_text(block.code)
     (work / "charts").symlink_to(ROOT / "charts")

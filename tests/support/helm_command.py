@@ -19,20 +19,26 @@ CHARTS = ("charts/stemyard", "oci://ghcr.io/stemyard/charts/stemyard")
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=["template", "upgrade"])
+    parser.add_argument("command", choices=["template", "upgrade", "rollback"])
     parser.add_argument("name")
-    parser.add_argument("chart", choices=CHARTS)
+    parser.add_argument("chart", choices=CHARTS, nargs="?")
     parser.add_argument("-n", "--namespace", required=True)
     parser.add_argument("-f", "--values", type=Path, action="append", default=[])
     parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--version", help="ignored: there is only this one")
     for flag in ("--install", "--wait", "--create-namespace"):
         parser.add_argument(flag, action="store_true")
     asked = parser.parse_args()
     release = Release(asked.name, asked.namespace, values=read_values(asked.values), sets=tuple(asked.set))
+    assert bool(asked.chart) == (asked.command != "rollback")
     if asked.command == "template":
         print(Helm().template(release))
         return
     assert os.environ["KUBECONFIG"]
+    if asked.command == "rollback":
+        Helm().rollback(release, timeout=60)
+        return
+    assert asked.install or Helm().status(release), "an upgrade needs a release, or --install"
     install(release, print, wait=False)
     established = ["kubectl", "wait", "--for=condition=Established", "crd/separationjobs.stemyard.dev", "--timeout=60s"]
     subprocess.run(established, check=True)

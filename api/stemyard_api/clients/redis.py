@@ -11,6 +11,7 @@ from typing import Final, TypeVar, cast
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.typing import KeyT, StreamIdT
 
@@ -35,6 +36,7 @@ from stemyard_contract.mirror import (
     RequestRecord,
 )
 from stemyard_contract.mirror_keys import MirrorKeys
+from stemyard_contract.runtime import redis_fault
 
 PAUSE_SECONDS: Final = 1.0
 """Seconds for which Redis is not called after a failure."""
@@ -374,7 +376,9 @@ class RedisClient:
             return await ask()
         except (RedisError, OSError, TimeoutError) as error:
             self._paused_until = time.monotonic() + PAUSE_SECONDS
-            _log.warning("Redis does not respond", extra={"cause": type(error).__name__})
+            # other errors may quote what was sent
+            cause = redis_fault(error) if isinstance(error, RedisConnectionError) else type(error).__name__
+            _log.warning("Redis does not respond", extra={"cause": cause})
             raise RedisUnavailableError from error
 
 

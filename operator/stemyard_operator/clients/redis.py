@@ -31,6 +31,7 @@ from stemyard_contract.mirror import (
     ProgressRecord,
 )
 from stemyard_contract.mirror_keys import MirrorKeys
+from stemyard_contract.runtime import redis_fault
 from stemyard_contract.separationjob import Phase
 from stemyard_operator.circuit_breaker import DependencyGuard
 from stemyard_operator.clients.redis_scripts import DROP, EMIT, PACE, PROGRESS, PUT, READ, SETS
@@ -241,7 +242,7 @@ class RedisClient:
                 async with asyncio.timeout(seconds):
                     yield
         except (RedisError, OSError, TimeoutError) as error:
-            raise MirrorError(f"Redis: {str(error) or type(error).__name__}") from error
+            raise MirrorError(f"Redis: {redis_fault(error)}") from error
 
     async def _pipeline(self, commands: list[_Command], redis: Redis) -> list[object]:
         """Run scripts by their digests in one round trip; return the result or the exception of each."""
