@@ -43,8 +43,12 @@ class Leasing:
         self._settings = settings
         self._waiting = 0
 
-    async def answer(self, caller: Caller, request: LeaseRequest) -> Assignment | None:
+    async def answer(
+        self, caller: Caller, request: LeaseRequest, is_connected: Callable[[], bool]
+    ) -> Assignment | None:
         """Record the ends that a worker reports, and return the next song for it, None if there is none.
+
+        `is_connected` returns whether the worker still waits for the answer.
 
         Raises:
             DeskError: 409 if its shape is another, 503 if the ends are not recorded yet: the request is to be repeated.
@@ -56,7 +60,7 @@ class Leasing:
         await self._record(caller, request.ended)
         if not request.wanted or self._is_ending(caller):
             return None
-        return self._forgotten(caller, request) or await self._next(caller)
+        return self._forgotten(caller, request) or await self._next(caller, is_connected)
 
     def _is_ending(self, caller: Caller) -> bool:
         """Return whether the worker is known to end: its pod, which may not know yet, gets no song."""
@@ -95,20 +99,22 @@ class Leasing:
                     return found
         return None
 
-    async def _next(self, caller: Caller) -> Assignment | None:
+    async def _next(self, caller: Caller, is_connected: Callable[[], bool]) -> Assignment | None:
         """Wait for a song that can be leased to the pod."""
         if self._waiting >= _MOST_WAITING:
             return None
         self._waiting += 1
         try:
-            return await self._wait(caller)
+            return await self._wait(caller, is_connected)
         finally:
             self._waiting -= 1
 
-    async def _wait(self, caller: Caller) -> Assignment | None:
+    async def _wait(self, caller: Caller, is_connected: Callable[[], bool]) -> Assignment | None:
         loop, offer = asyncio.get_running_loop(), LeaseOffer(caller.job, caller.pod_uid, caller.pod_name)
         until = loop.time() + LEASE_WAIT_SECONDS
         while (left := until - loop.time()) > 0:
+            if self._is_ending(caller) or not is_connected():  # a pod that is gone would lose the song once more
+                return None
             offered = self._leases.offer(offer)
             if offered is None:
                 await self._leases.change(left)

@@ -149,7 +149,7 @@ class Desk:
         body = await _body(request, LeaseRequest)
         if not self._is_leading():
             return _not_leading()
-        song = await self._leasing.answer(caller, body)
+        song = await self._leasing.answer(caller, body, lambda: is_connected(request))
         if song is None:
             return web.Response(status=204)
         return web.Response(text=song.dump(), content_type="application/json")
@@ -215,6 +215,11 @@ class Desk:
             return await handler(request)
         finally:
             self._in_flight -= 1
+
+
+def is_connected(request: web.Request) -> bool:
+    """Return whether whoever sent a request still waits for the response; aiohttp ends no handler when they leave."""
+    return request.transport is not None and not request.transport.is_closing()
 
 
 def _not_leading() -> web.Response:

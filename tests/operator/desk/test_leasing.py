@@ -1,5 +1,7 @@
 """What a worker is answered: nothing for another shape or one that ends, and its idle time is bounded."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +27,7 @@ class Place:
     def __post_init__(self) -> None:
         self.requeued: list[str] = []
         self.idle: list[tuple[str, float, int]] = []
+        self.connected = True
         self.book = LeaseBook(self.requeued.append, lambda: START)
         self.book.wait(song(1), SHAPE)
 
@@ -34,7 +37,8 @@ class Place:
     async def ask(self, shape: str = SHAPE, **request: Any) -> object:
         cache: Any = self
         desk = Leasing(self.book, cache, settings(), lambda *idle: self.idle.append(idle))
-        return await desk.answer(Caller("pod-1", self.job, "", "pod"), LeaseRequest(shape=shape, **request))
+        caller = Caller("pod-1", self.job, "", "pod")
+        return await desk.answer(caller, LeaseRequest(shape=shape, **request), lambda: self.connected)
 
 
 @pytest.fixture
@@ -60,6 +64,32 @@ async def test_a_worker_that_ends_gets_no_song(place: Place, end: dict[str, Any]
     place.job = replace(place.job, **end)
     assert await place.ask() is None
     assert place.requeued == []
+
+
+async def while_it_waits(place: Place, change: Callable[[], None]) -> None:
+    """Let a change happen, and then a song wait, while a worker waits at the desk."""
+    place.book.leave("song-1")
+    waiting = asyncio.create_task(place.ask())
+    await asyncio.sleep(0.01)
+    change()
+    place.book.wait(song(2), SHAPE)
+    assert await waiting is None
+
+
+async def test_a_pod_that_is_gone_is_offered_no_song(place: Place) -> None:
+    """Its process was killed while it waited: its song would be disrupted a second time."""
+    await while_it_waits(place, lambda: setattr(place, "connected", False))
+    assert place.requeued == []
+
+
+async def test_a_worker_that_ends_while_it_waits_gets_no_song(place: Place) -> None:
+    await while_it_waits(place, lambda: setattr(place, "job", replace(place.job, deleted_at=START)))
+    assert place.requeued == []
+
+
+async def test_a_worker_that_waits_is_offered_a_later_song(place: Place) -> None:
+    await while_it_waits(place, lambda: None)
+    assert place.requeued == ["song-2"]
 
 
 async def test_a_worker_that_only_reports_gets_no_song(place: Place) -> None:
