@@ -7,7 +7,7 @@ def main() -> int:
     """Run one command; return the exit code."""
     if sys.argv[1:2] == ["run"]:
         # at once: what the other commands import takes as long as a song
-        from stemyard_cli.commands.run import run_files
+        from stemyard_cli.local_run import run_files
 
         return run_files(sys.argv[2:])
     from stemyard_cli.app import PROGRAM, app
