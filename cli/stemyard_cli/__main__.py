@@ -2,9 +2,12 @@
 
 import sys
 
+from stemyard_cli.interruption import leave_at_once, raise_again
+
 
 def main() -> int:
     """Run one command; return the exit code."""
+    leave_at_once()
     if sys.argv[1:2] == ["run"]:
         # at once: what the other commands import takes as long as a song
         from stemyard_cli.local_run import run_files
@@ -16,6 +19,7 @@ def main() -> int:
     from stemyard_cli.output import say
     from stemyard_client import StemyardError
 
+    raise_again()
     try:
         app(prog_name=PROGRAM)
     except ConfigurationError as error:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from stemyard_cli.interruption import EXIT_CODE, raise_again
 from stemyard_contract.models import MODELS
 from stemyard_separator.process import limit_blas_threads
 
@@ -57,12 +58,16 @@ def _fetch_weights(files: Sequence[Path], folder: Path) -> int:
     _say(f"Fetching the weights of {SPLEETER} into {folder}, once.")
     columns = TextColumn("weights"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     try:
+        raise_again()
         with Progress(*columns, console=err(), disable=not sys.stderr.isatty(), transient=True) as progress:
             task = progress.add_task("weights", total=None)
             fetch_weights(folder, lambda done, size: progress.update(task, completed=done, total=size))
     except StageError as error:
         _say(str(error))
         return error.exit_code
+    except KeyboardInterrupt:
+        _say("stopped; the same command goes on with the download")
+        return EXIT_CODE
     return 0
 
 
