@@ -24,7 +24,7 @@ def retry(
 ) -> None:
     """Run failed or cancelled separations again, by increasing spec.run."""
     with cluster_of(context) as cluster:
-        _do_each(names, lambda name: f"run {next_run(cluster, name, again=again)}")
+        do_each(names, lambda name: f"run {next_run(cluster, name, again=again)}")
 
 
 def next_run(cluster: Cluster, name: str, *, again: bool = False) -> int:
@@ -58,7 +58,7 @@ def next_run(cluster: Cluster, name: str, *, again: bool = False) -> int:
 def cancel(context: typer.Context, names: Names) -> None:
     """Cancel separations, for everybody who requested them: their pods are removed, nothing is published."""
     with cluster_of(context) as cluster:
-        _do_each(names, lambda name: _cancelled(cluster, name))
+        do_each(names, lambda name: _cancelled(cluster, name))
 
 
 def _cancelled(cluster: Cluster, name: str) -> str:
@@ -69,7 +69,7 @@ def _cancelled(cluster: Cluster, name: str) -> str:
     return "cancelling"
 
 
-def _do_each(names: Sequence[str], action: Callable[[str], str]) -> None:
+def do_each(names: Sequence[str], action: Callable[[str], str]) -> None:
     """Print what became of each; one that is missing or refuses ends no other. Exit with the first one's code."""
     codes = []
     for name in names:
