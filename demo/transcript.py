@@ -45,6 +45,7 @@ def transcript(folder: Path) -> str:
         "XDG_CACHE_HOME": str(folder / "cache"),
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         "NO_COLOR": "1",
+        "PYTHONDONTWRITEBYTECODE": "",  # the second start is one of a user, who has bytecode
     }
     before = os.getloadavg()[0]
     clone = _lines(folder, folder, variables, [["git", "clone", "-q", str(ROOT), "stemyard"]])
