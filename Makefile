@@ -25,7 +25,7 @@ KUBERNETES ?= 1.34 1.35 1.37
 KUBERNETES_TESTS := $(addprefix tests/api_server/test_,admission_policies.py api.py chart.py chart_parts.py crd.py gitops.py \
   job_watch.py operator.py operator_definition.py operator_desk.py operator_namespaces.py operator_refusals.py)
 
-.PHONY: help setup check check-format check-types check-imports check-files check-generated licences format generate recording images test test-unit \
+.PHONY: help setup check check-format check-types check-imports check-files check-generated licences format generate recording transcript images test test-unit \
   test-api-server test-kubernetes test-browser test-clients test-generators chaos fuzz-api test-cluster test-kueue test-torch test-torch-installed docs bench mutate demo \
   run-operator run-api down package krew release-notes ytdlp test-ytdlp
 
@@ -70,6 +70,9 @@ generate: setup ## rewrite the files that are made from the types
 
 recording: setup ## record `stemyard run` in a terminal, for the README
 	$(RUN) python -m demo.recording
+
+transcript: setup ## follow the quick start of one machine with empty caches, and keep what it printed in the docs
+	PATH="$(dir $(UV)):$$PATH" $(RUN) python -m demo.transcript
 
 images: setup ## build the images and, where a cluster runs, load them into it
 	$(RUN) python -m demo images

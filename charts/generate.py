@@ -17,8 +17,9 @@ from charts.reference import reference
 from charts.values_schema import values_schema
 from documentation.api_reference import api_reference
 from documentation.benchmarks import benchmark_page, benchmark_plots
-from documentation.command_reference import command_reference
+from documentation.command_reference import command_reference, kubectl_reference
 from documentation.metrics_reference import metrics_reference
+from documentation.tools_reference import tools_reference
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 CHART: Final = ROOT / "charts/stemyard"
@@ -37,7 +38,9 @@ def generated_files() -> Mapping[Path, str]:
         ROOT / "docs/16-failure-codes.md": failure_reference(),
         ROOT / "docs/reference/api.md": api_reference(),
         ROOT / "docs/reference/command-line.md": command_reference(),
+        ROOT / "docs/reference/kubectl.md": kubectl_reference(),
         ROOT / "docs/reference/metrics.md": metrics_reference(),
+        ROOT / "docs/reference/tools-for-agents.md": tools_reference(),
         ROOT / "docs/benchmarks.md": benchmark_page(),
         **{ROOT / "docs" / path: drawing for path, drawing in benchmark_plots().items()},
         **generated(CHART),

@@ -37,7 +37,7 @@ def api_reference() -> str:
             parts += [f"\n## {tag['name'].capitalize()}: endpoints\n\n{tag['description']}\n", *operations]
     parts.append("\n## Objects\n")
     for name, schema in sorted(document["components"]["schemas"].items()):
-        parts += [f"\n### {name}\n", *_schema(schema)]
+        parts += [f"\n### {name}\n", *schema_text(schema)]
     return "".join(parts)
 
 
@@ -95,7 +95,8 @@ def _errors(document: Schema) -> list[tuple[str, str]]:
     return sorted(found.items())
 
 
-def _schema(schema: Schema) -> Iterator[str]:
+def schema_text(schema: Schema) -> Iterator[str]:
+    """Yield what an object is, and a table of its fields."""
     if "description" in schema:
         yield f"\n{paragraphs(schema['description'])}\n"
     if "enum" in schema:

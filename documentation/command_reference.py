@@ -1,13 +1,15 @@
-"""Generates the page of all commands, arguments and options from the program's own parsers."""
+"""Generates the pages of all commands, arguments and options from the programs' own parsers."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, Final
 
 import typer
 
 from documentation.tables import paragraphs, table
-from stemyard_cli.app import PROGRAM, app
-from stemyard_cli.exit_codes import MEANINGS
+from stemyard_cli import app as stemyard
+from stemyard_cli import exit_codes as codes_of_stemyard
+from stemyard_kubectl import app as plugin
+from stemyard_kubectl import exit_codes as codes_of_plugin
 from stemyard_separator.cli.arguments import arguments_parser
 
 _HEAD: Final = """# Reference of the command line
@@ -17,19 +19,41 @@ _HEAD: Final = """# Reference of the command line
 Every command of `stemyard`, as `stemyard COMMAND --help` shows it too. How to use them:
 [the command line](../17-command-line.md).
 """
+_KUBECTL_HEAD: Final = """# Reference of kubectl stemyard
+
+<!-- Generated from stemyard_kubectl by `make generate`. Do not edit. -->
+
+Every command of `kubectl stemyard`, as `kubectl stemyard COMMAND --help` shows it too. How to use them, and which
+rights each needs: [kubectl stemyard](../04-kubectl.md#kubectl-stemyard).
+"""
 _RUN: Final = "run"
-"""The command that takes its arguments from the separator."""
+"""The command of `stemyard` that takes its arguments from the separator."""
 
 
 def command_reference() -> str:
-    """Return the page, in Markdown."""
+    """Return the page of `stemyard`, in Markdown."""
+    return _page(_HEAD, stemyard.PROGRAM, stemyard.app, codes_of_stemyard.MEANINGS, {_RUN})
+
+
+def kubectl_reference() -> str:
+    """Return the page of `kubectl stemyard`, in Markdown."""
+    return _page(_KUBECTL_HEAD, plugin.PROGRAM, plugin.app, codes_of_plugin.MEANINGS)
+
+
+def _page(
+    head: str,
+    program: str,
+    app: typer.Typer,
+    meanings: Mapping[codes_of_stemyard.ExitCode, str],
+    separators: Container[str] = (),
+) -> str:
     command = typer.main.get_command(app)
-    context = typer.Context(command, info_name=PROGRAM)
-    parts = [_HEAD, "\n", *_options("Before the command", command, context)]
+    context = typer.Context(command, info_name=program)
+    parts = [head, "\n", *_options("Before the command", command, context)]
     for name, below, inner in _commands(command, context):
         parts += [f"\n## {name}\n\n", paragraphs(below.help or ""), "\n"]
-        parts += _separator() if name == _RUN else _command(below, inner)
-    codes = [(f"{code.value}", meaning) for code, meaning in MEANINGS.items()]
+        parts += _separator() if name in separators else _command(below, inner)
+    codes = [(f"{code.value}", meaning) for code, meaning in meanings.items()]
     return "".join([*parts, "\n## Exit codes\n\n", table(("code", "meaning"), codes)])
 
 

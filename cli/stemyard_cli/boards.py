@@ -34,6 +34,9 @@ class Board(Protocol):
     def end(self, name: str, text: str) -> None:
         """Show how it ended."""
 
+    def fail(self, name: str, text: str) -> None:
+        """Show once, and in full, why it failed."""
+
 
 def board(*, quiet: bool = False) -> Board:
     """Return the board for this process's stderr."""
@@ -78,6 +81,10 @@ class QuietBoard:
     def end(self, name: str, text: str) -> None:
         """Show nothing."""
 
+    def fail(self, name: str, text: str) -> None:
+        """Print it."""
+        say(f"{name}: {text}")
+
 
 class PlainBoard(QuietBoard):
     """Prints a line for each phase, and within a phase for each quarter."""
@@ -118,6 +125,7 @@ class LiveBoard:
         self._progress = Progress(*columns, console=err())
         self._tasks: dict[str, TaskID] = {}
         self._estimates: dict[str, tuple[int, float]] = {}
+        self._failures: list[str] = []
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -127,6 +135,8 @@ class LiveBoard:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._progress.stop()
+        for failure in self._failures:
+            say(failure)
 
     def show(self, name: str, job: Job) -> None:
         """Draw the state of a separation. The estimate is that of the last state that had one, minus the time since."""
@@ -144,6 +154,11 @@ class LiveBoard:
         """Draw how it ended."""
         task = self._task(name)
         self._progress.update(task, stage=visible(text), left="")
+
+    def fail(self, name: str, text: str) -> None:
+        """Draw the first line, and print all below the bars once they stand still: they are cut to the terminal."""
+        self.end(name, text.partition("\n")[0])
+        self._failures.append(f"{name}: {text}")
 
     def _draw(self, name: str, stage: str, percent: float, left: str) -> None:
         self._progress.update(self._task(name), completed=percent, stage=visible(stage), left=left)

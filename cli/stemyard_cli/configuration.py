@@ -63,10 +63,15 @@ def write_file(path: Path, settings: Configuration) -> None:
 
     Raises:
         OSError: it cannot be written.
+        ConfigurationError: a value is no text.
     """
+    try:
+        "".join(getattr(settings, name) for name in SETTINGS).encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError("A value has bytes that are no text in UTF-8.") from None
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    lines = [f"{name} = {json.dumps(value)}\n" for name in SETTINGS if (value := getattr(settings, name))]
+    lines = [f"{name} = {_quoted(value)}\n" for name in SETTINGS if (value := getattr(settings, name))]
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -75,6 +80,11 @@ def write_file(path: Path, settings: Configuration) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _quoted(value: str) -> str:
+    """Return a text as a string of TOML, which takes none of JSON's pairs of surrogates, and DEL escaped only."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def effective(url: str | None, environment: Mapping[str, str]) -> Configuration:

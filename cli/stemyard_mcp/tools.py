@@ -1,5 +1,7 @@
 """The tools. Their docstrings and the descriptions of their arguments are what agents read."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, cast
 
 from mcp.server.mcpserver import Context
@@ -16,6 +18,18 @@ LONGEST_WAIT: Final = 600
 _WAIT: Final = 45
 """Seconds of a `wait` by default: most clients give a call one minute."""
 _MOST: Final = 100
+SCOPES: Final[Mapping[str, str | None]] = MappingProxyType(
+    {
+        "separate": "submit",
+        "cancel": "submit",
+        "status": "read",
+        "wait": "read",
+        "list": "read",
+        "download_links": "read",
+        "models": None,
+    }
+)
+"""What the API asks of the key for each tool, for the documentation; None for nothing."""
 Call = Context[Any, Any]
 TrackId = Annotated[str, Field(description="Id of the separation.", min_length=1, max_length=200)]
 

@@ -38,9 +38,11 @@ from stemyard_client.models import (
 )
 from stemyard_client.options import Filters, Options, WebhookChanges
 from stemyard_client.retries import Retries
+from stemyard_client.transport import AddressError, KeyFormatError
 from stemyard_client.webhooks import VerificationError, Webhook, verify
 
 __all__ = [
+    "AddressError",
     "ApiError",
     "AsyncClient",
     "AsyncSeparation",
@@ -55,6 +57,7 @@ __all__ = [
     "InvalidAnswerError",
     "InvalidRequestError",
     "Job",
+    "KeyFormatError",
     "NotFoundError",
     "Options",
     "RateLimitedError",

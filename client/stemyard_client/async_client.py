@@ -157,7 +157,7 @@ class AsyncClient:
     ) -> dict[str, Path]:
         """Download stems of a completed track to a folder; return the file of each.
 
-        An interrupted download is continued. A file of the same name and size counts as downloaded.
+        An interrupted download is continued. A file of the same name and content counts as downloaded.
         """
         return await self._driver.run(
             download(self._operations, track_id, folder, stems, overwrite=overwrite, on_bytes=on_bytes)

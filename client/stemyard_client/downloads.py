@@ -1,5 +1,6 @@
 """Downloads of stems: each to a `.part` file, which is continued after an interruption and then renamed."""
 
+import filecmp
 import hashlib
 import re
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ _STEM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 """Stems of later versions, too. What else a server may send would choose the name of the file: `.x`, `../x`."""
 _SIZE: Final = re.compile(r"[0-9]{1,18}")
 _ENDING: Final = re.compile(r"[A-Za-z0-9]{1,8}")
+_MD5: Final = re.compile(r'"([0-9a-f]{32})"')
+"""ETag of an object that was stored whole and is not encrypted with a key of the user's: its MD5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def download(
         track_id: the track.
         folder: created if it does not exist.
         stems: names of the stems; None for all.
-        overwrite: whether files with other content may be replaced. One of the same size counts as downloaded.
+        overwrite: whether files with other content may be replaced. One with the same content counts as downloaded.
         on_bytes: called with the progress of each stem.
 
     Raises:
@@ -136,9 +139,12 @@ def _receive(target: _Target, offset: int, overwrite: bool, on_bytes: OnBytes) -
             return False
         start, total = _extent(response, offset)
         if target.path.exists() and not overwrite:
-            if target.path.stat().st_size == total:
+            if target.path.stat().st_size != total:
+                raise _in_the_way(target)
+            tag = response.headers.get("etag", "")
+            # stems of one length have one size, whatever is in them: a bit rate is constant, and WAV is
+            if (yield from work(lambda: _has_tag(target.path, tag))):
                 return True
-            raise _in_the_way(target)
         with target.part.open("r+b" if start else "wb") as file:
             file.seek(start)
             while start < total and (chunk := (yield Read(response))):
@@ -153,13 +159,27 @@ def _receive(target: _Target, offset: int, overwrite: bool, on_bytes: OnBytes) -
     return True
 
 
+def _has_tag(path: Path, tag: str) -> bool:
+    """Return whether a file is what an object's ETag says; False if that says nothing."""
+    found = _MD5.fullmatch(tag)
+    if found is None:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _md5).hexdigest() == found[1]
+
+
+def _md5() -> "hashlib._Hash":
+    return hashlib.md5(usedforsecurity=False)
+
+
 def _publish(target: _Target, overwrite: bool) -> None:
-    """Give the part its name, which another download may have taken meanwhile."""
+    """Give the part its name, which another download may have taken meanwhile, perhaps with the same content."""
     if not overwrite:
         try:
             target.path.open("xb").close()
         except FileExistsError as error:
-            raise _in_the_way(target) from error
+            if not target.path.is_file() or not filecmp.cmp(target.part, target.path, shallow=False):
+                raise _in_the_way(target) from error
     target.part.replace(target.path)
 
 

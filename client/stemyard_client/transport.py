@@ -21,6 +21,10 @@ class AddressError(StemyardError):
     code = "invalid_address"
 
 
+class KeyFormatError(AddressError):
+    """The key cannot be sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where the API is and the key to it, checked."""
@@ -35,13 +39,14 @@ class Address:
         Raises:
             AddressError: the URL is not one of a server, or the key has characters that no header may have.
         """
-        parts = urlsplit(url.strip())
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        if not _is_of_server(url.strip()):
             raise AddressError(f"{url!r} is not the URL of an API; it looks like https://stems.example.org.")
         headers = {"User-Agent": f"stemyard-client/{_version()}"}
         if key is not None:
             if not (key.isascii() and key.isprintable() and key.strip()):
-                raise AddressError("The API key is empty or has characters that no key has; was it pasted completely?")
+                raise KeyFormatError(
+                    "The API key is empty or has characters that no key has; was it pasted completely?"
+                )
             headers["X-API-Key"] = key.strip()
         return cls(url.strip().rstrip("/"), headers)
 
@@ -69,6 +74,14 @@ class Address:
             return client.build_request(request.method, url, headers=headers, **arguments)
         except (httpx.InvalidURL, UnicodeEncodeError):
             raise InvalidAnswerError("The API named an address or a header that no request may have.") from None
+
+
+def _is_of_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an address, or no number as the port
+        return False
 
 
 def source_of(

@@ -1,6 +1,6 @@
 import pytest
 
-from stemyard_cli.boards import PlainBoard, remaining, stage_of
+from stemyard_cli.boards import Board, LiveBoard, PlainBoard, QuietBoard, remaining, stage_of
 from stemyard_client import Job
 
 
@@ -25,6 +25,15 @@ def test_plain_lines_come_with_each_phase_and_quarter(capsys: pytest.CaptureFixt
         "song: Separating 60 %",
         "song: Saved",
     ]
+
+
+@pytest.mark.parametrize("board", [PlainBoard(), QuietBoard(), LiveBoard()])
+def test_a_failure_is_printed_once_and_in_full(board: Board, capsys: pytest.CaptureFixture[str]) -> None:
+    with board:
+        board.fail("song", "No. (NO)\nDo this.")
+    written = capsys.readouterr().err
+    assert written.count("song: No. (NO)\nDo this.\n") == 1
+    assert written.count("Do this.") == 1
 
 
 def test_the_place_and_the_remaining_time_are_shown() -> None:

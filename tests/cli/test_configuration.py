@@ -28,6 +28,19 @@ def test_only_the_user_can_read_the_file(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("text", ["\U0001f3b5 ü", "a\x7fb", "a\tb\n", '"\\', "\x1b"])
+def test_any_text_can_be_stored(text: str, tmp_path: Path) -> None:
+    write_file(tmp_path / "config.toml", Configuration(out=text))
+    assert read_file(tmp_path / "config.toml").out == text
+
+
+def test_bytes_that_are_no_text_are_refused_and_what_was_stored_is_kept(tmp_path: Path) -> None:
+    write_file(tmp_path / "config.toml", STORED)
+    with pytest.raises(ConfigurationError, match="no text"):
+        write_file(tmp_path / "config.toml", Configuration(out="\udcff"))
+    assert read_file(tmp_path / "config.toml") == STORED
+
+
 def test_the_key_is_not_shown() -> None:
     assert STORED.key not in repr(STORED)
 

@@ -47,6 +47,15 @@ def test_the_weights_are_fetched_once_and_a_broken_download_continued(tmp_path: 
     assert "once" not in again.stderr
 
 
+def test_a_song_whose_weights_are_here_waits_for_no_import_of_other_commands(tmp_path: Path) -> None:
+    variables = {"STEMYARD_MODEL_DIR": str(model_folder()), "PYTHONPROFILEIMPORTTIME": "1"}
+    done = stemyard("run", CLIP, "--out", "stems", folder=tmp_path, **variables)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert done.returncode == 0, done.stderr
+    assert {"onnxruntime", "av", "stemyard_separator"} <= imported
+    assert not {"httpx", "onnx", "rich", "stemyard_client", "typer"} & imported
+
+
 def test_an_index_without_the_wheel_or_out_of_reach_is_explained(tmp_path: Path) -> None:
     models = str(tmp_path / "models")
     with HttpServer(lambda exchange: exchange.answer(200, b"<html></html>")) as server:

@@ -1,5 +1,6 @@
 """Downloads from a server that wishes its user ill: nothing but stems, under names of stems, in the folder."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ def client(answers: dict[str, Any]) -> Iterator[Client]:
             body["result"] = {name: server.url + path for name, path in body["result"].items()}
             exchange.answer(200, json.dumps(body).encode())
         else:
-            exchange.answer(200, STEM)
+            exchange.answer(200, STEM, **({"ETag": tag} if (tag := answers.get("tag")) else {}))
 
     with HttpServer(route) as server, Client(server.url, "key") as opened:
         yield opened
@@ -108,3 +109,19 @@ def test_a_file_that_appears_during_a_download_is_not_replaced(
     client.download("t1", tmp_path, overwrite=True)
     assert other.read_bytes() == STEM
     assert not other.is_symlink()
+
+
+@pytest.mark.parametrize("tag", ["", f'"{hashlib.md5(STEM).hexdigest()}"', '"of-another-kind-2"'])
+def test_a_file_of_the_same_size_is_compared(client: Client, answers: dict[str, Any], tmp_path: Path, tag: str) -> None:
+    """Two separations of a song have files of one name and, at a constant bit rate, of one size."""
+    answers.update(result={"vocals_url": "/o/v.mp3"}, tag=tag)
+    there = tmp_path / "Song (Vocals).mp3"
+    there.write_bytes(STEM[::-1])
+    with pytest.raises(TransferError, match="exists and is another file"):
+        client.download("t1", tmp_path)
+    assert there.read_bytes() == STEM[::-1]
+    there.write_bytes(STEM)
+    sent: list[int] = []
+    client.download("t1", tmp_path, on_bytes=lambda done, _: sent.append(done))
+    assert there.read_bytes() == STEM
+    assert not sent or len(tag) != 34

@@ -46,7 +46,9 @@ def test_the_key_goes_to_the_api_only() -> None:
     assert store.headers["Content-Length"] == "1"
 
 
-@pytest.mark.parametrize("url", ["", "host", "ftp://host", "https://"])
+@pytest.mark.parametrize(
+    "url", ["", "host", "ftp://host", "https://", "https://[::1", "https://host:port", "https://host:0"]
+)
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(AddressError, match="not the URL of an API"):
         Address.of(url, "key")

@@ -11,15 +11,19 @@ import pytest
 from charts.api_document import api_document
 from documentation.api_reference import api_reference
 from documentation.benchmarks import PLOTS, RESULTS, benchmark_page, benchmark_plots
-from documentation.command_reference import command_reference
+from documentation.command_reference import command_reference, kubectl_reference
 from documentation.metrics_reference import metrics_reference
 from documentation.plots import Bar, bars, short
 from documentation.tables import cell, paragraphs, table
+from documentation.tools_reference import tools_reference
+from stemyard_kubectl.app import app as plugin
+from stemyard_mcp.tools import SCOPES
 from tests.chart.test_monitoring import offered
 from tests.cli.test_program import commands
 from tests.release.test_docs import anchors
 
 ROOT: Final = Path(__file__).parents[2]
+COMMANDS: Final = (ROOT / "docs/17-command-line.md").read_text()
 _SVG: Final = "{http://www.w3.org/2000/svg}"
 
 
@@ -52,6 +56,36 @@ def test_every_command_is_there_with_its_options() -> None:
     run = page.partition("\n## run\n")[2].partition("\n## ")[0]
     assert all(f"`{option}" in run for option in ("FILE...", "--out", "--stems", "--bit-depth", "--residual"))
     assert "`-o, --out DIR`" in page.partition("\n## separate\n")[2].partition("\n## ")[0]
+
+
+def test_no_usage_repeats_its_ellipsis() -> None:
+    assert "{TRACK_ID}..." in command_reference()
+    assert "......" not in (pages := command_reference() + kubectl_reference())
+    assert "...}" not in pages
+
+
+def test_every_command_of_the_plugin_is_there_with_its_options() -> None:
+    page = kubectl_reference()
+    named = [str(command.name) for command in plugin.registered_commands]
+    assert sorted(re.findall(r"(?m)^## (.+)$", page)) == sorted([*named, "Exit codes"])
+    assert "`-n, --namespace" in page.partition("\n## ")[0]
+    assert "`--again`" in page.partition("\n## retry\n")[2].partition("\n## ")[0]
+    assert "separations go on" in page.partition("\n## Exit codes\n")[2]
+
+
+def test_every_tool_for_agents_is_there_with_its_arguments_scope_and_result() -> None:
+    page = tools_reference()
+    listed = re.findall(r"(?m)^\| `(\w+)` \|", COMMANDS.partition("| tool | what it does |\n")[2].partition("\n\n")[0])
+    assert sorted(re.findall(r"(?m)^## Tool (.+)$", page)) == sorted(listed) == sorted(SCOPES)
+    assert set(re.findall(r"\]\(#([^)]+)\)", page)) <= anchors(page)
+    separate, wait, models = (
+        page.partition(f"\n## Tool {name}\n")[2].partition("\n## ")[0] for name in ("separate", "wait", "models")
+    )
+    assert "scope of the key: `submit`" in separate
+    assert "`query` | string | Words to search" in separate
+    assert "[Track](#track)" in wait
+    assert "`timeout_seconds` | integer (minimum 1, maximum 600)" in wait
+    assert "scope of the key: any" in models
 
 
 def rows_of_metrics(text: str) -> dict[str, tuple[str, str]]:

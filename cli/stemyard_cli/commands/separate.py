@@ -23,12 +23,12 @@ Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the st
 AsJson = Annotated[bool, typer.Option("--json", help="Print each result as JSON on one line.")]
 Timeout = Annotated[str | None, typer.Option(help="Longest wait for each, such as 30m; it goes on afterwards.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
-Tracks = Annotated[list[str], typer.Argument(metavar="TRACK_ID...")]
+Tracks = Annotated[list[str], typer.Argument(metavar="TRACK_ID")]
 
 
 def separate(
     context: typer.Context,
-    sources: Annotated[list[str], typer.Argument(metavar="QUERY|URL|FILE...", help="What to separate.")],
+    sources: Annotated[list[str], typer.Argument(metavar="QUERY|URL|FILE", help="What to separate.")],
     out: Out = None,
     stems: Annotated[str | None, typer.Option(help="Stems, with commas, such as vocals,drums.")] = None,
     audio_format: Annotated[str | None, typer.Option("--format", help="mp3, flac, wav, m4a or opus.")] = None,
@@ -125,8 +125,6 @@ def _finish(session: Session, items: Sequence[Item], wishes: Wishes, *, as_json:
 
 
 def _print(item: Item, wishes: Wishes, *, as_json: bool) -> None:
-    if item.error is not None:
-        say(f"{item.name}: {sentence(item.error)}")
     if as_json:
         print_json(item.to_json())
     elif item.files:
@@ -136,6 +134,14 @@ def _print(item: Item, wishes: Wishes, *, as_json: bool) -> None:
         print_line(item.track_id)
 
 
+def _is_to_be_cancelled(number: int) -> bool:
+    text = f"{number} separation(s) go on in the service. Cancel?"
+    try:
+        return typer.confirm(text, default=False, err=True)
+    except typer.Abort:  # Ctrl-C again, or the end of the input
+        return False
+
+
 def _interrupted(session: Session, items: Sequence[Item]) -> None:
     """Ask on a terminal whether what goes on in the service is to be cancelled; elsewhere let it go on."""
     running = [item for item in items if item.track_id and item.job is not None and not item.job.ended]
@@ -143,7 +149,7 @@ def _interrupted(session: Session, items: Sequence[Item]) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         say("interrupted; the separations go on")
-    elif typer.confirm(f"{len(running)} separation(s) go on in the service. Cancel?", default=False, err=True):
+    elif _is_to_be_cancelled(len(running)):
         with session.client() as client:
             for item in running:
                 try:

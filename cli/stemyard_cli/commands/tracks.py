@@ -1,5 +1,6 @@
 """Commands that ask once: get, list, cancel, retry, delete, candidates, share, usage."""
 
+import sys
 import time
 from enum import StrEnum
 from typing import Annotated
@@ -8,13 +9,15 @@ import typer
 
 from stemyard_cli.boards import remaining
 from stemyard_cli.durations import seconds_of
+from stemyard_cli.one_by_one import do_each
 from stemyard_cli.output import age, print_fields, print_json, print_line, print_table
+from stemyard_cli.questions import answer
 from stemyard_cli.session import session_of
-from stemyard_client import Filters, Job
+from stemyard_client import Client, Filters, Job
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object on a line.")]
 Track = Annotated[str, typer.Argument(metavar="TRACK_ID")]
-Tracks = Annotated[list[str], typer.Argument(metavar="TRACK_ID...")]
+Tracks = Annotated[list[str], typer.Argument(metavar="TRACK_ID")]
 
 
 class Status(StrEnum):
@@ -90,17 +93,17 @@ def _row(job: Job) -> tuple[str, ...]:
 
 def cancel(context: typer.Context, tracks: Tracks) -> None:
     """Give up tracks; each is cancelled unless other keys want it too."""
-    with session_of(context).client() as client:
-        for track in tracks:
-            done = client.cancel(track)
-            print_line(f"{track}\t{'cancelled' if done.cancelled else f'not cancelled: {done.status}, or claimed'}")
+
+    def cancelled(client: Client, track: str) -> str:
+        done = client.cancel(track)
+        return "cancelled" if done.cancelled else f"not cancelled: {done.status}, or claimed"
+
+    do_each(session_of(context), tracks, cancelled)
 
 
 def retry(context: typer.Context, tracks: Tracks) -> None:
     """Run failed or cancelled tracks again."""
-    with session_of(context).client() as client:
-        for track in tracks:
-            print_line(f"{track}\t{client.retry(track).status}")
+    do_each(session_of(context), tracks, lambda client, track: str(client.retry(track).status))
 
 
 def delete(
@@ -110,10 +113,15 @@ def delete(
 ) -> None:
     """Delete tracks and their files, unless other keys want them too."""
     if not yes:
-        typer.confirm(f"Delete {len(tracks)} track(s) and their stems?", abort=True, err=True)
-    with session_of(context).client() as client:
-        for track in tracks:
-            print_line(f"{track}\t{'deleted' if client.delete(track).deleted else 'kept for other keys'}")
+        text = f"Delete {len(tracks)} track(s) and their stems?"
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("there is no terminal to ask on", param_hint="--yes")
+        answer(lambda: typer.confirm(text, abort=True, err=True))
+    do_each(
+        session_of(context),
+        tracks,
+        lambda client, track: "deleted" if client.delete(track).deleted else "kept for other keys",
+    )
 
 
 def candidates(context: typer.Context, track: Track, as_json: AsJson = False) -> None:

@@ -8,9 +8,10 @@ from typing import Annotated, Final
 import typer
 
 from stemyard_cli.durations import seconds_of
+from stemyard_cli.one_by_one import do_each
 from stemyard_cli.output import age, print_json, print_line, print_table, say
 from stemyard_cli.session import session_of
-from stemyard_client import VerificationError, WebhookWithSecret, verify
+from stemyard_client import Client, VerificationError, WebhookWithSecret, verify
 
 _LONGEST_BODY: Final = 1 << 20
 _SILENCE_SECONDS: Final = 10
@@ -59,13 +60,15 @@ def list_webhooks(context: typer.Context, as_json: AsJson = False) -> None:
 @webhooks.command("remove")
 def remove(
     context: typer.Context,
-    webhook_ids: Annotated[list[str], typer.Argument(metavar="WEBHOOK_ID...")],
+    webhook_ids: Annotated[list[str], typer.Argument(metavar="WEBHOOK_ID")],
 ) -> None:
     """Remove registered webhooks; nothing is sent to them any more."""
-    with session_of(context).client() as client:
-        for webhook_id in webhook_ids:
-            client.remove_webhook(webhook_id)
-            print_line(f"{webhook_id}\tremoved")
+
+    def removed(client: Client, webhook_id: str) -> str:
+        client.remove_webhook(webhook_id)
+        return "removed"
+
+    do_each(session_of(context), webhook_ids, removed)
 
 
 @webhooks.command("rotate")
@@ -98,7 +101,7 @@ def _print_secret(webhook: WebhookWithSecret, *, as_json: bool) -> None:
 
 @webhooks.command("listen")
 def listen(
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any.")] = 8899,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any.")] = 8899,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Receive webhooks and print each as JSON on one line.

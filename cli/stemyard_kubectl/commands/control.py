@@ -1,17 +1,20 @@
 """`retry` and `cancel`."""
 
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
-from stemyard_cli.output import print_line
+from stemyard_cli.exit_codes import sentence
+from stemyard_cli.output import print_line, say
 from stemyard_contract.separationjob import RUN_LIMIT, Phase, requested_run
 from stemyard_kubectl.cluster import Cluster
-from stemyard_kubectl.errors import InvalidError, NotPossibleError
+from stemyard_kubectl.errors import InvalidError, MissingError, NotPossibleError
+from stemyard_kubectl.exit_codes import exit_code
 from stemyard_kubectl.separations import Separation
 from stemyard_kubectl.settings import cluster_of
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of SeparationJobs.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Names of SeparationJobs.")]
 
 
 def retry(
@@ -21,8 +24,7 @@ def retry(
 ) -> None:
     """Run failed or cancelled separations again, by increasing spec.run."""
     with cluster_of(context) as cluster:
-        for name in names:
-            print_line(f"{name}\trun {next_run(cluster, name, again=again)}")
+        do_each(names, lambda name: f"run {next_run(cluster, name, again=again)}")
 
 
 def next_run(cluster: Cluster, name: str, *, again: bool = False) -> int:
@@ -56,10 +58,25 @@ def next_run(cluster: Cluster, name: str, *, again: bool = False) -> int:
 def cancel(context: typer.Context, names: Names) -> None:
     """Cancel separations, for everybody who requested them: their pods are removed, nothing is published."""
     with cluster_of(context) as cluster:
-        for name in names:
-            one = Separation.of(cluster.separation(name))
-            if one.ended:
-                print_line(f"{name}\tnot cancelled: it is {one.phase}")
-                continue
-            cluster.merge(name, {"spec": {"cancel": True}})
-            print_line(f"{name}\tcancelling")
+        do_each(names, lambda name: _cancelled(cluster, name))
+
+
+def _cancelled(cluster: Cluster, name: str) -> str:
+    one = Separation.of(cluster.separation(name))
+    if one.ended:
+        return f"not cancelled: it is {one.phase}"
+    cluster.merge(name, {"spec": {"cancel": True}})
+    return "cancelling"
+
+
+def do_each(names: Sequence[str], action: Callable[[str], str]) -> None:
+    """Print what became of each; one that is missing or refuses ends no other. Exit with the first one's code."""
+    codes = []
+    for name in names:
+        try:
+            print_line(f"{name}\t{action(name)}")
+        except (MissingError, NotPossibleError) as error:
+            say(sentence(error))
+            codes.append(exit_code(error))
+    if codes:
+        raise typer.Exit(codes[0])

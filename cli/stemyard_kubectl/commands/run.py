@@ -22,7 +22,7 @@ from stemyard_kubectl.settings import cluster_of
 
 def run(
     context: typer.Context,
-    sources: Annotated[list[str], typer.Argument(metavar="QUERY|URL...", help="What to separate.")],
+    sources: Annotated[list[str], typer.Argument(metavar="QUERY|URL", help="What to separate.")],
     name: Annotated[str, typer.Option(help="Name of the SeparationJob, if it is one.")] = "",
     is_object: Annotated[
         bool, typer.Option("--object", help="The arguments are keys of objects of the bucket.")

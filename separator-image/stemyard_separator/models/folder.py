@@ -86,6 +86,16 @@ def add_record(folder: Path, name: str, record: ModelRecord) -> None:
     replace_file(folder / INDEX_FILE, f"{index.model_dump_json(indent=2)}\n".encode())
 
 
+def has_model(folder: Path, name: str) -> bool:
+    """Return whether a model folder has a model.
+
+    Raises:
+        ModelError: MODEL_CORRUPT if its index cannot be parsed.
+    """
+    record = read_index(folder).models.get(name)
+    return record is not None and (folder / record.file).is_file()
+
+
 def verified_model(folder: Path, name: str) -> InstalledModel:
     """Return a model of the folder after verifying its digest.
 
