@@ -36,8 +36,8 @@ export interface Stem {
 export interface Sink {
   /** Returns the number of bytes that are there. */
   size(): Promise<number>;
-  /** Takes the size of the whole file; returns false if nothing is to be downloaded. */
-  begin(total: number): Promise<boolean>;
+  /** Takes the size of the whole file and the store's ETag of it; returns false if nothing is to be downloaded. */
+  begin(total: number, tag: string): Promise<boolean>;
   /** Takes bytes, and drops what is there from this offset on. */
   write(chunk: Uint8Array, offset: number): Promise<void>;
 }
@@ -119,7 +119,7 @@ async function receiveOnce(
   try {
     if (opened.status === LINK_ENDED) return false;
     let [at, total] = extent(opened, offset);
-    if (!(await sink.begin(total)) || at === total) return true;
+    if (!(await sink.begin(total, opened.headers.get("ETag") ?? "")) || at === total) return true;
     for await (const chunk of opened.chunks()) {
       const kept = chunk.subarray(0, total - at);
       await sink.write(kept, at);

@@ -1,6 +1,7 @@
 /** Files of Node for the client, and everything else of `stemyard-client`. */
 
 import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
 import { mkdir, open, rename, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Client, Separation } from "./client.js";
@@ -12,7 +13,7 @@ export * from "./index.js";
 
 /** How to save. */
 export interface SaveOptions extends DownloadOptions {
-  /** Whether files with other content may be replaced. One of the same size counts as downloaded. */
+  /** Whether files with other content may be replaced. One with the same content counts as downloaded. */
   overwrite?: boolean;
 }
 
@@ -83,14 +84,13 @@ class FileSink implements Sink {
     return (await sizeOf(this.#part)) ?? 0;
   }
 
-  async begin(total: number): Promise<boolean> {
+  async begin(total: number, tag: string): Promise<boolean> {
     const there = await sizeOf(this.#path);
     if (there !== undefined && !this.#overwrite) {
-      if (there !== total) {
-        throw this.#inTheWay();
-      }
-      this.#kept = true;
-      return false;
+      if (there !== total) throw this.#inTheWay();
+      // stems of one length have one size, whatever is in them; without an MD5, `finish` compares
+      this.#kept = tag === `"${await digestOf(this.#path, "md5")}"`;
+      if (this.#kept) return false;
     }
     if (total === 0) await this.write(new Uint8Array(), 0);
     return true;
@@ -114,18 +114,30 @@ class FileSink implements Sink {
     return this.#path;
   }
 
-  /** Creates the file, which another program may have done during the download. */
+  /** Creates the file, unless one with the same content is there, or another program has created it meanwhile. */
   async #reserve(): Promise<void> {
     try {
       await (await open(this.#path, "wx")).close();
     } catch (error) {
-      throw hasCode(error, "EEXIST") ? this.#inTheWay() : error;
+      if (!hasCode(error, "EEXIST")) throw error;
+      if (!(await haveSameContent(this.#path, this.#part))) throw this.#inTheWay();
     }
   }
 
   #inTheWay(): TransferError {
     return new TransferError(`${this.#path} exists and is another file; move it, or allow it to be replaced.`);
   }
+}
+
+async function haveSameContent(one: string, other: string): Promise<boolean> {
+  if ((await sizeOf(one)) !== (await sizeOf(other))) return false;
+  return (await digestOf(one, "sha256")) === (await digestOf(other, "sha256"));
+}
+
+async function digestOf(path: string, algorithm: string): Promise<string> {
+  const hash = createHash(algorithm);
+  for await (const chunk of createReadStream(path)) hash.update(chunk);
+  return hash.digest("hex");
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {

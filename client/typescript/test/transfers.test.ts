@@ -65,18 +65,28 @@ test("a file that appears during a download is not replaced", async (context) =>
   assert.equal(await readFile(path, "utf8"), "mine");
 });
 
-test("a file of the same size is kept, and another is not replaced unasked", async (context) => {
-  const target = await folder(context);
-  const separation = await completed(context, whole);
-  const { vocals = "" } = await save(separation, target);
-  const seen: number[] = [];
-  await save(separation, target, { onBytes: (done) => seen.push(done) });
-  assert.deepEqual(seen, []);
-  await writeFile(vocals, "mine");
-  await assert.rejects(save(separation, target), /exists and is another file/);
-  await save(separation, target, { overwrite: true });
-  assert(STEM.equals(await readFile(vocals)));
-  await assert.rejects(separation.download({ stems: ["drums"] }), /no stem drums; it has vocals/);
+const MD5 = `"${createHash("md5").update(STEM).digest("hex")}"`;
+
+test("a file with the same content is kept, and another is not replaced unasked", async (context) => {
+  for (const tag of [MD5, '"of-another-kind-2"']) {
+    const target = await folder(context);
+    const separation = await completed(context, (exchange) => {
+      exchange.response.setHeader("ETag", tag);
+      whole(exchange);
+    });
+    const { vocals = "" } = await save(separation, target);
+    const seen: number[] = [];
+    await save(separation, target, { onBytes: (done) => seen.push(done) });
+    assert.equal(seen.length === 0, tag === MD5);
+    for (const other of [Buffer.from("mine"), Buffer.from(STEM).reverse()]) {
+      await writeFile(vocals, other);
+      await assert.rejects(save(separation, target), /exists and is another file/);
+      assert(other.equals(await readFile(vocals)));
+    }
+    await save(separation, target, { overwrite: true });
+    assert(STEM.equals(await readFile(vocals)));
+    await assert.rejects(separation.download({ stems: ["drums"] }), /no stem drums; it has vocals/);
+  }
 });
 
 test("what a store refuses is an error", async (context) => {
