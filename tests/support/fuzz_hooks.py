@@ -36,8 +36,11 @@ _SOURCES = ("search_query", "url", "upload_id", "object")
 
 @schemathesis.hook
 def map_body(context: Any, body: Any) -> Any:
-    """Leave a separation one source, so that valid requests are not all refused for having several."""
-    if isinstance(body, dict) and len(given := [name for name in _SOURCES if body.get(name) is not None]) > 1:
+    """Leave a separation one source, so that valid requests are not all refused for having several.
+
+    What is no text is what makes a request invalid, and stays.
+    """
+    if isinstance(body, dict) and len(given := [name for name in _SOURCES if isinstance(body.get(name), str)]) > 1:
         return {name: value for name, value in body.items() if name not in given[1:]}
     return body
 

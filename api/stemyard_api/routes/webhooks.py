@@ -120,7 +120,9 @@ async def given_up(
     services: ServicesDep,
     _principal: AdminDep,
     limit: Annotated[int, Query(ge=1, le=500, description="Number of deliveries after which the page ends")] = 100,
-    cursor: Annotated[str | None, Query(max_length=4096, description="`next_cursor` of the previous page")] = None,
+    cursor: Annotated[
+        str | None, Query(min_length=1, max_length=4096, description="`next_cursor` of the previous page")
+    ] = None,
 ) -> JSONResponse:
     """Deliveries of all tracks that were given up, ordered by the names of the SeparationJobs.
 
