@@ -20,6 +20,7 @@ from tests.chart.rendered import NAMESPACE, RELEASE, case, container, find, of_k
 from tests.operator.observability.test_metrics import metrics_of
 
 RUNBOOK = Path(__file__).parents[2] / "docs/08-runbook.md"
+VARIABLES = Path(__file__).parents[2] / "api/README.md"
 DASHBOARD = CHART / "files/dashboards/stemyard.json"
 OWN = re.compile(r"\bstemyard_[a-z_]+")
 PROCESS = {"process_resident_memory_bytes"}
@@ -145,7 +146,9 @@ def test_service_monitors_find_a_service_and_the_port_of_its_pods(part: str) -> 
     assert not of_kind(objects, "PodMonitor")
 
 
-def test_the_runbook_speaks_of_failure_codes_that_there_are() -> None:
-    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", RUNBOOK.read_text()))
+def test_the_runbook_speaks_of_failure_codes_and_variables_that_there_are() -> None:
+    names = re.compile(r"`([A-Z]+(?:_[A-Z]+)+)`")
+    named = set(names.findall(RUNBOOK.read_text()))
+    variables = set(names.findall(VARIABLES.read_text()))
     assert named
-    assert named <= {str(code) for code in FailureCode}
+    assert named <= {str(code) for code in FailureCode} | variables

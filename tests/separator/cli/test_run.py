@@ -361,9 +361,13 @@ def test_a_terminal_shows_a_temporary_progress_bar(tmp_path: Path) -> None:
 @pytest.mark.parametrize("numbers", [(signal.SIGTERM,), (signal.SIGINT,) * 2, (signal.SIGHUP,) * 2])
 def test_an_interrupted_run_leaves_no_files(tmp_path: Path, numbers: tuple[signal.Signals, ...]) -> None:
     song = write_wav(tmp_path / "song.wav", np.tile(read(CLIP), 20) * 0.5)
+    # a child inherits what is ignored, as under nohup or in the background
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in set(numbers)}
     process = subprocess.Popen(
         [*COMMAND, str(song), "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True, env=environment()
     )
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out").glob(".stemyard-*/*.spool")) and time.monotonic() < deadline:
         time.sleep(0.02)
