@@ -1,5 +1,7 @@
 """A Kubernetes control plane without a node: etcd, kube-apiserver, optionally the controller manager and scheduler."""
 
+import contextlib
+import random
 import socket
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from localcluster.identities import Identities
 from localcluster.kube_api import KubeApi
 
 READY_LIMIT = 90.0
+_PORTS = range(20_000, 30_000)
+"""Above the ports of Kubernetes' own servers, below those of NodePorts and of Linux's outgoing connections."""
 
 
 class ControlPlane:
@@ -162,7 +166,12 @@ class ControlPlane:
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback address that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port that is free at the moment.
+
+    Not one that the system gives to outgoing connections: one of these could take it before a server listens there.
+    """
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return port
+    raise NotReadyError(f"no port of {_PORTS.start} to {_PORTS.stop - 1} is free")
